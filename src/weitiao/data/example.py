@@ -1,0 +1,47 @@
+"""The canonical form of one row of data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Message = dict[str, Any]
+"""One turn, as `transformers` chat templates take it: `role` (system, user, assistant or tool) and `content`, and
+whatever else the row carried (`tool_calls`, `name`, ...). A user turn made from an alpaca row also has `instruction`
+and `input`, for templates that print the two apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of data: a conversation, or raw text.
+
+    Attributes:
+        row_id: Where the row stands, `FILE:ROW`; unique within a data set, and what every message about it prints.
+        messages: The turns; empty for raw text.
+        text: Raw text, for training on every token; empty for a conversation.
+        tools: Tool definitions that a chat template may print (JSON Schema objects, as OpenAI writes them).
+        columns: Columns of the row that are no part of the conversation, for grouping scores.
+    """
+
+    row_id: str
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+    tools: tuple[dict[str, Any], ...] = ()
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The turns before the last assistant turn."""
+        return self.messages[: self._last_answer()]
+
+    @property
+    def answer(self) -> str:
+        """The content of the last assistant turn; empty when there is none."""
+        last = self._last_answer()
+        return str(self.messages[last]["content"] or "") if last < len(self.messages) else ""
+
+    def _last_answer(self) -> int:
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index]["role"] == "assistant":
+                return index
+        return len(self.messages)

@@ -1,0 +1,62 @@
+"""The few exception types that a user sees.
+
+Every message says what is wrong and where (file:line or row, field) in its first line, and what to do in its
+second. The command line prints them without a traceback and exits with code 2; anything else is a bug.
+"""
+
+from __future__ import annotations
+
+
+class WeitiaoError(Exception):
+    """A problem that the user can solve.
+
+    Args:
+        what: What is wrong and where, one line.
+        remedy: What to do about it, one line.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.remedy}"
+
+
+class RecipeError(WeitiaoError):
+    """The recipe, or an override on the command line, cannot be used."""
+
+
+class DataError(WeitiaoError):
+    """A data file, or a row of it, cannot be used."""
+
+
+class RenderingError(WeitiaoError):
+    """An example cannot be turned into tokens."""
+
+
+class ModelError(WeitiaoError):
+    """A model, a tokenizer or an adapter cannot be loaded or does not fit."""
+
+
+class TrainingError(WeitiaoError):
+    """Training cannot go on: a non-finite loss, for instance."""
+
+
+class RunError(WeitiaoError):
+    """A run directory cannot be used: taken by another process, damaged, or of another recipe."""
+
+
+class MissingExtraError(WeitiaoError):
+    """A feature needs an optional package.
+
+    Args:
+        feature: What the user asked for.
+        extra: The extra of this project that brings it.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package.", f"Install it with: pip install 'weitiao[{extra}]'")
