@@ -1,0 +1,48 @@
+"""What a person sees: results on stdout, progress and messages on stderr, and a closing panel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+
+def messages() -> Console:
+    """The console for progress and messages."""
+    return Console(stderr=True)
+
+
+def results() -> Console:
+    """The console for results."""
+    return Console()
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print the result of a command as one JSON object on one line."""
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]], commands: Sequence[str]) -> None:
+    """Say where the results lie and what to type next.
+
+    Args:
+        console: Where to print.
+        title: What was done.
+        facts: Pairs of a name and a value.
+        commands: The next commands, ready to be copied.
+    """
+    text = Text()
+    width = max((len(name) for name, _ in facts), default=0)
+    for name, value in facts:
+        text.append(f"{name:<{width}}  ", style="bold")
+        text.append(f"{value}\n")
+    if commands:
+        text.append("\nNext:\n", style="bold")
+        for command in commands:
+            text.append(f"  {command}\n", style="cyan")
+    text.rstrip()
+    console.print(Panel(text, title=title, title_align="left", border_style="green", expand=False))

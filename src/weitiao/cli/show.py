@@ -1,0 +1,35 @@
+"""`weitiao show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import messages, results
+
+
+def show(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many examples.")] = 3,
+) -> None:
+    """Show what the model will see: rendered examples, the learned tokens marked.
+
+    Examples:
+
+        weitiao show recipe.yaml
+
+        weitiao show recipe.yaml rendering.template=alpaca -n 1
+    """
+    from weitiao.recipe import load_recipe
+    from weitiao.rendering.show import show_sequences
+    from weitiao.study.dataset import load_rendered, model_context
+
+    console = messages()
+    settings = load_recipe(recipe, overrides or ())
+    data = load_rendered(
+        settings, max_context=model_context(settings), tell=lambda line: console.print(line, highlight=False)
+    )
+    show_sequences(data.train, data.tokenizer, results(), num)

@@ -1,0 +1,202 @@
+"""From the recipe's section `data` to the examples of training, validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import NamedTuple
+
+from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.detection import detect_format
+from weitiao.data.example import Example
+from weitiao.data.files import Table, open_source
+from weitiao.data.formats import Converter
+from weitiao.data.mixing import repeat, take_sample
+from weitiao.data.paths import labels, resolve_paths
+from weitiao.data.rejected import RejectedRows, Rejection
+from weitiao.data.rows import BadRow, Row
+from weitiao.data.splits import Keyed, Overlap, find_overlaps, hold_out, input_key
+from weitiao.errors import DataError
+
+_NUM_ROWS_SEEN_FOR_FORMAT = 20
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSummary:
+    """What was read from one source.
+
+    Attributes:
+        part: `train`, `validation` or `test`.
+        path: The path, or the hub id.
+        kind: What the file is: `JSON`, `JSON Lines`, `CSV`, ...; several joined by ` + ` for a directory of them.
+        format: What the columns mean: `alpaca`, `messages`, ...
+        detected: Whether the format was found out; false when the recipe states it.
+        rows: Usable rows, before `weight`.
+        rejected: Rows that cannot be used.
+    """
+
+    part: str
+    path: str
+    kind: str
+    format: str
+    detected: bool
+    rows: int
+    rejected: int
+
+    def __str__(self) -> str:
+        format = f"{self.format} (detected)" if self.detected else self.format
+        rejected = f", {self.rejected:,} rejected" if self.rejected else ""
+        return f"{self.part}: {self.path}: {self.kind}, {format}, {self.rows:,} rows{rejected}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """The examples of a recipe.
+
+    Attributes:
+        train: Examples to learn from, in the order of the sources and their rows; repeated as `weight` says.
+        validation: Examples to choose the best checkpoint by; may be empty.
+        test: Examples for the final score; may be empty.
+        summaries: One per source, in the same order.
+        overlaps: Pairs of parts that share inputs.
+        fingerprint: SHA-256 (hex) of the content and order of all examples, for the exact resumption of a run. File
+            names and columns outside of the conversation do not count.
+    """
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    summaries: tuple[SourceSummary, ...]
+    overlaps: tuple[Overlap, ...]
+    fingerprint: str
+
+
+class _Loaded(NamedTuple):
+    """The usable rows of one source."""
+
+    source: SourceConfig
+    summary: SourceSummary
+    rows: list[Keyed]
+    first_problem: Rejection | None
+
+
+def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataSet:
+    """Reads, checks and splits the data of a recipe.
+
+    Held-out fractions are taken before `weight` is applied, so a test set does not change with the mixture and holds
+    no row more often than the files do.
+
+    Args:
+        config: The recipe's section. Paths that are still relative are looked up in the current directory.
+        rejected_path: Where skipped rows are listed (`on_bad_rows: skip`); None lists them nowhere. Of several
+            processes only one should give it.
+
+    Raises:
+        DataError: A file is missing or cannot be read, no format fits, rows are bad (`on_bad_rows: error`), a part
+            has no rows, or a fraction cannot be held out.
+    """
+    config = resolve_paths(config, (Path.cwd(),))
+    sources = {"train": config.train_sources, "validation": config.validation_sources, "test": config.test_sources}
+    opened = [(part, source, list(open_source(source))) for part in sources for source in sources[part]]
+    names = iter(labels([table.name for _, _, tables in opened for table in tables]))
+    skip = config.on_bad_rows == "skip"
+    with RejectedRows(rejected_path if skip else None) as rejected:
+        loaded = [
+            _load_source(part, source, tables, [next(names) for _ in tables], rejected, seed=config.seed)
+            for part, source, tables in opened
+        ]
+    if rejected.count and not skip:
+        raise rejected.error()
+    for one in loaded:
+        if one.first_problem is not None and not one.summary.rows:
+            raise DataError(
+                f"{one.summary.path}: none of its {one.summary.rejected:,} rows can be used; {one.first_problem}.",
+                "Check `format`, `columns` and the templates of the source.",
+            )
+    return _assemble(config, loaded)
+
+
+def _load_source(
+    part: str,
+    source: SourceConfig,
+    tables: Sequence[Table],
+    names: Sequence[str],
+    rejected: RejectedRows,
+    *,
+    seed: int,
+) -> _Loaded:
+    """Reads one source; `names` are those of its tables in row ids."""
+    rows: Iterator[tuple[Table, str, Row]] = (
+        (table, name, row) for table, name in zip(tables, names, strict=True) for row in table.rows
+    )
+    rows = islice(rows, source.limit)
+    head = list(islice(rows, _NUM_ROWS_SEEN_FOR_FORMAT))
+    shown = tables[0].shown if len(tables) == 1 else source.path
+    if not head:
+        raise DataError(f"{shown}: there are no rows in it.", "Give a source with rows, or remove it from the recipe.")
+    format = source.format
+    if format == "auto":
+        format = detect_format(source, [row for _, _, row in head], shown)
+    convert = Converter(source, format)
+    before = rejected.count
+    usable: list[Keyed] = []
+    first_problem: Rejection | None = None
+    for table, name, row in chain(head, rows):
+        try:
+            example = convert(row, f"{name}:{row.number}")
+        except BadRow as problem:
+            rejection = rejected.add(table.shown, row, problem)
+            first_problem = first_problem or rejection
+        else:
+            usable.append(Keyed(input_key(example), example))
+    kind = " + ".join(dict.fromkeys(table.kind for table in tables))
+    if source.sample is not None:
+        usable = take_sample(usable, source.sample, seed=seed)
+    summary = SourceSummary(part, shown, kind, format, source.format == "auto", len(usable), rejected.count - before)
+    return _Loaded(source, summary, usable, first_problem)
+
+
+def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
+    """Holds out the fractions, then repeats the training rows as their sources' weights say."""
+    given = {part: [row for one in loaded if one.summary.part == part for row in one.rows] for part in PARTS}
+    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    asked = {part: max(1, round(share * len(given["train"]))) for part, share in fractions.items() if share}
+    *held_out, rest = hold_out(given["train"], list(asked.values()), seed=config.seed)
+    parts = {**given, **dict(zip(asked, held_out, strict=True)), "train": rest}
+    for part in ("train", *asked):
+        if not parts[part]:
+            raise DataError(
+                f"data.{part}: no row is left for it: the training sources have {len(given['train']):,} rows with "
+                f"{len({row.key for row in given['train']}):,} different inputs, which are never split up.",
+                "Give more rows, another fraction, or a file of its own.",
+            )
+    train: list[Example] = []
+    left = {id(row.example) for row in rest}
+    for one in loaded:
+        if one.summary.part == "train":
+            rows = [row for row in one.rows if id(row.example) in left]
+            train += repeat(rows, one.source.weight, seed=config.seed)
+    validation, test = (tuple(row.example for row in parts[part]) for part in ("validation", "test"))
+    return DataSet(
+        train=tuple(train),
+        validation=validation,
+        test=test,
+        summaries=tuple(one.summary for one in loaded),
+        overlaps=find_overlaps(parts),
+        fingerprint=_fingerprint({"train": train, "validation": validation, "test": test}),
+    )
+
+
+def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
+    digest = hashlib.sha256()
+    for part, examples in parts.items():
+        digest.update(f"{part}\n".encode())
+        for example in examples:
+            content = [example.messages, example.text, example.tools]
+            digest.update(json.dumps(content, ensure_ascii=False, default=str).encode() + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""An adapter merged into its base model: a plain Hugging Face model that needs neither PEFT nor this program."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from weitiao.errors import ModelError
+from weitiao.export.check import (
+    TOLERANCES,
+    Agreement,
+    Tolerance,
+    compare,
+    last_logits,
+    probe_prompts,
+    require_agreement,
+)
+from weitiao.methods.open import base_name, find_adapter, open_model
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import load_model
+from weitiao.models.names import resolve_model
+from weitiao.models.quiet import quiet_transformers
+from weitiao.training.files import written_whole
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerFast
+
+MergedDtype = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge made.
+
+    Attributes:
+        path: The model's directory.
+        dtype: The number format of its weights.
+        num_parameters: How many weights it has.
+        size_bytes: Size of the directory.
+        agreement: How far its logits agree with those of base and adapter.
+        tolerance: How far they had to.
+        seconds: Time that loading, merging, saving and checking took.
+    """
+
+    path: Path
+    dtype: MergedDtype
+    num_parameters: int
+    size_bytes: int
+    agreement: Agreement
+    tolerance: Tolerance
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values; the keys are the attributes' names."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def merge(
+    target: str | Path, output: Path, *, base: ModelConfig | None = None, dtype: MergedDtype | None = None
+) -> Merged:
+    """Merge the adapter of a run into its base model, save the result, and check what was saved.
+
+    The sums are done in float32 whatever the formats of base and result are; only the result is rounded. The saved
+    model is loaded again from disk (in float32, with plain attention), and its logits on probe prompts are compared
+    with those of base and adapter before the merge. `output` appears, complete, when it has passed.
+
+    Args:
+        target: A run directory or an adapter directory.
+        output: Where the model goes; must not exist, or be empty.
+        base: The base model, when it is not the one that the adapter names.
+        dtype: Number format of the result; that of the base model's files by default.
+
+    Raises:
+        ModelError: There is no adapter, it does not fit its base, or `output` is taken or cannot be written.
+        MergeError: The merged model does not answer as base and adapter do. Nothing is left at `output`.
+    """
+    start = time.perf_counter()
+    adapter = find_adapter(target)
+    if adapter is None:
+        raise ModelError(
+            f"{target} is neither a run nor an adapter directory, so there is nothing to merge.",
+            "Name a run directory (it holds recipe.yaml), or a directory that holds adapter_config.json.",
+        )
+    _require_free(output)
+    base = base or ModelConfig(name=base_name(adapter))
+    dtype = dtype or _stored_dtype(base)
+    opened = open_model(target, base=base.model_copy(update={"dtype": "float32"}), attention="sdpa")
+    tokenizer = opened.tokenizer
+    prompts = probe_prompts(tokenizer, max_context=opened.model.config.max_position_embeddings)
+    reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
+    try:
+        with written_whole(output) as directory:
+            num_parameters = _save_merged(opened.model, tokenizer, directory, dtype)
+            del opened  # what was saved is loaded now; two models would not fit where one just does
+            saved = load_model(ModelConfig(name=str(directory), dtype="float32"), attention="sdpa")
+            agreement = compare(reference, last_logits(saved, prompts), without)
+            require_agreement(agreement, dtype)
+    except OSError as error:
+        raise ModelError(
+            f"The merged model cannot be written to {output}: {error.strerror or error}.",
+            "Make room or fix the permissions there, or name another output.",
+        ) from error
+    return Merged(
+        path=output,
+        dtype=dtype,
+        num_parameters=num_parameters,
+        size_bytes=sum(file.stat().st_size for file in output.iterdir()),
+        agreement=agreement,
+        tolerance=TOLERANCES[dtype],
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _require_free(output: Path) -> None:
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    if output.exists():
+        raise ModelError(f"{output} exists already.", "Name another output, or remove it first.")
+
+
+def _stored_dtype(base: ModelConfig) -> MergedDtype:
+    """The number format of the base model's files, as its configuration names it; float32 when it is another."""
+    config = json.loads((resolve_model(base) / "config.json").read_text(encoding="utf-8"))
+    name = config.get("dtype", config.get("torch_dtype"))
+    return name if name in TOLERANCES else "float32"
+
+
+def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    with warnings.catch_warnings(), model.disable_adapter():
+        # PEFT warns that trained biases stay switched on. Then the effect is that of the rest of the adapter.
+        return last_logits(model, prompts)
+
+
+def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: MergedDtype) -> int:
+    """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
+    import torch
+
+    with quiet_transformers():
+        plain = model.merge_and_unload().to(getattr(torch, dtype))
+        plain.save_pretrained(str(directory))
+        tokenizer.save_pretrained(str(directory))
+    return int(plain.num_parameters())

@@ -1,0 +1,85 @@
+"""Prompts to batches that share long beginnings, and a batch to one row of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Rows
+from dataclasses import dataclass
+
+import numpy as np
+
+from weitiao.forest.layout import Ints, Layout, build_forest, common_prefix_length
+from weitiao.rendering.sequence import Sequence
+
+Prompt = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """The prompts of a batch as one row of T tokens.
+
+    Attributes:
+        layout: The row: a forest in which every shared beginning stands once.
+        paths: For each prompt, the places of its tokens in the row.
+        shared_length: Tokens that all prompts have in common. They are the first of the row.
+    """
+
+    layout: Layout
+    paths: tuple[Ints, ...]
+    shared_length: int
+
+
+def make_batches(
+    prompts: Rows[Prompt], *, batch_size: int, token_budget: int, share_prefixes: bool = True
+) -> list[list[int]]:
+    """Put prompts that begin alike together.
+
+    Args:
+        prompts: Token ids.
+        batch_size: Prompts in a batch at most.
+        token_budget: Tokens in a batch at most, a beginning shared with the prompt before counted once. A prompt that
+            is longer makes a batch of its own.
+        share_prefixes: Whether shared beginnings are stored once; without it they are counted each time.
+
+    Returns:
+        Indices of prompts, batch by batch.
+    """
+    batches: list[list[int]] = []
+    previous: Prompt = ()
+    filled = 0
+    for index in sorted(range(len(prompts)), key=prompts.__getitem__):
+        prompt = prompts[index]
+        cost = len(prompt) - (common_prefix_length(previous, prompt) if share_prefixes else 0)
+        if batches and len(batches[-1]) < batch_size and filled + cost <= token_budget:
+            batches[-1].append(index)
+            filled += cost
+        else:
+            batches.append([index])
+            filled = len(prompt)
+        previous = prompt
+    return batches
+
+
+def lay_out(prompts: Rows[Prompt], *, share_prefixes: bool = True) -> PromptRow:
+    """Lay the prompts of a batch out in one row.
+
+    Args:
+        prompts: Token ids; any two may be alike, or one the beginning of another.
+        share_prefixes: Store a shared beginning once. Without it, every prompt is a tree of its own.
+
+    Returns:
+        The row, with the paths in the order of the prompts.
+    """
+    order = sorted(range(len(prompts)), key=prompts.__getitem__) if share_prefixes else list(range(len(prompts)))
+    sequences = [Sequence(str(i), prompts[i], (0.0,) * len(prompts[i])) for i in order]
+    layout = build_forest(sequences, share_prefixes=share_prefixes).layout
+    paths: list[Ints] = [np.empty(0, np.int64)] * len(prompts)
+    total, previous = 0, ()
+    for index in order:
+        prompt = prompts[index]
+        total += len(prompt) - (common_prefix_length(previous, prompt) if share_prefixes else 0)
+        last = total - 1  # the tokens of a prompt are those whose subtree reaches its last one
+        paths[index] = np.flatnonzero(layout.subtree_end[:total] > last)
+        previous = prompt
+    # in sorted order, what the first and the last begin with is what all begin with
+    shared = common_prefix_length(prompts[order[0]], prompts[order[-1]]) if share_prefixes else 0
+    return PromptRow(layout, tuple(paths), shared)

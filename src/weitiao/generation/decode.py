@@ -1,0 +1,130 @@
+"""The loop that writes the answers of one batch, a token of each at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from weitiao.errors import ModelError
+from weitiao.generation.attention import PromptAttention, StepAttention
+from weitiao.generation.batches import Prompt, PromptRow, lay_out
+from weitiao.generation.cache import Cache
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.sampling import Sampler
+from weitiao.models.attention import FOREST, Attends, ForestAttention, choose_backend
+from weitiao.models.parts import decoder, output_embedding
+
+
+def decode(
+    model: nn.Module,
+    prompts: Sequence[Prompt],
+    config: GenerationConfig,
+    *,
+    stop_ids: frozenset[int],
+    numbers: Sequence[int],
+) -> Iterator[list[tuple[int, int]]]:
+    """Write the answers to a batch of prompts.
+
+    Args:
+        model: A causal language model with forest attention, possibly with a PEFT adapter.
+        prompts: Token ids, none empty.
+        config: How answers are written.
+        stop_ids: Tokens that end an answer.
+        numbers: The number of each prompt among all, which chooses its random numbers.
+
+    Yields:
+        For each step, pairs of a prompt's index and its next token. After a token of `stop_ids` or its last allowed
+        token a prompt appears no more.
+
+    Raises:
+        ModelError: The model is of a family that cannot be run so, or a prompt fills its whole context.
+    """
+    with _evaluating(model):
+        network = _Network(model)
+        limits = [network.limit(prompt, config) for prompt in prompts]
+        row = lay_out(prompts, share_prefixes=config.share_prefixes)
+        sampler = Sampler(config, numbers)
+        cache, logits_BV = network.prefill(row)
+        rows, num_written = list(range(len(prompts))), 0
+        while True:
+            tokens = sampler.sample(logits_BV, rows)
+            num_written += 1
+            yield list(zip(rows, tokens, strict=True))
+            ended = {
+                place
+                for place, (row_index, token) in enumerate(zip(rows, tokens, strict=True))
+                if token in stop_ids or num_written == limits[row_index]
+            }
+            order = cache.drop(ended)
+            rows, tokens = [rows[place] for place in order], [tokens[place] for place in order]
+            if not rows:
+                return
+            logits_BV = network.step(cache, tokens)
+
+
+class _Network:
+    """The model, taken apart into decoder and head, so that logits are computed for last tokens only."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._decoder, self._head = decoder(model), output_embedding(model)
+        assert self._decoder.config._attn_implementation == FOREST, "the model was loaded with forest attention"
+        self._device = self._decoder.device
+        self._max_context = getattr(self._decoder.config.get_text_config(), "max_position_embeddings", None)
+
+    def limit(self, prompt: Prompt, config: GenerationConfig) -> int:
+        """How many tokens an answer may have."""
+        if self._max_context is None:
+            return config.max_new_tokens
+        if len(prompt) >= self._max_context:
+            raise ModelError(
+                f"A prompt of {len(prompt)} tokens leaves no room for an answer in the model's context of "
+                f"{self._max_context}.",
+                "Shorten the prompt, or use a model with a longer context.",
+            )
+        return min(config.max_new_tokens, self._max_context - len(prompt))
+
+    def prefill(self, row: PromptRow) -> tuple[Cache, Tensor]:
+        """Run the prompts; the logits of their next tokens."""
+        cache = Cache(row, self._device)
+        forest = ForestAttention(row.layout, self._device, choose_backend(self._device))
+        places = [int(path[-1]) for path in row.paths]
+        layout = row.layout
+        logits_BV = self._run(
+            torch.from_numpy(layout.token_ids),
+            torch.from_numpy(layout.position_ids),
+            PromptAttention(forest, cache),
+            places,
+        )
+        return cache, logits_BV
+
+    def step(self, cache: Cache, tokens: Sequence[int]) -> Tensor:
+        """Run the newest token of each sequence; the logits of the next ones."""
+        positions = torch.tensor(cache.positions)
+        cache.open_column()
+        return self._run(torch.tensor(tokens), positions, StepAttention(cache), slice(None))
+
+    # not inference_mode: a tensor that a module keeps from here would be refused by a later backward pass
+    @torch.no_grad()
+    def _run(self, tokens_T: Tensor, positions_T: Tensor, attends: Attends, places: list[int] | slice) -> Tensor:
+        states_TD = self._decoder(
+            input_ids=tokens_T.unsqueeze(0).to(self._device),
+            position_ids=positions_T.unsqueeze(0).to(self._device),
+            use_cache=False,
+            forest=attends,
+        ).last_hidden_state[0]
+        logits: Tensor = self._head(states_TD[places])
+        return logits
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout inside the block."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

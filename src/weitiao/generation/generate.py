@@ -1,0 +1,111 @@
+"""Answers to prompts: all of a list, or one as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from weitiao.generation.batches import make_batches
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.decode import decode
+from weitiao.models.parts import causal_model
+from weitiao.rendering.render import end_of_turn_id
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer.
+
+    Attributes:
+        token_ids: Its tokens, without the one that ended it.
+        stopped: Whether the model ended it; False when it was broken off.
+    """
+
+    token_ids: tuple[int, ...]
+    stopped: bool
+
+
+def generate(
+    model: nn.Module,
+    prompts: Sequence[Sequence[int]],
+    config: GenerationConfig,
+    *,
+    stop_ids: frozenset[int],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Completion]:
+    """Answer prompts, in batches that compute what their prompts have in common once.
+
+    Args:
+        model: A causal language model loaded with forest attention, possibly with a PEFT adapter. Its training mode is
+            off meanwhile.
+        prompts: Token ids, none empty.
+        config: How answers are written.
+        stop_ids: Tokens that end an answer, see `stop_ids`.
+        on_progress: Called with the number of answers that are done and of all, whenever some end.
+
+    Returns:
+        The answers in the order of the prompts.
+
+    Raises:
+        ModelError: The model is of a family that cannot be run so, or a prompt fills its whole context.
+    """
+    rows = [tuple(prompt) for prompt in prompts]
+    tokens: list[list[int]] = [[] for _ in rows]
+    done = 0
+    for batch in make_batches(
+        rows,
+        batch_size=config.batch_size,
+        token_budget=config.token_budget,
+        share_prefixes=config.share_prefixes,
+    ):
+        running = len(batch)
+        for step in decode(model, [rows[i] for i in batch], config, stop_ids=stop_ids, numbers=batch):
+            if on_progress is not None and len(step) < running:
+                on_progress(done + len(batch) - len(step), len(rows))
+            running = len(step)
+            for place, token in step:
+                tokens[batch[place]].append(token)
+        done += len(batch)
+        if on_progress is not None:
+            on_progress(done, len(rows))
+    return [_completion(answer, stop_ids) for answer in tokens]
+
+
+def _completion(tokens: list[int], stop_ids: frozenset[int]) -> Completion:
+    stopped = tokens[-1] in stop_ids
+    return Completion(tuple(tokens[:-1] if stopped else tokens), stopped)
+
+
+def stream(
+    model: nn.Module, prompt: Sequence[int], config: GenerationConfig, *, stop_ids: frozenset[int]
+) -> Iterator[int]:
+    """Answer one prompt, token by token; arguments and errors as for `generate`.
+
+    Yields:
+        The tokens of the answer as they come, without the one that ends it.
+    """
+    for step in decode(model, [tuple(prompt)], config, stop_ids=stop_ids, numbers=[0]):
+        ((_, token),) = step
+        if token in stop_ids:
+            return
+        yield token
+
+
+def stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens that end an answer.
+
+    They are the end-of-sequence tokens of the model's generation settings and of the tokenizer, and the token with
+    which the chat template ends a turn.
+    """
+    generation_config = causal_model(model).generation_config
+    of_model = None if generation_config is None else generation_config.eos_token_id
+    found = [of_model] if of_model is None or isinstance(of_model, int) else list(of_model)
+    return frozenset(
+        token for token in (*found, tokenizer.eos_token_id, end_of_turn_id(tokenizer)) if token is not None
+    )

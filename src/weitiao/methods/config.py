@@ -1,0 +1,47 @@
+"""The `method` section of a recipe: which parameters learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from weitiao.config import Config
+
+if TYPE_CHECKING:
+    from weitiao.methods.lora import Lora
+
+
+class LoraConfig(Config):
+    """Low-rank adapters beside frozen weights (LoRA, https://arxiv.org/abs/2106.09685)."""
+
+    type: Literal["lora"] = "lora"
+    """The method."""
+
+    r: int = Field(default=16, ge=1)
+    """Rank of the adapters."""
+
+    alpha: float | None = Field(default=None, gt=0)
+    """Scale of the adapters: `alpha / r` times their product is added. Twice `r` when not given."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapters' input. Above 0, layers run unfused, which is slower."""
+
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    """Names of the linear layers that get an adapter, or `all-linear`: every one inside the decoder layers, routers of
+    mixtures of experts excepted."""
+
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Which biases learn as well."""
+
+    rslora: bool = False
+    """Scale by `alpha / sqrt(r)` instead of `alpha / r` (rsLoRA, https://arxiv.org/abs/2312.03732)."""
+
+    dora: bool = False
+    """Learn the magnitude of the weights apart from their direction (DoRA, https://arxiv.org/abs/2402.09353)."""
+
+    def build(self) -> Lora:
+        """The method with these settings."""
+        from weitiao.methods.lora import Lora
+
+        return Lora(self)

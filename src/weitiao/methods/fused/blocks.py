@@ -1,0 +1,163 @@
+"""The two halves of a Llama-style layer as autograd functions that keep little and recompute what is cheap.
+
+Kept per token are the input of each half, the rotated q, k, v, the attention output, and the gate and up
+projections. The norms' outputs and the gated product are recomputed; nothing is zero-filled or concatenated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weitiao.forest.layout import Segment
+from weitiao.methods.fused.linear import LoraLinear, adapter_gradients, add_bias, add_gradients, merged_weight, slices
+from weitiao.methods.fused.parts import rms_backward, rms_forward, rms_scale, rotate_
+from weitiao.models.attention_blocks import blocks_backward, blocks_forward
+
+BACKWARD_TOKENS = 1024
+"""Rows that the backward pass of the MLP takes at once: its intermediate results then stay in the caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """An RMSNorm: its frozen gain [D] and epsilon."""
+
+    weight: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionSpec:
+    """What the attention half needs besides tensors that learn."""
+
+    norm: Norm
+    qkv: tuple[LoraLinear, LoraLinear, LoraLinear]
+    out: LoraLinear
+    cos: Tensor
+    sin: Tensor
+    segments: tuple[Segment, ...]
+    num_heads: int
+    num_key_heads: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class MlpSpec:
+    """What the gated MLP half needs besides tensors that learn."""
+
+    norm: Norm
+    gate_up: tuple[LoraLinear, LoraLinear]
+    down: LoraLinear
+
+
+def adapters(linears: Sequence[LoraLinear]) -> list[Tensor | None]:
+    """The tensors that learn, in the order in which `adapter_gradients` returns their gradients."""
+    return [tensor for linear in linears for tensor in (linear.lora_a, linear.lora_b)]
+
+
+class AttentionHalf(torch.autograd.Function):
+    """`x + o(attention(rope(qkv(norm(x)))))` for x [T, D].
+
+    Called as `apply(x, spec, *adapters((*spec.qkv, spec.out)))`: the adapters are arguments so that autograd sees
+    them; their values are read from the spec.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spec: AttentionSpec, *learned: Tensor | None) -> Tensor:
+        scale = rms_scale(x, spec.norm.eps)
+        qkv = rms_forward(x, scale, spec.norm.weight) @ merged_weight(spec.qkv).t()
+        add_bias(qkv, spec.qkv)
+        q, k, v = _heads(qkv, spec)
+        rotate_(_rotated(qkv, spec), spec.cos, spec.sin)
+        attended, lse = blocks_forward(q, k, v, spec.segments, spec.scale)
+        out = torch.addmm(x, _flat(attended), merged_weight((spec.out,)).t())
+        add_bias(out, (spec.out,))
+        ctx.spec = spec
+        ctx.save_for_backward(x, scale, qkv, attended, lse)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad_out,) = grad_outputs
+        spec: AttentionSpec = ctx.spec
+        x, scale, qkv, attended, lse = ctx.saved_tensors
+        grad_attended = (grad_out @ merged_weight((spec.out,))).unflatten(1, (spec.num_heads, -1)).transpose(0, 1)
+        out_grads = adapter_gradients(grad_out, _flat(attended), (spec.out,))
+        grad_qkv = torch.empty_like(qkv)
+        q, k, v = _heads(qkv, spec)
+        blocks_backward(grad_attended, q, k, v, attended, lse, spec.segments, spec.scale, into=_heads(grad_qkv, spec))
+        rotate_(_rotated(grad_qkv, spec), spec.cos, spec.sin, backward=True)
+        normed = rms_forward(x, scale, spec.norm.weight)
+        qkv_grads = adapter_gradients(grad_qkv, normed, spec.qkv)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_normed = torch.mm(grad_qkv, merged_weight(spec.qkv), out=normed)
+            grad_x = rms_backward(grad_normed, x, scale, spec.norm.weight).add_(grad_out)
+        return (grad_x, None, *qkv_grads, *out_grads)
+
+
+class MlpHalf(torch.autograd.Function):
+    """`x + down(silu(gate(norm(x))) * up(norm(x)))` for x [T, D].
+
+    Called as `apply(x, spec, *adapters((*spec.gate_up, spec.down)))`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, spec: MlpSpec, *learned: Tensor | None) -> Tensor:
+        scale = rms_scale(x, spec.norm.eps)
+        gate_up = rms_forward(x, scale, spec.norm.weight) @ merged_weight(spec.gate_up).t()
+        add_bias(gate_up, spec.gate_up)
+        gate, up = gate_up.chunk(2, dim=1)
+        out = torch.addmm(x, F.silu(gate).mul_(up), merged_weight((spec.down,)).t())
+        add_bias(out, (spec.down,))
+        ctx.spec = spec
+        ctx.save_for_backward(x, scale, gate_up)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad_out,) = grad_outputs
+        spec: MlpSpec = ctx.spec
+        x, scale, gate_up = ctx.saved_tensors
+        gate_up_weight, down_weight = merged_weight(spec.gate_up), merged_weight((spec.down,))
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        grads: list[Tensor | None] = []
+        for rows in slices(x.shape[0], BACKWARD_TOKENS):
+            grad, gate, up = grad_out[rows], *gate_up[rows].chunk(2, dim=1)
+            silu = F.silu(gate)
+            hidden = silu * up
+            down_grads = adapter_gradients(grad, hidden, (spec.down,))
+            grad_hidden = torch.mm(grad, down_weight, out=hidden)
+            grad_gate_up = torch.empty_like(gate_up[rows])
+            grad_gate, grad_up = grad_gate_up.chunk(2, dim=1)
+            torch.mul(grad_hidden, silu, out=grad_up)
+            torch.ops.aten.silu_backward.grad_input(grad_hidden.mul_(up), gate, grad_input=grad_gate)
+            normed = rms_forward(x[rows], scale[rows], spec.norm.weight)
+            grads = add_gradients(grads, [*adapter_gradients(grad_gate_up, normed, spec.gate_up), *down_grads])
+            if grad_x is not None:
+                torch.mm(grad_gate_up, gate_up_weight, out=grad_x[rows])
+                rms_backward(grad_x[rows], x[rows], scale[rows], spec.norm.weight).add_(grad)
+        return (grad_x, None, *grads)
+
+
+def _heads(qkv: Tensor, spec: AttentionSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Views q [H, T, D] and k, v [K, T, D] of qkv [T, (H + 2 K) D]."""
+    sizes = (spec.num_heads, spec.num_key_heads, spec.num_key_heads)
+    q, k, v = qkv.unflatten(1, (sum(sizes), -1)).transpose(0, 1).split(sizes)
+    return q, k, v
+
+
+def _rotated(qkv: Tensor, spec: AttentionSpec) -> Tensor:
+    """The view [T, H + K, D] of qkv that is rotated: queries and keys."""
+    heads = spec.num_heads + spec.num_key_heads
+    return qkv.unflatten(1, (heads + spec.num_key_heads, -1))[:, :heads]
+
+
+def _flat(attended: Tensor) -> Tensor:
+    """[T, H D] of [H, T, D], without a copy when the memory is laid out token by token."""
+    return attended.transpose(0, 1).flatten(1)

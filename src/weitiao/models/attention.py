@@ -1,0 +1,136 @@
+"""Forest attention for every model that supports `transformers.AttentionInterface`.
+
+One function is registered under `FOREST`. What it computes comes with the call: the model's forward is given
+`forest=`, an object with a method `attend`, and hands it down to every layer as a keyword argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from weitiao.errors import ModelError
+from weitiao.forest.layout import Layout, Segment
+from weitiao.forest.masks import dense_mask, mask_function
+from weitiao.models.attention_blocks import block_attention
+
+FOREST = "weitiao_forest"
+Backend = Literal["blocks", "flex", "dense"]
+
+
+class Attends(Protocol):
+    """What a model is given as `forest=`."""
+
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
+    ) -> Tensor:
+        """Attention output [H, T, D] of query [H, T, D] and key, value [K, T, D] in the layer of `module`."""
+        ...
+
+
+def forest_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    forest: Attends | None = None,
+    **unsupported: Any,
+) -> tuple[Tensor, None]:
+    """The function that models call: query [1, H, T, D], key and value [1, K, T, D]; returns [1, T, H, D]."""
+    assert forest is not None, "a model with forest attention is called with forest="
+    assert attention_mask is None and query.shape[0] == 1
+    for name in ("softcap", "s_aux", "sinks"):
+        if unsupported.get(name) is not None:
+            raise ModelError(
+                f"{type(module).__name__} asks for attention with {name}, which forest attention does not have.",
+                "Choose a model without it.",
+            )
+    if dropout > 0:
+        raise ModelError(
+            f"The model's configuration has attention_dropout={dropout}, which forest attention does not have.",
+            "Set attention_dropout to 0 in the model's config.json.",
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    out = forest.attend(module, query[0], key[0], value[0], scale=scale, sliding_window=sliding_window)
+    return out.transpose(0, 1).unsqueeze(0), None
+
+
+def _no_mask(*args: Any, **kwargs: Any) -> None:
+    """The layout says what is visible: the model need not build a mask."""
+
+
+AttentionInterface.register(FOREST, forest_attention)
+AttentionMaskInterface.register(FOREST, _no_mask)
+
+
+@dataclass(frozen=True)
+class ForestAttention:
+    """Attention within a layout, on the device of the model.
+
+    Args:
+        layout: The forest's layout.
+        device: Where the model is.
+        backend: `blocks` (CPU: dense blocks per segment), `flex` (CUDA: FlexAttention with a block mask), or `dense`
+            (anywhere: a boolean mask [T, T]; the reference that the others are tested against).
+    """
+
+    layout: Layout
+    device: torch.device
+    backend: Backend
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return self.layout.segments
+
+    @cached_property
+    def _longest(self) -> int:
+        return int(self.layout.position_ids.max()) + 1
+
+    def window(self, sliding_window: int | None) -> int | None:
+        """The window, or None when it is longer than every sequence and so hides nothing."""
+        return sliding_window if sliding_window is not None and sliding_window < self._longest else None
+
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
+    ) -> Tensor:
+        """See `Attends`."""
+        window = self.window(sliding_window)
+        if self.backend == "flex":
+            return self._flex(query, key, value, scale, window)
+        if self.backend == "dense" or window is not None or value.shape[-1] != query.shape[-1]:
+            return self._dense(query, key, value, scale, window)
+        return block_attention(query, key, value, self.segments, scale)
+
+    def _dense(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+        mask_TT = dense_mask(self.layout, sliding_window=window).to(self.device)
+        batched = (t.unsqueeze(0) for t in (query, key, value))
+        return F.scaled_dot_product_attention(*batched, attn_mask=mask_TT, scale=scale, enable_gqa=True)[0]
+
+    def _flex(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+        end_T, position_T = (
+            torch.from_numpy(a).to(self.device) for a in (self.layout.subtree_end, self.layout.position_ids)
+        )
+        visible = mask_function(end_T, position_T, sliding_window=window)
+        mask = create_block_mask(visible, None, None, len(self.layout), len(self.layout), device=self.device.type)
+        batched = (t.unsqueeze(0) for t in (query, key, value))
+        out = torch.compile(flex_attention)(*batched, block_mask=mask, scale=scale, enable_gqa=True)
+        assert isinstance(out, Tensor)
+        return out[0]
+
+
+def choose_backend(device: torch.device) -> Backend:
+    """The fastest backend for a device."""
+    return {"cpu": "blocks", "cuda": "flex"}.get(device.type, "dense")  # type: ignore[return-value]

@@ -1,0 +1,36 @@
+"""The `model` section of a recipe: which base model, in which number format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from weitiao.config import Config
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class ModelConfig(Config):
+    """Which base model to load and how. `model: NAME` in a recipe is short for `model: {name: NAME}`."""
+
+    name: str = Field(min_length=1)
+    """A catalogue name (`smollm2-135m`), a local Hugging Face directory, a local `.gguf` file, or a hub id."""
+
+    dtype: DtypeName = "auto"
+    """Number format of the weights. `auto` is bfloat16 where the hardware computes in it, else float32."""
+
+    trust_remote_code: bool = False
+    """Whether Python code that comes with the model may run. Say yes only to authors that you trust."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+    chat_template: Path | None = None
+    """A Jinja file to use instead of the chat template that the tokenizer brings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value

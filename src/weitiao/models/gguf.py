@@ -1,0 +1,143 @@
+"""A GGUF file turned into a Hugging Face directory: plain configuration, safetensors weights, tokenizer.
+
+The values are those of the file: quantised tensors are expanded to float32, half-precision ones stay as they are
+where all the matrices are of one half type.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weitiao.errors import MissingExtraError, ModelError
+from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
+from weitiao.models.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    import torch
+    from gguf import GGUFReader
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_REMEDY = "Use the model's Hugging Face directory or hub id instead."
+
+
+def convert_gguf(path: Path, directory: Path) -> None:
+    """Write the model of a GGUF file into a directory that `from_pretrained` of plain transformers loads.
+
+    Args:
+        path: The GGUF file.
+        directory: An existing directory, written into.
+
+    Raises:
+        ModelError: The file is damaged, or holds something that would be lost on the way.
+        MissingExtraError: The `gguf` package is not installed.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtraError("Loading a GGUF file", "gguf")
+    with quiet_transformers():
+        _check_header(path)
+        reader = _open(path)
+        config = _read_config(path)
+        tokenizer = read_gguf_tokenizer(path, max_length=config.max_position_embeddings)
+        model = _read_model(path, reader, config)
+        model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what transformers would load wrongly without saying so."""
+    from transformers.integrations.gguf import read_gguf_metadata
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    try:
+        metadata, _ = read_gguf_metadata(str(path))
+    except (ValueError, IndexError, struct.error) as error:
+        raise ModelError(f"{path} is not a whole GGUF file: {error}", "Download or copy the file again.") from error
+    architecture = metadata["general.architecture"]
+    if architecture not in GGUF_SUPPORTED_ARCHITECTURES:
+        raise ModelError(f"{path} holds a model of the architecture {architecture!r}, which is not supported.", _REMEDY)
+    if metadata.get("split.count", 1) > 1:
+        raise ModelError(f"{path} is one part of {metadata['split.count']}.", "Join the parts (gguf-split --merge).")
+    scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
+    if scaling != "none":
+        raise ModelError(f"{path} scales its rotary positions ({scaling}), which is not read from GGUF.", _REMEDY)
+
+
+def _open(path: Path) -> GGUFReader:
+    from gguf import GGUFReader
+
+    try:
+        return GGUFReader(path)
+    except ValueError as error:  # numpy, when the file ends before its tensors do
+        raise ModelError(f"{path} is not a whole GGUF file: {error}", "Download or copy the file again.") from error
+
+
+def _read_config(path: Path) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
+    del config._model_name_or_path  # the file's free-text title, which is no name that could be loaded
+    return config
+
+
+def _read_model(path: Path, reader: GGUFReader, config: PretrainedConfig) -> PreTrainedModel:
+    """A model of the plain configuration with the weights of the file."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config)
+    except ValueError as error:
+        raise ModelError(f"{path} holds no causal language model ({config.model_type}).", _REMEDY) from error
+    state, unread = _read_weights(reader, skeleton)
+    if unread:
+        raise ModelError(f"{path} holds weights that a {config.model_type} model has no place for: {unread}.", _REMEDY)
+    # A model loaded by `gguf_file=` carries a quantisation configuration and refuses to be saved; this one is plain.
+    model, report = type(skeleton).from_pretrained(
+        None, config=config, state_dict=state, dtype=_float_type(reader), output_loading_info=True
+    )
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"{path} lacks {len(missing)} weights of the model, {missing[0]} among them.", _REMEDY)
+    return model
+
+
+def _read_weights(reader: GGUFReader, skeleton: PreTrainedModel) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """The file's tensors under their transformers names, and the names of those that have none.
+
+    The maps of names and layouts are those of transformers. Its own loop over them drops a tensor that it cannot
+    place (the rotary factors of Llama 3.1, for one) and draws a progress bar that has no switch.
+    """
+    import torch
+    from gguf import dequantize
+    from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
+
+    architecture = str(reader.fields["general.architecture"].contents())
+    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=skeleton.config.to_dict())
+    names = get_gguf_hf_weights_map(skeleton, processor)
+    state: dict[str, Any] = {}
+    unread = []
+    for tensor in reader.tensors:
+        result = processor.process(
+            weights=dequantize(tensor.data, tensor.tensor_type),
+            name=tensor.name,
+            tensor_key_mapping=names,
+            parsed_parameters={"tensors": state},  # where processors of mixtures of experts put theirs
+        )
+        if result.name in names:
+            state[names[result.name]] = torch.from_numpy(result.weights.copy())
+        elif result.name is not None:
+            unread.append(result.name)
+    return state, unread
+
+
+def _float_type(reader: GGUFReader) -> torch.dtype:
+    """The narrowest float type that holds every matrix of the file exactly."""
+    import torch
+    from gguf import GGMLQuantizationType
+
+    kinds = {tensor.tensor_type for tensor in reader.tensors if len(tensor.shape) > 1}
+    halves = {GGMLQuantizationType.F16: torch.float16, GGMLQuantizationType.BF16: torch.bfloat16}
+    return halves.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32

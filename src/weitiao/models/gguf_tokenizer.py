@@ -1,0 +1,117 @@
+r"""The tokenizer that a GGUF file describes, cutting text the way its vocabulary was learned.
+
+A GGUF file names its pre-tokenizer (`tokenizer.ggml.pre`) but does not hold it. What transformers builds for a name
+it does not know is GPT-2's, which gives other tokens, silently; for `smollm` the digits are not cut apart. Here a
+name has the rule that the model's own `tokenizer.json` and llama.cpp publish for it, or the file is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weitiao.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class PreTokenizerRule:
+    """How a byte-level vocabulary cuts text before its merges apply.
+
+    Attributes:
+        split: A regular expression whose matches are the pieces; None is GPT-2's own.
+        single_digits: Whether every digit is a piece of its own, before anything else.
+        nfc: Whether text is brought to Unicode's composed form first.
+        ignore_merges: Whether a piece that is a vocabulary entry is taken whole, without merging up to it.
+        add_bos: Whether a beginning-of-sequence token is added where the file does not say.
+    """
+
+    split: str | None = None
+    single_digits: bool = False
+    nfc: bool = False
+    ignore_merges: bool = False
+    add_bos: bool = False
+
+
+_GPT2 = PreTokenizerRule()
+_SINGLE_DIGITS = PreTokenizerRule(single_digits=True)
+_CONTRACTIONS_AND_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_PUNCTUATION_AND_SPACE = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_UP_TO_THREE_DIGITS = rf"{_CONTRACTIONS_AND_WORDS}|\p{{N}}{{1,3}}|{_PUNCTUATION_AND_SPACE}"
+_LLAMA3 = PreTokenizerRule(split=_UP_TO_THREE_DIGITS, ignore_merges=True, add_bos=True)
+_QWEN2 = PreTokenizerRule(split=rf"{_CONTRACTIONS_AND_WORDS}|\p{{N}}|{_PUNCTUATION_AND_SPACE}", nfc=True)
+
+PRE_TOKENIZER_RULES = {
+    "gpt-2": _GPT2,
+    "phi-2": _GPT2,
+    "olmo": _GPT2,
+    "smollm": _SINGLE_DIGITS,
+    "starcoder": _SINGLE_DIGITS,
+    "refact": _SINGLE_DIGITS,
+    "llama-bpe": _LLAMA3,
+    "llama3": _LLAMA3,
+    "llama-v3": _LLAMA3,
+    "dbrx": PreTokenizerRule(split=_UP_TO_THREE_DIGITS),
+    "smaug-bpe": PreTokenizerRule(split=_UP_TO_THREE_DIGITS),
+    "qwen2": _QWEN2,
+    "deepseek-r1-qwen": _QWEN2,
+}
+"""`tokenizer.ggml.pre` to its rule: the names whose rule is known and was checked."""
+
+
+def read_gguf_tokenizer(path: Path, *, max_length: int) -> PreTrainedTokenizerFast:
+    """Build the tokenizer of a GGUF file, with its special tokens and chat template.
+
+    Args:
+        path: The GGUF file.
+        max_length: The longest sequence the model was made for, in tokens.
+
+    Returns:
+        A tokenizer that `save_pretrained` and `AutoTokenizer` keep as it is.
+
+    Raises:
+        ModelError: The file's kind of vocabulary, or its pre-tokenizer, is not one whose rule is known here.
+    """
+    from transformers import PreTrainedTokenizerFast
+    from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
+
+    architecture, vocabulary, settings = get_gguf_tokenizer(str(path))
+    rule = _rule_for(path, vocabulary)
+    backend, _ = convert_gguf_tokenizer(architecture, vocabulary)
+    _apply(rule, backend)
+    settings.setdefault("add_bos_token", rule.add_bos)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=max_length, clean_up_tokenization_spaces=False, **settings
+    )
+
+
+def _rule_for(path: Path, vocabulary: dict[str, Any]) -> PreTokenizerRule:
+    kind, name = vocabulary.get("tokenizer_type"), vocabulary.get("pre_tokenizer_type")
+    remedy = "Use the model's Hugging Face directory or hub id, which brings its own tokenizer."
+    if kind != "gpt2":
+        raise ModelError(f"{path} has a {kind!r} vocabulary; only byte-level BPE ('gpt2') is read from GGUF.", remedy)
+    if name not in PRE_TOKENIZER_RULES:
+        known = ", ".join(PRE_TOKENIZER_RULES)
+        raise ModelError(
+            f"{path} names the pre-tokenizer {name!r}, whose rule is not known here (known: {known}).", remedy
+        )
+    return PRE_TOKENIZER_RULES[name]
+
+
+def _apply(rule: PreTokenizerRule, backend: Tokenizer) -> None:
+    """Put the rule's steps into a tokenizer in place."""
+    from tokenizers import Regex, normalizers, pre_tokenizers
+
+    steps: list[Any] = []
+    if rule.single_digits:
+        steps.append(pre_tokenizers.Digits(individual_digits=True))
+    if rule.split is not None:
+        steps.append(pre_tokenizers.Split(Regex(rule.split), behavior="isolated"))
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=rule.split is None))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    backend.normalizer = normalizers.NFC() if rule.nfc else None
+    backend.model.ignore_merges = rule.ignore_merges

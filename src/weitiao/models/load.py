@@ -1,0 +1,132 @@
+"""A model and its tokenizer from the `model` section of a recipe."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weitiao.errors import ModelError
+from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.models.chat_template import read_chat_template
+from weitiao.models.config import ModelConfig
+from weitiao.models.names import resolve_model
+from weitiao.models.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_logger = logging.getLogger(__name__)
+
+
+def load_tokenizer(config: ModelConfig, *, cache_dir: Path | None = None) -> PreTrainedTokenizerFast:
+    """Load the tokenizer that belongs to a model, with the chat template that the recipe wants.
+
+    Its vocabulary is never changed: where the model has no padding token, its end-of-sequence token pads.
+
+    Args:
+        config: The `model` section.
+        cache_dir: Where converted GGUF files are kept; the user's cache directory by default.
+
+    Returns:
+        The tokenizer, with `eos_token_id` and `pad_token_id` set.
+
+    Raises:
+        ModelError: There is no such model, or its tokenizer cannot be used.
+    """
+    template = None if config.chat_template is None else read_chat_template(config.chat_template)
+    path = resolve_model(config, cache_dir=cache_dir)
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # after the cheap checks: it takes seconds
+
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=config.trust_remote_code)
+        except (OSError, ValueError, KeyError) as error:
+            raise _loading_error("tokenizer", path, error) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(
+            f"The tokenizer in {path} is a {type(tokenizer).__name__}, which does not say where in the text its tokens "
+            "lie.",
+            "Use a model that brings a tokenizer.json.",
+        )
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"The tokenizer in {path} names no end-of-sequence token.",
+            "Set eos_token in its tokenizer_config.json to the token that ends an answer.",
+        )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if template is not None:
+        tokenizer.chat_template = template
+    return tokenizer
+
+
+def load_model(
+    config: ModelConfig,
+    *,
+    attention: str = "sdpa",
+    device: str | torch.device = "cpu",
+    cache_dir: Path | None = None,
+) -> PreTrainedModel:
+    """Load a causal language model, from safetensors only, in evaluation mode.
+
+    Args:
+        config: The `model` section.
+        attention: A name registered with `transformers.AttentionInterface`.
+        device: Where the weights go.
+        cache_dir: Where converted GGUF files are kept; the user's cache directory by default.
+
+    Returns:
+        The model, all parameters of the type that `config.dtype` names or `choose_dtype` chose.
+
+    Raises:
+        ModelError: There is no such model, or it cannot be loaded.
+    """
+    path = resolve_model(config, cache_dir=cache_dir)
+    import torch  # after the cheap check: it takes seconds
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    device = torch.device(device)
+    dtype = choose_dtype(detect_hardware(), device=device.type) if config.dtype == "auto" else config.dtype
+    with quiet_transformers():
+        try:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(path),
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,
+                trust_remote_code=config.trust_remote_code,
+                device_map={"": device},
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise _loading_error("model", path, error) from error
+    _check_weights(path, model, report)
+    return model
+
+
+def _check_weights(path: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Refuse a model of which a part was left at random numbers; tell of weights that found no place in it."""
+    remedy = "Check that config.json and the weights belong together, and that it is a causal language model."
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(f"The weights in {path} lack {len(missing)}, {missing[0]} among them.", remedy)
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, found, wanted = mismatched[0]
+        raise ModelError(f"{path}: {name} has the shape {list(found)}, the model needs {list(wanted)}.", remedy)
+    if unexpected := sorted(report["unexpected_keys"]):
+        _logger.warning(
+            "%s holds %d weights that a %s has no place for, %s among them. They are left out.",
+            path, len(unexpected), type(model).__name__, unexpected[0],
+        )  # fmt: skip
+
+
+def _loading_error(what: str, path: Path, error: Exception) -> ModelError:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if "trust_remote_code" in str(error):
+        remedy = "The model brings its own Python code. If you trust its authors, set model.trust_remote_code: true."
+    else:
+        remedy = "Check that the directory is complete, or load another copy of the model."
+    return ModelError(f"The {what} in {path} cannot be loaded: {reason}", remedy)

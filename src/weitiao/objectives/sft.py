@@ -1,0 +1,67 @@
+"""Supervised fine-tuning: cross-entropy of the tokens that carry a loss weight."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from weitiao.forest.layout import Forest
+from weitiao.models.attention import ForestAttention, choose_backend
+from weitiao.models.head import cross_entropy
+from weitiao.models.parts import decoder, output_embedding
+
+
+class LossSum(NamedTuple):
+    """What a forest contributes to the loss of an optimiser step.
+
+    Attributes:
+        total: Sum of weight times loss over all targets, a scalar with gradient. The loop divides it by the weight of
+            the whole step, so that how a step is cut into forests does not change it.
+        per_sequence_S: The same sum for each sequence of the forest, without gradient.
+    """
+
+    total: Tensor
+    per_sequence_S: Tensor
+
+
+class Sft(nn.Module):
+    """The objective `sft`; a module, so that Accelerate wraps model and loss together.
+
+    Args:
+        model: A causal language model with forest attention, possibly inside PEFT's.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, forest: Forest) -> LossSum:
+        """The weighted loss sum of a forest."""
+        losses_N, weights_N = token_losses(self.model, forest)
+        weighted_N = losses_N * weights_N
+        sequences_N = torch.from_numpy(forest.targets.sequences).to(losses_N.device)
+        per_sequence_S = losses_N.new_zeros(len(forest.row_ids)).index_add_(0, sequences_N, weighted_N.detach())
+        return LossSum(weighted_N.sum(), per_sequence_S)
+
+
+def token_losses(model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of every target of a forest.
+
+    Returns:
+        Losses [N] with gradient, and their weights [N]; float32 on the model's device.
+    """
+    head = output_embedding(model)
+    device = head.weight.device
+    layout, targets = forest.layout, forest.targets
+    hidden_TD = decoder(model)(
+        input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
+        position_ids=torch.from_numpy(layout.position_ids).unsqueeze(0).to(device),
+        use_cache=False,
+        forest=ForestAttention(layout, device, choose_backend(device)),
+    ).last_hidden_state[0]
+    positions_N = torch.from_numpy(targets.positions).to(device)
+    labels_N = torch.from_numpy(targets.labels).to(device)
+    losses_N = cross_entropy(hidden_TD.index_select(0, positions_N), head.weight, labels_N)
+    return losses_N, torch.from_numpy(targets.weights).to(device)

@@ -1,0 +1,227 @@
+"""The recipe: one YAML file that says everything about a piece of work.
+
+Every package owns its section; here they are only put together, read, overridden and checked.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError
+
+from weitiao.config import Config
+from weitiao.data.config import DataConfig
+from weitiao.data.paths import resolve_paths
+from weitiao.errors import RecipeError
+from weitiao.evaluation.config import EvaluationConfig
+from weitiao.methods.config import LoraConfig
+from weitiao.models.config import ModelConfig
+from weitiao.objectives.config import SftConfig
+from weitiao.rendering.config import RenderingConfig
+from weitiao.training.config import TrainConfig
+
+
+class Recipe(Config):
+    """All sections. Only `model` and `data` have to be written."""
+
+    model: ModelConfig
+    """The base model."""
+
+    data: DataConfig
+    """Training, validation and test data."""
+
+    rendering: RenderingConfig = Field(default_factory=RenderingConfig)
+    """How examples become tokens."""
+
+    method: LoraConfig = Field(default_factory=LoraConfig)
+    """Which parameters learn."""
+
+    objective: SftConfig = Field(default_factory=SftConfig)
+    """What is learned."""
+
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    """The loop."""
+
+    evaluate: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    """How the tuned model is tested."""
+
+    run_dir: Path | None = None
+    """Where everything that the run produces goes; `runs/NAME` of the recipe's file name when not given."""
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, or that of a run directory.
+
+    Args:
+        path: A YAML file, or a run directory.
+        overrides: `section.key=value`, as on the command line; values are read as YAML.
+
+    Returns:
+        The recipe, with paths made absolute and `run_dir` set.
+
+    Raises:
+        RecipeError: The file or an override cannot be used. The message names file, line and the nearest known key.
+    """
+    run_dir = None
+    if path.is_dir():
+        run_dir, path = path, path / "recipe.yaml"
+    if not path.is_file():
+        raise RecipeError(
+            f"There is no recipe {path}.", "Check the path; `weitiao schema` describes what a recipe holds."
+        )
+    values = _read_yaml(path)
+    for override in overrides:
+        _override(values, override)
+    recipe = _validate(values, path, overrides)
+    recipe = recipe.model_copy(update={"data": resolve_paths(recipe.data, [path.parent.resolve(), Path.cwd()])})
+    run_dir = run_dir or recipe.run_dir or Path("runs") / path.stem
+    return recipe.model_copy(update={"run_dir": run_dir, "model": _resolve_model(recipe.model, path.parent)})
+
+
+def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe:
+    """A recipe from Python values; relative paths are looked up in `base`, then in the current directory.
+
+    Raises:
+        RecipeError: A value cannot be used.
+    """
+    recipe = _validate(values, Path("recipe"), ())
+    return recipe.model_copy(update={"data": resolve_paths(recipe.data, [*([base] if base else []), Path.cwd()])})
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe. `run_dir` is left out: it is where the file lies, also when it is copied."""
+    values = recipe.model_dump(mode="json", exclude={"run_dir"})
+    beside = path.with_suffix(".part")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.allow_unicode = True
+    with beside.open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+    beside.replace(path)
+
+
+def differences(a: Recipe, b: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:
+    """Dotted names of the settings in which two recipes differ."""
+    return [name for name in _differing(a.model_dump(mode="json"), b.model_dump(mode="json")) if name not in ignore]
+
+
+def _differing(a: Any, b: Any, name: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = dict.fromkeys([*a, *b])
+        return [d for key in keys for d in _differing(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
+    return [] if a == b else [name]
+
+
+def _read_yaml(path: Path) -> CommentedMap:
+    try:
+        values = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise RecipeError(
+            f"{where}: not valid YAML: {error.problem}.", "Check indentation, colons and quotes."
+        ) from error
+    if not isinstance(values, CommentedMap):
+        raise RecipeError(f"{path} is not a recipe: it holds no sections.", "Write `model:` and `data:` at least.")
+    return values
+
+
+def _override(values: CommentedMap, override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        raise RecipeError(f"`{override}` is no override.", "Write section.key=value, for instance train.epochs=1.")
+    *parents, key = name.split(".")
+    place: Any = values
+    for parent in parents:
+        if not isinstance(place.get(parent), dict):
+            # `model: NAME` is short for `model: {name: NAME}`
+            old = place.get(parent)
+            place[parent] = CommentedMap() if old is None or parent != "model" else CommentedMap(name=old)
+        place = place[parent]
+    place[key] = YAML(typ="safe", pure=True).load(text)
+
+
+def _validate(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = error.errors()
+        first = problems[0]
+        place = [part for part in first["loc"] if part not in ("fraction", "sources")]
+        where, name = _locate(values, path, place, overrides)
+        more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        if first["type"] == "extra_forbidden":
+            what, remedy = f"unknown key `{name}`", _nearest(place)
+        elif first["type"] == "missing":
+            what, remedy = f"`{name}` is missing", "Add it to the recipe."
+        else:
+            message = first["msg"].removeprefix("Value error, ")
+            given = f", not {first['input']!r}" if isinstance(first["input"], str | int | float | bool) else ""
+            what, remedy = f"`{name}`: {message}{given}", "Correct the value; `weitiao schema` lists what is allowed."
+        raise RecipeError(f"{where}: {what}{more}.", remedy) from error
+
+
+def _locate(values: Any, path: Path, place: Sequence[Any], overrides: Sequence[str]) -> tuple[str, str]:
+    """Where a setting stands (file:line, or the command line), and its dotted name as the user wrote it."""
+    name, line, node = [], None, values
+    for part in place:
+        if isinstance(node, CommentedMap | CommentedSeq) and isinstance(node, dict) != isinstance(part, int):
+            known = part in node if isinstance(node, dict) else part < len(node)
+            if known:
+                line = (
+                    (node.lc.key(part) if isinstance(node, dict) else node.lc.item(part))[0] + 1
+                    if _has_line(node, part)
+                    else line
+                )
+                node = node[part]
+                name.append(str(part))
+                continue
+        if isinstance(part, str):
+            name.append(part)
+        node = None
+    dotted = ".".join(name) or "recipe"
+    if any(override.split("=", 1)[0] == dotted for override in overrides):
+        return "command line", dotted
+    return (f"{path}:{line}" if line is not None else str(path)), dotted
+
+
+def _has_line(node: Any, part: Any) -> bool:
+    return node.lc.data is not None and part in node.lc.data
+
+
+def _nearest(place: Sequence[Any]) -> str:
+    """A hint at the known key nearest to an unknown one."""
+    section: Any = Recipe
+    for part in place[:-1]:
+        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        section = field.annotation if field is not None else None
+    if not (isinstance(section, type) and issubclass(section, BaseModel)):
+        return "Remove it; `weitiao schema` lists the known keys."
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean `{close[0]}`?"
+    elsewhere = [
+        f"{name}.{place[-1]}"
+        for name, field in Recipe.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        and place[-1] in field.annotation.model_fields
+    ]  # fmt: skip
+    return f"Did you mean `{elsewhere[0]}`?" if elsewhere else f"Known keys: {', '.join(known)}."
+
+
+def _resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
+    """Make a path that is meant relative to the recipe absolute."""
+    for base in (folder, Path.cwd()):
+        if (base / config.name).exists():
+            return config.model_copy(update={"name": str((base / config.name).resolve())})
+    return config

@@ -1,0 +1,30 @@
+"""The recipe section `rendering`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from weitiao.config import Config
+
+
+class RenderingConfig(Config):
+    """How examples become token ids, and which of the tokens are learned."""
+
+    template: str = "auto"
+    """The chat template: `auto` (the tokenizer's own), a built-in one (`alpaca`, `chatml`), or the path of a `.jinja`
+    file. Whichever it is, it is saved with the tokenizer, and evaluation, chat and export use the same."""
+
+    train_on_prompt: bool = False
+    """Learn the prompt as well as the answers: every token but the first has weight 1."""
+
+    turns: Literal["all", "last"] = "all"
+    """Which answers of a conversation are learned: every assistant turn, or only the last one."""
+
+    max_length: int | None = Field(default=None, ge=2)
+    """Longest sequence, in tokens; the model's context when not given."""
+
+    on_long: Literal["drop", "truncate", "error"] = "drop"
+    """What happens to a longer sequence: it is dropped and counted, its end is cut off (and with it the end-of-turn
+    token) and counted, or it is an error."""

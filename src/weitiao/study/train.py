@@ -1,0 +1,277 @@
+"""`weitiao train`: from a recipe to a run directory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from weitiao.errors import MissingExtraError, RunError, WeitiaoError
+from weitiao.forest.plan import Plan
+from weitiao.hardware import Hardware, choose_threads, detect_hardware
+from weitiao.methods.adapter import save_adapter
+from weitiao.models.attention import FOREST
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.load import load_model
+from weitiao.models.names import resolve_model
+from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
+from weitiao.rendering.sequence import Sequence
+from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
+from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
+from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
+from weitiao.training.interrupt import Interrupt, interruptible
+from weitiao.training.loop import Loop
+from weitiao.training.metrics import read_metrics
+from weitiao.training.progress import PlainLines, watcher
+from weitiao.training.run_dir import RunDir
+from weitiao.training.schedule import total_steps
+
+# Settings that may differ when a run goes on: none of them changes the result.
+CHANGEABLE = (
+    "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
+)  # fmt: skip
+AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 8192}
+VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a training left.
+
+    Attributes:
+        path: The run directory.
+        finished: Whether it came to its end; an interrupted one goes on with `weitiao train PATH`.
+        steps: Optimiser steps done.
+        loss: Loss of the last step.
+        best_validation_loss: None without validation data.
+        seconds: Time in the loop, over all sessions of the run.
+        tokens_per_second: Of the sequences, counted without sharing.
+    """
+
+    path: Path
+    finished: bool
+    steps: int
+    loss: float
+    best_validation_loss: float | None
+    seconds: float
+    tokens_per_second: float
+
+
+def train(recipe: Recipe, *, console: Console | None = None) -> Run:
+    """Train, or go on with, the run of a recipe.
+
+    Args:
+        recipe: With `run_dir` set.
+        console: Where progress goes; stderr by default.
+
+    Returns:
+        What was reached. After Ctrl-C or SIGTERM `finished` is False and a checkpoint is there.
+
+    Raises:
+        WeitiaoError: Something the user can put right; the message says what.
+    """
+    assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    console = console or Console(stderr=True)
+    accelerator = _accelerator(recipe)
+    run = RunDir(recipe.run_dir)
+    if not accelerator.is_main_process:
+        return _train(recipe, run, accelerator, Console(quiet=True))
+    with run.locked():
+        return _train(recipe, run, accelerator, console)
+
+
+def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console) -> Run:
+    tell: Tell = PlainLines(console).message
+    if run.is_finished:
+        raise RunError(f"{run.path} holds a finished run.", "Choose another run_dir, or remove it to train again.")
+    if run.recipe_path.exists():
+        _require_same(recipe, run)
+    hardware = detect_hardware()
+    threads = _set_threads(recipe, hardware)
+    device = accelerator.device
+    model = load_model(recipe.model, attention=FOREST, device=device)
+    main = accelerator.is_main_process
+    data = load_rendered(
+        recipe,
+        max_context=model_context(recipe),
+        tell=tell,
+        rejected_path=run.rejected_path if main else None,
+    )
+    budget = token_budget(recipe, data.train, device)
+    tell(_choices(hardware, model, device, threads, budget))
+    if main:
+        with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
+            run.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_recipe(_resolved(recipe, model, budget), run.recipe_path)
+            write_json(run.environment_path, environment(hardware))
+    method = recipe.method.build()
+    fingerprint = model_fingerprint(resolve_model(recipe.model))
+    adapted = method.apply(model, seed=recipe.train.seed)
+    fused = method.fuse(adapted) if recipe.train.fused and device.type == "cpu" and model.dtype == torch.float32 else 0
+    learned = sum(p.numel() for p in learned_parameters(adapted).values())
+    tell(f"{learned:,} of {adapted.num_parameters():,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
+    objective = recipe.objective.build(adapted)
+    optimizer = torch.optim.AdamW(
+        learned_parameters(objective).values(),
+        lr=recipe.train.learning_rate,
+        betas=recipe.train.betas,
+        eps=recipe.train.epsilon,
+        weight_decay=recipe.train.weight_decay,
+        fused=True,
+    )
+    state = _resume(run, objective, optimizer, data.fingerprint, tell)
+    wrapped, prepared = accelerator.prepare(objective, optimizer)
+    plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
+    with interruptible() as interrupt:
+        _start_trackers(accelerator, recipe)
+        loop = _loop(recipe, run, accelerator, wrapped, prepared, plan, data, state, interrupt, console)
+        finished = loop.run_to_end()
+    accelerator.end_training()
+    if main and finished:
+        _finish(recipe, run, objective, data, state, fingerprint)
+    accelerator.wait_for_everyone()
+    steps = [m for m in read_metrics(run.metrics_path) if "loss" in m]
+    speed = state.num_tokens / state.seconds if state.seconds else 0.0
+    return Run(run.path, finished, state.step, steps[-1]["loss"], state.best_loss, state.seconds, speed)
+
+
+def _loop(
+    recipe: Recipe,
+    run: RunDir,
+    accelerator: Accelerator,
+    objective: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    data: RenderedData,
+    state: State,
+    interrupt: Interrupt,
+    console: Console,
+) -> Loop:
+    return Loop(
+        accelerator=accelerator,
+        objective=objective,
+        optimizer=optimizer,
+        plan=plan,
+        num_steps=total_steps(recipe.train, plan.steps_per_epoch),
+        validation=data.validation,
+        config=recipe.train,
+        run=run,
+        state=state,
+        watcher=watcher(console),
+        interrupt=interrupt,
+    )
+
+
+def _finish(
+    recipe: Recipe, run: RunDir, objective: torch.nn.Module, data: RenderedData, state: State, fingerprint: str
+) -> None:
+    """Write `final/`: the best weights if they are asked for and there are any, else the last."""
+    if recipe.train.keep_best and state.best_step not in (None, state.step):
+        check_whole(run.best)
+        load_weights(run.best, objective)
+    remedy = f"Free some space, then go on with: weitiao train {run.path}"
+    with full_disk_is_named(f"the final weights in {run.final}", remedy), written_whole(run.final) as directory:
+        save_adapter(directory, objective.model, data.tokenizer, base=recipe.model.name, fingerprint=fingerprint)  # type: ignore[arg-type]
+
+
+def _resume(
+    run: RunDir, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str, tell: Tell
+) -> State:
+    """The state of the newest checkpoint, or that of a fresh run."""
+    checkpoints = run.complete_checkpoints()
+    if not checkpoints:
+        return State(data_fingerprint=fingerprint)
+    state = load_checkpoint(checkpoints[-1], objective, optimizer)
+    if state.data_fingerprint != fingerprint:
+        raise RunError(
+            f"The training data is not what {run.path} was started with: its tokens differ.",
+            "Bring the data back as it was, or start a new run with another run_dir.",
+        )
+    tell(f"Going on after step {state.step} of {run.path}")
+    return state
+
+
+def _require_same(recipe: Recipe, run: RunDir) -> None:
+    changed = differences(recipe, load_recipe(run.path), ignore=CHANGEABLE)
+    changed = [name for name in changed if name != "model.dtype" or recipe.model.dtype != "auto"]
+    if changed:
+        raise RunError(
+            f"{run.path} was started with another recipe: {', '.join(changed)} differ.",
+            f"Go on as it was started with `weitiao train {run.path}`, or choose another run_dir.",
+        )
+
+
+def _resolved(recipe: Recipe, model: PreTrainedModel, budget: int) -> Recipe:
+    """The recipe with every choice that was left open filled in."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    return recipe.model_copy(
+        update={
+            "model": recipe.model.model_copy(update={"dtype": dtype}),
+            "train": recipe.train.model_copy(update={"token_budget": budget}),
+        }
+    )
+
+
+def token_budget(recipe: Recipe, sequences: tuple[Sequence, ...], device: torch.device) -> int:
+    """The recipe's budget; when left open, the device's usual one, or the longest sequence if that is more."""
+    if isinstance(recipe.train.token_budget, int):
+        return recipe.train.token_budget
+    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), *map(len, sequences))
+
+
+def _accelerator(recipe: Recipe) -> Accelerator:
+    try:
+        return Accelerator(
+            cpu=not torch.cuda.is_available(), log_with=recipe.train.trackers or None, project_dir=str(recipe.run_dir)
+        )
+    except (ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeitiaoError(
+            f"train.trackers: {', '.join(recipe.train.trackers)} cannot be used: {reason}",
+            "Install the tracker's package, or take it out; `weitiao doctor` lists what is installed.",
+        ) from error
+
+
+def _start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
+    if recipe.train.trackers:
+        settings = {k: v for k, v in recipe.train.model_dump().items() if isinstance(v, int | float | str | bool)}
+        try:
+            accelerator.init_trackers("weitiao", config=settings)
+        except ImportError as error:
+            raise MissingExtraError(f"A tracker of train.trackers ({error})", "tensorboard") from error
+
+
+def _set_threads(recipe: Recipe, hardware: Hardware) -> int:
+    """CPU threads: the recipe's, else OMP_NUM_THREADS (which torchrun sets), else this machine's cores."""
+    if isinstance(recipe.train.threads, int):
+        torch.set_num_threads(recipe.train.threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(choose_threads(hardware, num_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return torch.get_num_threads()
+
+
+def _choices(hardware: Hardware, model: PreTrainedModel, device: torch.device, threads: int, budget: int) -> str:
+    where = f"{hardware.cpu_name}, {threads} threads" if device.type == "cpu" else hardware.gpus[device.index or 0].name
+    dtype = str(model.dtype).removeprefix("torch.")
+    why = " (this CPU has no bfloat16 units)" if device.type == "cpu" and not hardware.has_bf16 else ""
+    return f"{where}; {dtype}{why}; up to {budget:,} tokens at once"
+
+
+def environment(hardware: Hardware) -> dict[str, object]:
+    """Versions and hardware, for `environment.json`."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        "hardware": asdict(hardware),
+        "threads": torch.get_num_threads(),
+        "free_disk_bytes": shutil.disk_usage(Path.cwd()).free,
+    }

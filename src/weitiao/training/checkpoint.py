@@ -1,0 +1,122 @@
+"""Checkpoints: the weights that learn, the optimiser's moments, and a few numbers. Nothing else is state.
+
+The order of the data, the learning rate and dropout are pure functions of the step.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from weitiao.errors import RunError
+from weitiao.training.files import check_whole, full_disk_is_named, written_whole
+from weitiao.training.run_dir import RunDir
+
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run stands.
+
+    Attributes:
+        data_fingerprint: Of the rendered training data; a resumed run must find the same.
+        step: Optimiser steps done.
+        num_tokens: Tokens of the sequences learned from so far, counted without sharing.
+        seconds: Time spent in the loop.
+        best_loss, best_step: The best validation so far.
+        num_bad_validations: Validations in a row without a new best.
+        stopped_early: Whether patience ran out.
+    """
+
+    data_fingerprint: str
+    step: int = 0
+    num_tokens: int = 0
+    seconds: float = 0.0
+    best_loss: float | None = None
+    best_step: int | None = None
+    num_bad_validations: int = 0
+    stopped_early: bool = False
+
+
+def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def save_weights(directory: Path, model: nn.Module) -> None:
+    """Write the parameters that learn."""
+    tensors = {name: parameter.detach().contiguous() for name, parameter in learned_parameters(model).items()}
+    (directory / WEIGHTS).write_bytes(save(tensors))
+
+
+def load_weights(directory: Path, model: nn.Module) -> None:
+    """Read what `save_weights` wrote into a model of the same form."""
+    tensors = load_file(directory / WEIGHTS)
+    parameters = learned_parameters(model)
+    if tensors.keys() != parameters.keys():
+        raise RunError(
+            f"{directory / WEIGHTS} holds other parameters than the recipe's method learns.",
+            "Go on with the recipe that the run was started with.",
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
+
+
+def save_checkpoint(
+    run: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer, state: State, *, keep: int
+) -> None:
+    """Write a checkpoint in one step, then remove all but the newest `keep`.
+
+    Raises:
+        RunError: The disk is full. Earlier checkpoints are untouched.
+    """
+    names = {parameter: name for name, parameter in learned_parameters(model).items()}
+    moments: dict[str, Tensor] = {}
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            moments[f"{key}/{names[parameter]}"] = value.detach().contiguous()
+    remedy = f"Free some space, then go on with: weitiao train {run.path}"
+    with (
+        full_disk_is_named(f"the checkpoint of step {state.step} in {run.checkpoints}", remedy),
+        written_whole(run.checkpoint(state.step)) as directory,
+    ):
+        save_weights(directory, model)
+        (directory / OPTIMIZER).write_bytes(save(moments))
+        (directory / STATE).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
+    for old in run.complete_checkpoints()[:-keep]:
+        shutil.rmtree(old)
+
+
+def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Put model and optimiser where a checkpoint left them.
+
+    Raises:
+        RunError: The checkpoint is damaged, or of a run with another method.
+    """
+    check_whole(directory)
+    load_weights(directory, model)
+    moments = load_file(directory / OPTIMIZER)
+    for name, parameter in learned_parameters(model).items():
+        found = {key.split("/", 1)[0]: value for key, value in moments.items() if key.split("/", 1)[1] == name}
+        if found:
+            optimizer.state[parameter] = {
+                key: value.to(parameter.device if value.dim() else "cpu") for key, value in found.items()
+            }
+    return read_state(directory)
+
+
+def read_state(directory: Path) -> State:
+    """The numbers of a checkpoint."""
+    values: dict[str, Any] = json.loads((directory / STATE).read_text(encoding="utf-8"))
+    return State(**{field.name: values[field.name] for field in fields(State)})

@@ -1,0 +1,86 @@
+"""The `train` section of a recipe: the loop."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from weitiao.config import Config
+
+
+class TrainConfig(Config):
+    """How long, how fast and in which portions is learned."""
+
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training data; 3 when neither this nor `max_steps` is given."""
+
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps; with `epochs` as well, whatever comes first."""
+
+    batch_size: int = Field(default=16, ge=1)
+    """Sequences in an optimiser step, over all ranks. It decides what a step means; memory it does not decide."""
+
+    token_budget: int | Literal["auto"] = "auto"
+    """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result."""
+
+    share_prefixes: bool = True
+    """Compute a beginning that several sequences share once."""
+
+    fused: bool = True
+    """Run layers of a known form as fused ones: the same results, faster and in less memory (CPU, float32)."""
+
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """The highest learning rate."""
+
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up: to zero along a cosine or a line, or not at all."""
+
+    warmup: float = Field(default=0.03, ge=0)
+    """Steps in which the learning rate rises from zero: a share of all steps if below 1, else a number of steps."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay of AdamW (https://arxiv.org/abs/1711.05101)."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of AdamW's first and second moment."""
+
+    epsilon: float = Field(default=1e-8, gt=0)
+    """AdamW's epsilon."""
+
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient; a larger one is scaled down. None switches clipping off."""
+
+    seed: int = Field(default=0, ge=0)
+    """Decides the order of the data, the adapters' first values, and dropout."""
+
+    validate_every: int | Literal["epoch"] = "epoch"
+    """Steps between two validations, or after each epoch. Without validation data there are none."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many validations in a row without a new best; None never stops early."""
+
+    keep_best: bool = True
+    """End with the weights of the best validation instead of the last ones."""
+
+    save_every: int = Field(default=100, ge=1)
+    """Steps between two checkpoints."""
+
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """How many checkpoints stay; older ones are removed."""
+
+    trackers: list[str] = Field(default_factory=list)
+    """Experiment trackers that Accelerate knows by name: tensorboard, wandb, mlflow, trackio, ..."""
+
+    threads: int | Literal["auto"] = "auto"
+    """CPU threads of each process."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainConfig:
+        for name in ("token_budget", "validate_every", "threads"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.warmup >= 1 and self.warmup != int(self.warmup):
+            raise ValueError(f"warmup={self.warmup}: give a share below 1, or a whole number of steps")
+        return self

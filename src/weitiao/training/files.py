@@ -1,0 +1,104 @@
+"""Writing files so that a crash leaves the old ones or the new ones, never half of either."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from weitiao.errors import RunError
+
+COMPLETE = "COMPLETE"
+
+
+@contextmanager
+def written_whole(directory: Path) -> Iterator[Path]:
+    """Write a directory beside its place, then put it there in one step.
+
+    The marker `COMPLETE` lists size and SHA-256 of every file.
+
+    Args:
+        directory: Where it shall be; replaced if it exists.
+
+    Yields:
+        The directory to write into. It is removed if anything goes wrong.
+    """
+    beside = directory.with_name(f"{directory.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        files = sorted(p for p in beside.rglob("*") if p.is_file())
+        listing = {str(p.relative_to(beside)): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files}
+        (beside / COMPLETE).write_text(json.dumps(listing, indent=1), encoding="utf-8")
+        for path in (*files, beside / COMPLETE):
+            _sync(path)
+        _sync(beside)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    if directory.exists():
+        shutil.rmtree(directory)
+    beside.rename(directory)
+    _sync(directory.parent)
+
+
+def check_whole(directory: Path) -> None:
+    """Compare a directory with its marker.
+
+    Raises:
+        RunError: A file is missing or differs from what was written.
+    """
+    listing = json.loads((directory / COMPLETE).read_text(encoding="utf-8"))
+    for name, facts in listing.items():
+        path = directory / name
+        size = path.stat().st_size if path.exists() else None
+        if size != facts["bytes"]:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise RunError(
+                f"{path} {found}, {facts['bytes']} were written: the checkpoint is damaged.",
+                f"Remove {directory} to go on from the checkpoint before it.",
+            )
+        if sha256(path) != facts["sha256"]:
+            raise RunError(
+                f"{path} is not what was written (its SHA-256 differs): the checkpoint is damaged.",
+                f"Remove {directory} to go on from the checkpoint before it.",
+            )
+
+
+@contextmanager
+def full_disk_is_named(what: str, remedy: str) -> Iterator[None]:
+    """Turn "no space left on device" into an error that says what was being written and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RunError(f"The disk is full: {what} could not be written.", remedy) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file in one step."""
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,38 @@
+"""`metrics.jsonl`: one JSON object per line, for a step or for a validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """Appends to `metrics.jsonl`.
+
+    Args:
+        path: The file.
+        start: Steps that are done; lines about later ones, and a line that was cut off, are removed.
+    """
+
+    def __init__(self, path: Path, *, start: int) -> None:
+        self.path = path
+        if path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= start]
+            beside = path.with_suffix(".part")
+            beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            beside.replace(path)
+
+    def add(self, values: dict[str, Any]) -> None:
+        """Append one object and hand it to the operating system at once."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All objects of a `metrics.jsonl`, without a last line that is still being written."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def _step(line: str) -> float:
+    return float(json.loads(line)["step"]) if line.endswith("}") else float("inf")

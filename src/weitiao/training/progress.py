@@ -1,0 +1,96 @@
+"""What a person sees while a run goes on: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import psutil
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 15.0
+
+
+class Watcher(Protocol):
+    """Is told what happens in the loop."""
+
+    def start(self, step: int, num_steps: int) -> None: ...
+
+    def step(self, step: int, loss: float, tokens_per_second: float) -> None: ...
+
+    def message(self, text: str) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def memory_gib() -> float:
+    """Memory of the device in use: resident on a CPU, allocated by PyTorch on a GPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.memory_allocated() / 2**30
+    return float(psutil.Process().memory_info().rss) / 2**30
+
+
+class LiveBar:
+    """A bar with loss, tokens/s, memory and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=None, facts="")
+
+    def start(self, step: int, num_steps: int) -> None:
+        self._progress.start()
+        self._progress.reset(self._task, total=num_steps, completed=step)
+
+    def step(self, step: int, loss: float, tokens_per_second: float) -> None:
+        facts = f"loss {loss:.4f}  {tokens_per_second:.0f} tokens/s  {memory_gib():.1f} GiB  left"
+        self._progress.update(self._task, completed=step, facts=facts)
+
+    def message(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False)
+
+    def stop(self) -> None:
+        self._progress.stop()
+
+
+class PlainLines:
+    """A line now and then, for log files and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._printed = 0.0
+        self._begun = (0.0, 0)
+        self._num_steps = 0
+
+    def start(self, step: int, num_steps: int) -> None:
+        self._begun, self._num_steps = (time.monotonic(), step), num_steps
+
+    def step(self, step: int, loss: float, tokens_per_second: float) -> None:
+        now = time.monotonic()
+        if now - self._printed < PLAIN_SECONDS and step < self._num_steps:
+            return
+        self._printed = now
+        left = (now - self._begun[0]) / max(1, step - self._begun[1]) * (self._num_steps - step)
+        self.message(
+            f"step {step}/{self._num_steps}  loss {loss:.4f}  {tokens_per_second:.0f} tokens/s  "
+            f"{memory_gib():.1f} GiB  {left:.0f} s left"
+        )
+
+    def message(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        pass
+
+
+def watcher(console: Console) -> Watcher:
+    """The watcher that suits the console."""
+    return LiveBar(console) if console.is_terminal else PlainLines(console)

@@ -1,0 +1,99 @@
+"""Splits, samples and weights: exact counts, no shared inputs, the same choice for every order of the file."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from weitiao.data.example import Example
+from weitiao.data.mixing import repeat, take_sample
+from weitiao.data.splits import Keyed, find_overlaps, hold_out, input_key
+
+
+def row(question: str, answer: str = "yes", row_id: str = "") -> Keyed:
+    example = Example(
+        row_id or question, ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
+    )
+    return Keyed(input_key(example), example)
+
+
+def questions(rows: list[Keyed]) -> list[str]:
+    return [one.example.messages[0]["content"] for one in rows]
+
+
+def test_inputs_that_differ_in_case_and_white_space_are_the_same_and_others_are_not() -> None:
+    assert row("Where is  my\nCARD?").key == row(" where is my card?", "no").key
+    assert row("Where is my card").key != row("Where is my card?").key
+    turns = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
+    longer = Example("", (*turns, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))
+    assert input_key(Example("", turns)) != input_key(longer)
+    assert input_key(Example("", ({"role": "system", "content": "s"}, *turns))) != input_key(Example("", turns))
+    assert input_key(Example("", text="Some  text")) == input_key(Example("", text="some text"))
+    assert input_key(Example("", text="some text")) != input_key(Example("", text="other text"))
+
+
+def test_parts_have_the_asked_size_and_share_no_input() -> None:
+    rows = [row(f"question {i // 3 if i % 2 else i}", row_id=str(i)) for i in range(1000)]
+    test, validation, train = hold_out(rows, [100, 50], seed=0)
+    assert (len(test), len(validation), len(train)) == (100, 50, 850)
+    keys = [{one.key for one in part} for part in (test, validation, train)]
+    assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
+    assert sorted(one.example.row_id for part in (test, validation, train) for one in part) == sorted(
+        one.example.row_id for one in rows
+    )
+
+
+def test_the_split_does_not_depend_on_the_order_of_the_file_and_keeps_it() -> None:
+    rows = [row(f"question {i}") for i in range(300)]
+    shuffled = random.Random(1).sample(rows, len(rows))
+    for part, other in zip(hold_out(rows, [40, 20], seed=3), hold_out(shuffled, [40, 20], seed=3), strict=True):
+        assert set(questions(part)) == set(questions(other))
+        assert questions(part) == [q for q in questions(rows) if q in set(questions(part))]
+    assert set(questions(hold_out(rows, [40], seed=3)[0])) != set(questions(hold_out(rows, [40], seed=4)[0]))
+
+
+def test_the_first_part_stays_when_the_second_changes() -> None:
+    rows = [row(f"question {i}") for i in range(300)]
+    assert hold_out(rows, [30, 10], seed=0)[0] == hold_out(rows, [30, 60], seed=0)[0]
+
+
+def test_a_group_that_is_larger_than_a_part_stays_in_training() -> None:
+    rows = [row("same") for _ in range(80)] + [row(f"question {i}") for i in range(20)]
+    test, train = hold_out(rows, [10], seed=0)
+    assert len(test) == 10 and "same" not in questions(test) and len(train) == 90
+
+
+def test_held_out_rows_are_spread_over_a_sorted_file() -> None:
+    rows = [row(f"{label} {i}") for label in "abcde" for i in range(200)]
+    counts = Counter(question[0] for question in questions(hold_out(rows, [500], seed=0)[0]))
+    # Hypergeometric: 100 expected per label, standard deviation 6.3; five of them are allowed.
+    assert all(abs(counts[label] - 100) < 32 for label in "abcde")
+
+
+def test_a_sample_has_the_asked_size_order_and_seed() -> None:
+    rows = [row(f"question {i}") for i in range(100)]
+    chosen = questions(take_sample(rows, 30, seed=0))
+    assert len(chosen) == 30 and chosen == [q for q in questions(rows) if q in set(chosen)]
+    assert chosen != questions(take_sample(rows, 30, seed=1))
+    assert chosen != questions(rows)[:30]
+    assert take_sample(rows, 500, seed=0) == rows
+
+
+@pytest.mark.parametrize(("weight", "size"), [(0.001, 1), (0.5, 20), (1.0, 40), (2.0, 80), (2.25, 90)])
+def test_a_weight_repeats_whole_rounds_and_a_part(weight: float, size: int) -> None:
+    rows = [row(f"question {i}") for i in range(40)]
+    repeated = repeat(rows, weight, seed=0)
+    assert len(repeated) == size
+    assert len({example.row_id for example in repeated}) == size
+    counts = Counter(example.messages[0]["content"] for example in repeated)
+    assert set(counts.values()) <= {int(weight), int(weight) + 1}
+
+
+def test_overlaps_count_the_rows_of_both_sides() -> None:
+    parts = {"train": [row("a"), row("A "), row("b")], "validation": [row("c")], "test": [row("a"), row("c")]}
+    assert [str(overlap) for overlap in find_overlaps(parts)] == [
+        "2 rows of train have the same input as 1 rows of test",
+        "1 rows of validation have the same input as 1 rows of test",
+    ]
