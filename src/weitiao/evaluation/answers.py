@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weitiao.data.example import Example, Message
+from weitiao.errors import RenderingError
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.metrics import normalized
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
 Progress = Callable[[int, int], None]
 """Called with the answers that are ready and how many there will be."""
@@ -46,7 +48,7 @@ def is_gradable(example: Example) -> bool:
 
 
 def predict(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
     config: EvaluationConfig,
@@ -59,7 +61,7 @@ def predict(
     training.
 
     Args:
-        model: The model, with or without adapter.
+        model: The model with forest attention, with or without adapter.
         tokenizer: Its tokenizer, with the chat template of the training.
         examples: Gradable rows (`is_gradable`).
         config: The recipe section `evaluate`.
@@ -69,12 +71,13 @@ def predict(
         One prediction per row, in order.
 
     Raises:
-        RenderingError: The template refuses a row, or the tokenizer has none.
+        RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
     """
     from weitiao.generation.generate import generate, stop_ids
     from weitiao.rendering.render import render_prompt
 
     prompts = [render_prompt(tokenizer, example.prompt, example.tools) for example in examples]
+    _require_room(model, examples, prompts)
     stops = stop_ids(model, tokenizer)
     completions = generate(model, prompts, config.generation, stop_ids=stops, on_progress=on_progress)
     predictions = []
@@ -92,3 +95,21 @@ def predict(
             )
         )
     return tuple(predictions)
+
+
+def _require_room(model: nn.Module, examples: Sequence[Example], prompts: Sequence[Sequence[int]]) -> None:
+    """Name the rows that cannot be answered before time is spent on the others."""
+    from weitiao.models.parts import causal_model
+
+    context = getattr(causal_model(model).config.get_text_config(), "max_position_embeddings", None)
+    if context is None:
+        return
+    long = [(example, prompt) for example, prompt in zip(examples, prompts, strict=True) if len(prompt) >= context]
+    if long:
+        example, prompt = long[0]
+        more = f", and {len(long) - 1:,} more rows" if len(long) > 1 else ""
+        raise RenderingError(
+            f"{example.row_id}: its prompt of {len(prompt):,} tokens leaves no room for an answer in the model's "
+            f"context of {context:,}{more}.",
+            "Shorten or remove these test rows, or use a model with a longer context.",
+        )

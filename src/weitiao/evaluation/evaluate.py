@@ -13,7 +13,8 @@ from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.scores import Scores, score
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
     config: EvaluationConfig,
@@ -35,7 +36,7 @@ def evaluate(
     """Let a model answer test rows, and score the answers.
 
     Args:
-        model: The model, with or without adapter, in evaluation mode.
+        model: The model with forest attention, with or without adapter.
         tokenizer: Its tokenizer, with the chat template of the training.
         examples: The test rows. Of a conversation the last assistant turn is the expected answer. Rows without one
             are counted in `num_ungraded` and left out.
@@ -46,7 +47,7 @@ def evaluate(
         Scores (without validation loss) and predictions, one per graded row in order.
 
     Raises:
-        RenderingError: The template refuses a row, or the tokenizer has none.
+        RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
     """
     wanted = examples[: config.limit]
     gradable = [example for example in wanted if is_gradable(example)]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import RunError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores, class_scores, is_closed_label_set
 from weitiao.evaluation.metrics import Normalization, Proportion, normalized, proportion
-from weitiao.training.validation import ValidationLoss
+from weitiao.training.files import write_json
+
+if TYPE_CHECKING:
+    from weitiao.training.validation import ValidationLoss
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +89,14 @@ def write_scores(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # The scores come last: when they are there, so are the predictions that they were counted from.
-        _replace(predictions_path, (json.dumps(asdict(one), ensure_ascii=False, default=str) for one in predictions))
-        _replace(scores_path, [json.dumps(scores.to_dict(), ensure_ascii=False, indent=2)])
+        beside = predictions_path.with_name(f"{predictions_path.name}.part")
+        with beside.open("w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(asdict(one), ensure_ascii=False, default=str) + "\n" for one in predictions)
+        beside.replace(predictions_path)
+        write_json(scores_path, scores.to_dict())
     except OSError as error:
         raise RunError(
             f"The scores cannot be written to {directory}: {error.strerror or error}.",
             "Make room or fix the permissions there, or name another directory with --output.",
         ) from error
     return scores_path, predictions_path
-
-
-def _replace(path: Path, lines: Iterable[str]) -> None:
-    """Write a file beside its place and rename it, so that a reader sees the old one or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # A lone surrogate from a `\ud83d` in the data is written as that same escape.
-        with partial.open("w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.writelines(line + "\n" for line in lines)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

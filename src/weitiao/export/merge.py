@@ -93,7 +93,7 @@ def merge(
     dtype = dtype or _stored_dtype(base)
     opened = open_model(target, base=base.model_copy(update={"dtype": "float32"}), attention="sdpa")
     tokenizer = opened.tokenizer
-    prompts = probe_prompts(tokenizer, max_context=opened.model.config.max_position_embeddings)
+    prompts = probe_prompts(tokenizer, max_context=_context(opened.model))
     reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
     try:
         with written_whole(output) as directory:
@@ -130,6 +130,11 @@ def _stored_dtype(base: ModelConfig) -> MergedDtype:
     config = json.loads((resolve_model(base) / "config.json").read_text(encoding="utf-8"))
     name = config.get("dtype", config.get("torch_dtype"))
     return name if name in TOLERANCES else "float32"
+
+
+def _context(model: PeftModel) -> int | None:
+    context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return context
 
 
 def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:

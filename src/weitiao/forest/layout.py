@@ -6,6 +6,7 @@ token is the whole attention mask, and ordinary packing is the special case in w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
@@ -166,6 +167,4 @@ def find_segments(position_ids: Ints, subtree_end: Ints) -> tuple[Segment, ...]:
     """
     breaks = (np.diff(subtree_end) != 0) | (np.diff(position_ids) != 1)
     starts = np.concatenate([[0], np.flatnonzero(breaks) + 1, [len(position_ids)]]).tolist()
-    return tuple(
-        Segment(start, end, int(subtree_end[start])) for start, end in zip(starts[:-1], starts[1:], strict=True)
-    )
+    return tuple(Segment(start, end, int(subtree_end[start])) for start, end in itertools.pairwise(starts))

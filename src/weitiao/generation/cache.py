@@ -66,7 +66,7 @@ class Cache:
         assert layer not in self.layers, "each layer attends once"
         prefix = slice(0, self.prefix_length)
         self.layers[layer] = LayerCache(
-            key[:, prefix].clone(), value[:, prefix].clone(), self._private(key), self._private(value)
+            key[:, prefix].contiguous(), value[:, prefix].contiguous(), self._private(key), self._private(value)
         )
 
     def _private(self, states: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import warnings
+from typing import TYPE_CHECKING
 
 import peft
 import torch
@@ -44,19 +45,19 @@ class Lora:
         """
         config = self.config
         torch.manual_seed(seed)
-        return peft.get_peft_model(
-            model,
-            peft.LoraConfig(
-                task_type="CAUSAL_LM",
-                r=config.r,
-                lora_alpha=2 * config.r if config.alpha is None else config.alpha,  # type: ignore[arg-type]
-                lora_dropout=config.dropout,
-                target_modules=self._targets(model),
-                bias=config.bias,
-                use_rslora=config.rslora,
-                use_dora=config.dora,
-            ),
+        lora = peft.LoraConfig(
+            task_type="CAUSAL_LM",
+            r=config.r,
+            lora_alpha=2 * config.r if config.alpha is None else config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=self._targets(model),
+            bias=config.bias,
+            use_rslora=config.rslora,
+            use_dora=config.dora,
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of transformers to PEFT, about a property's name
+            return peft.get_peft_model(model, lora)
 
     def fuse(self, model: nn.Module) -> int:
         """Replace layers of a known form by faster ones of the same function; returns how many."""
@@ -66,7 +67,7 @@ class Lora:
         linear = linear_layer_names(model)
         if self.config.target_modules == "all-linear":
             return linear
-        wanted = cast(list[str], self.config.target_modules)
+        wanted = self.config.target_modules
         names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
         missing = [w for w in wanted if not any(name == w or name.endswith(f".{w}") for name in names)]
         if missing:

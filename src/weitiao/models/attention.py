@@ -6,7 +6,7 @@ One function is registered under `FOREST`. What it computes comes with the call:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -88,6 +88,7 @@ class ForestAttention:
     layout: Layout
     device: torch.device
     backend: Backend
+    _masks: dict[int | None, Any] = field(default_factory=dict, repr=False)  # by window, made once for all layers
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -113,20 +114,22 @@ class ForestAttention:
         return block_attention(query, key, value, self.segments, scale)
 
     def _dense(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
-        mask_TT = dense_mask(self.layout, sliding_window=window).to(self.device)
-        batched = (t.unsqueeze(0) for t in (query, key, value))
-        return F.scaled_dot_product_attention(*batched, attn_mask=mask_TT, scale=scale, enable_gqa=True)[0]
+        if window not in self._masks:
+            self._masks[window] = dense_mask(self.layout, sliding_window=window).to(self.device)
+        q, k, v = (t.unsqueeze(0) for t in (query, key, value))
+        mask_TT = self._masks[window]
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_TT, scale=scale, enable_gqa=True)[0]
 
     def _flex(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-        end_T, position_T = (
-            torch.from_numpy(a).to(self.device) for a in (self.layout.subtree_end, self.layout.position_ids)
-        )
-        visible = mask_function(end_T, position_T, sliding_window=window)
-        mask = create_block_mask(visible, None, None, len(self.layout), len(self.layout), device=self.device.type)
-        batched = (t.unsqueeze(0) for t in (query, key, value))
-        out = torch.compile(flex_attention)(*batched, block_mask=mask, scale=scale, enable_gqa=True)
+        if window not in self._masks:
+            layout, size = self.layout, len(self.layout)
+            end_T, position_T = (torch.from_numpy(a).to(self.device) for a in (layout.subtree_end, layout.position_ids))
+            visible = mask_function(end_T, position_T, sliding_window=window)
+            self._masks[window] = create_block_mask(visible, None, None, size, size, device=self.device.type)
+        q, k, v = (t.unsqueeze(0) for t in (query, key, value))
+        out = torch.compile(flex_attention)(q, k, v, block_mask=self._masks[window], scale=scale, enable_gqa=True)
         assert isinstance(out, Tensor)
         return out[0]
 

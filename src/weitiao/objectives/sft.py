@@ -19,11 +19,11 @@ class LossSum(NamedTuple):
     Attributes:
         total: Sum of weight times loss over all targets, a scalar with gradient. The loop divides it by the weight of
             the whole step, so that how a step is cut into forests does not change it.
-        per_sequence_S: The same sum for each sequence of the forest, without gradient.
+        per_sequence: The same sum for each sequence of the forest, without gradient.
     """
 
     total: Tensor
-    per_sequence_S: Tensor
+    per_sequence: Tensor
 
 
 class Sft(nn.Module):
@@ -42,8 +42,8 @@ class Sft(nn.Module):
         losses_N, weights_N = token_losses(self.model, forest)
         weighted_N = losses_N * weights_N
         sequences_N = torch.from_numpy(forest.targets.sequences).to(losses_N.device)
-        per_sequence_S = losses_N.new_zeros(len(forest.row_ids)).index_add_(0, sequences_N, weighted_N.detach())
-        return LossSum(weighted_N.sum(), per_sequence_S)
+        per_sequence = losses_N.new_zeros(len(forest.row_ids)).index_add_(0, sequences_N, weighted_N.detach())
+        return LossSum(weighted_N.sum(), per_sequence)
 
 
 def token_losses(model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
@@ -53,7 +53,7 @@ def token_losses(model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
         Losses [N] with gradient, and their weights [N]; float32 on the model's device.
     """
     head = output_embedding(model)
-    device = head.weight.device
+    device = next(head.parameters()).device
     layout, targets = forest.layout, forest.targets
     hidden_TD = decoder(model)(
         input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
@@ -63,5 +63,5 @@ def token_losses(model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
     ).last_hidden_state[0]
     positions_N = torch.from_numpy(targets.positions).to(device)
     labels_N = torch.from_numpy(targets.labels).to(device)
-    losses_N = cross_entropy(hidden_TD.index_select(0, positions_N), head.weight, labels_N)
+    losses_N = cross_entropy(hidden_TD.index_select(0, positions_N), head, labels_N)
     return losses_N, torch.from_numpy(targets.weights).to(device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from weitiao.data.load import DataSet, load_data
 from weitiao.models.load import load_tokenizer
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
-from weitiao.rendering.render import Rendered, render
+from weitiao.rendering.render import render
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import apply_template
 
@@ -81,20 +80,6 @@ def load_rendered(recipe: Recipe, *, max_context: int, tell: Tell, rejected_path
         rendered = render(examples, tokenizer, recipe.rendering, max_context=max_context) if examples else None
         parts.append(rendered.sequences if rendered else ())
         if rendered:
-            tell(_summary(name, rendered.sequences))
-            _tell_report(rendered, tell)
+            for line in rendered.report:
+                tell(f"{name}: {line}")
     return RenderedData(tokenizer, data, *parts)
-
-
-def _summary(name: str, sequences: Rows[Sequence]) -> str:
-    tokens = sum(map(len, sequences))
-    learned = sum(sum(1 for weight in sequence.weights if weight) for sequence in sequences)
-    return (
-        f"{name}: {len(sequences):,} sequences, {tokens:,} tokens, {learned:,} of them learned; "
-        f"longest {max(map(len, sequences)):,}"
-    )
-
-
-def _tell_report(rendered: Rendered, tell: Tell) -> None:
-    for line in rendered.report:
-        tell(line)

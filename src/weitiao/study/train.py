@@ -179,7 +179,7 @@ def _finish(
         load_weights(run.best, objective)
     remedy = f"Free some space, then go on with: weitiao train {run.path}"
     with full_disk_is_named(f"the final weights in {run.final}", remedy), written_whole(run.final) as directory:
-        save_adapter(directory, objective.model, data.tokenizer, base=recipe.model.name, fingerprint=fingerprint)  # type: ignore[arg-type]
+        save_adapter(directory, objective.model, data.tokenizer, base=recipe.model.name, fingerprint=fingerprint)
 
 
 def _resume(

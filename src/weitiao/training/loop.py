@@ -98,7 +98,7 @@ class Loop:
                 step = self.plan.step(state.step)
                 values, sequences = self._step(step)
                 if losses is not None:
-                    losses.add(state.step + 1, *zip(*map(dataclasses.astuple, sequences), strict=True))  # type: ignore[arg-type]
+                    losses.add(state.step + 1, *zip(*map(dataclasses.astuple, sequences), strict=True))
                 self._require_finite(values, sequences)
                 self.optimizer.step()
                 seconds = time.monotonic() - begun
@@ -144,7 +144,7 @@ class Loop:
                 self.accelerator.backward(loss.total * (ranks / step.weight))
             if index < len(step.forests):
                 total += loss.total.detach().double().cpu()
-                sequences += _sequence_losses(forest, loss.per_sequence_S)
+                sequences += _sequence_losses(forest, loss.per_sequence)
         if ranks > 1:
             total = reduce(total.to(self.accelerator.device), "sum").cpu()
             sequences = gather_object(sequences)

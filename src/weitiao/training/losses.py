@@ -50,9 +50,9 @@ class LossLog:
     def flush(self) -> None:
         """Write what is not yet on disk."""
         if self._rows:
-            columns = [pa.array(column, field.type) for column, field in zip(zip(*self._rows, strict=True), SCHEMA)]
+            rows = [dict(zip(SCHEMA.names, row, strict=True)) for row in self._rows]
             path = self.directory / f"part-{self._rows[0][0]:08d}.parquet"
-            self._write(path, pa.Table.from_arrays(columns, schema=SCHEMA))
+            self._write(path, pa.Table.from_pylist(rows, schema=SCHEMA))
         self._rows, self._num_steps = [], 0
 
     def _write(self, path: Path, table: pa.Table) -> None:

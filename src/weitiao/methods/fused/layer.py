@@ -34,12 +34,15 @@ class FusedLayer(nn.Module):
         specs = self._specs(hidden_states, position_embeddings, forest)
         if specs is None:
             return cast(
-                Tensor, self.original(hidden_states, position_embeddings=position_embeddings, forest=forest, **kwargs)
+                Tensor,
+                cast(nn.Module, self.original)(
+                    hidden_states, position_embeddings=position_embeddings, forest=forest, **kwargs
+                ),
             )
         attention, mlp = specs
-        x_TD = hidden_states[0]
-        x_TD = AttentionHalf.apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
-        x_TD = MlpHalf.apply(x_TD, mlp, *adapters((*mlp.gate_up, mlp.down)))
+        x_TD: Tensor = hidden_states[0]
+        x_TD = cast(Any, AttentionHalf).apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
+        x_TD = cast(Any, MlpHalf).apply(x_TD, mlp, *adapters((*mlp.gate_up, mlp.down)))
         return x_TD.unsqueeze(0)
 
     def train(self, mode: bool = True) -> FusedLayer:

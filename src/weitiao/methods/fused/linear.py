@@ -81,7 +81,7 @@ def add_bias(out: Tensor, linears: Sequence[LoraLinear]) -> Tensor:
     """Add the biases of all linears to their columns of `out`, in place."""
     for linear, part in zip(linears, out.split([x.weight.shape[0] for x in linears], dim=1), strict=True):
         if linear.bias is not None:
-            part += linear.bias
+            part.add_(linear.bias)
     return out
 
 

@@ -1,0 +1,48 @@
+"""`weitiao eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json, results
+
+
+def eval(
+    target: Annotated[Path, typer.Argument(help="A run directory, or a recipe file for the untuned model.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    base: Annotated[bool, typer.Option("--base", help="Score the run's base model instead.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many test rows only.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the files go; the run directory by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
+) -> None:
+    """Score a model on held-out rows: loss on the validation part, answers on the test part.
+
+    Examples:
+
+        weitiao eval runs/tickets
+
+        weitiao eval runs/tickets --base
+
+        weitiao eval recipe.yaml --limit 100 evaluate.normalize=casefold
+
+        weitiao eval runs/tickets data.test=new.jsonl --output scores/new --json
+    """
+    from weitiao.evaluation.report import print_scores
+    from weitiao.study.evaluate import evaluate_target
+
+    console = messages()
+    settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"])]
+    scored = evaluate_target(target, settings, base=base, output=output, console=console)
+    if json:
+        print_json(scored.to_dict())
+    else:
+        print_scores(scored.scores, scored.predictions, results(), title=scored.name)
+    facts = [("scores", str(scored.scores_path)), ("answers", str(scored.predictions_path))]
+    if scored.tuned:
+        commands = [f"weitiao eval {target} --base", f"weitiao chat {target} --compare"]
+    else:
+        commands = [f"weitiao eval {target}"] if target.is_dir() else [f"weitiao train {target}"]
+    closing_panel(console, "Evaluated", facts, commands)

@@ -1,0 +1,29 @@
+"""`weitiao schema`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def schema(
+    section: Annotated[
+        str | None, typer.Argument(help="A section of the recipe, `train` or `data` for instance.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of a recipe, for editors and programs: every setting, its type, default and meaning.
+
+    Examples:
+
+        weitiao schema
+
+        weitiao schema train
+
+        weitiao schema > recipe.schema.json
+    """
+    import json
+
+    from weitiao.study.schema import recipe_schema
+
+    print(json.dumps(recipe_schema(section), indent=2, ensure_ascii=False))
