@@ -35,7 +35,7 @@ def merge(
     console = messages()
     merged = run_merge(target, output, dtype=dtype)
     agreement = merged.agreement
-    lost = "" if agreement.lost_effect is None else f", {agreement.lost_effect:.2%} of the adapter's effect"
+    lost = "none to lose" if agreement.lost_effect is None else f"{agreement.lost_effect:.2%} lost to rounding"
     closing_panel(
         console,
         "Merged",
@@ -43,7 +43,8 @@ def merge(
             ("model", str(merged.path)),
             ("weights", f"{merged.num_parameters:,} in {merged.dtype}, {merged.size_bytes / 2**20:,.0f} MiB"),
             ("checked", f"{agreement.num_positions:,} positions of {agreement.num_prompts} prompts"),
-            ("logits", f"differ by {agreement.relative_difference:.1e} of their scale at most{lost}"),
+            ("logits", f"differ by at most {agreement.relative_difference:.1e} of their scale"),
+            ("effect", lost),
             ("top token", f"the same at {agreement.top1_agreement:.1%}"),
         ],
         [f"weitiao chat {merged.path}"],

@@ -8,9 +8,7 @@ import typer
 
 
 def schema(
-    section: Annotated[
-        str | None, typer.Argument(help="A section of the recipe, `train` or `data` for instance.")
-    ] = None,
+    section: Annotated[str | None, typer.Argument(help="A section of the recipe, for instance `train`.")] = None,
 ) -> None:
     """Print the JSON Schema of a recipe, for editors and programs: every setting, its type, default and meaning.
 

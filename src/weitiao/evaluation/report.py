@@ -68,8 +68,7 @@ def _print_classes(classes: ClassScores, console: Console) -> None:
 
     worst = sorted(classes.labels, key=lambda one: (one.f1, -one.support, one.label))[:_NUM_WORST_CLASSES]
     rest = len(classes.labels) - len(worst)
-    note = f"The {len(worst)} classes with the lowest F1; {rest:,} more in scores.json" if rest else None
-    table = Table(box=None, caption=note, caption_justify="left")
+    table = Table(box=None)
     table.add_column("Class", overflow="fold")
     for name in ("Rows", "Correct", "Precision", "Recall", "F1"):
         table.add_column(name, justify="right")
@@ -77,6 +76,8 @@ def _print_classes(classes: ClassScores, console: Console) -> None:
         shares = (f"{share:.3f}" for share in (one.precision, one.recall, one.f1))
         table.add_row(Text(one.label), f"{one.support:,}", f"{one.correct:,}", *shares)
     console.print(table)
+    if rest:
+        console.print(Text(f"The {len(worst)} classes with the lowest F1; {rest:,} more in scores.json", "dim"))
     if classes.confused:
         console.print()
         confused = Table(box=None)
@@ -91,14 +92,15 @@ def _print_classes(classes: ClassScores, console: Console) -> None:
 def _print_wrong(wrong: Sequence[Prediction], console: Console) -> None:
     from rich.table import Table
 
-    note = f"{len(wrong) - _NUM_WRONG:,} more in predictions.jsonl" if len(wrong) > _NUM_WRONG else None
-    table = Table(box=None, caption=note, caption_justify="left")
+    table = Table(box=None)
     for name in ("Wrong answers: row", "Expected", "Answered"):
         table.add_column(name, overflow="fold")
     for one in wrong[:_NUM_WRONG]:
         answer = _shortened(one.answer) if one.answer else Text("(nothing)", "dim")
         table.add_row(Text(one.row_id), _shortened(one.expected), answer)
     console.print(table)
+    if len(wrong) > _NUM_WRONG:
+        console.print(Text(f"{len(wrong) - _NUM_WRONG:,} more in predictions.jsonl", "dim"))
 
 
 def _shortened(text: str) -> Text:

@@ -138,9 +138,11 @@ def _context(model: PeftModel) -> int | None:
 
 
 def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-    with warnings.catch_warnings(), model.disable_adapter():
+    with warnings.catch_warnings():
         # PEFT warns that trained biases stay switched on. Then the effect is that of the rest of the adapter.
-        return last_logits(model, prompts)
+        warnings.simplefilter("ignore", UserWarning)
+        with model.disable_adapter():
+            return last_logits(model, prompts)
 
 
 def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: MergedDtype) -> int:

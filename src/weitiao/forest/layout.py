@@ -129,7 +129,8 @@ def build_forest(sequences: Rows[Sequence], *, share_prefixes: bool = True) -> F
     starts: list[int] = []
     subtree_end = np.empty(sum(map(len, ordered)), np.int64)
     targets: list[tuple[Ints, Ints, NDArray[np.float32]]] = []
-    total, previous = 0, ()
+    total = 0
+    previous: tuple[int, ...] = ()
     for sequence in ordered:
         shared = common_prefix_length(previous, sequence.token_ids) if share_prefixes else 0
         subtree_end[path[shared : len(previous)]] = total

@@ -73,7 +73,8 @@ def lay_out(prompts: Rows[Prompt], *, share_prefixes: bool = True) -> PromptRow:
     sequences = [Sequence(str(i), prompts[i], (0.0,) * len(prompts[i])) for i in order]
     layout = build_forest(sequences, share_prefixes=share_prefixes).layout
     paths: list[Ints] = [np.empty(0, np.int64)] * len(prompts)
-    total, previous = 0, ()
+    previous: Prompt = ()
+    total = 0
     for index in order:
         prompt = prompts[index]
         total += len(prompt) - (common_prefix_length(previous, prompt) if share_prefixes else 0)

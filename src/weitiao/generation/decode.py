@@ -72,7 +72,8 @@ class _Network:
         self._decoder, self._head = decoder(model), output_embedding(model)
         assert self._decoder.config._attn_implementation == FOREST, "the model was loaded with forest attention"
         self._device = self._decoder.device
-        self._max_context = getattr(self._decoder.config.get_text_config(), "max_position_embeddings", None)
+        config = self._decoder.config.get_text_config()
+        self._max_context: int | None = getattr(config, "max_position_embeddings", None)
 
     def limit(self, prompt: Prompt, config: GenerationConfig) -> int:
         """How many tokens an answer may have."""

@@ -83,9 +83,12 @@ def _completion(tokens: list[int], stop_ids: frozenset[int]) -> Completion:
 
 
 def stream(
-    model: nn.Module, prompt: Sequence[int], config: GenerationConfig, *, stop_ids: frozenset[int]
+    model: nn.Module, prompt: Sequence[int], config: GenerationConfig, *, stop_ids: frozenset[int], number: int = 0
 ) -> Iterator[int]:
-    """Answer one prompt, token by token; arguments and errors as for `generate`.
+    """Answer one prompt, token by token.
+
+    Arguments and errors are those of `generate`; `number` is the prompt's place in a list, which together with the
+    seed chooses the random numbers.
 
     Yields:
         The tokens of the answer as they come, without the one that ends it.

@@ -146,4 +146,4 @@ class _BlockAttention(torch.autograd.Function):
 
 def block_attention(query: Tensor, key: Tensor, value: Tensor, segments: tuple[Segment, ...], scale: float) -> Tensor:
     """Differentiable attention of a forest: [H, T, D] from query [H, T, D] and key, value [K, T, D]."""
-    return cast(Tensor, _BlockAttention.apply(query, key, value, segments, scale))
+    return cast(Tensor, cast(Any, _BlockAttention).apply(query, key, value, segments, scale))

@@ -80,4 +80,4 @@ def cross_entropy(hidden_ND: Tensor, head: nn.Module, labels_N: Tensor) -> Tenso
         float32 [N], differentiable in the hidden states and in the output embedding.
     """
     bias = getattr(head, "bias", None)
-    return cast(Tensor, _CrossEntropy.apply(hidden_ND, head.weight, bias, labels_N))
+    return cast(Tensor, cast(Any, _CrossEntropy).apply(hidden_ND, head.weight, bias, labels_N))

@@ -21,13 +21,13 @@ from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
-from weitiao.study.dataset import model_context, prepare_tokenizer
+from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.train import token_budget
-from weitiao.training.validation import validation_loss
+from weitiao.training.progress import PlainLines
+from weitiao.training.validation import ValidationLoss, validation_loss
 
 if TYPE_CHECKING:
     from weitiao.data.example import Example
-    from weitiao.training.validation import ValidationLoss
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,12 @@ def evaluate_recipe(
         )
     if tuned:
         find_adapter(recipe.run_dir)  # says what is wrong before data and model are loaded
+    tell: Tell = PlainLines(console).message
     data = load_data(recipe.data)
+    for line in (*data.summaries, *data.overlaps):
+        tell(str(line))
     opened = _open(recipe, tuned=tuned)
-    loss = _validation_loss(recipe, opened, data.validation) if data.validation else None
+    loss = _validation_loss(recipe, opened, data.validation, tell) if data.validation else None
     with answer_progress(console) as on_progress:
         evaluation = evaluate(opened.model, opened.tokenizer, data.test, recipe.evaluate, on_progress=on_progress)
     scores = replace(evaluation.scores, validation_loss=loss)
@@ -128,11 +131,13 @@ def _open(recipe: Recipe, *, tuned: bool) -> OpenModel:
     return OpenModel(model, prepare_tokenizer(recipe), recipe.model.name, None)
 
 
-def _validation_loss(recipe: Recipe, opened: OpenModel, examples: Sequence[Example]) -> ValidationLoss:
-    sequences = render(examples, opened.tokenizer, recipe.rendering, max_context=model_context(recipe)).sequences
+def _validation_loss(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], tell: Tell) -> ValidationLoss:
+    rendered = render(examples, opened.tokenizer, recipe.rendering, max_context=model_context(recipe))
+    for line in rendered.report:
+        tell(f"validation: {line}")
     return validation_loss(
         opened.model,
-        sequences,
-        token_budget=token_budget(recipe, sequences, opened.model.device),
+        rendered.sequences,
+        token_budget=token_budget(recipe, rendered.sequences, opened.model.device),
         share_prefixes=recipe.train.share_prefixes,
     )

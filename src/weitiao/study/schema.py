@@ -29,5 +29,6 @@ def recipe_schema(section: str | None = None) -> dict[str, Any]:
             f"A recipe has no section `{section}`.",
             f"Did you mean `{close[0]}`?" if close else f"Sections: {', '.join(known)}.",
         )
-    schema: dict[str, Any] = TypeAdapter(Recipe.model_fields[section].annotation).json_schema()
+    annotation: Any = Recipe.model_fields[section].annotation
+    schema: dict[str, Any] = TypeAdapter(annotation).json_schema()
     return schema

@@ -81,7 +81,7 @@ def save_checkpoint(
     Raises:
         RunError: The disk is full. Earlier checkpoints are untouched.
     """
-    names = {parameter: name for name, parameter in learned_parameters(model).items()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in learned_parameters(model).items()}
     moments: dict[str, Tensor] = {}
     for parameter, values in optimizer.state.items():
         for key, value in values.items():

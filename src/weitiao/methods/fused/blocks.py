@@ -128,7 +128,8 @@ class MlpHalf(torch.autograd.Function):
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grads: list[Tensor | None] = []
         for rows in slices(x.shape[0], BACKWARD_TOKENS):
-            grad, gate, up = grad_out[rows], *gate_up[rows].chunk(2, dim=1)
+            grad: Tensor = grad_out[rows]
+            gate, up = gate_up[rows].chunk(2, dim=1)
             silu = F.silu(gate)
             hidden = silu * up
             down_grads = adapter_gradients(grad, hidden, (spec.down,))
@@ -160,4 +161,5 @@ def _rotated(qkv: Tensor, spec: AttentionSpec) -> Tensor:
 
 def _flat(attended: Tensor) -> Tensor:
     """[T, H D] of [H, T, D], without a copy when the memory is laid out token by token."""
-    return attended.transpose(0, 1).flatten(1)
+    flat: Tensor = attended.transpose(0, 1).flatten(1)
+    return flat

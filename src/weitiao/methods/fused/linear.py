@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from peft.tuners.lora import Linear as PeftLinear
@@ -42,20 +43,20 @@ def read_linear(module: nn.Module) -> LoraLinear | None:
         return _frozen(LoraLinear(module.weight, module.bias))
     if type(module) is not PeftLinear or type(module.base_layer) is not nn.Linear or module.merged:
         return None
-    base = module.base_layer
+    base, lora = module.base_layer, cast(Any, module)
     if module.disable_adapters:
         return _frozen(LoraLinear(base.weight, base.bias))
-    if len(module.active_adapters) != 1:
+    if len(lora.active_adapters) != 1:
         return None
-    (name,) = module.active_adapters
-    if name not in module.lora_A:
+    (name,) = lora.active_adapters
+    if name not in lora.lora_A:
         return _frozen(LoraLinear(base.weight, base.bias))
-    dropout = module.lora_dropout[name]
+    dropout = lora.lora_dropout[name]
     works = isinstance(dropout, nn.Dropout) and dropout.p > 0 and module.training
-    if works or name in module.lora_variant or module.lora_B[name].bias is not None:
+    if works or name in lora.lora_variant or lora.lora_B[name].bias is not None:
         return None
-    lora_a, lora_b = module.lora_A[name].weight, module.lora_B[name].weight
-    return _frozen(LoraLinear(base.weight, base.bias, lora_a, lora_b, float(module.scaling[name])))
+    lora_a, lora_b = lora.lora_A[name].weight, lora.lora_B[name].weight
+    return _frozen(LoraLinear(base.weight, base.bias, lora_a, lora_b, float(lora.scaling[name])))
 
 
 def _frozen(linear: LoraLinear) -> LoraLinear | None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 def rms_scale(x: Tensor, eps: float) -> Tensor:
     """`1 / rms(x)` per token: [T, 1] of x [T, D] (RMSNorm, https://arxiv.org/abs/1910.07467, eq. 4)."""
-    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 def rms_forward(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""`weitiao chat`."""
+
+from __future__ import annotations
+
+import sys
+from random import randrange
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import messages, results
+
+
+def chat(
+    target: Annotated[str, typer.Argument(help="A run directory, an adapter directory, or a model.")],
+    compare: Annotated[bool, typer.Option("--compare", help="Answer from the base and the tuned model.")] = False,
+    base: Annotated[bool, typer.Option("--base", help="Answer from the base model, without the adapter.")] = False,
+    system: Annotated[str | None, typer.Option(help="The system message.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens after which an answer is broken off.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: the most likely token; above 0: draw.")] = 0.0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the draws; a new one each time by default.")] = None,
+) -> None:
+    """Talk with a model on the terminal.
+
+    Reads from a file or a pipe as well: each line is a prompt of its own, and its answer goes to stdout.
+
+    Examples:
+
+        weitiao chat runs/tickets
+
+        weitiao chat runs/tickets --compare
+
+        weitiao chat smollm2-135m --system "Answer in one word." --temperature 0.7
+
+        weitiao chat runs/tickets < prompts.txt > answers.txt
+    """
+    from weitiao.errors import ModelError
+    from weitiao.generation.chat import Conversation
+    from weitiao.generation.config import GenerationConfig
+    from weitiao.generation.terminal import chat_by_lines, chat_interactively
+    from weitiao.methods.open import open_model
+
+    if base and compare:
+        raise typer.BadParameter("--compare shows the base model as well: leave --base out.")
+    with messages().status(f"Loading {target}"):
+        opened = open_model(target)
+    if (base or compare) and opened.adapter is None:
+        raise ModelError(
+            f"{target} has no adapter: there is no tuned model beside the base model.",
+            "Name a run directory or an adapter directory, or leave --base and --compare out.",
+        )
+    config = GenerationConfig(
+        max_new_tokens=max_new_tokens, temperature=temperature, seed=randrange(2**32) if seed is None else seed
+    )
+    names = ("base", "tuned") if compare else ("base",) if base else ("tuned",)
+    speakers = {
+        name: Conversation(opened.model, opened.tokenizer, config, system=system, base=name == "base") for name in names
+    }
+    if sys.stdin.isatty():
+        chat_interactively(speakers, results(), read=input)
+    else:
+        chat_by_lines(speakers, sys.stdin, results())

@@ -1,0 +1,126 @@
+"""A conversation with a model: turns in, pieces of text out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, cast
+
+from peft import PeftModel
+from torch import nn
+
+from weitiao.data.example import Message
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.generate import stop_ids, stream
+from weitiao.rendering.render import render_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+UNFINISHED = "\ufffd"
+"""What a tokenizer puts for bytes that are no character (yet)."""
+
+
+class AnswerText:
+    """Tokens to text as they come: only whole characters are handed out."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._tokens: list[int] = []
+        self._context = 0  # text is decoded from here on, so that a tokenizer which trims the start of a text does not
+        self._given = 0  # tokens whose text was handed out
+
+    def push(self, token: int) -> str:
+        """Take the next token; returns the text that is complete with it, often empty."""
+        self._tokens.append(token)
+        fresh = self._fresh()
+        return "" if fresh.endswith(UNFINISHED) else self._give(fresh)
+
+    def finish(self) -> str:
+        """The rest, when no more tokens come."""
+        return self._give(self._fresh())
+
+    def _fresh(self) -> str:
+        before = self._decode(self._tokens[self._context : self._given])
+        return self._decode(self._tokens[self._context :])[len(before) :]
+
+    def _give(self, fresh: str) -> str:
+        if fresh:
+            self._context, self._given = self._given, len(self._tokens)
+        return fresh
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return cast(str, text)
+
+
+class Conversation:
+    """A model and what was said so far.
+
+    Args:
+        model: A causal language model with forest attention, with or without an adapter.
+        tokenizer: With its chat template.
+        config: How answers are written.
+        system: The system message, when there is one.
+        base: Answer without the adapter.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        config: GenerationConfig,
+        *,
+        system: str | None = None,
+        base: bool = False,
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._config = config
+        self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+        self._base = base
+        self._stop_ids = stop_ids(model, tokenizer)
+        self._num_answers = 0
+        self.turns: list[Message] = []
+
+    def reset(self) -> None:
+        """Forget all turns but the system message."""
+        self.turns.clear()
+
+    def answer(self, text: str) -> Generator[str, None, None]:
+        """Say something to the model.
+
+        Args:
+            text: The user's turn.
+
+        Yields:
+            The answer in pieces of whole characters. An answer that is broken off (the iterator is closed) stays in
+            the conversation as far as it came; if nothing came, the user's turn is forgotten too.
+
+        Raises:
+            ModelError: The conversation fills the model's context.
+            RenderingError: The tokenizer has no chat template, or it refuses the conversation.
+        """
+        question: Message = {"role": "user", "content": text}
+        prompt = render_prompt(self._tokenizer, [*self._system, *self.turns, question])
+        answer_text, said, complete = AnswerText(self._tokenizer), "", False
+        number = self._num_answers  # the next answer draws other random numbers, even to the same question
+        self._num_answers += 1
+        try:
+            with self._adapter():
+                for token in stream(self._model, prompt, self._config, stop_ids=self._stop_ids, number=number):
+                    if piece := answer_text.push(token):
+                        said += piece
+                        yield piece
+            if rest := answer_text.finish():
+                said += rest
+                yield rest
+            complete = True
+        finally:
+            if said or complete:
+                self.turns += [question, {"role": "assistant", "content": said}]
+
+    def _adapter(self) -> AbstractContextManager[object]:
+        if self._base and isinstance(self._model, PeftModel):
+            return cast("AbstractContextManager[object]", self._model.disable_adapter())
+        return nullcontext()

@@ -1,0 +1,126 @@
+"""Chatting on a terminal, or by lines from a file or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from weitiao.errors import ModelError
+from weitiao.generation.chat import Conversation
+
+Speakers = Mapping[str, Conversation]
+"""Conversations by the name of who answers: one, or several that answer side by side."""
+
+HELP = (
+    ("/reset", "forget what was said and start anew"),
+    ("/help", "show this"),
+    ("/exit", "leave (or Ctrl-D)"),
+    ("Ctrl-C", "stop an answer"),
+)
+
+
+def chat_by_lines(speakers: Speakers, lines: Iterable[str], console: Console) -> None:
+    """Answer each line on its own, without a memory of those before; empty lines are passed over.
+
+    Args:
+        speakers: Who answers. The answers of several are headed by their names.
+        lines: The prompts.
+        console: Where the answers go, each closed by a line break.
+    """
+    for line in lines:
+        if not (prompt := line.strip()):
+            continue
+        for name, conversation in speakers.items():
+            conversation.reset()
+            if len(speakers) > 1:
+                console.out(f"{name}: ", end="", highlight=False)
+            _print_answer(conversation, prompt, console)
+
+
+def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[str], str]) -> None:
+    """Take turns until the user leaves.
+
+    Args:
+        speakers: Who answers, several side by side.
+        console: Where the answers go.
+        read: Prints a prompt and returns a line, as `input` does: EOFError ends the chat.
+
+    Raises:
+        ModelError, RenderingError: The first message of a conversation cannot be answered.
+    """
+    _print_help(console)
+    for text in _user_turns(console, read):
+        match text:
+            case "/exit":
+                return
+            case "/help":
+                _print_help(console)
+            case "/reset":
+                for conversation in speakers.values():
+                    conversation.reset()
+                console.print("A new conversation.", style="dim")
+            case _ if text.startswith("/") and text[1:].isalpha():
+                console.print(f"There is no command {text}; /help shows those there are.", style="yellow", markup=False)
+            case _:
+                _answer_turn(speakers, text, console)
+
+
+def _user_turns(console: Console, read: Callable[[str], str]) -> Iterator[str]:
+    while True:
+        try:
+            text = read("\nyou> ").strip()
+        except EOFError:
+            console.print()
+            return
+        except KeyboardInterrupt:
+            console.print("\nCtrl-D or /exit leaves.", style="dim")
+            continue
+        if text:
+            yield text
+
+
+def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
+    begun = any(conversation.turns for conversation in speakers.values())
+    try:
+        if len(speakers) == 1:
+            (conversation,) = speakers.values()
+            _print_answer(conversation, text, console)
+        else:
+            _show_side_by_side(speakers, text, console)
+    except KeyboardInterrupt:
+        console.print("\n(stopped)", style="dim")
+    except ModelError as error:
+        if not begun:
+            raise
+        console.print(f"{error.what}\nType /reset to start anew.", style="red", markup=False)
+
+
+def _print_answer(conversation: Conversation, text: str, console: Console) -> None:
+    with closing(conversation.answer(text)) as pieces:
+        for piece in pieces:
+            console.out(piece, end="", highlight=False)
+            console.file.flush()
+    console.out()
+
+
+def _show_side_by_side(speakers: Speakers, text: str, console: Console) -> None:
+    answers = {name: Text() for name in speakers}
+    table = Table(expand=True)
+    for name in speakers:
+        table.add_column(name, ratio=1)
+    table.add_row(*answers.values())
+    with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
+        for name, conversation in speakers.items():
+            with closing(conversation.answer(text)) as pieces:
+                for piece in pieces:
+                    answers[name].append(piece)
+                    live.refresh()
+
+
+def _print_help(console: Console) -> None:
+    console.print("Type a message. " + "; ".join(f"{name}: {what}" for name, what in HELP) + ".", style="dim")

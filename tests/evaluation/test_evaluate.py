@@ -1,0 +1,234 @@
+"""Evaluation of a real model, against answers and losses that transformers computes row by row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from weitiao.cli.eval import eval as eval_command
+from weitiao.data.example import Example
+from weitiao.errors import RecipeError, RenderingError, RunError
+from weitiao.evaluation.config import EvaluationConfig
+from weitiao.evaluation.evaluate import evaluate
+from weitiao.generation.config import GenerationConfig
+from weitiao.methods.adapter import save_adapter
+from weitiao.methods.config import LoraConfig
+from weitiao.methods.open import open_model
+from weitiao.models.config import ModelConfig
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.load import load_model, load_tokenizer
+from weitiao.recipe import load_recipe, write_recipe
+from weitiao.study.evaluate import evaluate_target
+
+QUESTIONS = ["What is it?", "今天天气好吗？", "Answer: 1 + 12 = ?", "a", "answer the question in one word 🙂", "Who?"]
+NEW_TOKENS = 6
+CONFIG = EvaluationConfig(generation=GenerationConfig(max_new_tokens=NEW_TOKENS))
+
+
+def user(question: str) -> dict[str, Any]:
+    return {"role": "user", "content": question}
+
+
+def answers_of_transformers(model: Any, tokenizer: Any) -> list[str]:
+    """Greedy answers, one question after the other, by `generate` with its own cache."""
+    answers = []
+    for question in QUESTIONS:
+        text = tokenizer.apply_chat_template([user(question)], tokenize=False, add_generation_prompt=True)
+        ids = tokenizer(text, return_tensors="pt").input_ids
+        output = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS, pad_token_id=0
+        )
+        answers.append(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+    return answers
+
+
+def loss_of_transformers(model: Any, tokenizer: Any, rows: list[tuple[str, str]]) -> tuple[float, int]:
+    """Mean loss of the answers and their end-of-turn tokens, one row after the other, and how many tokens they are."""
+    total, count = 0.0, 0
+    for question, answer in rows:
+        prompt = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        prompt_ids, answer_ids = tokenizer(prompt).input_ids, tokenizer(f"{answer}<|im_end|>").input_ids
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt_ids + answer_ids])).logits[0]
+        predictions = logits[len(prompt_ids) - 1 : -1]
+        total += float(torch.nn.functional.cross_entropy(predictions, torch.tensor(answer_ids), reduction="sum"))
+        count += len(answer_ids)
+    return total / count, count
+
+
+@pytest.fixture(scope="module")
+def reference(tiny_llama_dir: Path) -> tuple[Any, Any]:
+    """The tiny model as plain transformers loads it, with its tokenizer."""
+    return (
+        AutoModelForCausalLM.from_pretrained(tiny_llama_dir).eval(),
+        AutoTokenizer.from_pretrained(tiny_llama_dir),
+    )
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_llama_dir: Path) -> Any:
+    return open_model(tiny_llama_dir)
+
+
+def examples(answers: list[str]) -> list[Example]:
+    return [
+        Example(f"test:{index}", (user(question), {"role": "assistant", "content": answer}))
+        for index, (question, answer) in enumerate(zip(QUESTIONS, answers, strict=True), start=1)
+    ]
+
+
+def test_right_are_the_rows_that_transformers_answers_so(reference: Any, opened: Any) -> None:
+    answers = answers_of_transformers(*reference)
+    expected = [f"  {answers[0]}\n", "something else", *answers[2:]]
+    calls: list[tuple[int, int]] = []
+    evaluation = evaluate(
+        opened.model,
+        opened.tokenizer,
+        examples(expected),
+        CONFIG,
+        on_progress=lambda done, total: calls.append((done, total)),
+    )
+    assert [one.answer for one in evaluation.predictions] == answers
+    assert [one.correct for one in evaluation.predictions] == [True, False, True, True, True, True]
+    assert evaluation.scores.exact_match is not None
+    assert evaluation.scores.exact_match.value == 5 / 6
+    assert calls[-1] == (6, 6)
+
+
+def test_answers_of_which_the_end_is_missing_are_counted(opened: Any) -> None:
+    one_token = EvaluationConfig(generation=GenerationConfig(max_new_tokens=1))
+    evaluation = evaluate(opened.model, opened.tokenizer, examples(["x"] * 6), one_token)
+    assert evaluation.scores.num_unstopped == sum(not one.stopped for one in evaluation.predictions) > 0
+
+
+def test_prompt_of_a_conversation_is_all_before_its_last_answer(opened: Any) -> None:
+    turns = (user("a"), {"role": "assistant", "content": "b"}, user("c"), {"role": "assistant", "content": "d"})
+    (prediction,) = evaluate(opened.model, opened.tokenizer, [Example("r:1", turns)], CONFIG).predictions
+    assert (prediction.messages, prediction.expected) == (turns[:3], "d")
+
+
+def test_rows_without_an_answer_to_compare_with_are_counted(opened: Any) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": []}
+    rows = [*examples(["x"] * 6)[:2], Example("r:1", text="raw text"), Example("r:2", (user("a"), call))]
+    scores = evaluate(opened.model, opened.tokenizer, rows, CONFIG).scores
+    assert (scores.exact_match and scores.exact_match.n, scores.num_ungraded) == (2, 2)
+
+
+def test_limit_takes_the_first_rows(opened: Any) -> None:
+    config = CONFIG.model_copy(update={"limit": 2})
+    predictions = evaluate(opened.model, opened.tokenizer, examples(["x"] * 6), config).predictions
+    assert [one.row_id for one in predictions] == ["test:1", "test:2"]
+
+
+def test_a_prompt_that_fills_the_context_is_named_before_any_answer(opened: Any) -> None:
+    rows = [*examples(["x"] * 6), Example("long.jsonl:7", (user("word " * 600), {"role": "assistant", "content": "x"}))]
+    with pytest.raises(RenderingError, match=r"long\.jsonl:7.*512"):
+        evaluate(opened.model, opened.tokenizer, rows, CONFIG, on_progress=lambda done, total: pytest.fail("too late"))
+
+
+@pytest.fixture
+def recipe_path(tmp_path: Path, tiny_llama_dir: Path, reference: Any) -> Path:
+    """A recipe with test rows of which the untuned model answers two in three, and two validation rows."""
+    answers = answers_of_transformers(*reference)
+    expected = ["wrong" if index % 3 == 0 else answer for index, answer in enumerate(answers)]
+    for name, rows in (
+        ("test", zip(QUESTIONS, expected, strict=True)),
+        ("validation", [("Is it?", "one word"), ("好？", "是的")]),
+        ("train", [("a", "b")]),
+    ):
+        lines = [json.dumps({"prompt": question, "completion": answer}) for question, answer in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"model: {tiny_llama_dir}\n"
+        "data: {train: train.jsonl, validation: validation.jsonl, test: test.jsonl}\n"
+        f"evaluate: {{generation: {{max_new_tokens: {NEW_TOKENS}}}}}\n"
+        f"run_dir: {tmp_path / 'run'}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def run_dir(recipe_path: Path, tiny_llama_dir: Path) -> Path:
+    """A run with an adapter of random values in `final/`."""
+    recipe = load_recipe(recipe_path)
+    assert recipe.run_dir is not None
+    (recipe.run_dir / "final").mkdir(parents=True)
+    write_recipe(recipe, recipe.run_dir / "recipe.yaml")
+    config = ModelConfig(name=str(tiny_llama_dir))
+    model = LoraConfig(r=4).build().apply(load_model(config), seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    save_adapter(
+        recipe.run_dir / "final",
+        model,
+        load_tokenizer(config),
+        base=str(tiny_llama_dir),
+        fingerprint=model_fingerprint(tiny_llama_dir),
+    )
+    return recipe.run_dir
+
+
+def test_a_recipe_scores_its_untuned_model(recipe_path: Path, reference: Any) -> None:
+    scored = evaluate_target(recipe_path)
+    assert not scored.tuned
+    assert scored.scores.exact_match is not None
+    assert (scored.scores.exact_match.value, scored.scores.exact_match.n) == (4 / 6, 6)
+    loss, count = loss_of_transformers(*reference, [("Is it?", "one word"), ("好？", "是的")])
+    assert scored.scores.validation_loss is not None
+    assert scored.scores.validation_loss.num_targets == count
+    assert scored.scores.validation_loss.loss == pytest.approx(loss, abs=1e-5)
+    stored = json.loads((recipe_path.parent / "run" / "scores-base.json").read_text())
+    assert stored["exact_match"]["value"] == 4 / 6
+
+
+def test_a_run_scores_the_tuned_model_and_its_base_beside_it(
+    run_dir: Path, reference: Any, tiny_llama_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from peft import PeftModel
+
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_llama_dir), run_dir / "final").eval()
+    eval_command(run_dir, json=True)
+    result = json.loads(capsys.readouterr().out)
+    stored = [json.loads(line) for line in (run_dir / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [one["answer"] for one in stored] == answers_of_transformers(tuned, reference[1])
+    assert result["tuned"]
+    assert result["scores_path"] == str(run_dir / "scores.json")
+    base = evaluate_target(run_dir, base=True)
+    assert base.scores.exact_match is not None
+    assert base.scores.exact_match.value == 4 / 6
+    assert base.scores_path == run_dir / "scores-base.json"
+    assert (run_dir / "scores.json").exists()
+    assert result["validation_loss"]["loss"] != base.scores.validation_loss.loss  # type: ignore[union-attr]
+
+
+def test_settings_limit_and_output_come_from_the_command_line(
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    eval_command(run_dir, ["data.validation=null"], limit=2, output=tmp_path / "elsewhere")
+    shown = capsys.readouterr().out
+    assert "n = 2" in shown
+    scores = json.loads((tmp_path / "elsewhere" / "scores.json").read_text())
+    assert (scores["exact_match"]["n"], scores["validation_loss"]) == (2, None)
+    assert not (run_dir / "scores.json").exists()
+
+
+def test_a_recipe_that_holds_out_nothing_is_refused(recipe_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"data\.test"):
+        evaluate_target(recipe_path, ["data.test=null", "data.validation=null"])
+
+
+def test_a_run_without_final_weights_is_refused(recipe_path: Path) -> None:
+    run = recipe_path.parent / "run"
+    run.mkdir()
+    write_recipe(load_recipe(recipe_path), run / "recipe.yaml")
+    with pytest.raises(RunError, match="no final weights"):
+        evaluate_target(run)

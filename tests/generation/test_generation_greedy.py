@@ -1,0 +1,156 @@
+"""Greedy answers: token by token those that transformers' own generate writes to each prompt alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from reference import FAMILIES, VOCABULARY, build
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, DeepseekV3Config
+
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.generate import Completion, generate, stream
+from weitiao.methods.fused.layer import FusedLayer, fuse_layers
+from weitiao.models.attention import FOREST
+
+NUM_TOKENS = 80  # more than the columns that the cache holds at first
+STEM = [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
+PROMPTS = [
+    [*STEM, 20],
+    [*STEM, 21, 22, 23],
+    STEM,
+    STEM,
+    [*STEM, 20, 30, 40, 50, 60, 70, 80],
+    [*STEM[:9], 90, 91, 92, 93, 94],
+]
+
+
+def expected(
+    model: Any, prompts: Sequence[Sequence[int]], *, stop: int | None = None, num_tokens: int = NUM_TOKENS
+) -> list[Completion]:
+    """What transformers writes, one prompt at a time."""
+    answers = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        mask = torch.ones_like(ids)
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=False,
+            max_new_tokens=num_tokens,
+            eos_token_id=stop,
+            pad_token_id=0,
+        )
+        tokens = out[0, len(prompt) :].tolist()
+        stopped = tokens[-1] == stop
+        answers.append(Completion(tuple(tokens[:-1] if stopped else tokens), stopped))
+    return answers
+
+
+def adapted(model: nn.Module) -> nn.Module:
+    """A LoRA adapter that changes what the model says."""
+    torch.manual_seed(1)
+    config = LoraConfig(
+        r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False, lora_dropout=0.5
+    )
+    return get_peft_model(model, config).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("share_prefixes", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_answers_equal_those_of_transformers(family: str, share_prefixes: bool) -> None:
+    reference = build(family, "sdpa")
+    whole = expected(reference, PROMPTS)
+    assert len(set(whole)) > 3, "the prompts get different answers"
+    stop = whole[0].token_ids[len(whole[0].token_ids) // 2]  # rows leave the batch at different steps
+    config = GenerationConfig(max_new_tokens=NUM_TOKENS, share_prefixes=share_prefixes)
+    model = build(family, FOREST)
+    assert generate(model, PROMPTS, config, stop_ids=frozenset()) == whole
+    answers = generate(model, PROMPTS, config, stop_ids=frozenset({stop}))
+    assert answers == expected(reference, PROMPTS, stop=stop)
+    assert len({len(answer.token_ids) for answer in answers}) > 1
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-window"])
+def test_a_batch_of_one_and_a_stream_write_the_same(family: str) -> None:
+    model = build(family, FOREST)
+    config = GenerationConfig(max_new_tokens=NUM_TOKENS)
+    together = generate(model, PROMPTS, config, stop_ids=frozenset({3}))
+    alone = generate(model, PROMPTS, config.model_copy(update={"batch_size": 1}), stop_ids=frozenset({3}))
+    assert alone == together
+    streamed = [tuple(stream(model, prompt, config, stop_ids=frozenset({3}))) for prompt in PROMPTS]
+    assert streamed == [answer.token_ids for answer in together]
+
+
+def test_batches_with_different_beginnings_keep_the_order_of_the_prompts() -> None:
+    prompts = [*PROMPTS, [99, *STEM], [1], [1, 2], [99, *STEM, 4]]
+    config = GenerationConfig(max_new_tokens=12, batch_size=3, token_budget=30)
+    seen: list[tuple[int, int]] = []
+    answers = generate(
+        build("llama", FOREST),
+        prompts,
+        config,
+        stop_ids=frozenset(),
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    assert answers == expected(build("llama", "sdpa"), prompts, num_tokens=12)
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(prompts), len(prompts))
+
+
+def test_values_of_another_width_than_keys() -> None:
+    """DeepSeek's latent attention; it also takes the path of the devices that have no flash attention with one."""
+    config = DeepseekV3Config(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=4, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1,
+        kv_lora_rank=8, q_lora_rank=8, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=12, first_k_dense_replace=1,
+        initializer_range=0.3, max_position_embeddings=256,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").eval()
+    whole = expected(model, PROMPTS, num_tokens=20)
+    model.set_attn_implementation(FOREST)
+    assert generate(model, PROMPTS, GenerationConfig(max_new_tokens=20), stop_ids=frozenset()) == whole
+
+
+def test_an_adapter_speaks_and_its_base_when_it_is_switched_off() -> None:
+    config = GenerationConfig(max_new_tokens=20)
+    base = expected(build("llama", "sdpa"), PROMPTS, num_tokens=20)
+    tuned = expected(adapted(build("llama", "sdpa")), PROMPTS, num_tokens=20)
+    assert tuned != base
+    model = adapted(build("llama", FOREST))
+    assert generate(model, PROMPTS, config, stop_ids=frozenset()) == tuned
+    with model.disable_adapter():  # type: ignore[operator]
+        assert generate(model, PROMPTS, config, stop_ids=frozenset()) == base
+
+
+def test_fused_layers_in_the_middle_of_training() -> None:
+    model = adapted(build("llama", FOREST))
+    assert fuse_layers(model) == 2
+    model.train()
+    answers = generate(model, PROMPTS, GenerationConfig(max_new_tokens=20), stop_ids=frozenset())
+    assert answers == expected(adapted(build("llama", "sdpa")), PROMPTS, num_tokens=20)
+    assert all(m.training for m in model.modules() if isinstance(m, FusedLayer | nn.Dropout))
+
+
+def test_the_real_model_in_a_batch(smollm2_dir: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(smollm2_dir)
+    questions = ["What is the capital of France?", "Name a primary colour.", "Name a primary colour and why."]
+    prompts = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+        )
+        for text in questions
+    ]
+    model = AutoModelForCausalLM.from_pretrained(smollm2_dir, dtype=torch.float32, attn_implementation="sdpa")
+    stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    whole = expected(model, prompts, stop=stop, num_tokens=10)
+    model.set_attn_implementation(FOREST)
+    answers = generate(model, prompts, GenerationConfig(max_new_tokens=10), stop_ids=frozenset({stop}))
+    assert answers == whole
+    assert "Paris" in tokenizer.decode(answers[0].token_ids)

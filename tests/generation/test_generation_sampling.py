@@ -1,0 +1,64 @@
+"""Drawn tokens: the distribution that transformers' logits warpers leave, and answers that can be drawn again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from reference import VOCABULARY, build
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.generate import Completion, generate
+from weitiao.generation.sampling import draw
+from weitiao.models.attention import FOREST
+
+NUM_DRAWS = 20_000
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 0.7},
+        {"temperature": 1.0, "top_k": 7},
+        {"temperature": 1.3, "top_p": 0.8},
+        {"temperature": 2.0, "top_p": 0.6, "top_k": 12},
+        {"temperature": 1.0, "top_p": 1e-6},
+        {"temperature": 1.0, "top_k": 1000},
+    ],
+)
+def test_draws_follow_the_distribution_of_transformers(settings: dict[str, Any]) -> None:
+    logits_BV = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(3)) * 2
+    warpers = LogitsProcessorList([TemperatureLogitsWarper(settings["temperature"])])
+    if "top_k" in settings:
+        warpers.append(TopKLogitsWarper(settings["top_k"]))
+    if "top_p" in settings:
+        warpers.append(TopPLogitsWarper(settings["top_p"]))
+    expected_V = warpers(torch.zeros(1, 1, dtype=torch.int64), logits_BV.clone()).softmax(-1)[0]
+    # an even grid of random numbers: every token gets its share up to one draw at each end
+    grid = (torch.arange(NUM_DRAWS, dtype=torch.float64) + 0.5) / NUM_DRAWS
+    drawn = draw(logits_BV.expand(NUM_DRAWS, -1), grid, GenerationConfig(**settings))
+    shares_V = torch.bincount(torch.tensor(drawn), minlength=VOCABULARY) / NUM_DRAWS
+    torch.testing.assert_close(shares_V, expected_V, atol=2 / NUM_DRAWS, rtol=0)
+    assert not shares_V[expected_V == 0].any()
+
+
+def test_the_last_random_number_below_one_draws_a_token() -> None:
+    largest = torch.tensor([1 - 2.0**-53], dtype=torch.float64)
+    assert draw(torch.zeros(1, 5), largest, GenerationConfig(temperature=1.0)) == [4]
+
+
+def test_drawn_answers_depend_on_the_seed_and_not_on_the_batch() -> None:
+    model = build("llama", FOREST)
+    prompts = [[5, 6, 7, 8], [5, 6, 7, 9, 10], [5, 6], [5, 6], [40, 41]]
+
+    def answers(**settings: Any) -> list[Completion]:
+        config = GenerationConfig(max_new_tokens=15, temperature=1.0, top_p=0.9, **settings)
+        return generate(model, prompts, config, stop_ids=frozenset({3}))
+
+    together = answers(seed=1)
+    assert answers(seed=1) == together
+    assert answers(seed=1, batch_size=2) == together
+    assert answers(seed=2) != together
+    assert together[2] != together[3], "the same prompt twice gets two draws"

@@ -1,0 +1,156 @@
+"""Fused layers: the function of the original ones, and the original ones wherever they cannot stand in."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from reference import build, forest_rows, gradient, loss_and_gradient
+
+from weitiao.forest.layout import build_forest
+from weitiao.methods.fused import layer as fused_layer
+from weitiao.methods.fused.layer import FusedLayer, fuse_layers
+from weitiao.models.attention import FOREST
+from weitiao.objectives.sft import Sft
+
+SOME = ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
+ALL = [*SOME, "k_proj", "gate_proj"]
+
+
+def adapted(family: str, attention: str, targets: list[str], **settings: object) -> PeftModel:
+    model = get_peft_model(
+        build(family, attention),
+        LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules=targets, **settings),
+    )
+    torch.manual_seed(3)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def specs_made(model: PeftModel, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Notes for every fused layer that runs whether it ran fused."""
+    notes: list[bool] = []
+    original = FusedLayer._specs
+
+    def noting(self: FusedLayer, *args: object) -> object:
+        specs = original(self, *args)  # type: ignore[arg-type]
+        notes.append(specs is not None)
+        return specs
+
+    monkeypatch.setattr(fused_layer.FusedLayer, "_specs", noting)
+    return notes
+
+
+@pytest.mark.parametrize("targets", [SOME, ALL], ids=["some", "all"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
+def test_fused_layers_give_pefts_loss_and_gradient(
+    family: str, targets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = forest_rows()
+    expected_loss, expected_gradient = loss_and_gradient(adapted(family, "eager", targets), rows)
+    model = adapted(family, FOREST, targets)
+    assert fuse_layers(model) == 2
+    notes = specs_made(model, monkeypatch)
+    model.train()
+    loss = Sft(model)(build_forest(rows)).total
+    loss.backward()
+    assert notes == [True, True]
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+    assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
+
+
+def test_a_long_forest_crosses_all_block_borders() -> None:
+    """More tokens than the MLP takes at once, sequences longer than a causal block of the backward pass."""
+    from weitiao.rendering.sequence import Sequence
+
+    torch.manual_seed(5)
+    stem = torch.randint(120, (210,)).tolist()
+    rows = [
+        Sequence(str(i), tuple(stem + torch.randint(120, (300,)).tolist()), (0.0,) + (1.0,) * 509) for i in range(4)
+    ]
+    expected_loss, expected_gradient = loss_and_gradient(adapted("llama", "eager", ALL), rows)
+    model = adapted("llama", FOREST, ALL)
+    fuse_layers(model)
+    forest = build_forest(rows)
+    assert len(forest.layout) == 210 + 4 * 300
+    loss = Sft(model)(forest).total
+    loss.backward()
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+    assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("llama", {"use_dora": True}),
+        ("llama", {"bias": "all"}),
+        ("llama", {"use_rslora": True}),
+        ("qwen2", {"bias": "all"}),
+    ],
+    ids=["dora", "bias without biases", "rslora", "bias"],
+)
+def test_variants_of_lora_give_pefts_gradient(family: str, settings: dict[str, object]) -> None:
+    rows = forest_rows()
+    expected_loss, expected_gradient = loss_and_gradient(adapted(family, "eager", ALL, **settings), rows)
+    model = adapted(family, FOREST, ALL, **settings)
+    fuse_layers(model)
+    loss = Sft(model)(build_forest(rows)).total
+    loss.backward()
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+    assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
+
+
+def test_dropout_runs_the_original_layer_in_training_and_the_fused_one_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = adapted("llama", FOREST, ALL, lora_dropout=0.5)
+    fuse_layers(model)
+    notes = specs_made(model, monkeypatch)
+    forest = build_forest(forest_rows())
+    model.train()
+    first, second = (Sft(model)(forest).total.item() for _ in range(2))
+    assert notes == [False] * 4
+    assert first != second
+    model.eval()
+    assert Sft(model)(forest).total.item() == Sft(model)(forest).total.item()
+    assert notes[4:] == [True] * 4
+
+
+def test_dropout_with_sharing_has_the_right_expectation() -> None:
+    """The mean loss over many dropout masks does not depend on whether beginnings are shared."""
+    model = adapted("llama", FOREST, ALL, lora_dropout=0.3).train()
+    rows = forest_rows()
+    means, errors = [], []
+    for share in (True, False):
+        forest = build_forest(rows, share_prefixes=share)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            losses = torch.stack([Sft(model)(forest).total for _ in range(300)])
+        means.append(losses.mean())
+        errors.append(losses.std() / 300**0.5)
+    assert abs(means[0] - means[1]) < 4 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
+
+
+def test_a_window_that_hides_something_runs_the_original_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = forest_rows()
+    expected_loss, _ = loss_and_gradient(adapted("mistral-window", "eager", ALL), rows)
+    model = adapted("mistral-window", FOREST, ALL)
+    fuse_layers(model)
+    notes = specs_made(model, monkeypatch)
+    assert Sft(model)(build_forest(rows)).total.item() == pytest.approx(expected_loss, rel=1e-6)
+    assert notes == [False, False]
+
+
+def test_names_of_weights_stay_and_plain_peft_loads_them(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    plain, fused = adapted("llama", "eager", ALL), adapted("llama", FOREST, ALL)
+    fuse_layers(fused)
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    fused.save_pretrained(tmp_path)
+    reloaded = PeftModel.from_pretrained(build("llama", "eager"), tmp_path)
+    ids = torch.arange(20).unsqueeze(0)
+    assert torch.equal(reloaded(input_ids=ids).logits, plain.eval()(input_ids=ids).logits)
+
+
+def test_other_families_are_left_as_they_are() -> None:
+    for family in ("olmo2", "gpt_neox", "mixtral", "qwen3"):
+        assert fuse_layers(build(family, FOREST)) == 0

@@ -1,0 +1,93 @@
+"""Forest attention in eight families: the loss and the gradient of each sequence alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from reference import FAMILIES, build, forest_rows, gradient, loss_and_gradient
+
+from weitiao.forest.layout import build_forest
+from weitiao.forest.masks import dense_mask, mask_function
+from weitiao.forest.plan import pack
+from weitiao.models.attention import FOREST
+from weitiao.objectives.sft import Sft
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_loss_and_gradient_equal_those_of_each_sequence_alone(family: str, share: bool) -> None:
+    rows = forest_rows()
+    expected_loss, expected_gradient = loss_and_gradient(build(family, "eager"), rows)
+    model = build(family, FOREST)
+    loss = Sft(model)(build_forest(rows, share_prefixes=share)).total
+    loss.backward()
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+    error = (gradient(model) - expected_gradient).norm() / expected_gradient.norm()
+    assert error < 1e-5
+
+
+def test_losses_of_sequences_are_theirs_however_they_are_packed() -> None:
+    rows = forest_rows()
+    model = build("llama", FOREST)
+    alone = {s.row_id: Sft(model)(build_forest([s])).total.item() for s in rows}
+    for budget in (55, 90, 500):
+        for forest in pack(rows, token_budget=budget, share_prefixes=True):
+            together = Sft(model)(forest).per_sequence.tolist()
+            assert dict(zip(forest.row_ids, together, strict=True)) == pytest.approx(
+                {row_id: alone[row_id] for row_id in forest.row_ids}, rel=1e-5
+            )
+
+
+@pytest.mark.parametrize("window", [None, 7])
+def test_the_mask_function_of_flex_attention_is_the_dense_mask(window: int | None) -> None:
+    from torch.nn.attention.flex_attention import create_mask
+
+    layout = build_forest(forest_rows()).layout
+    end, position = torch.from_numpy(layout.subtree_end), torch.from_numpy(layout.position_ids)
+    visible = mask_function(end, position, sliding_window=window)
+    made = create_mask(visible, None, None, len(layout), len(layout), device="cpu")[0, 0]
+    assert torch.equal(made, dense_mask(layout, sliding_window=window))
+
+
+def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None:  # type: ignore[no-untyped-def]
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from weitiao.data.example import Example
+    from weitiao.methods.config import LoraConfig
+    from weitiao.rendering.config import RenderingConfig
+    from weitiao.rendering.render import render
+
+    questions = ["2 + 2 = ?", "Which colour has the sky?", "天空是什么颜色？"]
+    examples = [
+        Example(
+            f"rows:{i}",
+            (
+                {"role": "system", "content": "Answer in one word, without any explanation, and end with a full stop."},
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ),
+        )
+        for i, (question, answer) in enumerate(zip(questions, ["4.", "Blue.", "蓝色。"], strict=True))
+    ]
+    tokenizer = AutoTokenizer.from_pretrained(smollm2_dir)
+    rows = render(examples, tokenizer, RenderingConfig(), max_context=512).sequences
+    method = LoraConfig(r=4).build()
+
+    def adapted(attention: str) -> torch.nn.Module:
+        base = AutoModelForCausalLM.from_pretrained(smollm2_dir, dtype=torch.float32, attn_implementation=attention)
+        model = method.apply(base, seed=0)
+        torch.manual_seed(1)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.02)
+        return model
+
+    expected_loss, expected_gradient = loss_and_gradient(adapted("sdpa"), rows)
+    for fuse in (False, True):
+        model = adapted(FOREST)
+        if fuse:
+            assert method.fuse(model) == 30
+        loss = Sft(model)(build_forest(rows)).total
+        loss.backward()
+        assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+        assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5

@@ -1,0 +1,89 @@
+"""A small piece of work on disk, and the real command line in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+INSTRUCTION = "answer the question in one word and do not explain anything"
+COLOURS = ["red", "green", "blue", "white", "black"]
+
+
+def write_rows(path: Path, num: int, *, start: int = 0) -> Path:
+    """Alpaca rows with a shared instruction and answers of different lengths."""
+    rows = [
+        {
+            "instruction": INSTRUCTION,
+            "input": f"what colour has thing {i} of {i % 7}?",
+            "output": " and ".join(COLOURS[(i + k) % 5] for k in range(1 + i % 3)),
+        }
+        for i in range(start, start + num)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_recipe(directory: Path, model: Path, *, num_rows: int = 40, **sections: Any) -> Path:
+    """A recipe over fresh rows; `sections` are merged into it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_rows(directory / "rows.jsonl", num_rows)
+    recipe: dict[str, Any] = {
+        "model": {"name": str(model), "dtype": "float32"},
+        "data": {"train": "rows.jsonl"},
+        "method": {"r": 4},
+        "train": {"batch_size": 8, "learning_rate": 0.01, "threads": 1},
+        "run_dir": str(directory / "run"),
+    }
+    for name, section in sections.items():
+        recipe[name] = {**recipe.get(name, {}), **section} if isinstance(section, dict) else section
+    path = directory / "recipe.yaml"
+    path.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
+    return path
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command: one thread, so that tests side by side do not slow each other down."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "weitiao", *map(str, arguments)]
+
+
+def weitiao(
+    *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment(),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def steps_of(run: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` about steps."""
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if "loss" in line]
+
+
+def final_weights(run: Path) -> bytes:
+    return (run / "final" / "adapter_model.safetensors").read_bytes()
+
+
+def torchrun(num_ranks: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line on several gloo ranks of this machine."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
+    words: Sequence[str] = [*launcher, "-m", "weitiao", *map(str, arguments)]
+    return subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300, check=False)
