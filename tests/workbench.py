@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]
 

@@ -81,7 +81,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     recipe = _validate(values, path, overrides)
     recipe = recipe.model_copy(update={"data": resolve_paths(recipe.data, [path.parent.resolve(), Path.cwd()])})
     run_dir = run_dir or recipe.run_dir or Path("runs") / path.stem
-    return recipe.model_copy(update={"run_dir": run_dir, "model": _resolve_model(recipe.model, path.parent)})
+    model = recipe.model.model_copy(update={"name": _absolute(recipe.model.name, path.parent)})
+    rendering = recipe.rendering.model_copy(update={"template": _absolute(recipe.rendering.template, path.parent)})
+    return recipe.model_copy(update={"run_dir": run_dir, "model": model, "rendering": rendering})
 
 
 def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe:
@@ -177,11 +179,7 @@ def _locate(values: Any, path: Path, place: Sequence[Any], overrides: Sequence[s
         if isinstance(node, CommentedMap | CommentedSeq) and isinstance(node, dict) != isinstance(part, int):
             known = part in node if isinstance(node, dict) else part < len(node)
             if known:
-                line = (
-                    (node.lc.key(part) if isinstance(node, dict) else node.lc.item(part))[0] + 1
-                    if _has_line(node, part)
-                    else line
-                )
+                line = _line(node, part) or line
                 node = node[part]
                 name.append(str(part))
                 continue
@@ -194,8 +192,9 @@ def _locate(values: Any, path: Path, place: Sequence[Any], overrides: Sequence[s
     return (f"{path}:{line}" if line is not None else str(path)), dotted
 
 
-def _has_line(node: Any, part: Any) -> bool:
-    return node.lc.data is not None and part in node.lc.data
+def _line(node: Any, part: Any) -> int | None:
+    """The line of a key or an item in the file; None for what an override put there."""
+    return int(node.lc.data[part][0]) + 1 if node.lc.data and part in node.lc.data else None
 
 
 def _nearest(place: Sequence[Any]) -> str:
@@ -219,9 +218,7 @@ def _nearest(place: Sequence[Any]) -> str:
     return f"Did you mean `{elsewhere[0]}`?" if elsewhere else f"Known keys: {', '.join(known)}."
 
 
-def _resolve_model(config: ModelConfig, folder: Path) -> ModelConfig:
-    """Make a path that is meant relative to the recipe absolute."""
-    for base in (folder, Path.cwd()):
-        if (base / config.name).exists():
-            return config.model_copy(update={"name": str((base / config.name).resolve())})
-    return config
+def _absolute(name: str, folder: Path) -> str:
+    """A path that is there, meant relative to the recipe or to the current directory, made absolute; else the name."""
+    found = [base / name for base in (folder, Path.cwd()) if (base / name).exists()]
+    return str(found[0].resolve()) if found else name

@@ -62,5 +62,6 @@ def test_long_answers_are_free_text_even_when_they_repeat() -> None:
     assert not is_closed_label_set(["x" * 61] * 9)
 
 
-def test_no_answers_are_no_label_set() -> None:
+def test_no_answer_or_a_single_one_is_no_set_of_labels() -> None:
     assert not is_closed_label_set([])
+    assert not is_closed_label_set(["card_arrival"] * 40)

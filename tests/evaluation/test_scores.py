@@ -96,12 +96,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_report_shows_score_interval_and_wrong_answers_as_they_are() -> None:
-    rows = predictions(("[bold]是[/bold]", "否 [red]"), ("Paris", "Paris"), ("Rome", ""), ("x", "y" * 500))
+    rows = predictions(
+        ("[bold]是[/bold]", "否 [red]"), ("Paris", "Paris"), ("Rome", ""), ("x", "two\nlines" + "y" * 500)
+    )
     text = shown(score(rows, "whitespace", seconds=2.0), rows)
     assert "25.0% (95 % interval 4.6% to 69.9%, n = 4)" in text
     assert "[bold]是[/bold]" in text
     assert "否 [red]" in text
     assert "(nothing)" in text
+    assert "two⏎lines" in text
     assert "y…" in text
     assert "y" * 201 not in text.replace("\n", "").replace(" ", "")
     assert "Macro-F1" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -109,9 +110,7 @@ def test_trained_biases_are_merged_too(make_adapter: MakeAdapter, tiny_llama_dir
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
     config = model.config
     config.attention_bias = True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        AutoModelForCausalLM.from_config(config).save_pretrained(base)
+    AutoModelForCausalLM.from_config(config).save_pretrained(base)
     AutoTokenizer.from_pretrained(tiny_llama_dir).save_pretrained(base)
     merged = merge(make_adapter(base=base, bias="all"), tmp_path / "merged")
     assert merged.agreement.relative_difference < 1e-4
@@ -123,7 +122,7 @@ def test_an_adapter_that_changes_nothing_is_merged(make_adapter: MakeAdapter, tm
     assert agreement.adapter_effect < 1e-6
 
 
-def test_an_adapter_on_tied_embeddings_is_caught(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+def test_an_adapter_on_a_tied_head_is_caught(make_adapter: MakeAdapter, tmp_path: Path) -> None:
     """Merged into the head, it would change the input embedding as well, which is the same tensor."""
     adapter = make_adapter(target_modules=["lm_head", "q_proj"])
     with pytest.raises(MergeError, match="does not answer as base and adapter do"):
@@ -190,6 +189,18 @@ def test_an_output_that_holds_something_is_left_alone(make_adapter: MakeAdapter,
     with pytest.raises(ModelError, match="taken"):
         merge(make_adapter(), output)
     assert (output / "precious.txt").read_text() == "mine"
+
+
+def test_a_model_that_does_not_fit_on_the_disk_leaves_nothing(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+    adapter = make_adapter()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a file cannot grow beyond it, as on a full disk
+    try:
+        with pytest.raises(ModelError, match="cannot be written"):
+            merge(adapter, tmp_path / "merged")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_a_target_without_adapter_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:

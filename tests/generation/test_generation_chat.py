@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from typer.testing import CliRunner
 
 from weitiao.cli.chat import chat
-from weitiao.errors import ModelError
+from weitiao.errors import DataError, ModelError
 from weitiao.generation.chat import AnswerText, Conversation
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
@@ -132,14 +132,12 @@ def test_commands_and_keys(model: Any, tokenizer: PreTrainedTokenizerFast) -> No
 def test_a_conversation_that_outgrows_the_context_can_be_reset(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     conversation = Conversation(model, tokenizer, CONFIG)
     console, out = screen()
-    chat_interactively({"model": conversation}, console, read=typed(["a", "learns " * 500, "/reset", "a"]))
+    chat_interactively({"model": conversation}, console, read=typed(["a", "learns " * 600, "/reset", "a"]))
     assert "leaves no room for an answer" in " ".join(out.getvalue().split())
     assert len(conversation.turns) == 2
-    with pytest.raises(ModelError):
-        chat_interactively({"model": conversation}, console, read=typed(["/reset", "learns " * 500]))
 
 
-def run(*arguments: str, lines: str) -> Any:
+def run(*arguments: str, lines: str | bytes) -> Any:
     app = typer.Typer()
     app.command()(chat)
     return CliRunner().invoke(app, [*arguments, "--max-new-tokens", "12"], input=lines)
@@ -172,3 +170,9 @@ def test_there_is_nothing_to_compare_without_an_adapter(tiny_llama_dir: Path, op
     result = run(str(tiny_llama_dir), option, lines="a\n")
     assert isinstance(result.exception, ModelError)
     assert "has no adapter" in str(result.exception)
+
+
+def test_prompts_that_are_no_text_are_refused(tiny_llama_dir: Path) -> None:
+    result = run(str(tiny_llama_dir), lines=b"a\n\xff\xfe\n")
+    assert isinstance(result.exception, DataError)
+    assert "not UTF-8" in str(result.exception)

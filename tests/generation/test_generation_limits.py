@@ -13,9 +13,9 @@ from transformers import (
     AutoTokenizer,
     CohereConfig,
     Gemma2Config,
+    Lfm2Config,
     LlamaConfig,
     PretrainedConfig,
-    Qwen3NextConfig,
 )
 
 from weitiao.errors import ModelError
@@ -137,7 +137,7 @@ _SIZES = {
     [
         (Gemma2Config(**_SIZES), "final_logit_softcapping=30"),
         (CohereConfig(**_SIZES, logit_scale=0.5), "logit_scale=0.5"),
-        (Qwen3NextConfig(**_SIZES, layer_types=["linear_attention", "full_attention"]), "linear_attention"),
+        (Lfm2Config(**_SIZES, layer_types=["conv", "full_attention"]), "of type conv"),
     ],
 )
 def test_models_whose_answers_would_be_wrong_are_refused(config: PretrainedConfig, reason: str) -> None:

@@ -44,6 +44,18 @@ def test_draws_follow_the_distribution_of_transformers(settings: dict[str, Any])
     assert not shares_V[expected_V == 0].any()
 
 
+@pytest.mark.parametrize("temperature", [1.0, 50.0])
+def test_top_p_over_a_large_vocabulary(temperature: float) -> None:
+    """Sharp: few tokens hold the probability. Flat: many thousand do."""
+    logits_BV = torch.randn(1, 20_000, generator=torch.Generator().manual_seed(3)) * 5
+    warped = TopPLogitsWarper(0.9)(torch.zeros(1, 1, dtype=torch.int64), logits_BV / temperature)
+    allowed = set(warped[0].isfinite().nonzero().flatten().tolist())
+    grid = (torch.arange(300, dtype=torch.float64) + 0.5) / 300
+    drawn = draw(logits_BV.expand(300, -1), grid, GenerationConfig(temperature=temperature, top_p=0.9))
+    assert set(drawn) <= allowed
+    assert len(set(drawn)) > (250 if temperature > 1 else 5)
+
+
 def test_the_last_random_number_below_one_draws_a_token() -> None:
     largest = torch.tensor([1 - 2.0**-53], dtype=torch.float64)
     assert draw(torch.zeros(1, 5), largest, GenerationConfig(temperature=1.0)) == [4]

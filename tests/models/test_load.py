@@ -76,27 +76,6 @@ def test_a_tokenizer_without_an_end_of_sequence_is_refused(tiny_llama_dir: Path,
         load_tokenizer(ModelConfig(name=str(directory)))
 
 
-def test_a_chat_template_of_the_recipe_replaces_the_models(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    template = tmp_path / "plain.jinja"
-    template.write_text(
-        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
-        "{% else %}[{{ m.content }}]{% endif %}{% endfor %}",
-        encoding="utf-8",
-    )
-    tokenizer = load_tokenizer(ModelConfig(name=str(tiny_llama_dir), chat_template=template))
-    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-    assert tokenizer.apply_chat_template(turns, tokenize=False) == "[q]a"
-
-
-def test_a_faulty_chat_template_names_file_and_line(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    template = tmp_path / "faulty.jinja"
-    template.write_text("line one\n{% for m in messages %}", encoding="utf-8")
-    with pytest.raises(ModelError, match=r"faulty.jinja:2: "):
-        load_tokenizer(ModelConfig(name=str(tiny_llama_dir), chat_template=template))
-    with pytest.raises(ModelError, match=r"absent.jinja cannot be read"):
-        load_tokenizer(ModelConfig(name=str(tiny_llama_dir), chat_template=tmp_path / "absent.jinja"))
-
-
 def test_a_cut_off_weights_file_is_an_error(tiny_llama_dir: Path, tmp_path: Path) -> None:
     directory = copy_of(tiny_llama_dir, tmp_path / "model")
     weights = directory / "model.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from random import randrange
 from typing import Annotated
 
@@ -57,6 +58,8 @@ def chat(
         name: Conversation(opened.model, opened.tokenizer, config, system=system, base=name == "base") for name in names
     }
     if sys.stdin.isatty():
+        with suppress(ImportError):  # where there is one, it gives `input` line editing and a history
+            import readline  # noqa: F401
         chat_interactively(speakers, results(), read=input)
     else:
         chat_by_lines(speakers, sys.stdin, results())

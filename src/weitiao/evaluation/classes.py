@@ -65,8 +65,8 @@ class ClassScores:
 def is_closed_label_set(expected: Iterable[str]) -> bool:
     """Whether expected answers are labels of a closed set, and not free text.
 
-    They are when all are short (at most 8 words and 60 characters) and there are at most a third as many different
-    ones as rows (two are always few enough).
+    They are when all are short (at most 8 words and 60 characters), and there are at least two different ones but at
+    most a third as many as rows (two are always few enough).
 
     Args:
         expected: The expected answer of every test row, normalised.
@@ -75,7 +75,7 @@ def is_closed_label_set(expected: Iterable[str]) -> bool:
     short = all(
         len(answer) <= _LONGEST_LABEL_CHARACTERS and len(answer.split()) <= _LONGEST_LABEL_WORDS for answer in answers
     )
-    return bool(answers) and short and len(set(answers)) <= max(2, len(answers) // 3)
+    return short and 2 <= len(set(answers)) <= max(2, len(answers) // 3)
 
 
 def class_scores(pairs: Sequence[tuple[str, str]]) -> ClassScores:

@@ -104,4 +104,6 @@ def _print_wrong(wrong: Sequence[Prediction], console: Console) -> None:
 
 
 def _shortened(text: str) -> Text:
-    return Text(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
+    """The text on one line: a row of a table for each line of a long answer would hide the next answer."""
+    line = "⏎".join(text.splitlines())
+    return Text(line if len(line) <= _LONGEST_SHOWN else line[: _LONGEST_SHOWN - 1] + "…")

@@ -81,6 +81,8 @@ def merge(
         ModelError: There is no adapter, it does not fit its base, or `output` is taken or cannot be written.
         MergeError: The merged model does not answer as base and adapter do. Nothing is left at `output`.
     """
+    from safetensors import SafetensorError
+
     start = time.perf_counter()
     adapter = find_adapter(target)
     if adapter is None:
@@ -95,16 +97,16 @@ def merge(
     tokenizer = opened.tokenizer
     prompts = probe_prompts(tokenizer, max_context=_context(opened.model))
     reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
-    try:
+    try:  # safetensors reports a full disk by its own exception
         with written_whole(output) as directory:
             num_parameters = _save_merged(opened.model, tokenizer, directory, dtype)
             del opened  # what was saved is loaded now; two models would not fit where one just does
             saved = load_model(ModelConfig(name=str(directory), dtype="float32"), attention="sdpa")
             agreement = compare(reference, last_logits(saved, prompts), without)
             require_agreement(agreement, dtype)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"The merged model cannot be written to {output}: {error.strerror or error}.",
+            f"The merged model cannot be written to {output}: {error}.",
             "Make room or fix the permissions there, or name another output.",
         ) from error
     return Merged(
@@ -149,7 +151,9 @@ def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory
     """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
     import torch
 
-    with quiet_transformers():
+    with quiet_transformers(), warnings.catch_warnings():
+        # PEFT warns of adapters on tied embeddings. Whether a merge is faithful is what the check finds out.
+        warnings.simplefilter("ignore", UserWarning)
         plain = model.merge_and_unload().to(getattr(torch, dtype))
         plain.save_pretrained(str(directory))
         tokenizer.save_pretrained(str(directory))

@@ -12,6 +12,7 @@ from torch import nn
 from weitiao.data.example import Message
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import stop_ids, stream
+from weitiao.models.parts import decoder
 from weitiao.rendering.render import render_prompt
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Conversation:
         config: How answers are written.
         system: The system message, when there is one.
         base: Answer without the adapter.
+
+    Raises:
+        ModelError: The model is of a family that cannot be run.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Conversation:
         system: str | None = None,
         base: bool = False,
     ) -> None:
+        decoder(model)  # refuses a model here, not in the middle of a conversation
         self._model = model
         self._tokenizer = tokenizer
         self._config = config

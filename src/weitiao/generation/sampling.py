@@ -10,6 +10,9 @@ from torch import Tensor
 
 from weitiao.generation.config import GenerationConfig
 
+LIKELY_TOKENS = 1024
+"""Tokens in which top-p looks first: to sort a whole vocabulary took as long as to run a small model."""
+
 
 class Sampler:
     """Takes the most likely token, or draws one.
@@ -48,15 +51,24 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, config: GenerationConfig) -> list
     scores, tokens = logits_BV.float() / config.temperature, None
     if config.top_k is not None and config.top_k < scores.shape[1]:
         scores, tokens = scores.topk(config.top_k, dim=1)
-    elif config.top_p < 1:
-        scores, tokens = scores.sort(dim=1, descending=True)
     probabilities = scores.double().softmax(dim=1)
-    cumulated = probabilities.cumsum(dim=1)
     if config.top_p < 1:
-        before = cumulated - probabilities
-        cumulated = probabilities.masked_fill(before >= config.top_p, 0).cumsum(dim=1)
+        if tokens is None:
+            probabilities, tokens = _most_likely(probabilities, config.top_p)
+        before = probabilities.cumsum(dim=1) - probabilities
+        probabilities = probabilities.masked_fill(before >= config.top_p, 0)
+    cumulated = probabilities.cumsum(dim=1)
     wanted_B1 = uniform_B.unsqueeze(1) * cumulated[:, -1:]
-    places_B1 = torch.searchsorted(cumulated, wanted_B1, right=True).clamp_(max=scores.shape[1] - 1)
+    places_B1 = torch.searchsorted(cumulated, wanted_B1, right=True).clamp_(max=cumulated.shape[1] - 1)
     chosen_B1 = places_B1 if tokens is None else tokens.gather(1, places_B1)
     drawn: list[int] = chosen_B1.squeeze(1).tolist()
     return drawn
+
+
+def _most_likely(probabilities_BV: Tensor, mass: float) -> tuple[Tensor, Tensor]:
+    """Falling probabilities and their tokens, enough in each row for the probability `mass`."""
+    vocabulary = probabilities_BV.shape[1]
+    likely, tokens = probabilities_BV.topk(min(LIKELY_TOKENS, vocabulary), dim=1)
+    if (likely.sum(dim=1) < mass).any():
+        likely, tokens = probabilities_BV.sort(dim=1, descending=True)
+    return likely, tokens

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from weitiao.errors import ModelError
+from weitiao.errors import DataError, ModelError
 from weitiao.generation.chat import Conversation
 
 Speakers = Mapping[str, Conversation]
@@ -31,15 +31,25 @@ def chat_by_lines(speakers: Speakers, lines: Iterable[str], console: Console) ->
         speakers: Who answers. The answers of several are headed by their names.
         lines: The prompts.
         console: Where the answers go, each closed by a line break.
+
+    Raises:
+        DataError: The prompts are not text.
     """
-    for line in lines:
-        if not (prompt := line.strip()):
-            continue
+    for prompt in _prompts(lines):
         for name, conversation in speakers.items():
             conversation.reset()
             if len(speakers) > 1:
                 console.out(f"{name}: ", end="", highlight=False)
             _print_answer(conversation, prompt, console)
+
+
+def _prompts(lines: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from filter(None, map(str.strip, lines))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"The prompts on standard input are not UTF-8 text: {error.reason}.", "Convert them to UTF-8."
+        ) from error
 
 
 def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[str], str]) -> None:
@@ -51,7 +61,7 @@ def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[
         read: Prints a prompt and returns a line, as `input` does: EOFError ends the chat.
 
     Raises:
-        ModelError, RenderingError: The first message of a conversation cannot be answered.
+        RenderingError: The tokenizer has no chat template, or it refuses the conversation.
     """
     _print_help(console)
     for text in _user_turns(console, read):
@@ -63,9 +73,14 @@ def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[
             case "/reset":
                 for conversation in speakers.values():
                     conversation.reset()
-                console.print("A new conversation.", style="dim")
+                console.print("A new conversation.", style="dim", highlight=False)
             case _ if text.startswith("/") and text[1:].isalpha():
-                console.print(f"There is no command {text}; /help shows those there are.", style="yellow", markup=False)
+                console.print(
+                    f"There is no command {text}; /help shows those there are.",
+                    style="yellow",
+                    markup=False,
+                    highlight=False,
+                )
             case _:
                 _answer_turn(speakers, text, console)
 
@@ -78,14 +93,13 @@ def _user_turns(console: Console, read: Callable[[str], str]) -> Iterator[str]:
             console.print()
             return
         except KeyboardInterrupt:
-            console.print("\nCtrl-D or /exit leaves.", style="dim")
+            console.print("\nCtrl-D or /exit leaves.", style="dim", highlight=False)
             continue
         if text:
             yield text
 
 
 def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
-    begun = any(conversation.turns for conversation in speakers.values())
     try:
         if len(speakers) == 1:
             (conversation,) = speakers.values()
@@ -93,11 +107,9 @@ def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
         else:
             _show_side_by_side(speakers, text, console)
     except KeyboardInterrupt:
-        console.print("\n(stopped)", style="dim")
-    except ModelError as error:
-        if not begun:
-            raise
-        console.print(f"{error.what}\nType /reset to start anew.", style="red", markup=False)
+        console.print("\n(stopped)", style="dim", highlight=False)
+    except ModelError as error:  # the conversation has outgrown the context
+        console.print(f"{error.what}\nType /reset to start anew.", style="red", markup=False, highlight=False)
 
 
 def _print_answer(conversation: Conversation, text: str, console: Console) -> None:
@@ -114,7 +126,7 @@ def _show_side_by_side(speakers: Speakers, text: str, console: Console) -> None:
     for name in speakers:
         table.add_column(name, ratio=1)
     table.add_row(*answers.values())
-    with Live(table, console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(table, console=console, auto_refresh=False) as live:
         for name, conversation in speakers.items():
             with closing(conversation.answer(text)) as pieces:
                 for piece in pieces:
@@ -123,4 +135,6 @@ def _show_side_by_side(speakers: Speakers, text: str, console: Console) -> None:
 
 
 def _print_help(console: Console) -> None:
-    console.print("Type a message. " + "; ".join(f"{name}: {what}" for name, what in HELP) + ".", style="dim")
+    console.print(
+        "Type a message. " + "; ".join(f"{name}: {what}" for name, what in HELP) + ".", style="dim", highlight=False
+    )

@@ -52,6 +52,8 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, fingerprint: str) -
     from peft import PeftModel
     from safetensors import SafetensorError
 
+    from weitiao.models.quiet import quiet_transformers
+
     note = read_base_note(directory)
     if note and note["fingerprint"] != fingerprint:
         raise ModelError(
@@ -60,7 +62,8 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, fingerprint: str) -
             "Name the base model that the adapter was trained on.",
         )
     try:
-        return PeftModel.from_pretrained(model, str(directory))
+        with quiet_transformers():
+            return PeftModel.from_pretrained(model, str(directory))
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import peft
@@ -11,6 +10,7 @@ from torch import nn
 
 from weitiao.errors import ModelError
 from weitiao.methods.fused.layer import fuse_layers
+from weitiao.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,8 +55,7 @@ class Lora:
             use_rslora=config.rslora,
             use_dora=config.dora,
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of transformers to PEFT, about a property's name
+        with quiet_transformers():
             return peft.get_peft_model(model, lora)
 
     def fuse(self, model: nn.Module) -> int:

@@ -65,7 +65,7 @@ def open_model(
     """
     from weitiao.models.attention import FOREST
     from weitiao.models.fingerprint import model_fingerprint
-    from weitiao.models.load import load_model, load_tokenizer
+    from weitiao.models.load import load_model, load_tokenizer, read_tokenizer
     from weitiao.models.names import resolve_model
 
     attention = attention or FOREST
@@ -76,7 +76,7 @@ def open_model(
         return OpenModel(model, load_tokenizer(config), str(target), None)
     config = base or ModelConfig(name=base_name(adapter))
     model = load_model(config, attention=attention, device=device)
-    tokenizer = load_tokenizer(ModelConfig(name=str(adapter)) if (adapter / "tokenizer.json").exists() else config)
+    tokenizer = read_tokenizer(adapter) if (adapter / "tokenizer.json").exists() else load_tokenizer(config)
     tuned = load_adapter(model, adapter, fingerprint=model_fingerprint(resolve_model(config)))
     return OpenModel(tuned.eval(), tokenizer, str(target), adapter)
 

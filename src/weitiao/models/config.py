@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from weitiao.config import Config
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+def _name_or_section(schema: dict[str, Any]) -> None:
+    """Let editors accept `model: NAME` as well."""
+    section = {key: schema.pop(key) for key in tuple(schema) if key not in ("title", "description")}
+    schema["anyOf"] = [{"type": "string", "minLength": 1}, section]
+
+
 class ModelConfig(Config):
     """Which base model to load and how. `model: NAME` in a recipe is short for `model: {name: NAME}`."""
+
+    model_config = ConfigDict(json_schema_extra=_name_or_section)
 
     name: str = Field(min_length=1)
     """A catalogue name (`smollm2-135m`), a local Hugging Face directory, a local `.gguf` file, or a hub id."""
@@ -26,9 +33,6 @@ class ModelConfig(Config):
 
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
-
-    chat_template: Path | None = None
-    """A Jinja file to use instead of the chat template that the tokenizer brings."""
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
 from weitiao.hardware import choose_dtype, detect_hardware
-from weitiao.models.chat_template import read_chat_template
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
 from weitiao.models.quiet import quiet_transformers
@@ -21,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 def load_tokenizer(config: ModelConfig, *, cache_dir: Path | None = None) -> PreTrainedTokenizerFast:
-    """Load the tokenizer that belongs to a model, with the chat template that the recipe wants.
+    """Load the tokenizer that belongs to a model.
 
     Its vocabulary is never changed: where the model has no padding token, its end-of-sequence token pads.
 
@@ -35,13 +34,27 @@ def load_tokenizer(config: ModelConfig, *, cache_dir: Path | None = None) -> Pre
     Raises:
         ModelError: There is no such model, or its tokenizer cannot be used.
     """
-    template = None if config.chat_template is None else read_chat_template(config.chat_template)
-    path = resolve_model(config, cache_dir=cache_dir)
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # after the cheap checks: it takes seconds
+    return read_tokenizer(resolve_model(config, cache_dir=cache_dir), trust_remote_code=config.trust_remote_code)
+
+
+def read_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of a directory: that of a model, or of an adapter that brings its own.
+
+    Args:
+        path: The directory.
+        trust_remote_code: Whether Python code in it may run.
+
+    Returns:
+        As `load_tokenizer` does.
+
+    Raises:
+        ModelError: It cannot be used.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # it takes seconds
 
     with quiet_transformers():
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=config.trust_remote_code)
+            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
         except (OSError, ValueError, KeyError) as error:
             raise _loading_error("tokenizer", path, error) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
@@ -57,8 +70,6 @@ def load_tokenizer(config: ModelConfig, *, cache_dir: Path | None = None) -> Pre
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if template is not None:
-        tokenizer.chat_template = template
     return tokenizer
 
 

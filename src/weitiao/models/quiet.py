@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Silence the progress bars and warnings of transformers inside the block, through its own switches.
+    """Silence the progress bars and warnings of transformers (and PEFT) inside the block, through its own switches.
 
     Errors still reach the terminal, and the settings of before are restored at the end.
     """
@@ -18,7 +19,9 @@ def quiet_transformers() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # to PEFT, about names that transformers will drop
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

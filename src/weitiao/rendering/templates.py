@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.jinja_file import read_chat_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,12 +45,7 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, config: RenderingConfig) 
             f"rendering.template: {config.template!r} is neither a built-in template nor a file.",
             f"Give 'auto', one of {', '.join(BUILT_IN)}, or the path of a .jinja file.",
         )
-    try:
-        tokenizer.chat_template = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise RenderingError(
-            f"{path}: not UTF-8 text (byte {error.start}).", "Save the chat template as UTF-8."
-        ) from error
+    tokenizer.chat_template = read_chat_template(path)
 
 
 def _require_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> None:

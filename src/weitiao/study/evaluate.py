@@ -16,13 +16,14 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.evaluate import evaluate
 from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import Scores, write_scores
+from weitiao.hardware import detect_hardware
 from weitiao.methods.open import OpenModel, find_adapter, open_model
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
-from weitiao.study.train import token_budget
+from weitiao.study.train import set_threads, token_budget
 from weitiao.training.progress import PlainLines
 from weitiao.training.validation import ValidationLoss, validation_loss
 
@@ -113,6 +114,7 @@ def evaluate_recipe(
     data = load_data(recipe.data)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
+    set_threads(recipe, detect_hardware())
     opened = _open(recipe, tuned=tuned)
     loss = _validation_loss(recipe, opened, data.validation, tell) if data.validation else None
     with answer_progress(console) as on_progress:

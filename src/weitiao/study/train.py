@@ -95,7 +95,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     if run.recipe_path.exists():
         _require_same(recipe, run)
     hardware = detect_hardware()
-    threads = _set_threads(recipe, hardware)
+    threads = set_threads(recipe, hardware)
     device = accelerator.device
     model = load_model(recipe.model, attention=FOREST, device=device)
     main = accelerator.is_main_process
@@ -105,7 +105,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         tell=tell,
         rejected_path=run.rejected_path if main else None,
     )
-    budget = token_budget(recipe, data.train, device)
+    budget = token_budget(recipe, (*data.train, *data.validation), device)
     tell(_choices(hardware, model, device, threads, budget))
     if main:
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
@@ -249,7 +249,7 @@ def _start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
             raise MissingExtraError(f"A tracker of train.trackers ({error})", "tensorboard") from error
 
 
-def _set_threads(recipe: Recipe, hardware: Hardware) -> int:
+def set_threads(recipe: Recipe, hardware: Hardware) -> int:
     """CPU threads: the recipe's, else OMP_NUM_THREADS (which torchrun sets), else this machine's cores."""
     if isinstance(recipe.train.threads, int):
         torch.set_num_threads(recipe.train.threads)

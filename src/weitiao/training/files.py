@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from weitiao.errors import RunError
 
 COMPLETE = "COMPLETE"
@@ -77,8 +79,9 @@ def full_disk_is_named(what: str, remedy: str) -> Iterator[None]:
     """Turn "no space left on device" into an error that says what was being written and what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in words
+        number = getattr(error, "errno", None)
+        if number not in (errno.ENOSPC, errno.EDQUOT) and os.strerror(errno.ENOSPC) not in str(error):
             raise
         raise RunError(f"The disk is full: {what} could not be written.", remedy) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.errors import ModelError
+from weitiao.errors import RenderingError
 
 if TYPE_CHECKING:
     from jinja2 import nodes
@@ -22,21 +22,21 @@ def read_chat_template(path: Path) -> str:
         The template.
 
     Raises:
-        ModelError: The file cannot be read, or its syntax is wrong (the message names the line).
+        RenderingError: The file cannot be read, or its syntax is wrong (the message names the line).
     """
     import jinja2
 
     try:
         text = path.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"model.chat_template: {path} cannot be read: {error}", "Name a Jinja file in UTF-8."
+        raise RenderingError(
+            f"rendering.template: {path} cannot be read: {error}", "Name a Jinja file in UTF-8."
         ) from error
     try:
         _parse(text)
     except jinja2.TemplateSyntaxError as error:
-        raise ModelError(
-            f"model.chat_template: {path}:{error.lineno}: {error.message}", "Correct the template at that line."
+        raise RenderingError(
+            f"rendering.template: {path}:{error.lineno}: {error.message}", "Correct the template at that line."
         ) from error
     return text
 

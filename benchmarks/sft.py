@@ -1,0 +1,99 @@
+"""Time one epoch of supervised fine-tuning: python -m benchmarks.sft alpaca|banking NUM_ROWS --data DIR
+
+Goes through the real path (recipe, rendering, plan, loop, checkpoint) and prints one JSON line at the end. `seconds` is
+the time of all steps, from planning the forest to the optimiser; loading, the checkpoint at the end and the floor are
+not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+from pathlib import Path
+
+from weitiao.hardware import configure_process
+
+BATCH_SIZE = {"alpaca": 16, "banking": 100}
+TOKEN_BUDGET = {"alpaca": 2048, "banking": 4096}
+
+
+def main() -> None:
+    """Parse, train, measure, print."""
+    configure_process()
+    from benchmarks.floor import floor_seconds
+    from benchmarks.works import LORA, load_work
+    from weitiao.forest.plan import Plan
+    from weitiao.methods.open import open_model
+    from weitiao.recipe import recipe_from_dict
+    from weitiao.study.dataset import load_rendered, model_context
+    from weitiao.study.train import train
+    from weitiao.training.metrics import read_metrics
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", choices=sorted(BATCH_SIZE))
+    parser.add_argument("num_rows", type=int)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--token-budget", type=int)
+    parser.add_argument("--no-fused", dest="fused", action="store_false")
+    parser.add_argument("--no-sharing", dest="sharing", action="store_false")
+    parser.add_argument("--no-floor", dest="floor", action="store_false")
+    args = parser.parse_args()
+
+    work = load_work(args.work, args.num_rows, args.data)
+    with tempfile.TemporaryDirectory() as directory:
+        rows = Path(directory) / "rows.jsonl"
+        rows.write_text("".join(json.dumps({"messages": m}) + "\n" for m in work.messages), encoding="utf-8")
+        recipe = recipe_from_dict(
+            {
+                "model": {"name": args.model, "dtype": "float32"},
+                "data": {"train": str(rows)},
+                "rendering": {"max_length": work.cutoff, "on_long": "truncate"},
+                "method": {"r": LORA["r"], "alpha": LORA["lora_alpha"], "target_modules": LORA["target_modules"]},
+                "train": {
+                    "epochs": 1,
+                    "batch_size": args.batch_size or BATCH_SIZE[args.work],
+                    "token_budget": args.token_budget or TOKEN_BUDGET[args.work],
+                    "learning_rate": 1e-4,
+                    "schedule": "linear",
+                    "warmup": 0,
+                    "save_every": 10**6,
+                    "fused": args.fused,
+                    "share_prefixes": args.sharing,
+                },
+                "run_dir": str(Path(directory) / "run"),
+            }
+        )
+        run = train(recipe)
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        steps = [line for line in read_metrics(run.path / "metrics.jsonl") if "loss" in line]
+        result = {
+            "peer": "weitiao",
+            "work": args.work,
+            "packing": True,
+            "samples": args.num_rows,
+            "seconds": round(run.seconds, 2),
+            "samples_per_second": round(args.num_rows / run.seconds, 4),
+            "first_loss": steps[0]["loss"],
+            "last_loss": steps[-1]["loss"],
+            "peak_rss_mib": peak_mib,
+            "batch_size": recipe.train.batch_size,
+            "tokens": sum(line["num_tokens"] for line in steps),
+            "computed_tokens": sum(line["num_computed_tokens"] for line in steps),
+        }
+        if args.floor:
+            data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+            budget = recipe.train.token_budget
+            assert isinstance(budget, int)
+            plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
+            forests = [f for step in plan.steps(0, plan.steps_per_epoch) for f in step.forests]
+            floor = floor_seconds(open_model(run.path).model, forests)
+            result |= {"floor_seconds": round(floor, 2), "floor_share": round(floor / run.seconds, 3)}
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Write docs/recipe.md from the recipe's own types and docstrings: python tools/recipe_reference.py"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from weitiao.data.config import SourceConfig
+from weitiao.generation.config import GenerationConfig
+from weitiao.recipe import Recipe
+
+TARGET = Path(__file__).parent.parent / "docs" / "recipe.md"
+INTRODUCTION = """# The recipe
+
+One YAML file says everything about a piece of work. Only `model` and `data` have to be written; every other setting has
+a default. Relative paths are looked up in the recipe's folder, then in the current one. Any setting can be given on the
+command line by its dotted name, after the recipe: `weitiao train recipe.yaml train.epochs=1 method.r=8`. An unknown key
+is an error that names the line and the nearest known key. `weitiao schema` prints the JSON Schema for editors.
+
+```yaml
+model: smollm2-135m                  # or a directory, a .gguf file, a hub id
+data:
+  train: tickets.jsonl               # or a list of sources, each with format, columns, weight
+  validation: 0.05
+  test: 0.1
+method: {type: lora, r: 16}
+objective: {type: sft}
+train: {epochs: 3, learning_rate: 2e-4}
+```
+
+`train.batch_size` says how many sequences make an optimiser step and so what a step means; `train.token_budget` says how
+many tokens are computed at once and so how much memory a step needs. Packing and shared beginnings change the cost of a
+step, never its meaning: the loss of a step is the weighted sum over all its targets divided by their total weight.
+
+This page is made by `python tools/recipe_reference.py` from the program's own types.
+"""
+
+
+def rows(section: type[BaseModel]) -> list[str]:
+    """The table of a section."""
+    lines = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for name, field in section.model_fields.items():
+        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+        lines.append(f"| `{name}` | {type_name(field)} | {default(field)} | {meaning} |")
+    return lines
+
+
+def type_name(field: FieldInfo) -> str:
+    """The type as a person would write it."""
+    text = str(field.annotation)
+    if isinstance(field.annotation, type) and not get_args(field.annotation):
+        text = field.annotation.__name__
+    if "SourceConfig" in text:
+        return "path, source, or list of them" if "float" not in text else "fraction, path, source, or list of them"
+    text = re.sub(r"typing\.|pathlib\._?l?o?c?a?l?\.?|weitiao\.[\w.]+\.", "", text)
+    text = re.sub(r"Literal\[([^\]]*)\]", lambda m: m.group(1).replace("'", "").replace(", ", " \\| "), text)
+    return text.replace(" | ", " \\| ").replace("<class '", "").replace("'>", "")
+
+
+def default(field: FieldInfo) -> str:
+    """The default as YAML."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "see below"
+    if value is None:
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION, "## Sections\n", *rows(Recipe), ""]
+    sections: list[tuple[str, type[BaseModel]]] = [
+        (name, field.annotation)
+        for name, field in Recipe.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    ]
+    sections.insert(2, ("a source of `data`", SourceConfig))
+    sections.append(("evaluate.generation", GenerationConfig))
+    for name, section in sections:
+        title = name if name.startswith("a ") else f"`{name}`"
+        parts += [f"## {title}\n", " ".join((section.__doc__ or "").split()) + "\n", *rows(section), ""]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")
