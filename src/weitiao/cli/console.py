@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from rich.text import Text
 
 
 def messages() -> Console:
-    """The console for progress and messages."""
-    return Console(stderr=True)
+    """The console for progress and messages; silent on all ranks but the first."""
+    return Console(stderr=True, quiet=not _is_first_rank())
 
 
 def results() -> Console:
@@ -22,8 +23,9 @@ def results() -> Console:
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Print the result of a command as one JSON object on one line."""
-    print(json.dumps(result, ensure_ascii=False))
+    """Print the result of a command as one JSON object on one line, once for all ranks."""
+    if _is_first_rank():
+        print(json.dumps(result, ensure_ascii=False))
 
 
 def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]], commands: Sequence[str]) -> None:
@@ -46,3 +48,8 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
             text.append(f"  {command}\n", style="cyan")
     text.rstrip()
     console.print(Panel(text, title=title, title_align="left", border_style="green", expand=False))
+
+
+def _is_first_rank() -> bool:
+    """Whether this is the only process, or the one that torchrun calls rank 0."""
+    return os.environ.get("RANK", "0") == "0"

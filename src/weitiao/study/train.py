@@ -134,10 +134,10 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         _start_trackers(accelerator, recipe)
         loop = _loop(recipe, run, accelerator, wrapped, prepared, plan, data, state, interrupt, console)
         finished = loop.run_to_end()
-    accelerator.end_training()
     if main and finished:
         _finish(recipe, run, objective, data, state, fingerprint)
     accelerator.wait_for_everyone()
+    accelerator.end_training()  # ends the trackers, and leaves the process group
     steps = [m for m in read_metrics(run.metrics_path) if "loss" in m]
     speed = state.num_tokens / state.seconds if state.seconds else 0.0
     return Run(run.path, finished, state.step, steps[-1]["loss"], state.best_loss, state.seconds, speed)

@@ -149,14 +149,16 @@ class MlpHalf(torch.autograd.Function):
 def _heads(qkv: Tensor, spec: AttentionSpec) -> tuple[Tensor, Tensor, Tensor]:
     """Views q [H, T, D] and k, v [K, T, D] of qkv [T, (H + 2 K) D]."""
     sizes = (spec.num_heads, spec.num_key_heads, spec.num_key_heads)
-    q, k, v = qkv.unflatten(1, (sum(sizes), -1)).transpose(0, 1).split(sizes)
+    heads: Tensor = qkv.unflatten(1, (sum(sizes), -1)).transpose(0, 1)
+    q, k, v = heads.split(sizes)
     return q, k, v
 
 
 def _rotated(qkv: Tensor, spec: AttentionSpec) -> Tensor:
     """The view [T, H + K, D] of qkv that is rotated: queries and keys."""
     heads = spec.num_heads + spec.num_key_heads
-    return qkv.unflatten(1, (heads + spec.num_key_heads, -1))[:, :heads]
+    rotated: Tensor = qkv.unflatten(1, (heads + spec.num_key_heads, -1))[:, :heads]
+    return rotated
 
 
 def _flat(attended: Tensor) -> Tensor:
