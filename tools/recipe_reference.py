@@ -32,9 +32,9 @@ objective: {type: sft}
 train: {epochs: 3, learning_rate: 2e-4}
 ```
 
-`train.batch_size` says how many sequences make an optimiser step and so what a step means; `train.token_budget` says how
-many tokens are computed at once and so how much memory a step needs. Packing and shared beginnings change the cost of a
-step, never its meaning: the loss of a step is the weighted sum over all its targets divided by their total weight.
+`train.batch_size` says how many sequences make an optimiser step, and so what a step means; `train.token_budget` says
+how many tokens are computed at once, and so how much memory a step needs. Packing and shared beginnings change the cost
+of a step, never its meaning: its loss is the weighted sum over all its targets divided by their total weight.
 
 This page is made by `python tools/recipe_reference.py` from the program's own types.
 """

@@ -206,7 +206,7 @@ def _nearest(place: Sequence[Any]) -> str:
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return "Remove it; `weitiao schema` lists the known keys."
     known = list(section.model_fields)
-    close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.6)
     if close:
         return f"Did you mean `{close[0]}`?"
     elsewhere = [

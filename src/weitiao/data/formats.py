@@ -32,11 +32,8 @@ class Converter:
         self._columns: dict[str, str] = {str(field): column for field, column in source.columns.items()}
         self._format = format
         self._fields = FORMATS[format]
-        self._templates = {
-            name: RowTemplate(text)
-            for name in ("prompt", "system", "completion")
-            if (text := getattr(source, name)) is not None
-        }
+        templates = {"prompt": source.prompt, "system": source.system, "completion": source.completion}
+        self._templates = {name: RowTemplate(text) for name, text in templates.items() if text is not None}
         fields = {*self._fields.required, *self._fields.optional, *self._columns} - self._templates.keys()
         self._consumed = {self._columns.get(field, field) for field in fields}
         unused = set(source.columns).difference(self._fields.all)

@@ -1,0 +1,97 @@
+"""The commands as a person types them, on a tiny model: what they print, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from workbench import command, environment, weitiao, write_recipe
+
+COMMANDS = ("demo", "show", "train", "why", "eval", "chat", "merge", "doctor", "schema")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("trained")
+    recipe = write_recipe(
+        directory, tiny_llama_dir, train={"max_steps": 3}, data={"test": 0.2, "validation": 0.1},
+        evaluate={"generation": {"max_new_tokens": 6}},
+    )  # fmt: skip
+    done = weitiao("train", recipe, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["finished"], result["steps"]) == (True, 3)
+    assert "weitiao eval" in done.stderr  # the closing panel says what to type next
+    for noise in ("Warning", "Loading weights", "huggingface", "Traceback"):
+        assert noise not in done.stderr
+    return directory / "run"
+
+
+def test_help_is_fast_and_every_command_has_examples() -> None:
+    weitiao("--help")
+    begun = time.perf_counter()
+    done = weitiao("--help")
+    assert time.perf_counter() - begun < 0.5
+    assert all(name in done.stdout for name in COMMANDS)
+    for name in COMMANDS:
+        text = subprocess.run(command(name, "--help"), env=environment(), capture_output=True, text=True, check=True)
+        assert "Examples:" in text.stdout
+        assert f"weitiao {name}" in text.stdout
+
+
+def test_show_marks_the_learned_tokens(trained: Path) -> None:
+    done = weitiao("show", trained, "-n", "1")
+    assert done.returncode == 0, done.stderr
+    assert "answer the question in one word" in done.stdout
+    assert "⟦" in done.stdout
+
+
+def test_eval_writes_scores_and_predictions_of_both_models(trained: Path) -> None:
+    for arguments, suffix in (([], ""), (["--base"], "-base")):
+        done = weitiao("eval", trained, "--json", *arguments)
+        assert done.returncode == 0, done.stderr
+        printed = json.loads(done.stdout)
+        assert printed["exact_match"]["n"] == 8
+        written = json.loads((trained / f"scores{suffix}.json").read_text())
+        assert written["exact_match"] == printed["exact_match"]
+        assert len((trained / f"predictions{suffix}.jsonl").read_text().splitlines()) == 8
+
+
+def test_chat_answers_lines_of_a_pipe_from_both_models(trained: Path) -> None:
+    done = weitiao("chat", trained, "--max-new-tokens", "4", stdin="what colour\nwhich thing\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    done = weitiao("chat", trained, "--compare", "--max-new-tokens", "4", stdin="what colour\n")
+    assert done.returncode == 0, done.stderr
+
+
+def test_merge_gives_a_plain_model(trained: Path, tmp_path: Path) -> None:
+    done = weitiao("merge", trained, tmp_path / "merged", "--json")
+    assert done.returncode == 0, done.stderr
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert weitiao("merge", trained, tmp_path / "merged").returncode == 2
+
+
+def test_demo_ends_in_one_json_object(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    done = weitiao("demo", "--output", tmp_path / "demo", "--model", tiny_llama_dir, "--rows", "16", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert result["before"]["exact_match"] == 0
+    assert 0 <= result["after"]["exact_match"] <= 1
+    assert result["after"]["n"] == result["before"]["n"] == 150
+
+
+def test_doctor_and_schema_print_json() -> None:
+    assert json.loads(weitiao("doctor", "--json").stdout)
+    schema = json.loads(weitiao("schema").stdout)
+    assert {"model", "data", "train"} <= set(schema["properties"])
+
+
+def test_an_unknown_command_or_option_exits_2() -> None:
+    assert weitiao("tune").returncode == 2
+    assert weitiao("train", "--fast").returncode == 2

@@ -1,0 +1,129 @@
+"""The recipe: errors that name file, line and remedy; overrides; nothing that is read by nobody."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import weitiao
+from weitiao.data.config import SourceConfig
+from weitiao.errors import WeitiaoError
+from weitiao.generation.config import GenerationConfig
+from weitiao.recipe import Recipe, load_recipe, write_recipe
+
+GOOD = """\
+model: smollm2-135m
+data:
+  train: rows.jsonl
+  test: 0.1
+method: {type: lora, r: 16}
+objective: {type: sft}
+train: {epochs: 3, learning_rate: 2e-4}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_the_recipe_of_the_readme_is_read(recipe: Path) -> None:
+    read = load_recipe(recipe)
+    assert read.model.name == "smollm2-135m"
+    assert read.data.train[0].path == str(recipe.parent / "rows.jsonl")
+    assert (read.data.test, read.method.r, read.train.epochs, read.train.learning_rate) == (0.1, 16, 3, 2e-4)
+    assert read.run_dir == Path("runs/recipe")
+
+
+def test_overrides_are_read_as_yaml(recipe: Path) -> None:
+    read = load_recipe(
+        recipe, ["train.epochs=1", "run_dir=runs/x", "method.target_modules=[q_proj]", "model.dtype=float32"]
+    )
+    assert (read.train.epochs, read.run_dir, read.method.target_modules) == (1, Path("runs/x"), ["q_proj"])
+    assert (read.model.name, read.model.dtype) == ("smollm2-135m", "float32")
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "remedy"),
+    [
+        (("epochs: 3", "epoch: 3"), r"recipe.yaml:7: unknown key `train.epoch`", "Did you mean `epochs`?"),
+        (("r: 16", "rank: 16"), r"recipe.yaml:5: unknown key `method.rank`", "Known keys: type, r, alpha"),
+        (("method:", "methode:"), r"recipe.yaml:5: unknown key `methode`", "Did you mean `method`?"),
+        (
+            ("model:", "learning_rate: 1\nmodel:"),
+            r"recipe.yaml:1: unknown key `learning_rate`",
+            "`train.learning_rate`",
+        ),
+        (("epochs: 3", "epochs: many"), r"recipe.yaml:7: `train.epochs`: .*number.*, not 'many'", "weitiao schema"),
+        (("r: 16", "r: 0"), r"recipe.yaml:5: `method.r`: .*greater than or equal to 1, not 0", "weitiao schema"),
+        (("test: 0.1", "test: 1.5"), r"recipe.yaml:4: `data.test`", "weitiao schema"),
+        (("type: lora", "type: qlora"), r"recipe.yaml:5: `method.type`", "weitiao schema"),
+        (("model: smollm2-135m\n", ""), r"recipe.yaml: `model` is missing", "Add it"),
+        (("data:", "data: ["), r"recipe.yaml:\d+:\d+: not valid YAML", "Check indentation"),
+        (("rows.jsonl", "missing.jsonl"), r"missing.jsonl", "rows.jsonl"),
+    ],
+)
+def test_faults_are_named_with_line_and_remedy(
+    recipe: Path, change: tuple[str, str], message: str, remedy: str
+) -> None:
+    recipe.write_text(GOOD.replace(*change))
+    with pytest.raises(WeitiaoError, match=message) as caught:
+        load_recipe(recipe)
+    assert remedy in caught.value.remedy + caught.value.what
+    assert "\n" not in caught.value.what
+
+
+def test_a_fault_of_an_override_is_said_to_be_on_the_command_line(recipe: Path) -> None:
+    with pytest.raises(WeitiaoError, match=r"command line: `train.epochs`"):
+        load_recipe(recipe, ["train.epochs=-1"])
+    with pytest.raises(WeitiaoError, match=r"`train.epochs` is no override|`epochs` is no override"):
+        load_recipe(recipe, ["epochs"])
+
+
+def test_the_written_recipe_reads_back_as_the_same(recipe: Path, tmp_path: Path) -> None:
+    read = load_recipe(recipe, ["run_dir=here"])
+    write_recipe(read, tmp_path / "copy.yaml")
+    assert load_recipe(tmp_path / "copy.yaml", ["run_dir=here"]) == read
+
+
+def test_importing_the_recipe_loads_no_heavy_library() -> None:
+    code = "import sys, weitiao.recipe; print(sorted({'torch', 'transformers', 'datasets', 'peft'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
+    found = {model}
+    for field in model.model_fields.values():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= sections(field.annotation)
+    return found | {SourceConfig, GenerationConfig}
+
+
+def test_every_setting_is_read_by_some_code() -> None:
+    root = Path(weitiao.__file__).parent
+    read: set[str] = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                read.add(node.attr)
+    unread = {f"{s.__name__}.{name}" for s in sections(Recipe) for name in s.model_fields if name not in read}
+    # `type` names the variant: pydantic reads it when it chooses the class
+    assert unread <= {"LoraConfig.type", "SftConfig.type"}
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", "from tools.recipe_reference import reference; print(reference(), end='')"],
+        cwd=root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == (root / "docs/recipe.md").read_text(encoding="utf-8")
