@@ -57,11 +57,9 @@ def configure_process() -> None:
     """Set what must be set before PyTorch is imported, unless the user has set it.
 
     OpenMP threads that spin while they wait take the cores from whatever else runs on the machine, and every
-    barrier then waits for the scheduler; threads that sleep cost next to nothing on a quiet one. Huge pages spare
-    most of the page faults of freshly allocated activations.
+    barrier then waits for the scheduler; threads that sleep cost next to nothing on a quiet one.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def detect_hardware() -> Hardware:

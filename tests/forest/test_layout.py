@@ -22,7 +22,7 @@ def random_family(rng: random.Random) -> list[Sequence]:
     for _ in range(rng.randint(1, 9)):
         stem = rng.choice(made)[: rng.randint(0, 6)] if made and rng.random() < 0.8 else []
         ids = stem + [rng.randint(0, 3) for _ in range(rng.randint(1, 5))]
-        made.append(ids)
+        made.append(ids if len(ids) > 1 else [*ids, 0])
     return [
         sequence(f"row{i}", ids, [0.0] + [rng.choice([0.0, 0.5, 1.0]) for _ in ids[1:]]) for i, ids in enumerate(made)
     ]
@@ -55,7 +55,8 @@ def test_every_target_sees_exactly_its_own_sequence_up_to_the_token_before_it(se
 @pytest.mark.parametrize("seed", range(60))
 def test_a_shared_forest_is_the_prefix_tree_of_its_sequences(seed: int) -> None:
     family = random_family(random.Random(seed))
-    prefixes = {s.token_ids[:n] for s in family for n in range(1, len(s) + 1)}
+    needed = {s.row_id: max((i for i, w in enumerate(s.weights) if w), default=1) for s in family}
+    prefixes = {s.token_ids[:n] for s in family for n in range(1, needed[s.row_id] + 1)}
     forest = build_forest(family)
     assert len(forest.layout) == len(prefixes)
     assert {tuple(visible_text(forest, i)) for i in range(len(forest.layout))} == prefixes
@@ -77,14 +78,14 @@ def test_segments_cover_the_row_and_say_the_same_as_the_mask(seed: int) -> None:
 
 def test_without_sharing_each_sequence_stands_alone_in_the_given_order() -> None:
     forest = build_forest([sequence("b", [5, 6]), sequence("a", [5, 6, 7])], share_prefixes=False)
-    assert forest.layout.token_ids.tolist() == [5, 6, 5, 6, 7]
-    assert forest.layout.position_ids.tolist() == [0, 1, 0, 1, 2]
-    assert forest.layout.subtree_end.tolist() == [2, 2, 5, 5, 5]
+    assert forest.layout.token_ids.tolist() == [5, 5, 6]  # the last tokens predict nothing
+    assert forest.layout.position_ids.tolist() == [0, 0, 1]
+    assert forest.layout.subtree_end.tolist() == [1, 3, 3]
     assert forest.row_ids == ("b", "a")
 
 
 def test_the_window_counts_depth_not_place_in_the_row() -> None:
-    forest = build_forest([sequence("a", [1, 2, 3, 4]), sequence("b", [1, 2, 9, 9])])
+    forest = build_forest([sequence("a", [1, 2, 3, 4, 0]), sequence("b", [1, 2, 9, 9, 0])])
     mask = dense_mask(forest.layout, sliding_window=2).numpy()
     last = len(forest.layout) - 1
     assert np.flatnonzero(mask[last]).tolist() == [last - 1, last]

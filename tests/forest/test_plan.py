@@ -59,7 +59,7 @@ def test_forests_of_a_step_are_few_and_about_equally_large() -> None:
     data = rows(40)
     forests = pack(data, token_budget=400, share_prefixes=False)
     sizes = [len(f.layout) for f in forests]
-    assert len(sizes) == -(-sum(map(len, data)) // 400)
+    assert len(sizes) == -(-sum(len(s.inputs) for s in data) // 400)
     assert max(sizes) - min(sizes) <= 2 * max(map(len, data))
 
 

@@ -74,7 +74,7 @@ def test_a_long_forest_crosses_all_block_borders() -> None:
     model = adapted("llama", FOREST, ALL)
     fuse_layers(model)
     forest = build_forest(rows)
-    assert len(forest.layout) == 210 + 4 * 300
+    assert len(forest.layout) == 210 + 4 * 299
     loss = Sft(model)(forest).total
     loss.backward()
     assert loss.item() == pytest.approx(expected_loss, rel=1e-6)

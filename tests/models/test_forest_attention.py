@@ -89,5 +89,5 @@ def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None
             assert method.fuse(model) == 30
         loss = Sft(model)(build_forest(rows)).total
         loss.backward()
-        assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+        assert loss.item() == pytest.approx(expected_loss, rel=3e-6)
         assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5

@@ -114,6 +114,8 @@ def common_prefix_length(a: Rows[int], b: Rows[int]) -> int:
 def build_forest(sequences: Rows[Sequence], *, share_prefixes: bool = True) -> Forest:
     """Lay sequences out in one row.
 
+    The last token of a sequence predicts nothing and is left out, as is all that follows the last target.
+
     Args:
         sequences: The sequences of the batch; their order does not matter to the loss.
         share_prefixes: Store a shared beginning once. Without it, every sequence is a tree of its own.
@@ -122,7 +124,7 @@ def build_forest(sequences: Rows[Sequence], *, share_prefixes: bool = True) -> F
         The forest, its sequences sorted by token ids when beginnings are shared (so that neighbours share most).
     """
     assert sequences, "a forest has at least one sequence"
-    ordered = sorted(sequences, key=lambda s: s.token_ids) if share_prefixes else list(sequences)
+    ordered = sorted(sequences, key=lambda s: s.inputs) if share_prefixes else list(sequences)
     longest = max(map(len, ordered))
     path = np.empty(longest, np.int64)  # place in the row of the token at each depth of the sequence laid out last
     token_ids: list[Ints] = []
@@ -132,18 +134,19 @@ def build_forest(sequences: Rows[Sequence], *, share_prefixes: bool = True) -> F
     total = 0
     previous: tuple[int, ...] = ()
     for sequence in ordered:
-        shared = common_prefix_length(previous, sequence.token_ids) if share_prefixes else 0
-        subtree_end[path[shared : len(previous)]] = total
-        fresh = len(sequence) - shared
-        path[shared : len(sequence)] = np.arange(total, total + fresh)
-        ids = np.asarray(sequence.token_ids, np.int64)
-        token_ids.append(ids[shared:])
-        starts.append(shared)
         weights = np.asarray(sequence.weights, np.float32)
         learned = np.flatnonzero(weights)
+        inputs = sequence.inputs
+        shared = common_prefix_length(previous, inputs) if share_prefixes else 0
+        subtree_end[path[shared : len(previous)]] = total
+        fresh = len(inputs) - shared
+        path[shared : len(inputs)] = np.arange(total, total + fresh)
+        ids = np.asarray(sequence.token_ids, np.int64)
+        token_ids.append(ids[shared : len(inputs)])
+        starts.append(shared)
         targets.append((path[learned - 1], ids[learned], weights[learned]))
         total += fresh
-        previous = sequence.token_ids
+        previous = inputs
     subtree_end[path[: len(previous)]] = total
     subtree_end = subtree_end[:total]
     position_ids = np.concatenate([np.arange(s, s + len(t)) for s, t in zip(starts, token_ids, strict=True)])

@@ -80,18 +80,19 @@ def pack(batch: Rows[Sequence], *, token_budget: int, share_prefixes: bool) -> t
     Raises:
         DataError: A sequence alone is longer than the budget.
     """
-    ordered = sorted(batch, key=lambda s: s.token_ids) if share_prefixes else list(batch)
+    ordered = sorted(batch, key=lambda s: s.inputs) if share_prefixes else list(batch)
+    inputs = [sequence.inputs for sequence in ordered]
     shared = [0] * len(ordered)
     if share_prefixes:
         for i in range(1, len(ordered)):
-            shared[i] = common_prefix_length(ordered[i - 1].token_ids, ordered[i].token_ids)
-    for sequence in ordered:
-        if len(sequence) > token_budget:
+            shared[i] = common_prefix_length(inputs[i - 1], inputs[i])
+    lengths = [len(ids) for ids in inputs]
+    for sequence, length in zip(ordered, lengths, strict=True):
+        if length > token_budget:
             raise DataError(
-                f"{sequence.row_id} has {len(sequence)} tokens, more than train.token_budget={token_budget}.",
+                f"{sequence.row_id} has {length} tokens, more than train.token_budget={token_budget}.",
                 "Raise train.token_budget, or lower rendering.max_length.",
             )
-    lengths = [len(sequence) for sequence in ordered]
     low, high = max(lengths), token_budget
     fewest = len(_cuts(lengths, shared, token_budget))
     while low < high:  # the smallest limit that needs no more forests than the budget does

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 CHUNK_LOGITS = 2**24
@@ -15,22 +15,18 @@ CHUNK_LOGITS = 2**24
 class _CrossEntropy(torch.autograd.Function):
     """Per-target losses.
 
-    The gradient of row n with regard to its own hidden state is linear in the incoming gradient of loss n. So it is
-    computed for 1 while the logits are there, and scaled in the backward pass. Only a head that learns itself needs
-    the logits a second time.
+    The gradient of row n with regard to its own hidden state, `p W - W[label]`, is linear in the incoming gradient of
+    loss n. So it is computed for 1 while the probabilities are there, and scaled in the backward pass. Only a head
+    that learns itself needs the probabilities a second time.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor) -> Tensor:
-        num_targets = hidden_ND.shape[0]
-        losses_N = hidden_ND.new_empty(num_targets, dtype=torch.float32)
-        unit_grad_ND = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
-        for rows in _chunks(num_targets, weight_VD.shape[0]):
-            labels = labels_N[rows].unsqueeze(1)
-            probabilities = _softmax_(F.linear(hidden_ND[rows], weight_VD, bias_V), labels, losses_N[rows])
+        losses_N = hidden_ND.new_empty(hidden_ND.shape[0], dtype=torch.float32)
+        unit_grad_ND = weight_VD.index_select(0, labels_N).neg_() if ctx.needs_input_grad[0] else None
+        for rows, probabilities in _probabilities(hidden_ND, weight_VD, bias_V, labels_N, losses_N):
             if unit_grad_ND is not None:
-                probabilities.scatter_add_(1, labels, probabilities.new_full(labels.shape, -1))
-                torch.mm(probabilities, weight_VD, out=unit_grad_ND[rows])
+                unit_grad_ND[rows].addmm_(probabilities, weight_VD)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, labels_N, unit_grad_ND)
         return losses_N
 
@@ -42,9 +38,8 @@ class _CrossEntropy(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         grad_bias = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         if grad_weight is not None or grad_bias is not None:
-            for rows in _chunks(hidden_ND.shape[0], weight_VD.shape[0]):
+            for rows, errors in _probabilities(hidden_ND, weight_VD, bias_V, labels_N, None):
                 labels = labels_N[rows].unsqueeze(1)
-                errors = _softmax_(F.linear(hidden_ND[rows], weight_VD, bias_V), labels, None)
                 errors.scatter_add_(1, labels, errors.new_full(labels.shape, -1)).mul_(grad_N1[rows])
                 if grad_weight is not None:
                     grad_weight.addmm_(errors.t(), hidden_ND[rows])
@@ -53,19 +48,30 @@ class _CrossEntropy(torch.autograd.Function):
         return grad_hidden, grad_weight, grad_bias, None
 
 
-def _chunks(num_targets: int, vocabulary: int) -> list[slice]:
-    size = max(1, CHUNK_LOGITS // vocabulary)
-    return [slice(start, min(start + size, num_targets)) for start in range(0, num_targets, size)]
+def _probabilities(
+    hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor, losses_N: Tensor | None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Chunk by chunk, the probabilities [n, V], in one buffer that is used again.
 
-
-def _softmax_(logits: Tensor, labels: Tensor, losses: Tensor | None) -> Tensor:
-    """Probabilities in the place of the logits; the losses `-log p[label]` are written to `losses`."""
-    top = logits.amax(1, keepdim=True)
-    chosen = logits.gather(1, labels)
-    total = logits.sub_(top).exp_().sum(1, keepdim=True, dtype=torch.float32)
-    if losses is not None:
-        losses.copy_((total.log() + (top - chosen)).squeeze(1))
-    return logits.div_(total.to(logits.dtype))
+    The losses `-log p[label]` are written to `losses_N` on the way. They are taken from the logits, so that a
+    probability that is zero in float32 still has a finite loss.
+    """
+    num_targets, vocabulary = len(labels_N), weight_VD.shape[0]
+    size = max(1, min(CHUNK_LOGITS // vocabulary, num_targets))
+    buffer = hidden_ND.new_empty(size, vocabulary)
+    for start in range(0, num_targets, size):
+        rows = slice(start, min(start + size, num_targets))
+        logits = torch.mm(hidden_ND[rows], weight_VD.t(), out=buffer[: rows.stop - start])
+        if bias_V is not None:
+            logits += bias_V
+        if losses_N is not None:
+            top, place = logits.max(1, keepdim=True)
+            chosen = logits.gather(1, labels_N[rows].unsqueeze(1))
+        probabilities = torch.softmax(logits, 1, out=logits)
+        if losses_N is not None:
+            log_total = probabilities.gather(1, place).float().log().neg_()  # p[top] = exp(0) / total
+            losses_N[rows] = (log_total + (top - chosen)).squeeze(1)
+        yield rows, probabilities
 
 
 def cross_entropy(hidden_ND: Tensor, head: nn.Module, labels_N: Tensor) -> Tensor:

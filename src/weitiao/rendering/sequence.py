@@ -30,6 +30,11 @@ class Sequence:
         return len(self.token_ids)
 
     @property
+    def inputs(self) -> tuple[int, ...]:
+        """The token ids that have to be computed: those before the last one that carries a weight (at least one)."""
+        return self.token_ids[: next((i for i in range(len(self.weights) - 1, 0, -1) if self.weights[i]), 1)]
+
+    @property
     def weight(self) -> float:
         """The sum of the loss weights."""
         return sum(self.weights)

@@ -97,16 +97,25 @@ def adapter_gradients(grad_out: Tensor, x: Tensor, linears: Sequence[LoraLinear]
     Returns:
         dA, dB of each linear in turn; None for one without an adapter.
     """
-    grads: list[Tensor | None] = []
-    for linear, grad in zip(linears, grad_out.split([x.weight.shape[0] for x in linears], dim=1), strict=True):
-        if linear.lora_a is None or linear.lora_b is None:
-            grads += [None, None]
-            continue
-        # Tall and thin products: with the thin factor on the left they run several times faster on a CPU.
-        xa_rT = linear.lora_a @ x.t()
-        gb_rT = linear.lora_b.t() @ grad.t()
-        grads += [(gb_rT @ x).mul_(linear.scale), (xa_rT @ grad).mul_(linear.scale).t()]
-    return grads
+    parts = grad_out.split([linear.weight.shape[0] for linear in linears], dim=1)
+    pairs = [
+        (linear.lora_a, linear.lora_b, linear.scale, part)
+        for linear, part in zip(linears, parts, strict=True)
+        if linear.lora_a is not None and linear.lora_b is not None
+    ]
+    if not pairs:
+        return [None, None] * len(linears)
+    # Tall and thin products: with the thin factor on the left, and for all adapters at once where they share the
+    # other factor, they run several times faster on a CPU.
+    ranks = [a.shape[0] for a, _, _, _ in pairs]
+    xa_RT = torch.cat([a for a, _, _, _ in pairs]) @ x.t()
+    gb_RT = x.new_empty(sum(ranks), x.shape[0])
+    for (_, b, scale, part), rows in zip(pairs, gb_RT.split(ranks), strict=True):
+        torch.mm(b.t(), part.t(), out=rows).mul_(scale)
+    grad_a = (gb_RT @ x).split(ranks)
+    grad_b = [(xa @ part).mul_(scale).t() for (_, _, scale, part), xa in zip(pairs, xa_RT.split(ranks), strict=True)]
+    made = iter(zip(grad_a, grad_b, strict=True))
+    return [grad for linear in linears for grad in (next(made) if linear.lora_a is not None else (None, None))]
 
 
 def add_gradients(total: list[Tensor | None], more: list[Tensor | None]) -> list[Tensor | None]:
