@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test check environment clean
 
 demo: $(RUNTIME)
-	$(VENV)/bin/weitiao demo --output runs/demo
+	$(VENV)/bin/weitiao demo --output runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(DEVELOPMENT)
 	$(VENV)/bin/python -m pytest

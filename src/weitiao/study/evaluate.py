@@ -23,7 +23,8 @@ from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
-from weitiao.study.train import set_threads, token_budget
+from weitiao.study.setup import set_threads
+from weitiao.study.train import token_budget
 from weitiao.training.progress import PlainLines
 from weitiao.training.validation import ValidationLoss, validation_loss
 

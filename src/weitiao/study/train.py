@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,9 +10,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from weitiao.errors import MissingExtraError, RunError, WeitiaoError
+from weitiao.errors import RunError
 from weitiao.forest.plan import Plan
-from weitiao.hardware import Hardware, choose_threads, detect_hardware
+from weitiao.hardware import detect_hardware
 from weitiao.methods.adapter import save_adapter
 from weitiao.models.attention import FOREST
 from weitiao.models.fingerprint import model_fingerprint
@@ -25,6 +21,7 @@ from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
+from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
 from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.training.interrupt import Interrupt, interruptible
@@ -39,7 +36,6 @@ CHANGEABLE = (
     "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
 )  # fmt: skip
 AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 8192}
-VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +76,7 @@ def train(recipe: Recipe, *, console: Console | None = None) -> Run:
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     console = console or Console(stderr=True)
-    accelerator = _accelerator(recipe)
+    accelerator = make_accelerator(recipe)
     run = RunDir(recipe.run_dir)
     if not accelerator.is_main_process:
         return _train(recipe, run, accelerator, Console(quiet=True))
@@ -106,7 +102,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         rejected_path=run.rejected_path if main else None,
     )
     budget = token_budget(recipe, (*data.train, *data.validation), device)
-    tell(_choices(hardware, model, device, threads, budget))
+    tell(describe(hardware, model, device, threads, budget))
     if main:
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -131,7 +127,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     wrapped, prepared = accelerator.prepare(objective, optimizer)
     plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
     with interruptible() as interrupt:
-        _start_trackers(accelerator, recipe)
+        start_trackers(accelerator, recipe)
         loop = _loop(recipe, run, accelerator, wrapped, prepared, plan, data, state, interrupt, console)
         finished = loop.run_to_end()
     if main and finished:
@@ -225,53 +221,3 @@ def token_budget(recipe: Recipe, sequences: tuple[Sequence, ...], device: torch.
     if isinstance(recipe.train.token_budget, int):
         return recipe.train.token_budget
     return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), *map(len, sequences))
-
-
-def _accelerator(recipe: Recipe) -> Accelerator:
-    try:
-        return Accelerator(
-            cpu=not torch.cuda.is_available(), log_with=recipe.train.trackers or None, project_dir=str(recipe.run_dir)
-        )
-    except (ValueError, ImportError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeitiaoError(
-            f"train.trackers: {', '.join(recipe.train.trackers)} cannot be used: {reason}",
-            "Install the tracker's package, or take it out; `weitiao doctor` lists what is installed.",
-        ) from error
-
-
-def _start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
-    if recipe.train.trackers:
-        settings = {k: v for k, v in recipe.train.model_dump().items() if isinstance(v, int | float | str | bool)}
-        try:
-            accelerator.init_trackers("weitiao", config=settings)
-        except ImportError as error:
-            raise MissingExtraError(f"A tracker of train.trackers ({error})", "tensorboard") from error
-
-
-def set_threads(recipe: Recipe, hardware: Hardware) -> int:
-    """CPU threads: the recipe's, else OMP_NUM_THREADS (which torchrun sets), else this machine's cores."""
-    if isinstance(recipe.train.threads, int):
-        torch.set_num_threads(recipe.train.threads)
-    elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(choose_threads(hardware, num_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    return torch.get_num_threads()
-
-
-def _choices(hardware: Hardware, model: PreTrainedModel, device: torch.device, threads: int, budget: int) -> str:
-    where = f"{hardware.cpu_name}, {threads} threads" if device.type == "cpu" else hardware.gpus[device.index or 0].name
-    dtype = str(model.dtype).removeprefix("torch.")
-    why = " (this CPU has no bfloat16 units)" if device.type == "cpu" and not hardware.has_bf16 else ""
-    return f"{where}; {dtype}{why}; up to {budget:,} tokens at once"
-
-
-def environment(hardware: Hardware) -> dict[str, object]:
-    """Versions and hardware, for `environment.json`."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
-        "hardware": asdict(hardware),
-        "threads": torch.get_num_threads(),
-        "free_disk_bytes": shutil.disk_usage(Path.cwd()).free,
-    }

@@ -1,0 +1,77 @@
+"""What a training runs on: devices, threads, trackers, and the record of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from transformers import PreTrainedModel
+
+from weitiao.errors import MissingExtraError, WeitiaoError
+from weitiao.hardware import Hardware, choose_threads
+from weitiao.recipe import Recipe
+
+VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
+
+
+def make_accelerator(recipe: Recipe) -> Accelerator:
+    """Devices, ranks and trackers of a training.
+
+    Raises:
+        WeitiaoError: A tracker of the recipe is not known or not installed.
+    """
+    try:
+        return Accelerator(
+            cpu=not torch.cuda.is_available(), log_with=recipe.train.trackers or None, project_dir=str(recipe.run_dir)
+        )
+    except (ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeitiaoError(
+            f"train.trackers: {', '.join(recipe.train.trackers)} cannot be used: {reason}",
+            "Install the tracker's package, or take it out; `weitiao doctor` lists what is installed.",
+        ) from error
+
+
+def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
+    """Open a run in every tracker of the recipe."""
+    if recipe.train.trackers:
+        settings = {k: v for k, v in recipe.train.model_dump().items() if isinstance(v, int | float | str | bool)}
+        try:
+            accelerator.init_trackers("weitiao", config=settings)
+        except ImportError as error:
+            raise MissingExtraError(f"A tracker of train.trackers ({error})", "tensorboard") from error
+
+
+def set_threads(recipe: Recipe, hardware: Hardware) -> int:
+    """CPU threads: the recipe's, else OMP_NUM_THREADS (which torchrun sets), else this machine's cores."""
+    if isinstance(recipe.train.threads, int):
+        torch.set_num_threads(recipe.train.threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(choose_threads(hardware, num_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return torch.get_num_threads()
+
+
+def describe(hardware: Hardware, model: PreTrainedModel, device: torch.device, threads: int, budget: int) -> str:
+    """One line about what was chosen to run on."""
+    where = f"{hardware.cpu_name}, {threads} threads" if device.type == "cpu" else hardware.gpus[device.index or 0].name
+    dtype = str(model.dtype).removeprefix("torch.")
+    why = " (this CPU has no bfloat16 units)" if device.type == "cpu" and not hardware.has_bf16 else ""
+    return f"{where}; {dtype}{why}; up to {budget:,} tokens at once"
+
+
+def environment(hardware: Hardware) -> dict[str, object]:
+    """Versions and hardware, for `environment.json`."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        "hardware": asdict(hardware),
+        "threads": torch.get_num_threads(),
+        "free_disk_bytes": shutil.disk_usage(Path.cwd()).free,
+    }
