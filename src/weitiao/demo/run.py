@@ -54,7 +54,7 @@ def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recip
             "model": model,
             "data": {"train": str(files.train), "validation": str(files.validation), "test": str(files.test)},
             "method": {"type": "lora", "r": 16},
-            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 10, "seed": seed},
+            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 10, "seed": seed},
             "evaluate": {"generation": {"max_new_tokens": 80, "batch_size": 75}},
             "run_dir": str(output / "run"),
         }
