@@ -1,4 +1,4 @@
-"""Write docs/recipe.md from the recipe's own types and docstrings: python tools/recipe_reference.py"""
+"""Write docs/recipe.md from the recipe's own types and docstrings: python -m tools.recipe_reference"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ train: {epochs: 3, learning_rate: 2e-4}
 how many tokens are computed at once, and so how much memory a step needs. Packing and shared beginnings change the cost
 of a step, never its meaning: its loss is the weighted sum over all its targets divided by their total weight.
 
-This page is made by `python tools/recipe_reference.py` from the program's own types.
+This page is made by `python -m tools.recipe_reference` from the program's own types.
 """
 
 

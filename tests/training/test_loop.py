@@ -165,3 +165,15 @@ def test_why_shows_the_rows_of_a_step_worst_first(tiny_llama_dir: Path, tmp_path
     assert mean == pytest.approx(steps_of(run)[1]["loss"], rel=1e-5)
     assert all(INSTRUCTION in r["prompt"] and r["answer"].endswith("<|im_end|>") for r in rows)
     assert weitiao("why", run, "--step", "9").returncode == 2
+
+
+def test_a_tracker_gets_what_the_metrics_get(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 4, "trackers": ["tensorboard"]})
+    run = run_recipe(recipe)
+    (events,) = run.rglob("events.out.tfevents.*.0")
+    read = EventAccumulator(str(events))
+    read.Reload()
+    assert [point.step for point in read.Scalars("loss")] == [1, 2, 3, 4]
+    assert [point.value for point in read.Scalars("loss")] == pytest.approx(losses(run), rel=1e-6)

@@ -111,57 +111,62 @@ def common_prefix_length(a: Rows[int], b: Rows[int]) -> int:
     return low
 
 
+def build_layout(rows: Rows[tuple[int, ...]], *, share_prefixes: bool = True) -> tuple[Layout, list[Ints]]:
+    """Lay rows of token ids out as a forest.
+
+    Args:
+        rows: At least one, none empty; sorted when beginnings are shared, so that neighbours share most.
+        share_prefixes: Store a shared beginning once. Without it, every row is a tree of its own.
+
+    Returns:
+        The layout, and for each row the places of its tokens in the layout.
+    """
+    paths: list[Ints] = []
+    token_ids: list[Ints] = []
+    position_ids: list[Ints] = []
+    subtree_end = np.empty(sum(map(len, rows)), np.int64)
+    path: Ints = np.empty(0, np.int64)
+    previous: tuple[int, ...] = ()
+    total = 0
+    for row in rows:
+        shared = common_prefix_length(previous, row) if share_prefixes else 0
+        fresh = len(row) - shared
+        subtree_end[path[shared:]] = total  # what the row before has for itself ends here
+        path = np.concatenate([path[:shared], np.arange(total, total + fresh)])
+        paths.append(path)
+        token_ids.append(np.asarray(row[shared:], np.int64))
+        position_ids.append(np.arange(shared, len(row)))
+        total += fresh
+        previous = row
+    subtree_end[path] = total
+    subtree_end, depth = subtree_end[:total], np.concatenate(position_ids)
+    return Layout(np.concatenate(token_ids), depth, subtree_end, find_segments(depth, subtree_end)), paths
+
+
 def build_forest(sequences: Rows[Sequence], *, share_prefixes: bool = True) -> Forest:
-    """Lay sequences out in one row.
+    """Lay sequences out in one row, with what they learn.
 
     The last token of a sequence predicts nothing and is left out, as is all that follows the last target.
 
     Args:
         sequences: The sequences of the batch; their order does not matter to the loss.
-        share_prefixes: Store a shared beginning once. Without it, every sequence is a tree of its own.
+        share_prefixes: Store a shared beginning once.
 
     Returns:
-        The forest, its sequences sorted by token ids when beginnings are shared (so that neighbours share most).
+        The forest, its sequences sorted by token ids when beginnings are shared.
     """
-    assert sequences, "a forest has at least one sequence"
     ordered = sorted(sequences, key=lambda s: s.inputs) if share_prefixes else list(sequences)
-    longest = max(map(len, ordered))
-    path = np.empty(longest, np.int64)  # place in the row of the token at each depth of the sequence laid out last
-    token_ids: list[Ints] = []
-    starts: list[int] = []
-    subtree_end = np.empty(sum(map(len, ordered)), np.int64)
-    targets: list[tuple[Ints, Ints, NDArray[np.float32]]] = []
-    total = 0
-    previous: tuple[int, ...] = ()
-    for sequence in ordered:
-        weights = np.asarray(sequence.weights, np.float32)
-        learned = np.flatnonzero(weights)
-        inputs = sequence.inputs
-        shared = common_prefix_length(previous, inputs) if share_prefixes else 0
-        subtree_end[path[shared : len(previous)]] = total
-        fresh = len(inputs) - shared
-        path[shared : len(inputs)] = np.arange(total, total + fresh)
-        ids = np.asarray(sequence.token_ids, np.int64)
-        token_ids.append(ids[shared : len(inputs)])
-        starts.append(shared)
-        targets.append((path[learned - 1], ids[learned], weights[learned]))
-        total += fresh
-        previous = inputs
-    subtree_end[path[: len(previous)]] = total
-    subtree_end = subtree_end[:total]
-    position_ids = np.concatenate([np.arange(s, s + len(t)) for s, t in zip(starts, token_ids, strict=True)])
-    layout = Layout(np.concatenate(token_ids), position_ids, subtree_end, find_segments(position_ids, subtree_end))
-    return Forest(
-        layout,
-        Targets(
-            np.concatenate([t[0] for t in targets]),
-            np.concatenate([t[1] for t in targets]),
-            np.concatenate([t[2] for t in targets]),
-            np.repeat(np.arange(len(targets)), [len(t[0]) for t in targets]),
-        ),
-        tuple(s.row_id for s in ordered),
-        sum(map(len, ordered)),
+    layout, paths = build_layout([s.inputs for s in ordered], share_prefixes=share_prefixes)
+    weights = [np.asarray(s.weights, np.float32) for s in ordered]
+    learned = [np.flatnonzero(w) for w in weights]
+    labels = [np.asarray(s.token_ids, np.int64)[at] for s, at in zip(ordered, learned, strict=True)]
+    targets = Targets(
+        np.concatenate([path[at - 1] for path, at in zip(paths, learned, strict=True)]),
+        np.concatenate(labels),
+        np.concatenate([w[at] for w, at in zip(weights, learned, strict=True)]),
+        np.repeat(np.arange(len(ordered)), [len(at) for at in learned]),
     )
+    return Forest(layout, targets, tuple(s.row_id for s in ordered), sum(map(len, ordered)))
 
 
 def find_segments(position_ids: Ints, subtree_end: Ints) -> tuple[Segment, ...]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
-import numpy as np
-
-from weitiao.forest.layout import Ints, Layout, build_forest, common_prefix_length
-from weitiao.rendering.sequence import Sequence
+from weitiao.forest.layout import Ints, Layout, build_layout, common_prefix_length
 
 Prompt = tuple[int, ...]
 
@@ -70,17 +67,8 @@ def lay_out(prompts: Rows[Prompt], *, share_prefixes: bool = True) -> PromptRow:
         The row, with the paths in the order of the prompts.
     """
     order = sorted(range(len(prompts)), key=prompts.__getitem__) if share_prefixes else list(range(len(prompts)))
-    sequences = [Sequence(str(i), prompts[i], (0.0,) * len(prompts[i])) for i in order]
-    layout = build_forest(sequences, share_prefixes=share_prefixes).layout
-    paths: list[Ints] = [np.empty(0, np.int64)] * len(prompts)
-    previous: Prompt = ()
-    total = 0
-    for index in order:
-        prompt = prompts[index]
-        total += len(prompt) - (common_prefix_length(previous, prompt) if share_prefixes else 0)
-        last = total - 1  # the tokens of a prompt are those whose subtree reaches its last one
-        paths[index] = np.flatnonzero(layout.subtree_end[:total] > last)
-        previous = prompt
+    layout, laid_out = build_layout([prompts[i] for i in order], share_prefixes=share_prefixes)
+    paths = dict(zip(order, laid_out, strict=True))
     # in sorted order, what the first and the last begin with is what all begin with
     shared = common_prefix_length(prompts[order[0]], prompts[order[-1]]) if share_prefixes else 0
-    return PromptRow(layout, tuple(paths), shared)
+    return PromptRow(layout, tuple(paths[i] for i in range(len(prompts))), shared)
