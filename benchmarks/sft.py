@@ -16,7 +16,7 @@ from pathlib import Path
 from weitiao.hardware import configure_process
 
 BATCH_SIZE = {"alpaca": 16, "banking": 100}
-TOKEN_BUDGET = {"alpaca": 2048, "banking": 2048}
+TOKEN_BUDGET = {"alpaca": 3072, "banking": 2048}
 
 
 def main() -> None:

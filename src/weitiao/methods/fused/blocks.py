@@ -127,14 +127,18 @@ class MlpHalf(torch.autograd.Function):
         gate_up_weight, down_weight = merged_weight(spec.gate_up), merged_weight((spec.down,))
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grads: list[Tensor | None] = []
-        for rows in slices(x.shape[0], BACKWARD_TOKENS):
+        size = min(BACKWARD_TOKENS, x.shape[0])
+        silus, hiddens = (x.new_empty(size, gate_up.shape[1] // 2) for _ in range(2))
+        grad_gate_ups = x.new_empty(size, gate_up.shape[1])
+        for rows in slices(x.shape[0], size):
             grad: Tensor = grad_out[rows]
             gate, up = gate_up[rows].chunk(2, dim=1)
-            silu = F.silu(gate)
-            hidden = silu * up
+            num_rows = grad.shape[0]
+            silu = torch.ops.aten.silu.out(gate, out=silus[:num_rows])
+            hidden = torch.mul(silu, up, out=hiddens[:num_rows])
             down_grads = adapter_gradients(grad, hidden, (spec.down,))
             grad_hidden = torch.mm(grad, down_weight, out=hidden)
-            grad_gate_up = torch.empty_like(gate_up[rows])
+            grad_gate_up = grad_gate_ups[:num_rows]
             grad_gate, grad_up = grad_gate_up.chunk(2, dim=1)
             torch.mul(grad_hidden, silu, out=grad_up)
             torch.ops.aten.silu_backward.grad_input(grad_hidden.mul_(up), gate, grad_input=grad_gate)
