@@ -19,7 +19,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Where data and run go.")] = Path("runs/demo"),
     model: Annotated[str, typer.Option(help="The model that learns.")] = "smollm2-135m",
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and training.")] = 0,
-    rows: Annotated[int, typer.Option(min=16, help="Training rows.")] = 600,
+    rows: Annotated[int, typer.Option(min=16, help="Training rows.")] = 720,
     json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
     """Teach a small model a task that it cannot do, and show the score before and after.

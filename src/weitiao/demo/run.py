@@ -14,7 +14,7 @@ from weitiao.study.evaluate import Scored, evaluate_recipe
 from weitiao.study.train import Run, train
 from weitiao.training.run_dir import RunDir
 
-NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 600, 32, 150
+NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 720, 32, 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recip
             "model": model,
             "data": {"train": str(files.train), "validation": str(files.validation), "test": str(files.test)},
             "method": {"type": "lora", "r": 16},
-            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "validate_every": 10, "seed": seed},
+            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 10, "seed": seed},
             "evaluate": {"generation": {"max_new_tokens": 80, "batch_size": 75}},
             "run_dir": str(output / "run"),
         }
