@@ -126,10 +126,27 @@ def test_template_file_that_is_no_text_is_an_error(byte_level: Any, tmp_path: Pa
         apply_template(byte_level, RenderingConfig(template=str(path)))
 
 
-def test_template_file_with_a_syntax_error_names_it(byte_level: Any, tmp_path: Path) -> None:
+def test_template_file_with_a_syntax_error_names_file_and_line(byte_level: Any, tmp_path: Path) -> None:
     path = tmp_path / "mine.jinja"
-    path.write_text("{% for m in messages %}", encoding="utf-8")
+    path.write_text("line one\n{% for m in messages %}", encoding="utf-8")
+    with pytest.raises(RenderingError, match=r"mine.jinja:2: Unexpected end of template"):
+        apply_template(byte_level, RenderingConfig(template=str(path)))
+
+
+def test_template_file_may_mark_the_answers_as_transformers_does(byte_level: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jinja"
+    path.write_text(
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}[{{ m.content }}]{% endif %}{% endfor %}",
+        encoding="utf-8",
+    )
     apply_template(byte_level, RenderingConfig(template=str(path)))
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert byte_level.apply_chat_template(turns, tokenize=False) == "[q]a"
+
+
+def test_a_tokenizers_own_template_with_a_syntax_error_is_named(byte_level: Any) -> None:
+    byte_level.chat_template = "{% for m in messages %}"
     example = Example("r:1", ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))
     with pytest.raises(RenderingError, match="Unexpected end of template"):
         render([example], byte_level, RenderingConfig(), max_context=100)

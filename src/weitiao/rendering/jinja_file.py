@@ -28,9 +28,13 @@ def read_chat_template(path: Path) -> str:
 
     try:
         text = path.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise RenderingError(
-            f"rendering.template: {path} cannot be read: {error}", "Name a Jinja file in UTF-8."
+            f"rendering.template: {path} is not UTF-8 text (byte {error.start}).", "Save the chat template as UTF-8."
+        ) from error
+    except OSError as error:
+        raise RenderingError(
+            f"rendering.template: {path} cannot be read: {error.strerror}.", "Check the file and its permissions."
         ) from error
     try:
         _parse(text)
