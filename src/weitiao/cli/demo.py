@@ -64,9 +64,9 @@ def demo(
 
 def _print_answers(result: DemoResult, console: Console, num: int = 3) -> None:
     """The same messages, answered before and after."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("message", "before", "after", "", show_lines=True)
+    table = Table(*(Column(name, overflow="fold") for name in ("message", "before", "after", "")), show_lines=True)
     for before, after in list(zip(result.before.predictions, result.after.predictions, strict=True))[:num]:
         message = str(after.messages[-1]["content"]).split("\n", 1)[-1]
         table.add_row(message, before.answer, after.answer, "right" if after.correct else f"wrong: {after.expected}")
