@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
+from functools import lru_cache
 
 from weitiao.errors import DataError
 from weitiao.forest.layout import Forest, build_forest, common_prefix_length
@@ -53,13 +54,19 @@ class Plan:
     def step(self, index: int) -> Step:
         """The step with this number, counted from 0 over all epochs."""
         epoch, place = divmod(index, self.steps_per_epoch)
-        order = shuffled(len(self.sequences), seed=self.seed, epoch=epoch)
+        order = _order(len(self.sequences), self.seed, epoch)
         batch = [self.sequences[i] for i in order[place * self.batch_size : (place + 1) * self.batch_size]]
         return Step(pack(batch, token_budget=self.token_budget, share_prefixes=self.share_prefixes))
 
     def steps(self, start: int, stop: int) -> Iterator[Step]:
         """The steps `start <= index < stop`."""
         return map(self.step, range(start, stop))
+
+
+@lru_cache(maxsize=2)
+def _order(num_items: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """`shuffled`, kept for the steps of the epoch: sorting a million rows takes longer than many a step."""
+    return tuple(shuffled(num_items, seed=seed, epoch=epoch))
 
 
 def shuffled(num_items: int, *, seed: int, epoch: int) -> list[int]:
