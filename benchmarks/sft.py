@@ -90,7 +90,7 @@ def main() -> None:
             assert isinstance(budget, int)
             plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
             forests = [f for step in plan.steps(0, plan.steps_per_epoch) for f in step.forests]
-            floor = floor_seconds(open_model(run.path).model, forests)
+            floor = floor_seconds(open_model(run.path, base=recipe.model).model, forests)
             result |= {"floor_seconds": round(floor, 2), "floor_share": round(floor / run.seconds, 3)}
     print(json.dumps(result))
 

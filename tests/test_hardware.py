@@ -91,10 +91,10 @@ def test_threads_are_shared_among_processes() -> None:
     assert choose_threads(hardware(num_threads=2), num_processes=4) == 1
 
 
-def test_bfloat16_is_chosen_only_where_there_are_units_for_it() -> None:
+def test_bfloat16_is_chosen_only_on_gpus_with_units_for_it() -> None:
     ampere, turing = Gpu("A", 80 * GIB, (8, 0)), Gpu("T", 16 * GIB, (7, 5))
     assert choose_dtype(hardware()) == "float32"
-    assert choose_dtype(hardware(has_bf16=True)) == "bfloat16"
+    assert choose_dtype(hardware(has_bf16=True)) == "float32"  # fused layers are float32
     assert choose_dtype(hardware(gpus=(ampere,)), device="cuda") == "bfloat16"
     assert choose_dtype(hardware(gpus=(ampere, turing)), device="cuda") == "float32"
     assert choose_dtype(hardware(gpus=(ampere,)), device="cpu") == "float32"

@@ -87,7 +87,7 @@ def diagnose() -> Report:
             _lora(),
             _gguf(),
             *(_catalogue_model(name) for name in CATALOGUE),
-            _bf16(device, dtype),
+            _bf16(hardware, device),
             _flex_attention(hardware),
             *(_tracker(name, title) for name, title in _TRACKERS.items()),
             _hub(),
@@ -166,9 +166,11 @@ def _catalogue_model(name: str) -> Feature:
     return Feature(key, title, False, gguf.reason, gguf.remedy)
 
 
-def _bf16(device: str, dtype: str) -> Feature:
-    if dtype == "bfloat16":
+def _bf16(hardware: Hardware, device: str) -> Feature:
+    if choose_dtype(hardware, device=device) == "bfloat16":
         return Feature("bf16", "bfloat16", True, f"the {device.upper()} computes in it")
+    if device == "cpu" and hardware.has_bf16:
+        return Feature("bf16", "bfloat16", True, "the CPU computes in it; float32 is the default: it is fused")
     return Feature("bf16", "bfloat16", False, f"the {device.upper()} has no units for it, float32 is faster here")
 
 

@@ -26,7 +26,7 @@ class ModelConfig(Config):
     """A catalogue name (`smollm2-135m`), a local Hugging Face directory, a local `.gguf` file, or a hub id."""
 
     dtype: DtypeName = "auto"
-    """Number format of the weights. `auto` is bfloat16 where the hardware computes in it, else float32."""
+    """Number format of the weights. `auto` is bfloat16 on GPUs that compute in it, float32 elsewhere."""
 
     trust_remote_code: bool = False
     """Whether Python code that comes with the model may run. Say yes only to authors that you trust."""

@@ -61,8 +61,7 @@ def describe(hardware: Hardware, model: PreTrainedModel, device: torch.device, t
     """One line about what was chosen to run on."""
     where = f"{hardware.cpu_name}, {threads} threads" if device.type == "cpu" else hardware.gpus[device.index or 0].name
     dtype = str(model.dtype).removeprefix("torch.")
-    why = " (this CPU has no bfloat16 units)" if device.type == "cpu" and not hardware.has_bf16 else ""
-    return f"{where}; {dtype}{why}; up to {budget:,} tokens at once"
+    return f"{where}; {dtype}; up to {budget:,} tokens at once"
 
 
 def environment(hardware: Hardware) -> dict[str, object]:

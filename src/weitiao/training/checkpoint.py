@@ -106,13 +106,11 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
     """
     check_whole(directory)
     load_weights(directory, model)
-    moments = load_file(directory / OPTIMIZER)
-    for name, parameter in learned_parameters(model).items():
-        found = {key.split("/", 1)[0]: value for key, value in moments.items() if key.split("/", 1)[1] == name}
-        if found:
-            optimizer.state[parameter] = {
-                key: value.to(parameter.device if value.dim() else "cpu") for key, value in found.items()
-            }
+    parameters = learned_parameters(model)
+    for key, value in load_file(directory / OPTIMIZER).items():
+        moment, name = key.split("/", 1)
+        parameter = parameters[name]
+        optimizer.state[parameter][moment] = value.to(parameter.device if value.dim() else "cpu")
     return read_state(directory)
 
 
