@@ -42,7 +42,9 @@ def test_every_setting_is_described() -> None:
 
 def test_a_section_is_printed_alone(capsys: pytest.CaptureFixture[str]) -> None:
     section = printed(capsys, "evaluate")
-    assert set(section["properties"]) == {"generation", "normalize", "limit"}
+    assert set(section["properties"]) == {
+        "metrics", "generation", "normalize", "limit", "benchmarks", "benchmark_path", "benchmark_limit",
+    }  # fmt: skip
     assert section["properties"]["normalize"]["enum"] == ["none", "whitespace", "casefold"]
     assert section["$defs"]["GenerationConfig"]["properties"]["max_new_tokens"]["default"] == 256
 

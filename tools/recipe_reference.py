@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import get_args
+from types import NoneType, UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -51,14 +51,27 @@ def rows(section: type[BaseModel]) -> list[str]:
 
 def type_name(field: FieldInfo) -> str:
     """The type as a person would write it."""
-    text = str(field.annotation)
-    if isinstance(field.annotation, type) and not get_args(field.annotation):
-        text = field.annotation.__name__
-    if "SourceConfig" in text:
+    if "SourceConfig" in (text := str(field.annotation)):
         return "path, source, or list of them" if "float" not in text else "fraction, path, source, or list of them"
-    text = re.sub(r"typing\.|pathlib\._?l?o?c?a?l?\.?|weitiao\.[\w.]+\.", "", text)
-    text = re.sub(r"Literal\[([^\]]*)\]", lambda m: m.group(1).replace("'", "").replace(", ", " \\| "), text)
-    return text.replace(" | ", " \\| ").replace("<class '", "").replace("'>", "")
+    return spelled(field.annotation).replace("|", "\\|")
+
+
+def spelled(annotation: object) -> str:
+    """An annotation in words: choices by their values, variants by their `type`."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return spelled(arguments[0])
+    if origin is Literal:
+        return " | ".join(str(value) for value in arguments)
+    if origin in (Union, UnionType):
+        return " | ".join(dict.fromkeys(spelled(one) for one in arguments))
+    if origin in (tuple, list):
+        return f"list of {spelled(arguments[0])}"
+    if origin is dict:
+        return f"mapping of {spelled(arguments[0])} to {spelled(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and "type" in annotation.model_fields:
+        return spelled(annotation.model_fields["type"].annotation)
+    return "none" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
 
 
 def default(field: FieldInfo) -> str:
@@ -70,6 +83,8 @@ def default(field: FieldInfo) -> str:
         return "see below"
     if value is None:
         return "none"
+    if isinstance(value, tuple):
+        value = [one.type if isinstance(one, BaseModel) and hasattr(one, "type") else one for one in value]
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from weitiao.export.merge import merge
     from weitiao.methods.open import open_model
     from weitiao.recipe import Recipe, load_recipe, recipe_from_dict
+    from weitiao.study.baseline.run import run_baseline
     from weitiao.study.evaluate import evaluate_recipe
+    from weitiao.study.pipeline.run import run_pipeline
     from weitiao.study.train import train
 
 _HOMES = {
@@ -23,10 +25,22 @@ _HOMES = {
     "merge": "weitiao.export.merge",
     "open_model": "weitiao.methods.open",
     "recipe_from_dict": "weitiao.recipe",
+    "run_baseline": "weitiao.study.baseline.run",
+    "run_pipeline": "weitiao.study.pipeline.run",
     "train": "weitiao.study.train",
 }
 
-__all__ = ["Recipe", "evaluate_recipe", "load_recipe", "merge", "open_model", "recipe_from_dict", "train"]
+__all__ = [
+    "Recipe",
+    "evaluate_recipe",
+    "load_recipe",
+    "merge",
+    "open_model",
+    "recipe_from_dict",
+    "run_baseline",
+    "run_pipeline",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,11 +19,15 @@ from weitiao.config import Config
 from weitiao.data.config import DataConfig
 from weitiao.data.paths import resolve_paths
 from weitiao.errors import RecipeError
+from weitiao.evaluation.baseline_config import BaselineConfig
 from weitiao.evaluation.config import EvaluationConfig
+from weitiao.evaluation.retention.config import RetentionConfig
+from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.methods.config import LoraConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import SftConfig
 from weitiao.rendering.config import RenderingConfig
+from weitiao.run_config import RunConfig
 from weitiao.training.config import TrainConfig
 
 
@@ -50,6 +54,18 @@ class Recipe(Config):
 
     evaluate: EvaluationConfig = Field(default_factory=EvaluationConfig)
     """How the tuned model is tested."""
+
+    baseline: BaselineConfig = Field(default_factory=BaselineConfig)
+    """How far prompting goes without tuning."""
+
+    retention: RetentionConfig = Field(default_factory=RetentionConfig)
+    """What is measured outside the task, before and after."""
+
+    verdict: VerdictConfig = Field(default_factory=VerdictConfig)
+    """What the tuned model has to reach."""
+
+    run: RunConfig = Field(default_factory=RunConfig)
+    """Where `weitiao run` stops early."""
 
     run_dir: Path | None = None
     """Where everything that the run produces goes; `runs/NAME` of the recipe's file name when not given."""
@@ -83,7 +99,17 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     run_dir = run_dir or recipe.run_dir or Path("runs") / path.stem
     model = recipe.model.model_copy(update={"name": _absolute(recipe.model.name, path.parent)})
     rendering = recipe.rendering.model_copy(update={"template": _absolute(recipe.rendering.template, path.parent)})
-    return recipe.model_copy(update={"run_dir": run_dir, "model": model, "rendering": rendering})
+    candidates = tuple(
+        one.model_copy(update={"name": _absolute(one.name, path.parent)}) for one in recipe.baseline.models
+    )
+    update = {
+        "run_dir": run_dir,
+        "model": model,
+        "rendering": rendering,
+        "baseline": recipe.baseline.model_copy(update={"models": candidates}),
+        "evaluate": recipe.evaluate.located([path.parent.resolve(), Path.cwd()]),
+    }
+    return recipe.model_copy(update=update)
 
 
 def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from workbench import command, environment, weitiao, write_recipe
 
-COMMANDS = ("demo", "show", "train", "why", "eval", "chat", "merge", "doctor", "schema")
+COMMANDS = (
+    "demo", "run", "show", "baseline", "train", "why", "eval", "retention", "compare", "verdict", "report", "chat", "merge",
+    "doctor", "schema",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,13 @@ def questions(rows: list[Keyed]) -> list[str]:
     return [one.example.messages[0]["content"] for one in rows]
 
 
-def test_inputs_that_differ_in_case_and_white_space_are_the_same_and_others_are_not() -> None:
-    assert row("Where is  my\nCARD?").key == row(" where is my card?", "no").key
-    assert row("Where is my card").key != row("Where is my card?").key
+def test_inputs_that_differ_in_case_marks_and_white_space_are_the_same_and_others_are_not() -> None:
+    assert row("Where is  my\nCARD?").key == row(" where is my card", "no").key
+    assert row("你好，世界！").key == row("你好世界").key == row("你好, 世界").key
+    assert row("ＡＢＣ　１").key == row("abc 1").key
+    assert row("What is 2 + 3?").key != row("What is 2 * 3?").key != row("What is 2 - 3?").key
+    assert row("What is 3.5?").key != row("What is 35?").key
+    assert row("My top-up isn't there").key == row("my top up isnt there.").key
     turns = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
     longer = Example("", (*turns, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))
     assert input_key(Example("", turns)) != input_key(longer)
@@ -43,6 +47,27 @@ def test_parts_have_the_asked_size_and_share_no_input() -> None:
     assert sorted(one.example.row_id for part in (test, validation, train) for one in part) == sorted(
         one.example.row_id for one in rows
     )
+
+
+def test_twins_are_those_that_brute_force_finds() -> None:
+    draw = random.Random(0)
+    words = ["card", "lost", "3", "top up", "top-up", "topup", "don't", "dont", "where"]
+    marks = ["", "?", "!", ".", "...", ", ", ";", '"', " ", "  ", "\n", "\t", "？", "。"]
+
+    def text() -> str:
+        chosen = [draw.choice([word, word.upper(), word.title()]) for word in draw.choices(words, k=3)]
+        return draw.choice(marks) + "".join(word + draw.choice([" ", "  ", ", ", "... ", " ! "]) for word in chosen)
+
+    def plain(question: str) -> str:
+        return "".join(c for c in question.lower() if c.isalnum())
+
+    # `3 3` and `33` do differ, so no question has two numbers in a row.
+    asked = [question for question in (text() for _ in range(2500)) if "33" not in plain(question)]
+    rows = [row(question, row_id=str(i)) for i, question in enumerate(asked)]
+    by_key, by_words = Counter(one.key for one in rows), Counter(map(plain, questions(rows)))
+    assert sorted(by_key.values()) == sorted(by_words.values()) and len(by_key) < 400
+    parts = [set(map(plain, questions(part))) for part in hold_out(rows, [300, 200], seed=0)]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_file_and_keeps_it() -> None:
@@ -92,8 +117,9 @@ def test_a_weight_repeats_whole_rounds_and_a_part(weight: float, size: int) -> N
 
 
 def test_overlaps_count_the_rows_of_both_sides() -> None:
-    parts = {"train": [row("a"), row("A "), row("b")], "validation": [row("c")], "test": [row("a"), row("c")]}
+    parts = {"train": [row("a"), row("A! "), row("b")], "validation": [row("c")], "test": [row("a"), row("c")]}
+    apart = "(apart from case, punctuation and white space)"
     assert [str(overlap) for overlap in find_overlaps(parts)] == [
-        "2 rows of train have the same input as 1 rows of test",
-        "1 rows of validation have the same input as 1 rows of test",
+        f"2 rows of train have the same input as 1 rows of test {apart}",
+        f"1 rows of validation have the same input as 1 rows of test {apart}",
     ]

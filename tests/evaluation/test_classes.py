@@ -43,6 +43,22 @@ def test_confusions_are_of_two_labels_and_the_most_frequent_comes_first() -> Non
     )
 
 
+def test_the_matrix_is_whole() -> None:
+    scores = class_scores(PAIRS)
+    assert scores.matrix() == (
+        ("card_arrival", "card_lost", "top_up", "退款"),
+        [[3, 1, 0, 0, 0], [2, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0]],
+    )
+    assert sum(map(sum, scores.matrix()[1])) == len(PAIRS)
+
+
+def test_labels_without_rows_are_not_outside() -> None:
+    scores = class_scores([("a", "c"), ("a", "a"), ("b", "d")], labels={"c"})
+    assert scores.num_outside == 1
+    assert scores.confused == (Confusion("a", "c", 1),)
+    assert [one.outside for one in scores.labels] == [0, 1]
+
+
 def test_a_class_that_is_never_answered_scores_zero() -> None:
     (label,) = class_scores([("yes", "no"), ("yes", "")]).labels
     assert (label.precision, label.recall, label.f1) == (0.0, 0.0, 0.0)

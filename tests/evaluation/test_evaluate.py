@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from weitiao.cli.eval import eval as eval_command
 from weitiao.data.example import Example
-from weitiao.errors import RecipeError, RenderingError, RunError
+from weitiao.errors import DataError, RecipeError, RenderingError, RunError
 from weitiao.evaluation.config import EvaluationConfig
-from weitiao.evaluation.evaluate import evaluate
+from weitiao.evaluation.task import Task, evaluate, make_task
 from weitiao.generation.config import GenerationConfig
 from weitiao.methods.adapter import save_adapter
 from weitiao.methods.config import LoraConfig
@@ -24,6 +25,7 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
 from weitiao.study.evaluate import evaluate_target
+from weitiao.study.task import task_from_recipe
 
 QUESTIONS = ["What is it?", "今天天气好吗？", "Answer: 1 + 12 = ?", "a", "answer the question in one word 🙂", "Who?"]
 NEW_TOKENS = 6
@@ -75,6 +77,10 @@ def opened(tiny_llama_dir: Path) -> Any:
     return open_model(tiny_llama_dir)
 
 
+def task(rows: list[Example], config: EvaluationConfig = CONFIG) -> Task:
+    return make_task(rows, config)
+
+
 def examples(answers: list[str]) -> list[Example]:
     return [
         Example(f"test:{index}", (user(question), {"role": "assistant", "content": answer}))
@@ -89,8 +95,7 @@ def test_right_are_the_rows_that_transformers_answers_so(reference: Any, opened:
     evaluation = evaluate(
         opened.model,
         opened.tokenizer,
-        examples(expected),
-        CONFIG,
+        task(examples(expected)),
         on_progress=lambda done, total: calls.append((done, total)),
     )
     assert [one.answer for one in evaluation.predictions] == answers
@@ -102,33 +107,27 @@ def test_right_are_the_rows_that_transformers_answers_so(reference: Any, opened:
 
 def test_answers_of_which_the_end_is_missing_are_counted(opened: Any) -> None:
     one_token = EvaluationConfig(generation=GenerationConfig(max_new_tokens=1))
-    evaluation = evaluate(opened.model, opened.tokenizer, examples(["x"] * 6), one_token)
+    evaluation = evaluate(opened.model, opened.tokenizer, task(examples(["x"] * 6), one_token))
     assert evaluation.scores.num_unstopped == sum(not one.stopped for one in evaluation.predictions) > 0
 
 
 def test_prompt_of_a_conversation_is_all_before_its_last_answer(opened: Any) -> None:
     turns = (user("a"), {"role": "assistant", "content": "b"}, user("c"), {"role": "assistant", "content": "d"})
-    (prediction,) = evaluate(opened.model, opened.tokenizer, [Example("r:1", turns)], CONFIG).predictions
+    (prediction,) = evaluate(opened.model, opened.tokenizer, task([Example("r:1", turns)])).predictions
     assert (prediction.messages, prediction.expected) == (turns[:3], "d")
 
 
 def test_rows_without_an_answer_to_compare_with_are_counted(opened: Any) -> None:
     call = {"role": "assistant", "content": None, "tool_calls": []}
     rows = [*examples(["x"] * 6)[:2], Example("r:1", text="raw text"), Example("r:2", (user("a"), call))]
-    scores = evaluate(opened.model, opened.tokenizer, rows, CONFIG).scores
+    scores = evaluate(opened.model, opened.tokenizer, task(rows)).scores
     assert (scores.exact_match and scores.exact_match.n, scores.num_ungraded) == (2, 2)
-
-
-def test_limit_takes_the_first_rows(opened: Any) -> None:
-    config = CONFIG.model_copy(update={"limit": 2})
-    predictions = evaluate(opened.model, opened.tokenizer, examples(["x"] * 6), config).predictions
-    assert [one.row_id for one in predictions] == ["test:1", "test:2"]
 
 
 def test_a_prompt_that_fills_the_context_is_named_before_any_answer(opened: Any) -> None:
     rows = [*examples(["x"] * 6), Example("long.jsonl:7", (user("word " * 600), {"role": "assistant", "content": "x"}))]
     with pytest.raises(RenderingError, match=r"long\.jsonl:7.*512"):
-        evaluate(opened.model, opened.tokenizer, rows, CONFIG, on_progress=lambda done, total: pytest.fail("too late"))
+        evaluate(opened.model, opened.tokenizer, task(rows), on_progress=lambda done, total: pytest.fail("too late"))
 
 
 @pytest.fixture
@@ -219,6 +218,61 @@ def test_settings_limit_and_output_come_from_the_command_line(
     scores = json.loads((tmp_path / "elsewhere" / "scores.json").read_text())
     assert (scores["exact_match"]["n"], scores["validation_loss"]) == (2, None)
     assert not (run_dir / "scores.json").exists()
+
+
+def test_the_task_of_a_recipe_has_its_rows_limit_and_metrics(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path, ["evaluate.limit=2", "evaluate.metrics=[contains, rouge_l]"])
+    test = task_from_recipe(recipe)
+    assert [one.row_id for one in test.examples] == ["test.jsonl:1", "test.jsonl:2"]
+    assert [one.name for one in test.metrics] == ["contains", "rouge_l"]
+    assert test.generation.max_new_tokens == NEW_TOKENS
+    validation = task_from_recipe(recipe, part="validation", sample=1)
+    assert len(validation.examples) == 1
+    assert validation.examples[0].row_id.startswith("validation.jsonl:")
+    with pytest.raises(RecipeError, match="perplexity"):
+        task_from_recipe(load_recipe(recipe_path, ["evaluate.metrics=perplexity"]))
+
+
+def test_perplexity_of_test_and_validation_rows(recipe_path: Path, reference: Any) -> None:
+    scored = evaluate_target(recipe_path, ["evaluate.metrics=[exact_match, perplexity]"])
+    lines = (recipe_path.parent / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [(row["prompt"], row["completion"]) for row in map(json.loads, lines)]
+    loss, _ = loss_of_transformers(*reference, rows)
+    found = scored.scores.metrics["perplexity"]
+    assert (found.value, found.n) == (pytest.approx(math.exp(loss), rel=1e-4), 6)
+    assert found.low < found.value < found.high
+    held_out, _ = loss_of_transformers(*reference, [("Is it?", "one word"), ("好？", "是的")])
+    assert scored.scores.validation_perplexity is not None
+    assert scored.scores.validation_perplexity.value == pytest.approx(math.exp(held_out), rel=1e-4)
+
+
+def test_raw_text_is_scored_by_perplexity_alone(recipe_path: Path) -> None:
+    (recipe_path.parent / "text.jsonl").write_text('{"text": "a small model"}\n{"text": "answer the question"}\n')
+    settings = ["data.test=text.jsonl", "data.validation=null", "evaluate.metrics=perplexity"]
+    scored = evaluate_target(recipe_path, settings)
+    assert (scored.scores.primary, scored.scores.metrics["perplexity"].n) == ("perplexity", 2)
+    assert scored.predictions == ()
+
+
+def test_a_row_that_a_metric_cannot_grade_is_named_before_any_answer(opened: Any) -> None:
+    numbers = task(examples(["1", "2", "none", "3", "4", "5"]), CONFIG.model_validate({"metrics": "number"}))
+    with pytest.raises(DataError, match="test:3"):
+        evaluate(opened.model, opened.tokenizer, numbers, on_progress=lambda done, total: pytest.fail("too late"))
+
+
+def test_columns_and_grades_are_kept_and_the_function_of_the_user_sees_them(recipe_path: Path) -> None:
+    folder = recipe_path.parent
+    rows = [{"prompt": question, "completion": "x", "level": place} for place, question in enumerate(QUESTIONS)]
+    (folder / "levels.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "my.py").write_text("def score(answer, expected, row):\n    return row['level'] / 5\n")
+    scored = evaluate_target(
+        recipe_path, ["data.test=levels.jsonl", "data.validation=null", f"evaluate.metrics={folder / 'my.py'}:score"]
+    )
+    lines = scored.predictions_path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["columns"] for line in lines] == [{"level": place} for place in range(6)]
+    assert [json.loads(line)["grades"]["score"] for line in lines] == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    assert [json.loads(line)["correct"] for line in lines] == [False] * 5 + [True]
+    assert scored.scores.metrics["score"].value == pytest.approx(0.5)
 
 
 def test_a_recipe_that_holds_out_nothing_is_refused(recipe_path: Path) -> None:

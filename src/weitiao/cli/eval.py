@@ -18,7 +18,7 @@ def eval(
     output: Annotated[Path | None, typer.Option(help="Where the files go; the run directory by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
 ) -> None:
-    """Score a model on held-out rows: loss on the validation part, answers on the test part.
+    """Score a model on held-out rows, loss on the validation part and answers on the test part, and on benchmarks.
 
     Examples:
 
@@ -26,7 +26,9 @@ def eval(
 
         weitiao eval runs/tickets --base
 
-        weitiao eval recipe.yaml --limit 100 evaluate.normalize=casefold
+        weitiao eval recipe.yaml --limit 100 evaluate.metrics=[number,my.py:score]
+
+        weitiao eval runs/tickets evaluate.benchmarks=[arc_easy] evaluate.benchmark_limit=200
 
         weitiao eval runs/tickets data.test=new.jsonl --output scores/new --json
     """

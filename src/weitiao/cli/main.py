@@ -7,21 +7,46 @@ import sys
 import typer
 from rich.console import Console
 
-from weitiao.cli import chat, demo, doctor, eval, merge, schema, show, train, why
+from weitiao.cli import (
+    baseline,
+    chat,
+    compare,
+    demo,
+    doctor,
+    eval,
+    merge,
+    report,
+    retention,
+    run,
+    schema,
+    show,
+    train,
+    verdict,
+    why,
+)  # fmt: skip
+from weitiao.cli.data import check, clean, convert, inspect, mix, split
 from weitiao.errors import WeitiaoError
 from weitiao.hardware import configure_process
 
 COMMANDS = (
     demo.demo,
+    run.run,
     show.show,
+    baseline.baseline,
     train.train,
     why.why,
     eval.eval,
+    retention.retention,
+    compare.compare,
+    verdict.verdict,
+    report.report,
     chat.chat,
     merge.merge,
     doctor.doctor,
     schema.schema,
 )
+
+DATA_COMMANDS = (inspect.inspect, check.check, clean.clean, split.split, mix.mix, convert.convert)
 
 app = typer.Typer(
     name="weitiao",
@@ -34,9 +59,17 @@ app = typer.Typer(
 for command in COMMANDS:
     app.command()(command)
 
+data = typer.Typer(
+    help="Look at data, check, clean, split, mix and convert it. 查看、检查、清洗、拆分、混合和转换数据。",
+    no_args_is_help=True,
+)
+for data_command in DATA_COMMANDS:
+    data.command()(data_command)
+app.add_typer(data, name="data")
+
 
 def main() -> None:
-    """Run a command. Exit codes: 0 done, 1 a bug, 2 the user's input, 3 a check says no, 130 interrupted."""
+    """Run a command. Exit codes: 0 done, 1 a bug, 2 the user's input, 3 no, 4 undecided, 130 interrupted."""
     configure_process()
     try:
         app()

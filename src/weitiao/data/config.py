@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from weitiao.config import Config
+from weitiao.data.doctor.config import CleanConfig
 
 CanonicalField = Literal[
     "instruction",
@@ -98,6 +99,27 @@ class SourceConfig(Config):
         return self
 
 
+class ReplayConfig(SourceConfig):
+    """General rows that are mixed into the training rows against forgetting."""
+
+    share: float = Field(gt=0, lt=1, allow_inf_nan=False)
+    """The share of the training rows that are general rows: with 0.05, one training row in twenty."""
+
+    @model_validator(mode="after")
+    def _share_stands_alone(self) -> ReplayConfig:
+        if self.weight != 1:
+            raise ValueError("`share` says how many rows there are: remove `weight`")
+        return self
+
+
+def _names_its_rows(value: Any) -> Any:
+    """Refuses a mere number, or a mere path: no general rows come with the program, and nothing is downloaded."""
+    if value is None or isinstance(value, (dict, ReplayConfig)):
+        return value
+    share = value if isinstance(value, float) else 0.05
+    raise ValueError(f"needs a share and general rows of yours: {{share: {share}, path: general.jsonl}}")
+
+
 def _as_sources(value: Any) -> list[Any]:
     """A path, a source or a list of both, as a list of sources."""
     if isinstance(value, (str, Path, dict, SourceConfig)):
@@ -147,8 +169,16 @@ class DataConfig(Config):
     test: Part | None = None
     """Rows that are held out for the final score, given like `validation`."""
 
+    replay: Annotated[ReplayConfig | None, BeforeValidator(_names_its_rows)] = None
+    """General rows against forgetting: a source, and the `share` that its rows are of all training rows. They are
+    chosen by `seed`, come on top of the training rows, and are never held out or scored."""
+
+    clean: CleanConfig = CleanConfig()
+    """What `weitiao data clean` mends in the training rows and which of them it drops. Training reads the files as they
+    are."""
+
     seed: int = Field(default=0, ge=0)
-    """Decides which rows a fraction, a `sample` or a fractional `weight` takes."""
+    """Decides which rows a fraction, a `sample`, a fractional `weight` or `replay` takes."""
 
     on_bad_rows: Literal["error", "skip"] = "error"
     """`error` stops and names the bad rows; `skip` leaves them out, counts them and lists them in `rejected.jsonl`."""
@@ -193,6 +223,11 @@ class DataConfig(Config):
     def test_sources(self) -> tuple[SourceConfig, ...]:
         """The sources of the test rows; empty when they are a fraction of the training rows, or none."""
         return self.test if isinstance(self.test, tuple) else ()
+
+    @property
+    def replay_sources(self) -> tuple[SourceConfig, ...]:
+        """The source of the general rows; empty when there is none."""
+        return (self.replay,) if self.replay is not None else ()
 
     @property
     def validation_fraction(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.conversations import to_messages, to_tools
+from weitiao.data.conversations import parsed_json, to_messages, to_tools
 from weitiao.data.detection import FORMATS
 from weitiao.data.example import Example, Message
 from weitiao.data.rows import BadRow, Row, kind_of
@@ -57,11 +57,7 @@ class Converter:
             BadRow: The row could not be read or has another type, or a field of it is missing, empty or of another
                 type.
         """
-        if row.problem:
-            raise BadRow("", f"the row {row.problem}")
-        if not isinstance(row.data, dict):
-            raise BadRow("", f"the row is {kind_of(row.data)}, not an object with columns")
-        example = self._example(row.data, row_id)
+        example = self._example(columns_of(row), row_id)
         _check_unicode(example)
         return example
 
@@ -98,6 +94,8 @@ class Converter:
 
     def _history(self, row: dict[str, Any]) -> list[Message]:
         history = self._optional(row, "history") or []
+        if isinstance(history, str):
+            history = parsed_json(history, "history")
         if not isinstance(history, (list, tuple)):
             raise BadRow("history", f"must be a list of pairs, is {kind_of(history)}")
         turns: list[Message] = []
@@ -170,11 +168,28 @@ class Converter:
         return self._look_up(row, field) if allowed else None
 
     def _look_up(self, row: dict[str, Any], field: str) -> Any:
-        """The value of a field's column; a dotted name that is no column reaches into nested values."""
-        column = self._columns.get(field, field)
-        if column in row or "." not in column:
-            return row.get(column)
-        return _reach(row, column.split("."))
+        """The value of a field's column."""
+        return look_up(row, self._columns.get(field, field))
+
+
+def columns_of(row: Row) -> dict[str, Any]:
+    """The columns of a row.
+
+    Raises:
+        BadRow: The row could not be read, or is no object.
+    """
+    if row.problem:
+        raise BadRow("", f"the row {row.problem}")
+    if not isinstance(row.data, dict):
+        raise BadRow("", f"the row is {kind_of(row.data)}, not an object with columns")
+    return row.data
+
+
+def look_up(row: dict[str, Any], column: str) -> Any:
+    """The value of a column, or None; a dotted name that is no column reaches into nested values."""
+    if column in row or "." not in column:
+        return row.get(column)
+    return _reach(row, column.split("."))
 
 
 def _reach(value: Any, parts: Sequence[str]) -> Any:

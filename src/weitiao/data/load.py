@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from weitiao.data.detection import detect_format
 from weitiao.data.example import Example
 from weitiao.data.files import Table, open_source
 from weitiao.data.formats import Converter
-from weitiao.data.mixing import repeat, take_sample
+from weitiao.data.mixing import how_often, repeat, take_examples, take_sample
 from weitiao.data.paths import labels, resolve_paths
 from weitiao.data.rejected import RejectedRows, Rejection
 from weitiao.data.rows import BadRow, Row
@@ -31,13 +31,14 @@ class SourceSummary:
     """What was read from one source.
 
     Attributes:
-        part: `train`, `validation` or `test`.
+        part: `train`, `validation`, `test` or `replay`.
         path: The path, or the hub id.
         kind: What the file is: `JSON`, `JSON Lines`, `CSV`, ...; several joined by ` + ` for a directory of them.
         format: What the columns mean: `alpaca`, `messages`, ...
         detected: Whether the format was found out; false when the recipe states it.
         rows: Usable rows, before `weight`.
         rejected: Rows that cannot be used.
+        note: What was done with the rows, where that is not plain from the recipe.
     """
 
     part: str
@@ -47,11 +48,13 @@ class SourceSummary:
     detected: bool
     rows: int
     rejected: int
+    note: str = ""
 
     def __str__(self) -> str:
         format = f"{self.format} (detected)" if self.detected else self.format
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
-        return f"{self.part}: {self.path}: {self.kind}, {format}, {self.rows:,} rows{rejected}"
+        note = f", {self.note}" if self.note else ""
+        return f"{self.part}: {self.path}: {self.kind}, {format}, {self.rows:,} rows{rejected}{note}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,15 @@ class DataSet:
     """The examples of a recipe.
 
     Attributes:
-        train: Examples to learn from, in the order of the sources and their rows; repeated as `weight` says.
+        train: Examples to learn from, in the order of the sources and their rows, repeated as `weight` says; the
+            general rows of `replay` come last.
         validation: Examples to choose the best checkpoint by; may be empty.
         test: Examples for the final score; may be empty.
         summaries: One per source, in the same order.
         overlaps: Pairs of parts that share inputs.
         fingerprint: SHA-256 (hex) of the content and order of all examples, for the exact resumption of a run. File
             names and columns outside of the conversation do not count.
+        num_replay: How many examples at the end of `train` are general rows.
     """
 
     train: tuple[Example, ...]
@@ -74,6 +79,12 @@ class DataSet:
     summaries: tuple[SourceSummary, ...]
     overlaps: tuple[Overlap, ...]
     fingerprint: str
+    num_replay: int = 0
+
+    @property
+    def task_train(self) -> tuple[Example, ...]:
+        """The training examples of the task itself, without the general rows of `replay`."""
+        return self.train[: len(self.train) - self.num_replay]
 
 
 class _Loaded(NamedTuple):
@@ -88,8 +99,8 @@ class _Loaded(NamedTuple):
 def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataSet:
     """Reads, checks and splits the data of a recipe.
 
-    Held-out fractions are taken before `weight` is applied, so a test set does not change with the mixture and holds
-    no row more often than the files do.
+    Held-out fractions are taken before `weight` and `replay` are applied, so a test set does not change with the
+    mixture and holds no row more often than the files do.
 
     Args:
         config: The recipe's section. Paths that are still relative are looked up in the current directory.
@@ -102,6 +113,7 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
     """
     config = resolve_paths(config, (Path.cwd(),))
     sources = {"train": config.train_sources, "validation": config.validation_sources, "test": config.test_sources}
+    sources["replay"] = config.replay_sources
     opened = [(part, source, list(open_source(source))) for part in sources for source in sources[part]]
     names = iter(labels([table.name for _, _, tables in opened for table in tables]))
     skip = config.on_bad_rows == "skip"
@@ -162,7 +174,7 @@ def _load_source(
 
 
 def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
-    """Holds out the fractions, then repeats the training rows as their sources' weights say."""
+    """Holds out the fractions, repeats the training rows as their sources' weights say, and adds the general rows."""
     given = {part: [row for one in loaded if one.summary.part == part for row in one.rows] for part in PARTS}
     fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
     asked = {part: max(1, round(share * len(given["train"]))) for part, share in fractions.items() if share}
@@ -181,15 +193,46 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
         if one.summary.part == "train":
             rows = [row for row in one.rows if id(row.example) in left]
             train += repeat(rows, one.source.weight, seed=config.seed)
+    summaries = [one.summary for one in loaded]
+    replayed: list[Example] = []
+    if config.replay is not None:
+        held_out_keys = {row.key for part in ("validation", "test") for row in parts[part]}
+        # The source of `replay` is read last.
+        replayed, summaries[-1] = _replay(config, loaded[-1], len(train), held_out_keys)
+        train += replayed
     validation, test = (tuple(row.example for row in parts[part]) for part in ("validation", "test"))
     return DataSet(
         train=tuple(train),
         validation=validation,
         test=test,
-        summaries=tuple(one.summary for one in loaded),
+        summaries=tuple(summaries),
         overlaps=find_overlaps(parts),
         fingerprint=_fingerprint({"train": train, "validation": validation, "test": test}),
+        num_replay=len(replayed),
     )
+
+
+def _replay(
+    config: DataConfig, loaded: _Loaded, num_train: int, held_out: Set[bytes]
+) -> tuple[list[Example], SourceSummary]:
+    """Chooses the general rows, and says in the summary how many there are."""
+    assert config.replay is not None
+    share = config.replay.share
+    usable = [row for row in loaded.rows if row.key not in held_out]
+    if not usable:
+        raise DataError(
+            f"data.replay: {loaded.summary.path}: each of its {len(loaded.rows):,} rows has the input of a validation "
+            "or test row, and such rows are not trained on.",
+            "Give general rows that are not among those that are scored.",
+        )
+    count = max(1, round(num_train * share / (1 - share)))
+    examples = take_examples(usable, count, seed=config.seed, purpose="replay")
+    note = f"{count:,} of the {num_train + count:,} training rows ({count / (num_train + count):.1%})"
+    if count > len(usable):
+        note += f", each {how_often(count, len(usable))}"
+    if len(usable) < len(loaded.rows):
+        note += f"; {len(loaded.rows) - len(usable):,} left out because validation or test has their input"
+    return examples, replace(loaded.summary, note=note)
 
 
 def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:

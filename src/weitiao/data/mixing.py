@@ -1,4 +1,4 @@
-"""How much of each source is used: samples, and repetition by weight."""
+"""How much of each source is used: samples, repetition by weight, shares of a whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def take_sample(rows: Sequence[Keyed], count: int, *, seed: int) -> list[Keyed]:
     Returns:
         The chosen rows, in their order.
     """
-    return _chosen(rows, count, seed=seed, purpose="sample")
+    order = seeded_order([row.key for row in rows], seed=seed, purpose="sample")
+    return [rows[position] for position in sorted(order[:count])]
 
 
 def repeat(rows: Sequence[Keyed], weight: float, *, seed: int) -> list[Example]:
@@ -35,17 +36,73 @@ def repeat(rows: Sequence[Keyed], weight: float, *, seed: int) -> list[Example]:
         The rows once per whole weight, then the part; at least one row. From the second time on, `#2`, `#3`, ...
         follow the row id.
     """
-    rounds = [list(rows)] * int(weight)
-    size = round((weight - int(weight)) * len(rows))
     # A source that is in the recipe is in the training data, however small its weight.
-    part = _chosen(rows, size if rounds else max(1, size), seed=seed, purpose="weight")
-    repeated = []
-    for turn, chosen in enumerate([*rounds, part], start=1):
-        mark = f"#{turn}" if turn > 1 else ""
-        repeated += [replace(row.example, row_id=row.example.row_id + mark) if mark else row.example for row in chosen]
-    return repeated
+    count = max(1, int(weight) * len(rows) + round((weight - int(weight)) * len(rows)))
+    return take_examples(rows, count, seed=seed, purpose="weight") if rows else []
 
 
-def _chosen(rows: Sequence[Keyed], count: int, *, seed: int, purpose: str) -> list[Keyed]:
-    order = seeded_order([row.key for row in rows], seed=seed, purpose=purpose)
-    return [rows[position] for position in sorted(order[:count])]
+def take_examples(rows: Sequence[Keyed], count: int, *, seed: int, purpose: str) -> list[Example]:
+    """Takes so many rows of a source, each as often as any other or once more.
+
+    Args:
+        rows: The rows of a source, at least one.
+        count: How many to take.
+        seed: The recipe's seed.
+        purpose: What they are taken for.
+
+    Returns:
+        Whole rounds of the rows, then a part of them, chosen by content and seed. From the second time on, `#2`,
+        `#3`, ... follow the row id.
+    """
+    taken = take_positions([row.key for row in rows], count, seed=seed, purpose=purpose)
+    return [_marked(rows[position].example, turn) for position, turn in taken]
+
+
+def take_positions(keys: Sequence[bytes], count: int, *, seed: int, purpose: str) -> list[tuple[int, int]]:
+    """Chooses positions among keys, each as often as any other or once more.
+
+    Args:
+        keys: One per row, at least one.
+        count: How many to choose.
+        seed: The seed.
+        purpose: What they are chosen for.
+
+    Returns:
+        Pairs of a position and of how often it has come by then (from 1): whole rounds, then a part that is chosen by
+        the keys and the seed.
+    """
+    rounds, rest = divmod(count, len(keys))
+    part = sorted(seeded_order(keys, seed=seed, purpose=purpose)[:rest]) if rest else []
+    whole = [(position, turn) for turn in range(1, rounds + 1) for position in range(len(keys))]
+    return whole + [(position, rounds + 1) for position in part]
+
+
+def how_often(count: int, num_rows: int) -> str:
+    """Says how often each of some rows comes when so many are taken by `take_positions`: `2 to 3 times`."""
+    rounds, rest = divmod(count, num_rows)
+    times = f"{rounds:,} to {rounds + 1:,}" if rest else f"{rounds:,}"
+    return "once" if times == "1" else f"{times} times"
+
+
+def allocate(total: int, shares: Sequence[float]) -> list[int]:
+    """Divides a number among shares, by the method of the largest remainder.
+
+    Args:
+        total: What is divided.
+        shares: Parts of any scale, none negative; their sum is positive.
+
+    Returns:
+        Whole numbers that sum to `total`; each is its exact part rounded up or down. The first of equal remainders
+        is rounded up first.
+    """
+    whole = sum(shares)
+    exact = [total * share / whole for share in shares]
+    counts = [int(part) for part in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda i: counts[i] - exact[i])
+    for i in by_remainder[: total - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def _marked(example: Example, turn: int) -> Example:
+    return replace(example, row_id=f"{example.row_id}#{turn}") if turn > 1 else example

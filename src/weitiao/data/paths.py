@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.rows import shown
@@ -36,11 +37,13 @@ def resolve_paths(config: DataConfig, base_dirs: Sequence[Path]) -> DataConfig:
     def resolved(sources: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
         return tuple(s.model_copy(update={"path": _resolve(s.path, base_dirs)}) for s in sources)
 
-    update: dict[str, tuple[SourceConfig, ...]] = {"train": resolved(config.train_sources)}
+    update: dict[str, Any] = {"train": resolved(config.train_sources)}
     if config.validation_sources:
         update["validation"] = resolved(config.validation_sources)
     if config.test_sources:
         update["test"] = resolved(config.test_sources)
+    if config.replay is not None:
+        (update["replay"],) = resolved((config.replay,))
     return config.model_copy(update=update)
 
 

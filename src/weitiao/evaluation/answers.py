@@ -1,15 +1,15 @@
-"""From test rows to the answers that a model gives."""
+"""From test rows to the answers that a model gives, and their grades."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Example, Message
 from weitiao.errors import RenderingError
-from weitiao.evaluation.config import EvaluationConfig
-from weitiao.evaluation.metrics import normalized
+from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.generation.config import GenerationConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with the answers that are ready and how many there will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model wrote.
+
+    Attributes:
+        text: Without special tokens.
+        num_tokens: Tokens that were generated for it.
+        stopped: Whether the model ended the answer itself; if not, the limit of new tokens cut it off.
+    """
+
+    text: str
+    num_tokens: int
+    stopped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +45,9 @@ class Prediction:
         answer: What the model wrote, without special tokens.
         num_tokens: Tokens that were generated for it.
         stopped: Whether the model ended the answer itself; if not, the limit of new tokens cut it off.
-        correct: Whether the two agree, in so far as `evaluate.normalize` says what counts.
+        correct: Whether the first metric grades it 1.
+        grades: The grade of each metric, 0 to 1.
+        columns: The other columns of the row.
     """
 
     row_id: str
@@ -40,6 +57,13 @@ class Prediction:
     num_tokens: int
     stopped: bool
     correct: bool
+    grades: dict[str, float] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def item(self) -> Item:
+        """What a metric looks at."""
+        return Item(self.answer, self.expected, self.messages, self.columns, self.row_id)
 
 
 def is_gradable(example: Example) -> bool:
@@ -47,15 +71,26 @@ def is_gradable(example: Example) -> bool:
     return bool(example.prompt) and bool(example.answer)
 
 
-def predict(
+def check_rows(examples: Sequence[Example], metrics: Sequence[Metric]) -> None:
+    """Refuse rows that a metric cannot grade, before time is spent on answers.
+
+    Raises:
+        WeitiaoError: The message names the row.
+    """
+    for example in examples:
+        for metric in metrics:
+            metric.check(_item(example, ""))
+
+
+def write_answers(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
-    config: EvaluationConfig,
+    generation: GenerationConfig,
     *,
     on_progress: Progress | None = None,
-) -> tuple[Prediction, ...]:
-    """Let the model answer test rows and compare.
+) -> list[Answer]:
+    """Let the model answer test rows.
 
     The last assistant turn of a row is what is expected; the turns before it are the prompt, rendered exactly as in
     training.
@@ -64,11 +99,11 @@ def predict(
         model: The model with forest attention, with or without adapter.
         tokenizer: Its tokenizer, with the chat template of the training.
         examples: Gradable rows (`is_gradable`).
-        config: The recipe section `evaluate`.
+        generation: How answers are written.
         on_progress: Told how many answers are ready.
 
     Returns:
-        One prediction per row, in order.
+        One answer per row, in order.
 
     Raises:
         RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
@@ -79,22 +114,50 @@ def predict(
     prompts = [render_prompt(tokenizer, example.prompt, example.tools) for example in examples]
     _require_room(model, examples, prompts)
     stops = stop_ids(model, tokenizer)
-    completions = generate(model, prompts, config.generation, stop_ids=stops, on_progress=on_progress)
-    predictions = []
-    for example, completion in zip(examples, completions, strict=True):
-        answer = tokenizer.decode(completion.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        predictions.append(
-            Prediction(
-                row_id=example.row_id,
-                messages=example.prompt,
-                expected=example.answer,
-                answer=answer,
-                num_tokens=len(completion.token_ids),
-                stopped=completion.stopped,
-                correct=normalized(answer, config.normalize) == normalized(example.answer, config.normalize),
-            )
+    return [
+        Answer(
+            text=tokenizer.decode(one.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            num_tokens=len(one.token_ids),
+            stopped=one.stopped,
         )
-    return tuple(predictions)
+        for one in generate(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
+    ]
+
+
+def grade_answers(
+    examples: Sequence[Example], answers: Sequence[Answer], metrics: Sequence[Metric]
+) -> tuple[Prediction, ...]:
+    """Grade answers, whoever gave them.
+
+    Args:
+        examples: Gradable rows.
+        answers: One per row, in order.
+        metrics: At least one; the first says what is correct.
+
+    Raises:
+        WeitiaoError: A row cannot be graded; the message names it.
+    """
+    items = [_item(example, answer.text) for example, answer in zip(examples, answers, strict=True)]
+    grades = {metric.name: metric.grade_all(items) for metric in metrics}
+    first = metrics[0].name
+    return tuple(
+        Prediction(
+            row_id=example.row_id,
+            messages=example.prompt,
+            expected=example.answer,
+            answer=answer.text,
+            num_tokens=answer.num_tokens,
+            stopped=answer.stopped,
+            correct=grades[first][place] == 1,
+            grades={name: of_rows[place] for name, of_rows in grades.items()},
+            columns=example.columns,
+        )
+        for place, (example, answer) in enumerate(zip(examples, answers, strict=True))
+    )
+
+
+def _item(example: Example, answer: str) -> Item:
+    return Item(answer, example.answer, example.prompt, example.columns, example.row_id)
 
 
 def _require_room(model: nn.Module, examples: Sequence[Example], prompts: Sequence[Sequence[int]]) -> None:

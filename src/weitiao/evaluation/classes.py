@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 _LONGEST_LABEL_CHARACTERS = 60
 _LONGEST_LABEL_WORDS = 8
-_NUM_CONFUSED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,7 @@ class ClassScore:
         support: Rows that have this label.
         predicted: Rows that were answered with it.
         correct: Rows that have it and were answered with it.
+        outside: Rows that have it and were answered with no label at all.
         precision: `correct / predicted`, 0 when it was never answered.
         recall: `correct / support`.
         f1: Harmonic mean of the two: `2 correct / (support + predicted)`.
@@ -29,6 +29,7 @@ class ClassScore:
     support: int
     predicted: int
     correct: int
+    outside: int
     precision: float
     recall: float
     f1: float
@@ -51,8 +52,9 @@ class ClassScores:
         accuracy: Share of rows that were answered with their label.
         macro_f1: Mean of F1 over the classes, each of equal weight.
         num_outside: Answers that are no label at all.
-        labels: One entry per class, the most frequent first.
-        confused: The most frequent confusions of two labels, at most ten.
+        labels: One entry per class that has rows, the most frequent first.
+        confused: All confusions of two labels, the most frequent first. With `correct` and `outside` of the labels they
+            are the whole confusion matrix, of which most cells are 0.
     """
 
     accuracy: float
@@ -60,6 +62,20 @@ class ClassScores:
     num_outside: int
     labels: tuple[ClassScore, ...]
     confused: tuple[Confusion, ...]
+
+    def matrix(self) -> tuple[tuple[str, ...], list[list[int]]]:
+        """The confusion matrix.
+
+        Returns:
+            The labels of the columns, and a row of counts per entry of `labels`: how often it was answered with the
+            label of each column, and last how often with no label. Labels that were answered but have no rows come
+            after the others.
+        """
+        of_rows = [one.label for one in self.labels]
+        columns = (*of_rows, *sorted({pair.answer for pair in self.confused}.difference(of_rows)))
+        counts = {(pair.expected, pair.answer): pair.count for pair in self.confused}
+        counts |= {(one.label, one.label): one.correct for one in self.labels}
+        return columns, [[*(counts.get((one.label, c), 0) for c in columns), one.outside] for one in self.labels]
 
 
 def is_closed_label_set(expected: Iterable[str]) -> bool:
@@ -78,33 +94,37 @@ def is_closed_label_set(expected: Iterable[str]) -> bool:
     return short and 2 <= len(set(answers)) <= max(2, len(answers) // 3)
 
 
-def class_scores(pairs: Sequence[tuple[str, str]]) -> ClassScores:
+def class_scores(pairs: Sequence[tuple[str, str]], labels: Collection[str] = ()) -> ClassScores:
     """Score answers over the classes that the expected answers name.
 
     Args:
         pairs: Expected answer and given answer of every row, both normalised; at least one.
+        labels: Further labels of the closed set, normalised: an answer that is one of them is not outside of it.
     """
     support = Counter(expected for expected, _ in pairs)
+    known = {*support, *labels}
     predicted = Counter(answer for _, answer in pairs)
     correct = Counter(expected for expected, answer in pairs if expected == answer)
-    confused = Counter(pair for pair in pairs if pair[0] != pair[1] and pair[1] in support)
-    labels = tuple(
+    outside = Counter(expected for expected, answer in pairs if answer not in known)
+    confused = Counter(pair for pair in pairs if pair[0] != pair[1] and pair[1] in known)
+    scores = tuple(
         ClassScore(
             label=label,
             support=count,
             predicted=predicted[label],
             correct=correct[label],
+            outside=outside[label],
             precision=correct[label] / predicted[label] if predicted[label] else 0.0,
             recall=correct[label] / count,
             f1=2 * correct[label] / (count + predicted[label]),
         )
         for label, count in sorted(support.items(), key=lambda item: (-item[1], item[0]))
     )
-    most_confused = sorted(confused.items(), key=lambda item: (-item[1], item[0]))[:_NUM_CONFUSED]
+    most_confused = sorted(confused.items(), key=lambda item: (-item[1], item[0]))
     return ClassScores(
         accuracy=correct.total() / len(pairs),
-        macro_f1=sum(label.f1 for label in labels) / len(labels),
-        num_outside=sum(answer not in support for _, answer in pairs),
-        labels=labels,
+        macro_f1=sum(one.f1 for one in scores) / len(scores),
+        num_outside=outside.total(),
+        labels=scores,
         confused=tuple(Confusion(expected, answer, count) for (expected, answer), count in most_confused),
     )

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from weitiao.config import Config
+from weitiao.evaluation.metrics.config import MetricConfig, PerplexityConfig, ScoreConfig
+from weitiao.evaluation.metrics.config_base import found
+from weitiao.evaluation.metrics.config_text import ExactMatchConfig
 from weitiao.generation.config import GenerationConfig
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, (str, dict)) else value
+
+
 class EvaluationConfig(Config):
-    """How a model is scored on the test rows."""
+    """How a model is scored on the test rows, and on standard benchmarks."""
+
+    metrics: Annotated[
+        tuple[ScoreConfig, ...],
+        BeforeValidator(_as_list, json_schema_input_type=ScoreConfig | list[ScoreConfig]),
+    ] = (ExactMatchConfig(),)
+    """What grades the answers: types (`exact_match`), mappings with settings (`{type: number, tolerance: 0.01}`) or
+    functions (`my.py:score`). The first is the one that is compared and decided by. Where answers are compared as texts
+    and are labels of a closed set, `accuracy` and `macro_f1` are added."""
 
     generation: GenerationConfig = GenerationConfig()
     """How answers are generated: greedily and at most 256 tokens long when nothing else is said."""
@@ -22,3 +40,42 @@ class EvaluationConfig(Config):
 
     limit: int | None = Field(default=None, ge=1)
     """Score the first so many test rows only."""
+
+    benchmarks: tuple[str, ...] = ()
+    """Tasks of lm-evaluation-harness to run as well: `arc_easy`, or those of `benchmark_path`."""
+
+    benchmark_path: Path | None = None
+    """A directory with YAML files of own tasks for lm-evaluation-harness."""
+
+    benchmark_limit: int | None = Field(default=None, ge=1)
+    """The first so many items of each benchmark only."""
+
+    @model_validator(mode="after")
+    def _metrics_agree(self) -> EvaluationConfig:
+        if not self.metrics:
+            raise ValueError("`metrics` is empty: name at least one")
+        twice = [name for name, count in Counter(one.title for one in self.metrics).items() if count > 1]
+        if twice:
+            raise ValueError(f"`metrics` has `{twice[0]}` twice: give one of them another `name`")
+        if any(one.title == "loss" for one in self.metrics):
+            raise ValueError("`metrics` has one called `loss`, as the validation loss is: give it another `name`")
+        if isinstance(self.metrics[0], PerplexityConfig) and len(self.metrics) > 1:
+            raise ValueError("`perplexity` grades no answer: put a metric that does in front of it")
+        return self
+
+    @property
+    def graders(self) -> tuple[MetricConfig, ...]:
+        """The metrics that grade answers."""
+        return tuple(one for one in self.metrics if not isinstance(one, PerplexityConfig))
+
+    @property
+    def perplexities(self) -> tuple[PerplexityConfig, ...]:
+        """Whether, and under which name, the perplexity of the test rows is asked for."""
+        return tuple(one for one in self.metrics if isinstance(one, PerplexityConfig))
+
+    def located(self, folders: Sequence[Path]) -> EvaluationConfig:
+        """The same with its paths looked up in these folders, in this order, and made absolute."""
+        update: dict[str, object] = {"metrics": tuple(one.located(folders) for one in self.metrics)}
+        if self.benchmark_path is not None:
+            update["benchmark_path"] = found(self.benchmark_path, folders)
+        return self.model_copy(update=update)

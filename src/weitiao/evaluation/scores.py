@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import RunError
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.classes import ClassScores, class_scores, is_closed_label_set
-from weitiao.evaluation.metrics import Normalization, Proportion, normalized, proportion
+from weitiao.evaluation.classes import ClassScore, ClassScores, Confusion
+from weitiao.evaluation.metrics.base import Metric
+from weitiao.evaluation.metrics.labels import Labels
+from weitiao.evaluation.statistics import Estimate
 from weitiao.training.files import write_json
 
 if TYPE_CHECKING:
@@ -23,49 +26,95 @@ class Scores:
     """How good a model is on the test rows (and the validation rows).
 
     Attributes:
-        exact_match: Share of answers that agree with the expected ones; None when no row was answered.
-        classes: Scores per class, when the expected answers are labels of a closed set; None otherwise.
+        primary: The first metric: the one that is compared and decided by.
+        metrics: The score of every metric by its name, the primary one first; empty when no row was answered.
+        details: What metrics have to say beside their score, by the metric's name.
+        classes: Scores per class, when a metric is one of labels; None otherwise.
         num_unstopped: Answers that the limit of new tokens cut off.
         num_ungraded: Test rows without an answer to compare with (raw text, mere tool calls), which were left out.
         seconds: Time that the answers took, of all rows together.
         tokens_per_second: Generated tokens per second; None when no row was answered.
         validation_loss: Mean loss per target on the validation rows; None when it was not computed.
+        validation_perplexity: The exponential of it; n counts sequences.
+        benchmarks: The scores of each benchmark, by its name and theirs.
     """
 
-    exact_match: Proportion | None
+    primary: str
+    metrics: dict[str, Estimate]
+    details: dict[str, dict[str, Any]]
     classes: ClassScores | None
     num_unstopped: int
     num_ungraded: int
     seconds: float
     tokens_per_second: float | None
     validation_loss: ValidationLoss | None = None
+    validation_perplexity: Estimate | None = None
+    benchmarks: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+
+    @property
+    def exact_match(self) -> Estimate | None:
+        """The score of the metric `exact_match`; None when it was not computed."""
+        return self.metrics.get("exact_match")
 
     def to_dict(self) -> dict[str, Any]:
-        """The scores as plain JSON values; the keys are the attributes' names."""
-        return asdict(self)
+        """The scores as plain JSON values: the attributes, and `exact_match` beside them."""
+        values = asdict(self)
+        match = values["metrics"].get("exact_match")
+        return {"primary": values.pop("primary"), "metrics": values.pop("metrics"), "exact_match": match, **values}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Scores:
+        """The scores that `to_dict` made these values from."""
+        from weitiao.training.validation import ValidationLoss
+
+        known = {one.name: values[one.name] for one in fields(cls)}
+        for name, kind in (("validation_loss", ValidationLoss), ("validation_perplexity", Estimate)):
+            if known[name] is not None:
+                known[name] = kind(**known[name])
+        known["metrics"] = _estimates(values["metrics"])
+        known["benchmarks"] = {name: _estimates(found) for name, found in values["benchmarks"].items()}
+        if (classes := values["classes"]) is not None:
+            labels = tuple(ClassScore(**one) for one in classes["labels"])
+            confused = tuple(Confusion(**one) for one in classes["confused"])
+            known["classes"] = ClassScores(**{**classes, "labels": labels, "confused": confused})
+        return cls(**known)
+
+
+def _estimates(values: dict[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**found) for name, found in values.items()}
 
 
 def score(
-    predictions: Sequence[Prediction], normalize: Normalization, *, num_ungraded: int = 0, seconds: float
+    predictions: Sequence[Prediction], metrics: Sequence[Metric], *, num_ungraded: int = 0, seconds: float
 ) -> Scores:
     """Score predictions.
 
     Args:
-        predictions: One per answered row.
-        normalize: What does not count in the comparison: `evaluate.normalize`.
+        predictions: One per answered row, with the grades of these metrics.
+        metrics: At least one, the primary one first.
         num_ungraded: Rows that could not be compared.
         seconds: Time that the answers took.
     """
-    pairs = [(normalized(one.expected, normalize), normalized(one.answer, normalize)) for one in predictions]
+    items = [one.item for one in predictions]
+    grades = {metric.name: [one.grades[metric.name] for one in predictions] for metric in metrics}
+    details = {metric.name: metric.details(items, grades[metric.name]) for metric in metrics if items}
+    of_labels = [metric for metric in metrics if isinstance(metric, Labels)]
     num_tokens = sum(one.num_tokens for one in predictions)
     return Scores(
-        exact_match=proportion(sum(one.correct for one in predictions), len(predictions)) if predictions else None,
-        classes=class_scores(pairs) if is_closed_label_set(expected for expected, _ in pairs) else None,
+        primary=metrics[0].name,
+        metrics={metric.name: metric.estimate(items, grades[metric.name]) for metric in metrics if items},
+        details={name: found for name, found in details.items() if found},
+        classes=of_labels[0].classes(items) if of_labels and items else None,
         num_unstopped=sum(not one.stopped for one in predictions),
         num_ungraded=num_ungraded,
         seconds=seconds,
         tokens_per_second=num_tokens / seconds if predictions else None,
     )
+
+
+def without_answers(primary: str) -> Scores:
+    """The scores of a model that was not asked anything."""
+    return Scores(primary, {}, {}, None, num_unstopped=0, num_ungraded=0, seconds=0.0, tokens_per_second=None)
 
 
 def write_scores(
@@ -86,17 +135,67 @@ def write_scores(
         RunError: The directory cannot be written.
     """
     scores_path, predictions_path = directory / f"scores{suffix}.json", directory / f"predictions{suffix}.jsonl"
+    with _writable(directory):
+        # The scores come last: when they are there, so are the predictions that they were counted from.
+        write_predictions(predictions_path, predictions)
+        write_json(scores_path, scores.to_dict())
+    return scores_path, predictions_path
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions, one line each, in one step."""
+    write_lines(path, map(asdict, predictions))
+
+
+def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON Lines file in one step; values that JSON does not have are written as text."""
+    beside = path.with_name(f"{path.name}.part")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(one, ensure_ascii=False, default=str) + "\n" for one in values)
+    beside.replace(path)
+
+
+def read_scores(path: Path) -> Scores:
+    """The scores of a `scores.json`.
+
+    Raises:
+        RunError: The file is not there, or was not written by this version.
+    """
+    try:
+        return Scores.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _unreadable(str(path), error) from error
+
+
+def read_predictions(path: Path) -> tuple[Prediction, ...]:
+    """The predictions of a `predictions.jsonl`.
+
+    Raises:
+        RunError: The file is not there, or a line of it is no prediction.
+    """
+    found: list[Prediction] = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            found.append(Prediction(**{**row, "messages": tuple(row["messages"])}))
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise _unreadable(f"{path}, line {len(found) + 1}", error) from error
+    return tuple(found)
+
+
+def _unreadable(where: str, error: Exception) -> RunError:
+    return RunError(f"{where} cannot be read: {type(error).__name__}: {error}", "Write it again with `weitiao eval`.")
+
+
+@contextmanager
+def _writable(directory: Path) -> Iterator[None]:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # The scores come last: when they are there, so are the predictions that they were counted from.
-        beside = predictions_path.with_name(f"{predictions_path.name}.part")
-        with beside.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(asdict(one), ensure_ascii=False, default=str) + "\n" for one in predictions)
-        beside.replace(predictions_path)
-        write_json(scores_path, scores.to_dict())
+        yield
     except OSError as error:
         raise RunError(
             f"The scores cannot be written to {directory}: {error.strerror or error}.",
             "Make room or fix the permissions there, or name another directory with --output.",
         ) from error
-    return scores_path, predictions_path

@@ -13,9 +13,13 @@ from rich.console import Console
 from weitiao.data.load import load_data
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.evaluate import evaluate
+from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
+from weitiao.evaluation.likelihood import Likelihood, likelihoods
+from weitiao.evaluation.perplexity import perplexity
 from weitiao.evaluation.progress import answer_progress
-from weitiao.evaluation.scores import Scores, write_scores
+from weitiao.evaluation.scores import Scores, without_answers, write_lines, write_scores
+from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.task import Evaluation, evaluate
 from weitiao.hardware import detect_hardware
 from weitiao.methods.open import OpenModel, find_adapter, open_model
 from weitiao.models.attention import FOREST
@@ -24,9 +28,10 @@ from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.setup import set_threads
+from weitiao.study.task import task_from_recipe
 from weitiao.study.train import token_budget
 from weitiao.training.progress import PlainLines
-from weitiao.training.validation import ValidationLoss, validation_loss
+from weitiao.training.validation import ValidationLoss
 
 if TYPE_CHECKING:
     from weitiao.data.example import Example
@@ -90,7 +95,7 @@ def evaluate_target(
 def evaluate_recipe(
     recipe: Recipe, *, tuned: bool, output: Path | None = None, console: Console | None = None
 ) -> Scored:
-    """Score the model of a recipe on its validation rows (loss) and test rows (answers).
+    """Score the model of a recipe on its validation rows (loss), its test rows (answers) and benchmarks.
 
     Args:
         recipe: With `run_dir` set.
@@ -99,12 +104,12 @@ def evaluate_recipe(
         console: Where progress goes; stderr by default.
 
     Raises:
-        RecipeError: The recipe has neither test nor validation rows.
+        RecipeError: The recipe has neither test nor validation rows, nor benchmarks.
         WeitiaoError: Something else that the user can put right.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     console = console or Console(stderr=True)
-    if recipe.data.test is None and recipe.data.validation is None:
+    if recipe.data.test is None and recipe.data.validation is None and not recipe.evaluate.benchmarks:
         raise RecipeError(
             "The recipe holds out no rows: neither `data.test` nor `data.validation` is there.",
             "Add data.test=FILE, or a fraction, data.test=0.1. A run that was trained on all rows needs a file.",
@@ -116,31 +121,79 @@ def evaluate_recipe(
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
     set_threads(recipe, detect_hardware())
-    opened = _open(recipe, tuned=tuned)
-    loss = _validation_loss(recipe, opened, data.validation, tell) if data.validation else None
-    with answer_progress(console) as on_progress:
-        evaluation = evaluate(opened.model, opened.tokenizer, data.test, recipe.evaluate, on_progress=on_progress)
-    scores = replace(evaluation.scores, validation_loss=loss)
-    paths = write_scores(output or recipe.run_dir, scores, evaluation.predictions, suffix="" if tuned else "-base")
+    task = task_from_recipe(recipe, data) if recipe.evaluate.graders else None
+    benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
+    opened = _open(recipe, tuned=tuned, attention=FOREST)
+    held_out = _losses(recipe, opened, data.validation, "validation", tell)
+    test = _test_perplexities(recipe, opened, data.test, tell)
+    if task is not None:
+        with answer_progress(console) as on_progress:
+            evaluation = evaluate(opened.model, opened.tokenizer, task, on_progress=on_progress)
+    else:
+        evaluation = Evaluation(without_answers(recipe.evaluate.metrics[0].title), ())
+    scores = replace(
+        evaluation.scores,
+        metrics=evaluation.scores.metrics | test,
+        validation_loss=_mean(held_out) if held_out else None,
+        validation_perplexity=perplexity(held_out) if held_out else None,
+        benchmarks=benchmarks.scores,
+    )
+    suffix = "" if tuned else "-base"
+    paths = write_scores(output or recipe.run_dir, scores, evaluation.predictions, suffix=suffix)
+    if benchmarks.samples:
+        write_lines(paths[0].with_name(f"benchmarks{suffix}.jsonl"), benchmarks.samples)
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)
 
 
-def _open(recipe: Recipe, *, tuned: bool) -> OpenModel:
+def _open(recipe: Recipe, *, tuned: bool, attention: str) -> OpenModel:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if tuned:
         assert recipe.run_dir is not None
-        return open_model(recipe.run_dir, base=recipe.model, device=device)
-    model = load_model(recipe.model, attention=FOREST, device=device)
+        return open_model(recipe.run_dir, base=recipe.model, attention=attention, device=device)
+    model = load_model(recipe.model, attention=attention, device=device)
     return OpenModel(model, prepare_tokenizer(recipe), recipe.model.name, None)
 
 
-def _validation_loss(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], tell: Tell) -> ValidationLoss:
+def _benchmarks(recipe: Recipe, *, tuned: bool) -> Benchmarks:
+    """The benchmarks of a recipe, by a model of its own: lm-evaluation-harness does not know forest attention."""
+    config = recipe.evaluate
+    if not config.benchmarks:
+        return Benchmarks({}, ())
+    opened = _open(recipe, tuned=tuned, attention="sdpa")
+    return run_benchmarks(
+        opened.model,
+        opened.tokenizer,
+        config.benchmarks,
+        path=config.benchmark_path,
+        limit=config.benchmark_limit,
+        batch_size=config.generation.batch_size,
+    )
+
+
+def _test_perplexities(
+    recipe: Recipe, opened: OpenModel, examples: Sequence[Example], tell: Tell
+) -> dict[str, Estimate]:
+    """The perplexity of the test rows under each name that it is asked for by."""
+    asked = recipe.evaluate.perplexities
+    losses = _losses(recipe, opened, examples[: recipe.evaluate.limit], "test", tell) if asked else []
+    return {one.title: perplexity(losses) for one in asked if losses}
+
+
+def _losses(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], part: str, tell: Tell) -> list[Likelihood]:
+    """How likely the model holds what training would learn of each row."""
+    if not examples:
+        return []
     rendered = render(examples, opened.tokenizer, recipe.rendering, max_context=model_context(recipe))
     for line in rendered.report:
-        tell(f"validation: {line}")
-    return validation_loss(
+        tell(f"{part}: {line}")
+    return likelihoods(
         opened.model,
         rendered.sequences,
         token_budget=token_budget(recipe, rendered.sequences, opened.model.device),
         share_prefixes=recipe.train.share_prefixes,
     )
+
+
+def _mean(sequences: Sequence[Likelihood]) -> ValidationLoss:
+    num_tokens = sum(one.num_tokens for one in sequences)
+    return ValidationLoss(-sum(one.log_likelihood for one in sequences) / num_tokens, num_tokens, len(sequences))

@@ -10,7 +10,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from weitiao.errors import RunError
+from weitiao.errors import RecipeError, RunError
+from weitiao.evaluation.answers import check_rows
+from weitiao.evaluation.task import evaluate
 from weitiao.forest.plan import Plan
 from weitiao.hardware import detect_hardware
 from weitiao.methods.adapter import save_adapter
@@ -22,6 +24,7 @@ from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
+from weitiao.study.task import task_from_recipe
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
 from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.training.interrupt import Interrupt, interruptible
@@ -30,6 +33,7 @@ from weitiao.training.metrics import read_metrics
 from weitiao.training.progress import PlainLines, watcher
 from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import total_steps
+from weitiao.training.validation import AnswerValidation
 
 # Settings that may differ when a run goes on: none of them changes the result.
 CHANGEABLE = (
@@ -158,12 +162,31 @@ def _loop(
         plan=plan,
         num_steps=total_steps(recipe.train, plan.steps_per_epoch),
         validation=data.validation,
+        answers=_answer_validation(recipe, data),
         config=recipe.train,
         run=run,
         state=state,
         watcher=watcher(console),
         interrupt=interrupt,
     )
+
+
+def _answer_validation(recipe: Recipe, data: RenderedData) -> AnswerValidation | None:
+    """What a validation lets the model answer; None when the recipe does not ask for it."""
+    if not recipe.train.validate_answers:
+        return None
+    task = task_from_recipe(recipe, data.data, part="validation", sample=recipe.train.validate_answers)
+    if not task.examples:
+        raise RecipeError(
+            "train.validate_answers: no validation row has an answer to compare with.",
+            "Set data.validation to rows that have one, or train.validate_answers to 0.",
+        )
+    check_rows(task.examples, task.metrics)
+
+    def scores(model: torch.nn.Module) -> dict[str, float]:
+        return {name: one.value for name, one in evaluate(model, data.tokenizer, task).scores.metrics.items()}
+
+    return AnswerValidation(task.metrics[0].name, scores)
 
 
 def _finish(

@@ -57,6 +57,13 @@ class TrainConfig(Config):
     validate_every: int | Literal["epoch"] = "epoch"
     """Steps between two validations, or after each epoch. Without validation data there are none."""
 
+    validate_answers: int = Field(default=0, ge=0)
+    """Validation rows that every validation also lets the model answer, and scores by `evaluate.metrics`; 0 is none."""
+
+    best_by: Literal["loss", "metric"] = "loss"
+    """Which validation is the best: the one with the lowest loss, or with the highest score in the first of
+    `evaluate.metrics` (of equal ones the lowest loss), which needs `validate_answers`."""
+
     patience: int | None = Field(default=None, ge=1)
     """Stop after so many validations in a row without a new best; None never stops early."""
 
@@ -81,6 +88,8 @@ class TrainConfig(Config):
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{name} must be at least 1")
+        if self.best_by == "metric" and not self.validate_answers:
+            raise ValueError("best_by=metric needs answers: set validate_answers to a number of validation rows")
         if self.warmup >= 1 and self.warmup != int(self.warmup):
             raise ValueError(f"warmup={self.warmup}: give a share below 1, or a whole number of steps")
         return self

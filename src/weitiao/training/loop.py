@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object, reduce
+from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import Tensor, nn
 
 from weitiao.errors import TrainingError
@@ -31,11 +31,11 @@ from weitiao.training.config import TrainConfig
 from weitiao.training.files import full_disk_is_named, written_whole
 from weitiao.training.interrupt import Interrupt
 from weitiao.training.losses import LossLog
-from weitiao.training.metrics import MetricsLog
+from weitiao.training.metrics import MetricsLog, read_metrics
 from weitiao.training.progress import Watcher, memory_gib
 from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import learning_rate
-from weitiao.training.validation import validation_loss
+from weitiao.training.validation import AnswerValidation, validation_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Loop:
         plan: Which sequences form which step.
         num_steps: Steps of the whole run.
         validation: Held-out sequences; none means no validation.
+        answers: Lets the model answer held-out rows at every validation; None does not.
         config: The recipe's `train` section, with `token_budget` resolved in `plan`.
         run: Where checkpoints and metrics go.
         state: Where the run stands; kept up to date.
@@ -71,6 +72,7 @@ class Loop:
     plan: Plan
     num_steps: int
     validation: Rows[Sequence]
+    answers: AnswerValidation | None
     config: TrainConfig
     run: RunDir
     state: State
@@ -187,8 +189,8 @@ class Loop:
             sums = torch.tensor([result.loss * weight, weight], dtype=torch.float64)
         if self.accelerator.num_processes > 1:
             sums = reduce(sums.to(self.accelerator.device), "sum").cpu()
-        loss = float(sums[0] / sums[1])
-        best = state.best_loss is None or loss < state.best_loss
+        loss, scores = float(sums[0] / sums[1]), self._answer_scores()
+        best = self._is_best(loss, scores)
         if best:
             state.best_loss, state.best_step, state.num_bad_validations = loss, state.step, 0
             self._on_main(self._save_best)
@@ -196,10 +198,35 @@ class Loop:
             state.num_bad_validations += 1
             patience = self.config.patience
             state.stopped_early = patience is not None and state.num_bad_validations >= patience
-        self._log(metrics, {"step": state.step, "validation_loss": loss, "best": best})
-        self.watcher.message(f"step {state.step}: validation loss {loss:.4f}{' (best so far)' if best else ''}")
+        values = {f"validation_{name}": value for name, value in scores.items()}
+        self._log(metrics, {"step": state.step, "validation_loss": loss, **values, "best": best})
+        facts = ", ".join([f"validation loss {loss:.4f}", *(f"{name} {value:.1%}" for name, value in scores.items())])
+        self.watcher.message(f"step {state.step}: {facts}{' (best so far)' if best else ''}")
         if state.stopped_early:
             self.watcher.message(f"No better validation in a row of {state.num_bad_validations}: stopping early.")
+
+    def _answer_scores(self) -> dict[str, float]:
+        """The scores of answers to validation rows; the main process lets the model answer, the others wait."""
+        if self.answers is None:
+            return {}
+        found: list[dict[str, float]] = [{}]
+        if self.accelerator.is_main_process:
+            found = [self.answers.scores(self.accelerator.unwrap_model(self.objective).model)]
+        broadcast_object_list(found)
+        return found[0]
+
+    def _is_best(self, loss: float, scores: dict[str, float]) -> bool:
+        """Whether no validation so far was as good."""
+        if self.config.best_by == "loss":
+            return self.state.best_loss is None or loss < self.state.best_loss
+        assert self.answers is not None, "the configuration asks for answers"
+        key = f"validation_{self.answers.primary}"
+        best = [False]
+        if self.accelerator.is_main_process:  # metrics.jsonl ends where the run stands, also after it was resumed
+            before = [(one[key], -one["validation_loss"]) for one in read_metrics(self.run.metrics_path) if key in one]
+            best = [(scores[self.answers.primary], -loss) > max(before, default=(-math.inf, 0.0))]
+        broadcast_object_list(best)
+        return best[0]
 
     def _save(self, losses: LossLog | None) -> None:
         assert losses is not None

@@ -79,7 +79,7 @@ class RunDir:
             RunError: Another process has the run directory.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
+        lock = FileLock(self.path / ".lock", is_singleton=True)
         try:
             lock.acquire(timeout=0)
         except Timeout as error:

@@ -1,7 +1,8 @@
-"""The loss on held-out data: the same number however it is batched."""
+"""The loss on held-out data, the same number however it is batched; and the scores of answers to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
 
@@ -26,6 +27,19 @@ class ValidationLoss:
     loss: float
     num_targets: int
     num_sequences: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerValidation:
+    """Lets the model answer held-out rows.
+
+    Attributes:
+        primary: The metric that `train.best_by: metric` goes by.
+        scores: From a model with forest attention to the value of every metric by its name.
+    """
+
+    primary: str
+    scores: Callable[[nn.Module], dict[str, float]]
 
 
 def validation_loss(

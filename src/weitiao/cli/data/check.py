@@ -1,0 +1,65 @@
+"""`weitiao data check`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json, results
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
+    against: Annotated[
+        list[str] | None, typer.Option(help="An evaluation set whose inputs must not stand in the data. Repeatable.")
+    ] = None,
+    input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "--answer", help="The column with the answer, where no format fits.")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Option("--kind", help="Look for this kind of finding only. Repeatable.")
+    ] = None,
+    near: Annotated[
+        float, typer.Option(min=0.5, max=1.0, help="From which Jaccard similarity on rows are near duplicates.")
+    ] = 0.8,
+    max_characters: Annotated[
+        int, typer.Option(min=1, help="A longer row is a finding; a recipe counts tokens instead.")
+    ] = 32_000,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
+) -> None:
+    """Look for what is wrong with data; exit code 3 when an error stands.
+
+    Examples:
+
+        weitiao data check train.jsonl
+
+        weitiao data check train.csv --against test.csv --input text --output category
+
+        weitiao data check recipe.yaml --json
+    """
+    from weitiao.data.doctor.report import clean_command, print_check, summary_of
+    from weitiao.study.data import check_data
+
+    console = messages()
+    report = check_data(
+        files,
+        against=against or (),
+        input_column=input,
+        output_column=output,
+        kinds=kinds,
+        near_threshold=near,
+        max_characters=max_characters,
+        workers=workers,
+        console=console,
+    )
+    if json:
+        print_json(report.to_dict())
+    else:
+        print_check(report, results())
+    commands = [clean_command(report, files, against or ())] if report.counts else []
+    closing_panel(console, "Checked", [("data", summary_of(report))], commands)
+    if report.has_errors:
+        raise typer.Exit(3)

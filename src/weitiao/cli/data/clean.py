@@ -1,0 +1,68 @@
+"""`weitiao data clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json, results
+
+
+def clean(
+    files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
+    output: Annotated[Path, typer.Option(help="A new directory for the cleaned and the rejected rows.")],
+    fix: Annotated[
+        list[str] | None, typer.Option(help="A kind of finding to remove, as `data check` names it. Repeatable.")
+    ] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE fills the placeholder {{NAME}}. Repeatable.")
+    ] = None,
+    contradictions: Annotated[
+        str | None, typer.Option(help="Rows with one input and different labels: drop, or majority.")
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="An evaluation set whose inputs must not stand in the data. Repeatable.")
+    ] = None,
+    input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="The column with the answer, where no format fits.")
+    ] = None,
+    near: Annotated[float | None, typer.Option(help="From which similarity on rows are near duplicates.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Write a cleaned copy of data: mended rows, rejected rows with reasons, a summary.
+
+    Examples:
+
+        weitiao data clean train.jsonl --fix encoding --fix duplicate --output cleaned
+
+        weitiao data clean identity.json --fix placeholder --set name=Ada --set author=Us --output cleaned
+
+        weitiao data clean train.csv --fix leak --against test.csv --output cleaned
+    """
+    from weitiao.data.doctor.report import print_cleaning
+    from weitiao.study.data import clean_data
+
+    console = messages()
+    summary = clean_data(
+        files,
+        output,
+        fix=fix,
+        values=set or (),
+        contradictions=contradictions,
+        against=against or (),
+        input_column=input,
+        output_column=answer,
+        near_threshold=near,
+        workers=workers,
+        console=console,
+    )
+    if json:
+        print_json(summary.to_dict())
+    else:
+        print_cleaning(summary, results())
+    facts = [("cleaned", str(output / "cleaned.jsonl")), ("rejected", str(output / "rejected.jsonl"))]
+    closing_panel(console, "Cleaned", facts, [f"weitiao data check {output / 'cleaned.jsonl'}"])

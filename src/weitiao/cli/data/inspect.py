@@ -1,0 +1,44 @@
+"""`weitiao data inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json, results
+
+
+def inspect(
+    files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
+    model: Annotated[str | None, typer.Option(help="Count tokens of this model; a recipe names its own.")] = None,
+    input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "--answer", help="The column with the answer, where no format fits.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
+) -> None:
+    """Show what is in data: counts, lengths, languages, formats, labels, the longest and shortest rows.
+
+    Examples:
+
+        weitiao data inspect train.jsonl
+
+        weitiao data inspect train.csv --model smollm2-135m
+
+        weitiao data inspect recipe.yaml --json
+    """
+    from weitiao.data.doctor.show import print_inspection
+    from weitiao.study.data import inspect_data
+
+    console = messages()
+    inspection = inspect_data(
+        files, model=model, input_column=input, output_column=output, workers=workers, console=console
+    )
+    if json:
+        print_json(inspection.to_dict())
+    else:
+        print_inspection(inspection, results())
+    rows = sum(part.rows for part in inspection.parts)
+    closing_panel(console, "Inspected", [("rows", f"{rows:,}")], [f"weitiao data check {' '.join(files)}"])

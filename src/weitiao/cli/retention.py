@@ -1,0 +1,57 @@
+"""`weitiao retention`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json, results
+
+
+class Suite(StrEnum):
+    """How much of the general suite is run."""
+
+    small = "small"
+    full = "full"
+
+
+def retention(
+    target: Annotated[str, typer.Argument(help="A run directory, a recipe file, or a model.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    base: Annotated[bool, typer.Option("--base", help="Score the run's base model only.")] = False,
+    suite: Annotated[Suite | None, typer.Option(help="Instead of the recipe's retention.suite.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Show what a model knows outside its task, and what of that a training left: general knowledge, instructions,
+    arithmetic and the loss on general text, in English and Chinese.
+
+    Examples:
+
+        weitiao retention runs/tickets
+
+        weitiao retention recipe.yaml --suite small
+
+        weitiao retention smollm2-135m --json
+    """
+    from weitiao.evaluation.retention.report import print_comparison, print_scores
+    from weitiao.study.retention import retention_target
+
+    console = messages()
+    found = retention_target(
+        target, overrides or (), base=base, suite=None if suite is None else suite.value, console=console
+    )
+    scores = found.after or found.before
+    assert scores is not None
+    if json:
+        print_json(found.to_dict())
+    elif found.comparison is not None:
+        print_comparison(found.comparison, results(), title=found.name)
+    else:
+        print_scores(scores, results(), title=found.name)
+    facts = [("time", f"{scores.seconds:.0f} s"), *(("scores", str(path)) for path in found.paths)]
+    if found.comparison is not None:
+        lost = ", ".join(found.comparison.lost)
+        facts.insert(0, ("lost", lost or "nothing that is certain"))
+    closing_panel(console, "Retention", facts, [f"weitiao eval {target}"] if found.paths else [])

@@ -1,0 +1,35 @@
+"""`weitiao verdict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import print_json, results
+
+
+def verdict(
+    run: Annotated[Path, typer.Argument(help="A run directory with a verdict.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the verdict as one JSON object.")] = False,
+) -> None:
+    """Show again whether a run's model is to be shipped, and why.
+
+    Exit codes: 0 ship, 3 do not ship, 4 undecided.
+
+    Examples:
+
+        weitiao verdict runs/tickets
+
+        weitiao verdict runs/tickets --json
+    """
+    from weitiao.evaluation.verdict import read_verdict
+    from weitiao.evaluation.verdict_text import verdict_panel
+
+    found = read_verdict(run)
+    if json:
+        print_json(found.to_dict())
+    else:
+        results().print(verdict_panel(found))
+    raise typer.Exit(found.exit_code)

@@ -1,0 +1,67 @@
+"""What makes the inputs of two rows the same: the question of their format, or columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from weitiao.data.conversion.records import Opened, PlacedRow
+from weitiao.data.example import Example
+from weitiao.data.formats import columns_of, look_up
+from weitiao.data.plain_values import to_json
+from weitiao.data.preference import Record
+from weitiao.data.rows import BadRow
+from weitiao.data.splits import digest, input_key, letters, turns_key
+
+Key = Callable[[PlacedRow], bytes]
+
+
+def input_of(opened: Opened, columns: Sequence[str], others: Sequence[str]) -> tuple[str, Key]:
+    """How the input of a row is found.
+
+    Args:
+        opened: The rows.
+        columns: The columns that are the input; when there are none, the format tells.
+        others: Columns that are no part of the input. Where the rows have no format that is known, and none was
+            named, all columns but these are the input.
+
+    Returns:
+        What the input is, in words, and what gives the digest of a row's input or raises `BadRow`.
+
+    Raises:
+        DataError: The rows are no objects, or do not have the format that was named.
+    """
+    if columns:
+        return f"the columns {', '.join(columns)}", lambda placed: _columns_key(columns_of(placed.row), columns)
+    format = opened.format_or_none()
+    if format is None:
+        taken = [name for name in opened.columns if name not in others]
+        return f"the columns {', '.join(taken)} (no format fits)", lambda placed: _rest_key(placed, others)
+    read = opened.reader(format)
+    return f"the question of {format} rows", lambda placed: _record_key(read(placed))
+
+
+def value_of(row: dict[str, Any], column: str) -> str:
+    """The value of a column as text, for comparison.
+
+    Raises:
+        BadRow: The row does not have it, or it is null.
+    """
+    value = look_up(row, column)
+    if value is None:
+        raise BadRow(column, "is null" if column in row else f"the column `{column}` is missing")
+    return value if isinstance(value, str) else to_json(value)
+
+
+def _record_key(record: Record) -> bytes:
+    return input_key(record) if isinstance(record, Example) else turns_key(record.prompt)
+
+
+def _columns_key(row: dict[str, Any], columns: Sequence[str]) -> bytes:
+    return digest([letters(value_of(row, column)) for column in columns])
+
+
+def _rest_key(placed: PlacedRow, others: Sequence[str]) -> bytes:
+    row = columns_of(placed.row)
+    texts = {name: value if isinstance(value, str) else to_json(value) for name, value in row.items()}
+    return digest([[name, letters(text)] for name, text in sorted(texts.items()) if name not in others])

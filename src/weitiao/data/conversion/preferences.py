@@ -1,0 +1,112 @@
+"""Rows with a better and a worse answer, in the shapes of TRL, LLaMA-Factory and Anthropic's hh-rlhf."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from weitiao.data.config import CanonicalField, FormatName, SourceConfig
+from weitiao.data.conversations import ROLES, parsed_json, to_messages
+from weitiao.data.conversion.judgements import EXTRAS
+from weitiao.data.conversion.transcripts import shared_beginning, whole_conversation
+from weitiao.data.example import Message
+from weitiao.data.formats import Converter, columns_of
+from weitiao.data.preference import Preference
+from weitiao.data.rows import BadRow, Row
+
+SIDES = ("chosen", "rejected")
+
+
+class PreferenceReader:
+    """Turns rows with `chosen` and `rejected` into preferences.
+
+    Beside the two answers (text, a turn, or a list of turns) a row has `prompt`, or `conversations` or `messages`, or
+    `instruction` with `input`, `system` and `history`; or none of these, when the answers are whole conversations
+    that share a beginning.
+
+    Args:
+        path: The name of the source, for messages.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._converters: dict[tuple[FormatName, str], Converter] = {}
+
+    def __call__(self, row: Row, row_id: str) -> Preference:
+        """Converts one row.
+
+        Args:
+            row: The row as it was read; columns with other names already renamed.
+            row_id: The identity that the preference gets.
+
+        Raises:
+            BadRow: The row could not be read, a field is missing, empty or of another type, the two answers are the
+                same, or they share no prompt.
+        """
+        data = columns_of(row)
+        for side in SIDES:
+            if data.get(side) is None:
+                raise BadRow(side, "is null" if side in data else f"the column `{side}` is missing")
+        format, data = _arranged(data)
+        chosen, rejected = (self._side(format, side, Row(row.number, row.line, data), row_id) for side in SIDES)
+        prompt, tools, columns = chosen[0], chosen[2], chosen[3]
+        if chosen[1] == rejected[1]:
+            raise BadRow("rejected", "is the same as `chosen`")
+        return Preference(row_id, prompt, chosen[1], rejected[1], tools=tools, columns=columns)
+
+    def _side(
+        self, format: FormatName, side: str, row: Row, row_id: str
+    ) -> tuple[tuple[Message, ...], tuple[Message, ...], tuple[dict[str, Any], ...], dict[str, Any]]:
+        """Prompt, answer, tools and other columns, as the side gives them."""
+        answer: CanonicalField = "output" if format == "alpaca" else "completion"
+        named: dict[CanonicalField, str] = {answer: side}
+        if format == "prompt_completion":
+            named |= EXTRAS
+        if (format, side) not in self._converters:
+            self._converters[format, side] = Converter(SourceConfig(path=self._path, columns=named), format)
+        try:
+            example = self._converters[format, side](row, row_id)
+        except BadRow as problem:
+            raise BadRow(re.sub(rf"^{answer}\b", side, problem.field), problem.reason) from problem
+        size = 1 if isinstance(row.data[side], str) else len(row.data[side])
+        prompt, answers = example.messages[:-size], example.messages[-size:]
+        if answers[0]["role"] != "assistant":
+            raise BadRow(side, "must begin with an assistant turn")
+        return prompt, answers, example.tools, {k: v for k, v in example.columns.items() if k not in SIDES}
+
+
+def _arranged(row: dict[str, Any]) -> tuple[FormatName, dict[str, Any]]:
+    """Brings a row into one of two layouts: prompt and answers, or the alpaca fields and answers."""
+    row = {**row, **{side: [row[side]] if isinstance(row[side], dict) else row[side] for side in SIDES}}
+    given = next((name for name in ("prompt", "conversations", "messages") if row.get(name) is not None), None)
+    if given is None and row.get("instruction") is not None:
+        return "alpaca", row
+    if given in ("conversations", "messages"):
+        turns = row.pop(given)
+        row["prompt"] = parsed_json(turns, given) if isinstance(turns, str) else turns
+        given = "prompt"
+    if given is None or all(_is_whole(row[side]) for side in SIDES):
+        row = _parted(row, row.get("prompt"))
+    return "prompt_completion", row
+
+
+def _is_whole(answer: Any) -> bool:
+    """Whether an answer repeats the prompt: a list of turns that does not begin with the assistant's."""
+    if not isinstance(answer, (list, tuple)) or not answer or not isinstance(answer[0], dict):
+        return False
+    role = answer[0].get("role") or answer[0].get("from")
+    return ROLES.get(str(role)) in ("system", "user")
+
+
+def _parted(row: dict[str, Any], prompt: Any) -> dict[str, Any]:
+    """Divides two whole conversations into the prompt that they share and what follows."""
+    chosen, rejected = (whole_conversation(row[side], side) for side in SIDES)
+    size = shared_beginning(chosen, rejected)
+    beginning = chosen[:size]
+    if isinstance(prompt, str):
+        fits = prompt in [message["content"] for message in beginning]
+    else:
+        fits = prompt is None or to_messages(prompt, "prompt") == beginning[: len(prompt)]
+    if not fits:
+        raise BadRow("prompt", "is not what `chosen` and `rejected` begin with")
+    return {**row, "prompt": list(beginning), "chosen": list(chosen[size:]), "rejected": list(rejected[size:])}

@@ -1,0 +1,220 @@
+"""Opens a file of rows in any format, preferences and judged answers included, as often as it has to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from pydantic import ValidationError
+
+from weitiao.data.config import CanonicalField, DataConfig, FormatName, SourceConfig
+from weitiao.data.conversion.judgements import MARKS, JudgedReader, is_mark
+from weitiao.data.conversion.preferences import SIDES, PreferenceReader
+from weitiao.data.detection import FORMATS, detect_format
+from weitiao.data.files import open_source
+from weitiao.data.formats import Converter, look_up
+from weitiao.data.paths import labels, resolve_paths
+from weitiao.data.preference import Record
+from weitiao.data.rows import Row
+from weitiao.errors import DataError
+
+RecordFormat = FormatName | Literal["preference", "kto"]
+"""What the columns of a row can mean together."""
+
+RECORD_FORMATS: tuple[str, ...] = (*get_args(FormatName), "preference", "kto")
+_NUM_ROWS_SEEN_FOR_FORMAT = 20
+_CONVERSATION_FIELDS = frozenset(name for fields in FORMATS.values() for name in fields.all) - {"text"}
+_FIELDS = {"preference": _CONVERSATION_FIELDS | set(SIDES), "kto": _CONVERSATION_FIELDS | set(MARKS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A file, a directory or a hub data set, and what its columns mean.
+
+    Attributes:
+        path: As in a recipe; a relative one is looked up in the current directory.
+        format: One of `RECORD_FORMATS`, or `auto`.
+        columns: Names of columns that differ from the format's own, from field to column.
+        templates: Jinja templates by what they make: `prompt`, `system`, `completion`.
+        subset, split, limit: As in a recipe.
+    """
+
+    path: str
+    format: str = "auto"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    subset: str | None = None
+    split: str | None = None
+    limit: int | None = None
+
+
+class PlacedRow(NamedTuple):
+    """A row, the file that it stands in as messages print it, and its identity `FILE:ROW`."""
+
+    file: str
+    row_id: str
+    row: Row
+
+
+class Opened:
+    """An input that was looked at. Every pass over it reads it anew, one row at a time.
+
+    Args:
+        given: The input.
+
+    Raises:
+        DataError: There is no such data, it cannot be read or has no rows, or the settings do not go together.
+    """
+
+    def __init__(self, given: Input) -> None:
+        self.given = given
+        self._source = _source(given)
+        tables = list(open_source(self._source))
+        self.shown = tables[0].shown if len(tables) == 1 else self._source.path
+        self.path = self._source.path
+        self.paths = tuple(table.name for table in tables)
+        self._ids = labels(self.paths)
+        self.kind = " + ".join(dict.fromkeys(table.kind for table in tables))
+        rows = (row for table in tables for row in table.rows)
+        self._head = list(islice(rows, min(_NUM_ROWS_SEEN_FOR_FORMAT, given.limit or _NUM_ROWS_SEEN_FOR_FORMAT)))
+        if not self._head:
+            raise DataError(f"{self.shown}: there are no rows in it.", "Give a file with rows.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the first rows that are objects, in their order."""
+        objects = [row.data for row in self._head if isinstance(row.data, dict) and not row.problem]
+        return tuple(dict.fromkeys(name for row in objects for name in row))
+
+    def rows(self) -> Iterator[PlacedRow]:
+        """All rows as they were read, from the first one."""
+        placed = (
+            PlacedRow(table.shown, f"{name}:{row.number}", row)
+            for table, name in zip(open_source(self._source), self._ids, strict=True)
+            for row in table.rows
+        )
+        return islice(placed, self.given.limit)
+
+    def format(self) -> RecordFormat:
+        """What the columns mean, as it was given or as the first rows show.
+
+        Raises:
+            DataError: No format fits.
+        """
+        if self.given.format in RECORD_FORMATS:
+            return cast(RecordFormat, self.given.format)
+        if not self.given.templates:
+            renamed = map(self._renamed, self._head)
+            objects = [row.data for row in renamed if isinstance(row.data, dict) and not row.problem]
+            names = {name for row in objects for name in row}
+            if names.issuperset(SIDES):
+                return "preference"
+            if _is_judged(objects, names):
+                return "kto"
+        source = self._example_source("auto")
+        try:
+            return detect_format(source, self._head, self.shown)
+        except DataError as error:
+            if not self.columns:
+                raise
+            remedy = "Say what they mean, for example --column prompt=question --column completion=answer."
+            raise DataError(error.what, remedy) from error
+
+    def format_or_none(self) -> RecordFormat | None:
+        """What the columns mean, or None when the rows have columns, but no format fits and nothing else was said.
+
+        Raises:
+            DataError: What was said about the columns is wrong, or the rows are no objects.
+        """
+        given = self.given
+        try:
+            return self.format()
+        except DataError:
+            if given.format != "auto" or given.columns or given.templates or not self.columns:
+                raise
+            return None
+
+    def reader(self, format: RecordFormat) -> Callable[[PlacedRow], Record]:
+        """What turns a row into its canonical form, or raises `BadRow`.
+
+        Raises:
+            DataError: The settings do not go together with the format.
+        """
+        if format == "preference":
+            self._check_columns(format)
+            read: PreferenceReader | JudgedReader = PreferenceReader(self.path)
+        elif format == "kto":
+            self._check_columns(format)
+            read = JudgedReader(self.path, [self._renamed(row) for row in self._head], self.shown)
+        else:
+            convert = Converter(self._example_source(format), format)
+            return lambda placed: convert(placed.row, placed.row_id)
+        return lambda placed: read(self._renamed(placed.row), placed.row_id)
+
+    def _check_columns(self, format: Literal["preference", "kto"]) -> None:
+        if self.given.templates:
+            raise DataError(f"{self.shown}: templates cannot make {format} rows.", "Remove the templates.")
+        unknown = sorted(set(self.given.columns) - _FIELDS[format])
+        if unknown:
+            raise _unknown_columns(self.shown, unknown, format, sorted(_FIELDS[format]))
+
+    def _renamed(self, row: Row) -> Row:
+        """The row with its columns under the names of their fields."""
+        columns = self.given.columns
+        if not columns or not isinstance(row.data, dict):
+            return row
+        values = {name: look_up(row.data, column) for name, column in columns.items()}
+        rest = {name: value for name, value in row.data.items() if name not in columns.values()}
+        return Row(row.number, row.line, {**rest, **{k: v for k, v in values.items() if v is not None}}, row.problem)
+
+    def _example_source(self, format: str) -> SourceConfig:
+        values = {"format": format, "columns": dict(self.given.columns), **self.given.templates}
+        try:
+            return SourceConfig.model_validate({**self._source.model_dump(), **values})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            if problem["loc"][:1] == ("columns",):
+                known = sorted(get_args(CanonicalField))
+                raise _unknown_columns(self.shown, [str(problem["loc"][1])], format, known) from error
+            where = f" {'.'.join(map(str, problem['loc']))}:" if problem["loc"] else ""
+            message = problem["msg"].removeprefix("Value error, ")
+            raise DataError(f"{self.shown}:{where} {message}.", "Correct the setting.") from error
+
+
+def named_columns(entries: Sequence[str]) -> dict[str, str]:
+    """The columns from what stands on a command line: `field=column` each.
+
+    Raises:
+        DataError: One is not written in this way.
+    """
+    pairs = [entry.partition("=") for entry in entries]
+    for entry, (name, _, column) in zip(entries, pairs, strict=True):
+        if not (name and column):
+            raise DataError(f"`{entry}` names no column.", "Write field=column, for instance prompt=question.")
+    return {name: column for name, _, column in pairs}
+
+
+def _source(given: Input) -> SourceConfig:
+    if given.format != "auto" and given.format not in RECORD_FORMATS:
+        known = ", ".join(RECORD_FORMATS)
+        raise DataError(f"{given.path}: there is no format `{given.format}`.", f"Formats are: auto, {known}.")
+    source = SourceConfig(path=given.path, subset=given.subset, split=given.split)
+    return resolve_paths(DataConfig(train=(source,)), (Path.cwd(),)).train_sources[0]
+
+
+def _is_judged(objects: Sequence[dict[str, Any]], names: set[str]) -> bool:
+    """Whether rows have an answer and a mark for good or bad; a `label` of another kind is the name of a class."""
+    if not any(names.issuperset(FORMATS[format].required) for format in FORMATS if format != "text"):
+        return False
+    marks = [row["label"] for row in objects if row.get("label") is not None]
+    return "kto_tag" in names or (bool(marks) and all(map(is_mark, marks)))
+
+
+def _unknown_columns(shown: str, unknown: Sequence[str], format: str, known: Sequence[str]) -> DataError:
+    return DataError(
+        f"{shown}: no field of the format {format} is called {', '.join(unknown)}.",
+        f"Its fields are: {', '.join(known)}.",
+    )

@@ -1,0 +1,62 @@
+"""The recipe section `baseline`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from weitiao.config import Config
+from weitiao.models.config import ModelConfig
+
+Selection = Literal["random", "per_class", "nearest"]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class BaselineConfig(Config):
+    """How far prompting goes without tuning: which models are asked, and with which prompts."""
+
+    models: tuple[ModelConfig, ...] = ()
+    """Candidate models, each written like the section `model`. Without any it is the recipe's model alone."""
+
+    shots: tuple[Annotated[int, Field(ge=0, le=1000)], ...] = Field(default=(0, 8), min_length=1)
+    """Prompts to try, by how many solved examples of the training part stand before the question; 0 is none."""
+
+    selection: Annotated[
+        tuple[Selection, ...],
+        Field(min_length=1),
+        BeforeValidator(_as_list, json_schema_input_type=Selection | list[Selection]),
+    ] = ("random",)
+    """Which examples: one way, or a list of ways to try. `random`: the same before every question, drawn by `seed`.
+    `per_class`: the same before every question, one of each label in turn. `nearest`: for each question those most like
+    it (BM25), which costs more time and often reaches more."""
+
+    seed: int = Field(default=0, ge=0)
+    """Draws the examples, and the test rows that `limit` leaves."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Answer so many test rows only, drawn by `seed`. Without it, all that `evaluate.limit` leaves."""
+
+    @field_validator("shots")
+    @classmethod
+    def _in_order(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names a number of examples twice")
+        return tuple(sorted(value))
+
+    @field_validator("selection")
+    @classmethod
+    def _each_once(cls, value: tuple[Selection, ...]) -> tuple[Selection, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("names a selection twice")
+        return value
+
+    @field_validator("models")
+    @classmethod
+    def _named_once(cls, value: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        if len({model.name for model in value}) != len(value):
+            raise ValueError("names a model twice")
+        return value

@@ -1,0 +1,158 @@
+"""How likely a model holds texts to be: continuations of a context, and whole sequences, through the forest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Rows
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from weitiao.errors import DataError
+from weitiao.rendering.sequence import Sequence
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+OnSequences = Callable[[int, int], None]
+"""Called with the sequences that are done and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """What a model makes of the targets of a sequence.
+
+    Attributes:
+        log_likelihood: The sum of their log-probabilities, in nats.
+        num_tokens: How many they are.
+    """
+
+    log_likelihood: float
+    num_tokens: int
+
+    @property
+    def loss(self) -> float:
+        """Nats per token."""
+        return -self.log_likelihood / self.num_tokens
+
+
+def first_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What the tokenizer puts in front of a text by itself: the BOS token, or nothing."""
+    bos: int | None = tokenizer.bos_token_id
+    return (bos,) if bos is not None and tokenizer("a")["input_ids"][0] == bos else ()
+
+
+def continuation(tokenizer: PreTrainedTokenizerBase, row_id: str, context: str, text: str) -> Sequence:
+    """A context and what follows it as a sequence whose targets are the tokens of the continuation.
+
+    Both are tokenised together and the context alone; what the whole has beyond the context is the continuation. Space
+    at the end of the context belongs to the continuation, because tokens begin with it, and the BOS token is there if and
+    only if the tokenizer puts one. This is how lm-evaluation-harness does it (`TemplateLM._encode_pair` of 0.4.13).
+
+    Args:
+        tokenizer: Of the model.
+        row_id: What errors name.
+        context: What is given; when it is empty, the BOS token is (or, without one, the EOS token).
+        text: What follows, with the space before it.
+
+    Raises:
+        DataError: Nothing is left to predict.
+    """
+    given = context.rstrip()
+    text = context[len(given) :] + text
+    first = first_ids(tokenizer)
+    if not given and not first:
+        first = (tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id,)
+    whole, known = (
+        tuple(tokenizer(part, add_special_tokens=False)["input_ids"]) if part else () for part in (given + text, given)
+    )
+    fresh = whole[len(known) :]
+    if not fresh:
+        raise DataError(f"{row_id}: the continuation {text!r} has no token of its own.", "Give it some text.")
+    ids = (*first, *known, *fresh)
+    return Sequence(row_id, ids, (0.0,) * (len(ids) - len(fresh)) + (1.0,) * len(fresh))
+
+
+def passage(tokenizer: PreTrainedTokenizerBase, row_id: str, text: str) -> Sequence:
+    """A text of which every token is a target, apart from the first when nothing stands in front of it.
+
+    Raises:
+        DataError: Nothing is left to predict.
+    """
+    ids = (*first_ids(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
+    if len(ids) < 2:
+        raise DataError(f"{row_id}: a text of one token has nothing to be predicted.", "Give a longer text.")
+    return Sequence(row_id, ids, (0.0,) + (1.0,) * (len(ids) - 1))
+
+
+def likelihoods(
+    model: nn.Module,
+    sequences: Rows[Sequence],
+    *,
+    token_budget: int,
+    share_prefixes: bool = True,
+    on_progress: OnSequences | None = None,
+) -> list[Likelihood]:
+    """The log-likelihood of the targets of every sequence, as if each were computed alone.
+
+    Args:
+        model: A causal language model with forest attention, possibly with a PEFT adapter.
+        sequences: With weights 0 and 1; of weight 1 are the targets.
+        token_budget: Tokens computed at once, shared beginnings counted once. A longer sequence is computed alone.
+        share_prefixes: Compute shared beginnings once; the result is the same.
+        on_progress: Told how many sequences are done.
+
+    Returns:
+        One per sequence, in order.
+
+    Raises:
+        DataError: A sequence is longer than the model's context.
+    """
+    import torch
+
+    from weitiao.forest.plan import pack
+    from weitiao.objectives.sft import token_losses
+
+    if not sequences:
+        return []
+    _require_room(model, sequences)
+    numbered = [replace(sequence, row_id=str(index)) for index, sequence in enumerate(sequences)]
+    budget = max(token_budget, *(len(sequence.inputs) for sequence in numbered))
+    found: dict[int, Likelihood] = {}
+    with _evaluating(model), torch.no_grad():
+        for forest in pack(numbered, token_budget=budget, share_prefixes=share_prefixes):
+            losses_N, _ = token_losses(model, forest)
+            of_N = torch.from_numpy(forest.targets.sequences)
+            sums = torch.zeros(len(forest.row_ids), dtype=torch.float64).index_add_(0, of_N, losses_N.double().cpu())
+            counts = torch.bincount(of_N, minlength=len(forest.row_ids))
+            for name, total, count in zip(forest.row_ids, sums.tolist(), counts.tolist(), strict=True):
+                found[int(name)] = Likelihood(-total, count)
+            if on_progress is not None:
+                on_progress(len(found), len(sequences))
+    return [found[index] for index in range(len(sequences))]
+
+
+def _require_room(model: nn.Module, sequences: Rows[Sequence]) -> None:
+    from weitiao.models.parts import causal_model
+
+    context = getattr(causal_model(model).config.get_text_config(), "max_position_embeddings", None)
+    if context is None:
+        return
+    for sequence in sequences:
+        if len(sequence.inputs) > context:
+            raise DataError(
+                f"{sequence.row_id}: {len(sequence):,} tokens, more than the model's context of {context:,}.",
+                "Shorten or remove it, or use a model with a longer context.",
+            )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout inside the block."""
+    learning = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(learning)

@@ -1,0 +1,96 @@
+"""The metric that a user wrote: a Python function in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from weitiao.errors import RecipeError
+from weitiao.evaluation.metrics.base import Item, Metric
+
+Function = Callable[[str, str, dict[str, Any]], "float | bool"]
+
+_SIGNATURE = "Write it as `def {name}(answer: str, expected: str, row: dict) -> float`, with a result from 0 to 1."
+
+
+class UserFunction(Metric):
+    """Grades by a function `(answer, expected, row)` that returns a number from 0 to 1, or whether it is right.
+
+    `row` holds the row's columns, and `messages` (the turns that were asked) and `row_id` beside them.
+
+    Args:
+        name: What the score is called.
+        path: The Python file. Its code runs with the rights of this program.
+        function: The function in it.
+
+    Raises:
+        RecipeError: The file or the function is not there, or the file fails.
+    """
+
+    def __init__(self, name: str, path: Path, function: str) -> None:
+        super().__init__(name)
+        self._path, self._function = path, function
+        self._call = _load(path, function)
+
+    def grade(self, item: Item) -> float:
+        row = {**item.columns, "messages": list(item.prompt), "row_id": item.row_id}
+        try:
+            found = self._call(item.answer, item.expected, row)
+        except Exception as error:
+            where = _line_in(error, self._path)
+            raise RecipeError(
+                f"{where}: {self._function} failed on {item.row_id}: {type(error).__name__}: {error}",
+                _SIGNATURE.format(name=self._function),
+            ) from error
+        # numpy's scalars are numbers, too; its booleans are not registered as such
+        grade = float(found) if isinstance(found, Real) or type(found).__name__ in ("bool", "bool_") else math.nan
+        if not 0 <= grade <= 1:
+            raise RecipeError(
+                f"{self._path}: {self._function} returned {found!r} for {item.row_id}, not a number from 0 to 1.",
+                _SIGNATURE.format(name=self._function),
+            )
+        return grade
+
+
+def _load(path: Path, function: str) -> Function:
+    """The function of a file, which is run as a module of its own."""
+    if not path.is_file():
+        raise RecipeError(f"evaluate.metrics: there is no file {path}.", "Correct the path of `FILE.py:FUNCTION`.")
+    name = f"weitiao_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise RecipeError(
+            f"{_line_in(error, path)}: the file of a metric cannot be loaded: {type(error).__name__}: {error}",
+            "Correct the file; it is run on its own, so it can import installed packages, but not files beside it.",
+        ) from error
+    found = getattr(module, function, None)
+    if not callable(found):
+        functions = [key for key, value in vars(module).items() if callable(value) and value.__module__ == name]
+        raise RecipeError(
+            f"{path} has no function `{function}`.",
+            f"It has {', '.join(functions)}." if functions else _SIGNATURE.format(name=function),
+        )
+    call: Function = found
+    return call
+
+
+def _line_in(error: Exception, path: Path) -> str:
+    """The last place in the file that the error came through, as `file:line`."""
+    if isinstance(error, SyntaxError):
+        return f"{path}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return f"{path}:{lines[-1]}" if lines else str(path)

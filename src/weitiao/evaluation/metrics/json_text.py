@@ -1,0 +1,234 @@
+"""Metrics for answers in JSON: validity, a schema, and the fields."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from weitiao.errors import DataError, MissingExtraError, RecipeError
+from weitiao.evaluation.metrics.base import Item, Metric
+
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
+_NUM_PROBLEMS = 10
+
+FieldPath = tuple[str | int, ...]
+
+
+def parse_json(text: str, *, allow_fence: bool) -> Any:
+    """The value of a JSON text, as RFC 8259 has it: `NaN` and `Infinity` are none.
+
+    Args:
+        text: The whole of it has to be JSON, apart from space around it.
+        allow_fence: Whether it may stand in a Markdown code fence.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    text = text.strip()
+    if allow_fence and (fenced := _FENCE.fullmatch(text)):
+        text = fenced[1]
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def read_schema(path: Path) -> Any:
+    """The schema in a file, JSON or YAML.
+
+    Raises:
+        RecipeError: The file cannot be read.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"The JSON Schema {path} cannot be read: {reason}", "Name a JSON or YAML file.") from error
+
+
+class JsonValid(Metric):
+    """Right when the answer is JSON.
+
+    Args:
+        name: What the score is called.
+        allow_fence: Whether it may stand in a Markdown code fence.
+    """
+
+    def __init__(self, name: str, *, allow_fence: bool) -> None:
+        super().__init__(name)
+        self._allow_fence = allow_fence
+
+    def grade(self, item: Item) -> float:
+        return float(self._problem(item.answer) is None)
+
+    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+        problems = Counter(problem for item in items if (problem := self._problem(item.answer)) is not None)
+        return {"problems": dict(problems.most_common(_NUM_PROBLEMS))}
+
+    def _problem(self, answer: str) -> str | None:
+        """Why the answer is not right; None when it is."""
+        try:
+            value = parse_json(answer, allow_fence=self._allow_fence)
+        except ValueError:
+            return "not JSON"
+        return self._fault(value)
+
+    def _fault(self, value: Any) -> str | None:
+        """What is wrong with a value that is JSON."""
+        return None
+
+
+class JsonSchema(JsonValid):
+    """Right when the answer is JSON that a JSON Schema allows.
+
+    Args:
+        name: What the score is called.
+        schema: The schema; references to other documents are not followed.
+        allow_fence: Whether the answer may stand in a Markdown code fence.
+
+    Raises:
+        RecipeError: The schema is none.
+        MissingExtraError: The package jsonschema is not installed.
+    """
+
+    def __init__(self, name: str, schema: Any, *, allow_fence: bool) -> None:
+        try:
+            import jsonschema
+            from referencing import Registry
+        except ImportError as error:
+            raise MissingExtraError(f"The metric `{name}` (type json_schema)", "eval") from error
+        super().__init__(name, allow_fence=allow_fence)
+        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+        try:
+            kind.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise RecipeError(
+                f"The metric `{name}`: its schema is no JSON Schema: {error.json_path}: {error.message}.",
+                "Correct the schema; https://json-schema.org describes the form.",
+            ) from error
+        self._validator = kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
+
+    def _fault(self, value: Any) -> str | None:
+        from referencing.exceptions import Unresolvable
+
+        try:
+            faults = sorted((re.sub(r"\[\d+\]", "[]", one.json_path), one.validator) for one in self._errors(value))
+        except Unresolvable as error:
+            raise RecipeError(
+                f"The metric `{self.name}`: its schema refers to {error.ref!r}, which is not in it.",
+                "Put the definition into the schema itself, below `$defs`.",
+            ) from error
+        return None if not faults else "{}: {}".format(*faults[0])
+
+    def _errors(self, value: Any) -> Iterator[Any]:
+        found: Iterator[Any] = self._validator.iter_errors(value)
+        return found
+
+
+class JsonFields(Metric):
+    """How many of the fields have the expected value: F1 over the fields of each answer.
+
+    A field is a value that is no object and no list, at its path from the top; it is right when the answer has the
+    same value at the same path. Numbers are equal by value (`1` and `1.0`), everything else exactly; true is not 1.
+
+    Args:
+        name: What the score is called.
+        fields: Count only these, given as dotted names without places in lists (`items.price`); all when empty.
+        allow_fence: Whether the answer may stand in a Markdown code fence.
+    """
+
+    def __init__(self, name: str, *, fields: Sequence[str], allow_fence: bool) -> None:
+        super().__init__(name)
+        self._fields = tuple(fields)
+        self._allow_fence = allow_fence
+
+    def grade(self, item: Item) -> float:
+        expected, answer = self._both(item)
+        if not expected and not answer:
+            return float(self._parsed(item.answer) is not None)
+        return 2 * len(_right(expected, answer)) / (len(expected) + len(answer))
+
+    def check(self, item: Item) -> None:
+        if self._parsed(item.expected) is None:
+            raise DataError(
+                f"{item.row_id}: the expected answer is no JSON, which the metric `{self.name}` compares: "
+                f"{item.expected[:80]!r}.",
+                "Correct or remove the row, or choose another metric.",
+            )
+
+    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+        """Counts over all fields of all answers (precision, recall and F1 of the whole), and for each field."""
+        rows: Counter[str] = Counter()
+        right: Counter[str] = Counter()
+        num_expected = num_answered = not_json = 0
+        for item in items:
+            expected, answer = self._both(item)
+            not_json += self._parsed(item.answer) is None
+            num_expected, num_answered = num_expected + len(expected), num_answered + len(answer)
+            rows.update(map(_label, expected))
+            right.update(map(_label, _right(expected, answer)))
+        total = right.total()
+        return {
+            "precision": total / num_answered if num_answered else 0.0,
+            "recall": total / num_expected if num_expected else 0.0,
+            "micro_f1": 2 * total / (num_expected + num_answered) if num_expected + num_answered else 0.0,
+            "num_not_json": not_json,
+            "fields": {
+                label: {"n": count, "correct": right[label], "accuracy": right[label] / count}
+                for label, count in rows.items()
+            },
+        }
+
+    def _both(self, item: Item) -> tuple[dict[FieldPath, Any], dict[FieldPath, Any]]:
+        """The fields of the expected answer and of the answer, those that count."""
+        return self._chosen(self._parsed(item.expected)), self._chosen(self._parsed(item.answer))
+
+    def _parsed(self, text: str) -> tuple[Any] | None:
+        """The value in a tuple of its own, as it may be null; None when the text is no JSON."""
+        try:
+            return (parse_json(text, allow_fence=self._allow_fence),)
+        except ValueError:
+            return None
+
+    def _chosen(self, parsed: tuple[Any] | None) -> dict[FieldPath, Any]:
+        leaves = {} if parsed is None else dict(_leaves(parsed[0]))
+        return {path: value for path, value in leaves.items() if not self._fields or self._counts(_label(path))}
+
+    def _counts(self, label: str) -> bool:
+        return any(label == field or label.startswith(f"{field}.") for field in self._fields)
+
+
+def _leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:
+    """Every field of a value with its path; an empty object or list is one."""
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from _leaves(part, (*path, key))
+    elif isinstance(value, list) and value:
+        for place, part in enumerate(value):
+            yield from _leaves(part, (*path, place))
+    else:
+        yield path, value
+
+
+def _right(expected: dict[FieldPath, Any], answer: dict[FieldPath, Any]) -> list[FieldPath]:
+    return [path for path, value in expected.items() if path in answer and _same(value, answer[path])]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _label(path: FieldPath) -> str:
+    """The dotted name of a field: places in lists are left out."""
+    return ".".join(part for part in path if isinstance(part, str))

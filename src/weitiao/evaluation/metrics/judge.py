@@ -1,0 +1,131 @@
+"""The metric `judge`: another model rates each answer from 1 to 5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from weitiao.data.example import Message
+from weitiao.data.rows import BadRow
+from weitiao.data.templates import RowTemplate
+from weitiao.errors import RecipeError
+from weitiao.evaluation.chat_server import ChatServer, is_server
+from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.generation.config import GenerationConfig
+
+Answerer = Callable[[Sequence[Sequence[Message]]], list[str]]
+
+PROMPT = """\
+Rate how good an answer is, from 1 to 5. 5: right and complete, as good as the reference. 3: partly right. 1: wrong, or
+no answer to the question. Other wording than that of the reference is no fault.
+
+[Question]
+{{ question }}
+
+[Reference]
+{{ expected }}
+
+[Answer]
+{{ answer }}
+
+End with one line of the form "Score: N"."""
+
+_LOWEST, _HIGHEST = 1, 5
+_THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_OUT_OF = re.compile(r"(?:/|out of)\s*5(?!\.?\d)", re.IGNORECASE)
+_RATING = re.compile(r"(?<![\d.])([1-5](?:\.\d+)?)(?![\d])")
+_NAMED_RATING = re.compile(rf"(?:score|rating|评分|得分|分数)\W{{0,8}}{_RATING.pattern}", re.IGNORECASE)
+
+
+class Judge(Metric):
+    """Grades by a judge model: its rating from 1 to 5, mapped to 0 to 1. A reply without a rating is graded 0, counted.
+
+    Args:
+        name: What the score is called.
+        model: A model, run or adapter on this machine, or a server as `URL#MODEL`. A local one is loaded when it is
+            first asked, and stays loaded.
+        prompt: A Jinja template over `question`, `expected`, `answer` and the row's columns.
+        max_new_tokens: Tokens that the judge may write.
+        api_key_file: A file with the key of the server.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        model: str,
+        prompt: str = PROMPT,
+        max_new_tokens: int = 256,
+        api_key_file: Path | None = None,
+    ) -> None:
+        super().__init__(name)
+        self._model = model
+        self._template = RowTemplate(prompt)
+        self._max_new_tokens = max_new_tokens
+        self._num_unrated = 0
+        self._ask: Answerer | None = None
+        if is_server(model):
+            self._ask = ChatServer(model, max_new_tokens=max_new_tokens, api_key_file=api_key_file).answer
+
+    def check(self, item: Item) -> None:
+        self._question(item)
+
+    def grade(self, item: Item) -> float:
+        return self.grade_all([item])[0]
+
+    def grade_all(self, items: Sequence[Item]) -> list[float]:
+        if self._ask is None:
+            self._ask = _local(self._model, self._max_new_tokens)
+        ratings = [rating(reply) for reply in self._ask([self._question(item) for item in items])]
+        self._num_unrated = ratings.count(None)
+        return [0.0 if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
+
+    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+        return {"num_unrated": self._num_unrated}
+
+    def _question(self, item: Item) -> tuple[Message, ...]:
+        row = {**item.columns, "question": _as_text(item.prompt), "expected": item.expected, "answer": item.answer}
+        try:
+            return ({"role": "user", "content": self._template.render(row, name="prompt")},)
+        except BadRow as error:
+            raise RecipeError(
+                f"{item.row_id}: the prompt of the metric `{self.name}`: {error.reason}",
+                "It may use question, expected, answer and the row's columns.",
+            ) from error
+
+
+def _as_text(turns: Sequence[Message]) -> str:
+    """A prompt in words: those of a single turn, or every turn with its role."""
+    if len(turns) == 1:
+        return str(turns[0].get("content") or "")
+    return "\n\n".join(f"{turn['role']}: {turn.get('content') or ''}" for turn in turns)
+
+
+def rating(reply: str) -> float | None:
+    """The rating from 1 to 5 in a judge's reply: the last one that is called so, else the last number of this range."""
+    reply = _OUT_OF.sub("", _THOUGHTS.sub("", reply))
+    found = _NAMED_RATING.findall(reply) or _RATING.findall(reply)
+    ratings = [float(one) for one in found if float(one) <= _HIGHEST]
+    return ratings[-1] if ratings else None
+
+
+def _local(model: str, max_new_tokens: int) -> Answerer:
+    """Answers of a model on this machine, greedily."""
+    import torch
+
+    from weitiao.generation.generate import generate, stop_ids
+    from weitiao.methods.open import open_model
+    from weitiao.rendering.render import render_prompt
+
+    opened = open_model(model, device="cuda" if torch.cuda.is_available() else "cpu")
+    config = GenerationConfig(max_new_tokens=max_new_tokens)
+    stops = stop_ids(opened.model, opened.tokenizer)
+
+    def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
+        prompts = [render_prompt(opened.tokenizer, conversation) for conversation in conversations]
+        completions = generate(opened.model, prompts, config, stop_ids=stops)
+        return [opened.tokenizer.decode(one.token_ids, skip_special_tokens=True) for one in completions]
+
+    return answer

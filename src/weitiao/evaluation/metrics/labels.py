@@ -1,0 +1,72 @@
+"""Metrics for closed sets of labels: accuracy and macro-F1, with the confusions behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from weitiao.evaluation.classes import ClassScores, class_scores
+from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.normalize import Normalization, normalized
+from weitiao.evaluation.statistics import Estimate, Floats, statistic_of_sums
+
+
+class Labels(Metric):
+    """What both have in common: an answer is right when it is the expected label.
+
+    Args:
+        name: What the score is called.
+        labels: The closed set; expected answers belong to it anyway.
+        normalize: What does not count when an answer is compared with a label.
+    """
+
+    def __init__(self, name: str, labels: Sequence[str], normalize: Normalization) -> None:
+        super().__init__(name)
+        self.normalize: Normalization = normalize
+        self.labels = frozenset(normalized(label, normalize) for label in labels)
+
+    def grade(self, item: Item) -> float:
+        return float(normalized(item.answer, self.normalize) == normalized(item.expected, self.normalize))
+
+    def classes(self, items: Sequence[Item]) -> ClassScores:
+        """Precision, recall and F1 of every label, and which are confused."""
+        return class_scores(self._pairs(items), labels=self.labels)
+
+    def _pairs(self, items: Sequence[Item]) -> list[tuple[str, str]]:
+        """Expected label and answer of every item."""
+        return [(normalized(item.expected, self.normalize), normalized(item.answer, self.normalize)) for item in items]
+
+
+class Accuracy(Labels):
+    """The share of answers that are the expected label."""
+
+
+class MacroF1(Labels):
+    """The mean of F1 over the labels that the test rows have, each of equal weight."""
+
+    def estimate(self, items: Sequence[Item], grades: Sequence[float]) -> Estimate:
+        pairs = self._pairs(items)
+        places = {label: place for place, label in enumerate(sorted({expected for expected, _ in pairs}))}
+        num = len(places)
+        items_NK = np.zeros((len(pairs), 3 * num))  # support, times answered, times right; a block of labels each
+        for row, (expected, answer) in enumerate(pairs):
+            items_NK[row, places[expected]] = 1
+            if answer in places:
+                items_NK[row, num + places[answer]] = 1
+            if answer == expected:
+                items_NK[row, 2 * num + places[expected]] = 1
+        return statistic_of_sums(items_NK, macro_f1)
+
+
+def macro_f1(sums_BK: Floats) -> Floats:
+    """Mean of F1 over the labels that have rows.
+
+    Args:
+        sums_BK: For each label its rows, then for each label how often it was answered, then how often rightly.
+    """
+    support, answered, right = np.split(sums_BK, 3, axis=1)
+    f1 = 2 * right / np.maximum(support + answered, 1)
+    present = support > 0
+    mean: Floats = (f1 * present).sum(1) / np.maximum(present.sum(1), 1)
+    return mean

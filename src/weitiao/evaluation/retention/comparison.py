@@ -1,0 +1,180 @@
+"""What was kept and what was lost: the retention suite before and after, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from weitiao.errors import RunError
+from weitiao.evaluation.retention.scores import Kind, PartScores, RetentionScores
+from weitiao.evaluation.statistics import CONFIDENCE, Estimate, mean, paired_difference
+
+Outcome = Literal["kept", "lost", "unclear", "not informative"]
+
+SIGNIFICANT = 1 - CONFIDENCE
+"""Lost is only what the paired test finds, too: the interval of a few items may exclude 0 a little earlier."""
+
+OVERALL: dict[Kind, str] = {"accuracy": "all accuracies", "loss": "all losses"}
+
+
+@dataclass(frozen=True, slots=True)
+class PartComparison:
+    """One part before and after, on the same items.
+
+    Attributes:
+        name: Of the part.
+        kind: `accuracy` (higher is better) or `loss` (nats per token, lower is better).
+        before, after: The scores of both models.
+        difference: Mean of `after - before` over the items, with its 95 % interval.
+        p_value: Of the paired test that the difference is chance.
+        informative: Whether the part can show forgetting.
+        reason: Why not; empty otherwise.
+        noise: What the grade of an item differs by, on average, when the same model is scored again.
+        outcome: `kept`: the whole interval is within what is tolerated, or the change is no larger than the noise.
+            `lost`: surely worse (interval and test agree), and by more than is tolerated. `unclear`: neither.
+            `not informative`: see `reason`.
+    """
+
+    name: str
+    kind: Kind
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    p_value: float
+    informative: bool
+    reason: str
+    noise: float
+    outcome: Outcome
+
+    @property
+    def decline(self) -> Estimate:
+        """The difference with the sign of a loss: positive is worse than before, for both kinds."""
+        if self.kind == "loss":
+            return self.difference
+        return Estimate(-self.difference.value, -self.difference.high, -self.difference.low, self.difference.n)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionComparison:
+    """The suite before and after.
+
+    Attributes:
+        parts: In the order of the suite.
+        overall: Over the items of all informative parts together: accuracies, then losses; where there are any.
+        skipped: Parts that the model could not be asked, and why.
+    """
+
+    parts: tuple[PartComparison, ...]
+    overall: tuple[PartComparison, ...]
+    skipped: Mapping[str, str]
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Names of the parts (and totals) that are worse by more than is tolerated."""
+        return tuple(part.name for part in (*self.parts, *self.overall) if part.outcome == "lost")
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """What the same model differs from itself by, for every part: shares, or nats per token."""
+        return {part.name: part.noise for part in self.parts}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain JSON values; the keys are the attributes' names."""
+        return {
+            "parts": [asdict(part) for part in self.parts],
+            "overall": [asdict(part) for part in self.overall],
+            "skipped": dict(self.skipped),
+            "lost": list(self.lost),
+            "noise": self.noise,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RetentionComparison:
+        """The comparison that `to_dict` made these values from."""
+        parts, overall = (
+            tuple(PartComparison(**{**one, **_estimates(one)}) for one in values[key]) for key in ("parts", "overall")
+        )
+        return cls(parts, overall, dict(values["skipped"]))
+
+
+def compare_retention(
+    before: RetentionScores, after: RetentionScores, *, largest_loss: float = 0.02, largest_loss_nats: float = 0.05
+) -> RetentionComparison:
+    """Compare two models on the same items.
+
+    Accuracies of right and wrong answers get McNemar's exact test and Tango's interval; losses a paired permutation
+    test and the bootstrap interval (`statistics.paired_difference`).
+
+    Args:
+        before: Scores of the base model, which decide what is informative.
+        after: Scores of the tuned model.
+        largest_loss: How far an accuracy may fall; 0.02 is two points.
+        largest_loss_nats: How far a loss may rise, in nats per token.
+
+    Raises:
+        RunError: They were not scored on the same items.
+    """
+    pairs = list(zip(before.parts, after.parts, strict=False))
+    if before.fingerprint != after.fingerprint or any(list(a.grades) != list(b.grades) for a, b in pairs):
+        raise RunError(
+            "The two retention scores are of different items.", "Score both models with the same `retention` section."
+        )
+    if before.skipped.keys() != after.skipped.keys():
+        raise RunError(
+            "The two models were not asked the same parts of the retention suite: only one has a chat template.",
+            "Give both the same chat template with rendering.template.",
+        )
+    tolerated: dict[Kind, float] = {"accuracy": largest_loss, "loss": largest_loss_nats}
+    parts = tuple(_compare(a, b, tolerated[a.kind]) for a, b in pairs)
+    overall = []
+    for kind, most in tolerated.items():
+        chosen = [(a, b) for a, b in pairs if a.kind == kind and a.is_informative]
+        if chosen:
+            first, second = (_pooled(OVERALL[kind], kind, one) for one in zip(*chosen, strict=True))
+            overall.append(_compare(first, second, most))
+    return RetentionComparison(parts, tuple(overall), before.skipped)
+
+
+def _compare(before: PartScores, after: PartScores, tolerated: float) -> PartComparison:
+    first, second = list(before.grades.values()), list(after.grades.values())
+    paired = paired_difference(first, second)
+    noise = max(before.noise, after.noise)
+    comparison = PartComparison(
+        name=before.name,
+        kind=before.kind,
+        before=before.estimate,
+        after=after.estimate,
+        difference=paired.difference,
+        p_value=paired.p_value,
+        informative=before.is_informative,
+        reason=before.reason,
+        noise=noise,
+        outcome="unclear",
+    )
+    change = sum(abs(b - a) for a, b in zip(first, second, strict=True)) / len(first)
+    return _with_outcome(comparison, change, tolerated)
+
+
+def _with_outcome(part: PartComparison, change: float, tolerated: float) -> PartComparison:
+    """The outcome; `change` is the mean absolute difference of the items, which the noise is measured in."""
+    decline = part.decline
+    outcome: Outcome = "unclear"
+    if not part.informative:
+        outcome = "not informative"
+    elif change <= part.noise or decline.high <= tolerated:
+        outcome = "kept"
+    elif part.p_value < SIGNIFICANT and decline.low > part.noise and decline.value > tolerated:
+        outcome = "lost"
+    return replace(part, outcome=outcome)
+
+
+def _pooled(name: str, kind: Kind, parts: Sequence[PartScores]) -> PartScores:
+    """The items of several parts as one part; its noise is the mean over the items."""
+    grades = {f"{part.name}/{item}": grade for part in parts for item, grade in part.grades.items()}
+    noise = sum(part.noise * len(part.grades) for part in parts) / len(grades)
+    return PartScores(name, kind, mean(list(grades.values())), grades, noise=noise)
+
+
+def _estimates(values: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**values[name]) for name in ("before", "after", "difference")}

@@ -1,0 +1,123 @@
+"""What the retention suite found about one model, item by item, and whether it could show forgetting at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from weitiao.evaluation.statistics import Estimate, mean
+
+Kind = Literal["accuracy", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartScores:
+    """One part of the suite.
+
+    Attributes:
+        name: Its name, the same before and after.
+        kind: `accuracy`: grades are 0 to 1, higher is better. `loss`: nats per token, lower is better.
+        estimate: The mean of the grades with its 95 % interval.
+        grades: By item, in the order of the items.
+        guessing: Accuracy of a model that knows nothing, 0 to 1; None for losses.
+        noise: Mean absolute difference of a grade when items were scored a second time in other batches.
+        answers: What was generated, by item; empty where nothing was.
+    """
+
+    name: str
+    kind: Kind
+    estimate: Estimate
+    grades: Mapping[str, float]
+    guessing: float | None = None
+    noise: float = 0.0
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """Why this part cannot show that something was forgotten; empty when it can."""
+        if self.guessing is None:
+            return ""
+        if self.estimate.low <= self.guessing:
+            return f"not surely above guessing ({self.guessing:.0%})"
+        if self.estimate.high >= 1:
+            return "at the ceiling: everything is right"
+        return ""
+
+    @property
+    def is_informative(self) -> bool:
+        """Whether the score is surely above guessing and below the ceiling, so that a loss would show."""
+        return not self.reason
+
+
+def accuracy(
+    name: str, grades: Mapping[str, float], *, guessing: float, answers: Mapping[str, str] | None = None
+) -> PartScores:
+    """A part of right and wrong answers."""
+    return PartScores(name, "accuracy", mean(list(grades.values())), grades, guessing, answers=answers or {})
+
+
+def loss(name: str, losses: Mapping[str, float]) -> PartScores:
+    """A part of losses in nats per token."""
+    return PartScores(name, "loss", mean(list(losses.values())), losses)
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionScores:
+    """The whole suite.
+
+    Attributes:
+        fingerprint: Changes when an item does; only scores of the same items are compared.
+        parts: In the order of the suite.
+        skipped: Parts that this model cannot be asked, and why.
+        seconds: How long it took.
+    """
+
+    fingerprint: str
+    parts: tuple[PartScores, ...]
+    skipped: Mapping[str, str]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores as plain JSON values; `from_dict` reads them."""
+        parts = [
+            {
+                "name": part.name,
+                "kind": part.kind,
+                "estimate": asdict(part.estimate),
+                "guessing": part.guessing,
+                "noise": part.noise,
+                "is_informative": part.is_informative,
+                "reason": part.reason,
+                "grades": dict(part.grades),
+                "answers": dict(part.answers),
+            }
+            for part in self.parts
+        ]
+        return {
+            "fingerprint": self.fingerprint,
+            "seconds": self.seconds,
+            "skipped": dict(self.skipped),
+            "parts": parts,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RetentionScores:
+        """The scores that `to_dict` made these values from.
+
+        Raises:
+            KeyError, TypeError: They are not such values.
+        """
+        parts = tuple(
+            PartScores(
+                name=part["name"],
+                kind=part["kind"],
+                estimate=Estimate(**part["estimate"]),
+                grades=dict(part["grades"]),
+                guessing=part["guessing"],
+                noise=part["noise"],
+                answers=dict(part["answers"]),
+            )
+            for part in values["parts"]
+        )
+        return cls(values["fingerprint"], parts, dict(values["skipped"]), values["seconds"])

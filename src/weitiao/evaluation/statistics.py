@@ -1,0 +1,286 @@
+"""How sure a score is, and whether a difference between two models on the same items is more than chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+Floats = NDArray[np.float64]
+Bounds = tuple[float, float] | None
+
+CONFIDENCE = 0.95
+NUM_RESAMPLES = 5_000
+_Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+_BATCH = 2**18  # random numbers that are held at once
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number from n items with its 95 % confidence interval.
+
+    Attributes:
+        value: The number; a share or a mean of scores lies in 0 to 1.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        n: How many items.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, n = {self.n:,})"
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """What changed from A to B on the same items.
+
+    Attributes:
+        difference: Mean of `B - A` over the items, with its interval.
+        before, after: The means of A and B.
+        p_value: Two-sided probability of a difference at least this large if A and B were equally good.
+        test: Which test the p-value is of.
+        num_better, num_worse: Items on which B is above, below A.
+    """
+
+    difference: Estimate
+    before: float
+    after: float
+    p_value: float
+    test: Literal["McNemar's exact test", "paired permutation test"]
+    num_better: int
+    num_worse: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignTest:
+    """Preferences between A and B; ties do not count.
+
+    Attributes:
+        win_rate: Share of B among the judgements that are no tie.
+        wins, losses, ties: Judgements for B, for A, for neither.
+        p_value: Two-sided, of the exact binomial test against one half.
+    """
+
+    win_rate: Estimate
+    wins: int
+    losses: int
+    ties: int
+    p_value: float
+
+
+def proportion(num_successes: int, n: int) -> Estimate:
+    """The share `num_successes / n` with its 95 % Wilson score interval.
+
+    Unlike the interval of the normal approximation it holds for small n and for shares at 0 and 1, which scores
+    before and after tuning often are. Source: E. B. Wilson, "Probable inference, the law of succession, and
+    statistical inference", JASA 22 (1927): the p for which `|share - p| <= z sqrt(p (1 - p) / n)`.
+
+    Args:
+        num_successes: How many of the n.
+        n: At least 1.
+    """
+    assert 0 <= num_successes <= n > 0
+    share, z2 = num_successes / n, _Z**2
+    center = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half_width = _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    # At the ends the formula gives 0 and 1 only up to rounding.
+    low = 0.0 if num_successes == 0 else center - half_width
+    high = 1.0 if num_successes == n else center + half_width
+    return Estimate(share, low, high, n)
+
+
+def mean(values: Sequence[float], *, bounds: Bounds = (0.0, 1.0), seed: int = 0) -> Estimate:
+    """The mean of scores of items with its 95 % interval.
+
+    Scores that are all 0 or 1 get the Wilson interval, others the bootstrap interval of `statistic_of_sums`.
+
+    Args:
+        values: One score per item, at least one.
+        bounds: The range of the scores, for scores that do not vary; None when they have none.
+        seed: Of the resamples.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    assert array.size > 0
+    if _is_binary(array):
+        return proportion(int(array.sum()), array.size)
+    items_NK = np.stack([array, np.ones_like(array)], axis=1)
+    return statistic_of_sums(items_NK, lambda sums_BK: sums_BK[:, 0] / sums_BK[:, 1], bounds=bounds, seed=seed)
+
+
+def statistic_of_sums(
+    items_NK: Floats, statistic: Callable[[Floats], Floats], *, bounds: Bounds = (0.0, 1.0), seed: int = 0
+) -> Estimate:
+    """A score of a whole set (a mean, macro-F1, BLEU ...) with its 95 % bootstrap interval.
+
+    The interval is the bias-corrected and accelerated one (B. Efron, "Better bootstrap confidence intervals", JASA 82
+    (1987), eq. 2.3 and 6.6), with the quantile of Student's t in place of the normal one, which widens it for few items
+    as T. Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015), section 4.2,
+    does for percentiles. Items that all contribute the same say nothing about their spread: then the interval holds
+    whatever the score could be if the share of other items were as large as the Wilson interval of "none in n" allows.
+
+    Args:
+        items_NK: What each item contributes to the K sums that the score is made from, at least one item.
+        statistic: The score [B] of sums [B, K]; sums are of n items, or of all items but one.
+        bounds: The range of the score, for items that do not vary; None when it has none.
+        seed: Of the resamples.
+    """
+    n = len(items_NK)
+    assert n > 0
+    totals_K = items_NK.sum(0)
+    value = float(statistic(totals_K[None])[0])
+    if n > 1:
+        resampled_B, left_out_N = _resampled(items_NK, statistic, seed), statistic(totals_K - items_NK)
+        if np.ptp(resampled_B) > _slack(value) and np.ptp(left_out_N) > 0:
+            return Estimate(value, *_accelerated_interval(value, resampled_B, left_out_N), n)
+    if bounds is None:
+        return Estimate(value, value, value, n)
+    known = proportion(n, n).low
+    low, high = (known * value + (1 - known) * bound for bound in bounds)
+    return Estimate(value, low, high, n)
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> PairedDifference:
+    """Compare two models on the same items.
+
+    Right-or-wrong scores get McNemar's exact test (Q. McNemar, Psychometrika 12 (1947)) and Tango's score interval
+    (T. Tango, Statistics in Medicine 17 (1998)). Others get a permutation test, which swaps A and B within items, and
+    the bootstrap interval of `statistic_of_sums` for the mean difference.
+
+    Args:
+        before: Scores of A, one per item; at least one.
+        after: Scores of B for the same items in the same order.
+        seed: Of the resamples.
+    """
+    a, b = (np.asarray(values, dtype=np.float64) for values in (before, after))
+    assert a.shape == b.shape and a.size > 0
+    better, worse = int((b > a).sum()), int((b < a).sum())
+    means = float(a.mean()), float(b.mean())
+    if _is_binary(a) and _is_binary(b):
+        low, high = _tango_interval(better, worse, a.size)
+        difference = Estimate((better - worse) / a.size, low, high, a.size)
+        return PairedDifference(difference, *means, mcnemar(better, worse), "McNemar's exact test", better, worse)
+    bounds = (-1.0, 1.0) if all(values.min() >= 0 and values.max() <= 1 for values in (a, b)) else None
+    items_NK = np.stack([b - a, np.ones_like(a)], axis=1)
+    difference = statistic_of_sums(items_NK, lambda sums_BK: sums_BK[:, 0] / sums_BK[:, 1], bounds=bounds, seed=seed)
+    p_value = _permutation_p_value(b - a, seed)
+    return PairedDifference(difference, *means, p_value, "paired permutation test", better, worse)
+
+
+def mcnemar(num_better: int, num_worse: int) -> float:
+    """Two-sided p-value of McNemar's exact test: is either direction of change more frequent than the other?"""
+    discordant = num_better + num_worse
+    return float(stats.binomtest(num_better, discordant).pvalue) if discordant else 1.0
+
+
+def sign_test(wins: int, losses: int, ties: int) -> SignTest:
+    """Preferences for B (wins) and A (losses) with the exact sign test; at least one judgement that is no tie."""
+    return SignTest(proportion(wins, wins + losses), wins, losses, ties, mcnemar(wins, losses))
+
+
+def judgements_needed(win_rate: float, *, power: float = 0.8) -> int | None:
+    """How many judgements (ties left out) a sign test needs to find a preference of this strength.
+
+    Args:
+        win_rate: The true share of B.
+        power: Probability of finding it.
+
+    Returns:
+        The least number that has this power, and from which on every larger number has it too (the power of an exact
+        test falls a little wherever one more win is asked for); None when there is no preference.
+    """
+    edge = abs(win_rate - 0.5)
+    if edge < 1e-3:
+        return None
+    spread = math.sqrt(0.25 - edge**2)
+    usual = ((_Z * 0.5 + float(stats.norm.ppf(power)) * spread) / edge) ** 2  # by the normal approximation
+    n = np.arange(1, math.ceil(1.2 * usual) + 50)
+    fewest_wins = stats.binom.isf((1 - CONFIDENCE) / 2, n, 0.5) + 1  # that have p below 5 %
+    too_few = stats.binom.sf(fewest_wins - 1, n, 0.5 + edge) < power
+    return int(n[too_few][-1]) + 1
+
+
+def _is_binary(values: Floats) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _tango_interval(num_better: int, num_worse: int, n: int) -> tuple[float, float]:
+    """All differences d that Tango's score test, eq. 6 and 9 of the paper, does not reject."""
+
+    def excess(d: float) -> float:
+        # The maximum likelihood estimate of the probability of a change for the worse, given the difference d.
+        a, b, c = 2 * n, -num_better - num_worse + (2 * n - num_better + num_worse) * d, -num_worse * d * (1 - d)
+        worse = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+        variance = n * (2 * worse + d * (1 - d))
+        distance = num_better - num_worse - n * d
+        if distance == 0:
+            return 0.0
+        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
+
+    value, edge = (num_better - num_worse) / n, 1 - 1e-12
+    low = -1.0 if excess(-edge) < _Z else optimize.brentq(lambda d: excess(d) - _Z, -edge, value)
+    high = 1.0 if excess(edge) > -_Z else optimize.brentq(lambda d: excess(d) + _Z, value, edge)
+    return float(low), float(high)
+
+
+def _resampled(items_NK: Floats, statistic: Callable[[Floats], Floats], seed: int) -> Floats:
+    """The score [B] of samples drawn with replacement."""
+    random, n = np.random.default_rng(seed), len(items_NK)
+    scores = []
+    for start in range(0, NUM_RESAMPLES, rows := max(1, _BATCH // n)):
+        num = min(rows, NUM_RESAMPLES - start)
+        picks_BN = random.integers(n, size=(num, n)) + n * np.arange(num)[:, None]
+        weights_BN = np.bincount(picks_BN.ravel(), minlength=num * n).reshape(num, n)
+        scores.append(statistic(weights_BN.astype(np.float64) @ items_NK))
+    return np.concatenate(scores)
+
+
+def _accelerated_interval(value: float, resampled_B: Floats, left_out_N: Floats) -> tuple[float, float]:
+    """The ends of the bootstrap interval, from the score without each item (the jackknife)."""
+    n = len(left_out_N)
+    # A score equal to that of the sample counts half to either side; at least half a resample lies on each.
+    slack = _slack(value)
+    below = float((resampled_B < value - slack).mean() + (resampled_B <= value + slack).mean()) / 2
+    edge = 0.5 / len(resampled_B)
+    bias = float(stats.norm.ppf(min(max(below, edge), 1 - edge)))
+    deviations_N = left_out_N.mean() - left_out_N
+    acceleration = float((deviations_N**3).sum() / (6 * (deviations_N**2).sum() ** 1.5))
+    reach = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+    ends = []
+    for side in (-reach, reach):
+        shifted = bias + side
+        # For few and very skewed items the acceleration runs over its pole: then the end is the outermost resample.
+        slope = 1 - acceleration * shifted
+        place = bias + shifted / slope if slope > 0 else math.copysign(math.inf, side)
+        ends.append(float(np.quantile(resampled_B, stats.norm.cdf(place))))
+    return ends[0], ends[1]
+
+
+def _slack(value: float) -> float:
+    """What two ways to compute a number may differ by."""
+    return _ROUNDING * max(1.0, abs(value))
+
+
+def _permutation_p_value(differences_N: Floats, seed: int) -> float:
+    """Two-sided p-value of the mean difference when each item's sign is as likely as the other; exact for few items."""
+    changed = differences_N[differences_N != 0]
+    n = len(changed)
+    least = abs(changed.sum()) - _ROUNDING * np.abs(changed).sum()
+    if 2**n <= 2 * NUM_RESAMPLES:
+        signs = 1 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ changed) >= least).mean())
+    random, num, extreme = np.random.default_rng(seed), 2 * NUM_RESAMPLES - 1, 1  # 1: the sample itself
+    for start in range(0, num, rows := max(1, _BATCH // n)):
+        signs = 1 - 2.0 * random.integers(2, size=(min(rows, num - start), n))
+        extreme += int((np.abs(signs @ changed) >= least).sum())
+    return extreme / (num + 1)

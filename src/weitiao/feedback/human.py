@@ -1,0 +1,176 @@
+"""A person compares answers on the terminal: blind, in random order, and each judgement is stored at once."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from weitiao.feedback.items import PreferenceItem, first_shown, shuffled_items
+from weitiao.feedback.question import conversation_text
+from weitiao.feedback.store import Choice, Judgement, JudgementStore, now
+
+Key = Literal["a", "b", "tie", "skip", "undo", "quit"]
+
+_KEYS: dict[str, Key] = {
+    "a": "a",
+    "b": "b",
+    **dict.fromkeys(("t", "tie", "="), "tie"),
+    **dict.fromkeys(("s", "skip"), "skip"),
+    **dict.fromkeys(("u", "undo"), "undo"),
+    **dict.fromkeys(("q", "quit"), "quit"),
+}
+HELP = "a: the answer A is better   b: the answer B is better   t: tie   s: skip   u: undo the last one   q: quit"
+_SIDE_BY_SIDE_COLUMNS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What came of a session.
+
+    Attributes:
+        num_new: Judgements made in it that stand.
+        num_skipped: Items that were put off; they are asked again next time.
+        num_left: Items that are not judged, the skipped ones among them.
+    """
+
+    num_new: int
+    num_skipped: int
+    num_left: int
+
+
+def judge_by_hand(
+    items: Sequence[PreferenceItem],
+    store: JudgementStore,
+    *,
+    judge: str,
+    seed: int,
+    console: Console,
+    read: Callable[[], str],
+) -> Session:
+    """Show the items that this judge has not judged, one after the other, and store what the person says.
+
+    On the screen the answers are called A and B in an order that a coin decides for each item; the store has which
+    model it was. Items come in an order that the seed decides, so that those judged before somebody quits are a random
+    sample. Items whose answers are the same are not shown.
+
+    Args:
+        items: Pairs of answers.
+        store: Where the judgements go, each at once.
+        judge: Who the person is.
+        seed: Of the order of items and answers.
+        console: Where it is shown.
+        read: Waits for a key or a line and returns it; EOFError and KeyboardInterrupt end the session.
+    """
+    sitting = _Sitting(items, store, judge, seed, console, read)
+    try:
+        sitting.go()
+    except (EOFError, KeyboardInterrupt):
+        console.print()
+    return Session(len(sitting.made), sitting.num_skipped, len(sitting.queue) + sitting.num_skipped)
+
+
+class _Sitting:
+    """One session: the items that are left, and what was said so far."""
+
+    def __init__(
+        self,
+        items: Sequence[PreferenceItem],
+        store: JudgementStore,
+        judge: str,
+        seed: int,
+        console: Console,
+        read: Callable[[], str],
+    ) -> None:
+        asked = [item for item in shuffled_items(items, seed=seed) if not item.is_same]
+        judged = {one.item_id: one for one in store.by(judge)}
+        self._store, self._judge, self._seed, self._console, self._read = store, judge, seed, console, read
+        self._by_id = {item.item_id: item for item in asked}
+        self._history = [one for one in judged.values() if one.item_id in self._by_id]
+        self.queue = [item for item in asked if item.item_id not in judged]
+        self.made: set[str] = set()
+        self.num_skipped = 0
+
+    def go(self) -> None:
+        """Ask until everything is judged or the person quits."""
+        if self.queue:
+            self._console.print(HELP, style="dim", highlight=False)
+        while self.queue:
+            item = self.queue[0]
+            order = first_shown(item.item_id, seed=self._seed)
+            self._headline()
+            _show(item, item.shown(order), self._console)
+            match self._key():
+                case "quit":
+                    return
+                case "skip":
+                    self.queue.pop(0)
+                    self.num_skipped += 1
+                case "undo":
+                    self._undo()
+                case key:
+                    choice: Choice = "tie" if key == "tie" else "a" if (key == "a") == (order == "ab") else "b"
+                    self._keep(Judgement(item.item_id, self._judge, order, choice, now()))
+
+    def _keep(self, judgement: Judgement) -> None:
+        self._store.add(judgement)
+        self._history.append(judgement)
+        self.made.add(judgement.item_id)
+        self.queue.pop(0)
+
+    def _undo(self) -> None:
+        if not self._history:
+            self._console.print("There is nothing to undo.", style="yellow", highlight=False)
+            return
+        last = self._history.pop()
+        self._store.withdraw(last)
+        self.made.discard(last.item_id)
+        self.queue.insert(0, self._by_id[last.item_id])
+
+    def _key(self) -> Key:
+        """The next key that means something."""
+        while True:
+            self._console.print("Better: a, b, t(ie)?  s(kip) u(ndo) q(uit) > ", style="bold", end="", highlight=False)
+            word = self._read().strip().casefold()
+            self._console.print(_text(word), highlight=False)
+            if word in _KEYS:
+                return _KEYS[word]
+            if word:
+                self._console.print(HELP, style="yellow", highlight=False)
+
+    def _headline(self) -> None:
+        skipped = f", {self.num_skipped:,} skipped" if self.num_skipped else ""
+        self._console.print()
+        place = f"{len(self._history) + 1:,} of {len(self._by_id):,}{skipped}"
+        self._console.rule(Text(place), align="left")
+
+
+def _show(item: PreferenceItem, answers: tuple[str, str], console: Console) -> None:
+    console.print(Panel(_text(conversation_text(item.messages)), title="Request", title_align="left"))
+    panels = [
+        Panel(_text(answer) if answer.strip() else Text("(nothing)", "dim"), title=name, title_align="left")
+        for name, answer in zip(("A", "B"), answers, strict=True)
+    ]
+    if console.width >= _SIDE_BY_SIDE_COLUMNS:
+        beside = Table.grid(expand=True)
+        for _ in panels:
+            beside.add_column(ratio=1)
+        beside.add_row(*panels)
+        console.print(beside)
+    else:
+        console.print(*panels, sep="\n")
+
+
+def _text(text: str) -> Text:
+    """A model's text without control characters, which could write anywhere on the terminal."""
+    return Text("".join("�" if _controls(character) else character for character in text), overflow="fold")
+
+
+def _controls(character: str) -> bool:
+    return character not in "\n\t" and unicodedata.category(character) == "Cc"

@@ -1,0 +1,99 @@
+"""Judge models: what they are asked, and what their replies mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, Protocol, TypeVar
+
+from weitiao.data.example import Message
+from weitiao.feedback.items import PreferenceItem
+from weitiao.feedback.question import Question
+from weitiao.feedback.store import Choice, Judgement, JudgementStore, Order, now
+
+Reply = Literal["first", "second", "tie"]
+
+ORDERS: tuple[Order, Order] = ("ab", "ba")
+_CHUNK = 16
+"""Items that are asked about before their judgements are stored."""
+
+T = TypeVar("T")
+
+
+class Judge(Protocol):
+    """Something that says which of two answers is better.
+
+    Attributes:
+        name: What its judgements are stored under.
+        question: What it is asked.
+    """
+
+    name: str
+    question: Question
+
+    def answer(self, questions: Sequence[tuple[Message, ...]]) -> list[Reply | None]:
+        """The better answer of each question; None where the reply names neither."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking a judge.
+
+    Attributes:
+        num_new: Judgements that were made now; the others were in the store.
+        num_unparsable: Replies that named neither answer; they are not stored, and are asked for again next time.
+    """
+
+    num_new: int
+    num_unparsable: int
+
+
+def ask_judge(
+    judge: Judge,
+    items: Sequence[PreferenceItem],
+    store: JudgementStore,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Asked:
+    """Let a judge model compare the answers of every item in both orders.
+
+    Items whose answers are the same, and those that the store has a judgement of in both orders, are passed over.
+
+    Args:
+        judge: The judge.
+        items: Pairs of answers.
+        store: Where the judgements go, some items at a time.
+        on_progress: Told how many questions are answered, and how many there are.
+    """
+    known = {(one.item_id, one.order) for one in store.by(judge.name)}
+    open_questions = [
+        (item, order) for item in items if not item.is_same for order in ORDERS if (item.item_id, order) not in known
+    ]
+    num_unparsable = done = 0
+    for chunk in _chunks(open_questions, len(ORDERS) * _CHUNK):
+        replies = judge.answer([judge.question.ask(item, order) for item, order in chunk])
+        for (item, order), reply in zip(chunk, replies, strict=True):
+            if reply is None:
+                num_unparsable += 1
+            else:
+                store.add(Judgement(item.item_id, judge.name, order, _choice(reply, order), now()))
+        done += len(chunk)
+        if on_progress is not None:
+            on_progress(done, len(open_questions))
+    return Asked(len(open_questions) - num_unparsable, num_unparsable)
+
+
+def _choice(reply: Reply, order: Order) -> Choice:
+    """The model whose answer stood in the place that the judge names."""
+    if reply == "tie":
+        return "tie"
+    place = order[0 if reply == "first" else 1]
+    return "a" if place == "a" else "b"
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:
+    rest = iter(values)
+    while chunk := list(islice(rest, size)):
+        yield chunk

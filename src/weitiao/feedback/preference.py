@@ -1,0 +1,137 @@
+"""What judgements add up to: who wins, how surely, and how much the place of an answer mattered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from weitiao.evaluation.statistics import Estimate, SignTest, judgements_needed, mean, sign_test
+from weitiao.feedback.agreement import Agreement
+from weitiao.feedback.items import PreferenceItem
+from weitiao.feedback.store import Choice, Judgement
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """The preferences of one judge between A and B.
+
+    Attributes:
+        judge: Who judged.
+        test: Wins of B, losses and ties, with win rate and p-value; None when every judgement was a tie, or none was
+            made.
+        num_items: Items whose answers differ.
+        num_same: Items whose answers are the same; nobody is asked about them.
+        num_judged: Items that were judged.
+        num_ties: Of these, how many have no winner.
+        num_disagreements: Items on which a judge of both orders contradicted itself; they are among the ties.
+        num_unparsable: Replies of a judge model that named neither answer; their items are not judged.
+        first_share: How often the answer that was shown first won, over the items with a winner in some order. One
+            half is fair. None when there is no such item.
+        more_needed: About how many more judgements, ties included, would show the preference that there seems to be;
+            0 when it is shown already, None when there seems to be none.
+    """
+
+    judge: str
+    test: SignTest | None
+    num_items: int
+    num_same: int
+    num_judged: int
+    num_ties: int
+    num_disagreements: int
+    num_unparsable: int
+    first_share: Estimate | None
+    more_needed: int | None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the sign test finds a winner at 5 %."""
+        return self.test is not None and self.test.p_value <= SIGNIFICANT
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The preferences of every judge, and how far the judges agree.
+
+    Attributes:
+        judges: One entry per judge.
+        agreements: One entry per pair of judges that have items in common.
+    """
+
+    judges: tuple[Preference, ...]
+    agreements: tuple[Agreement, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the keys are the attributes' names."""
+        return asdict(self)
+
+
+def summarise(
+    judge: str, items: Sequence[PreferenceItem], judgements: Sequence[Judgement], *, num_unparsable: int = 0
+) -> Preference:
+    """Count the judgements of one judge.
+
+    An item that was judged in both orders has a winner when both agree; otherwise it is a tie.
+
+    Args:
+        judge: Its name.
+        items: All pairs of answers.
+        judgements: Those of this judge, about these items or others, which are passed over.
+        num_unparsable: Replies that were no judgement.
+    """
+    different = {item.item_id for item in items if not item.is_same}
+    by_item: dict[str, list[Judgement]] = {}
+    for one in judgements:
+        if one.item_id in different:
+            by_item.setdefault(one.item_id, []).append(one)
+    winners = {item: winner(found) for item, found in by_item.items()}
+    choices = list(winners.values())
+    wins, losses, ties = choices.count("b"), choices.count("a"), choices.count("tie")
+    test = sign_test(wins, losses, ties) if wins + losses else None
+    shares = [share for found in by_item.values() if (share := _first_share(found)) is not None]
+    return Preference(
+        judge=judge,
+        test=test,
+        num_items=len(different),
+        num_same=len(items) - len(different),
+        num_judged=len(winners),
+        num_ties=ties,
+        num_disagreements=sum(len({one.choice for one in found}) > 1 for found in by_item.values()),
+        num_unparsable=num_unparsable,
+        first_share=mean(shares) if shares else None,
+        more_needed=None if test is None else _more_needed(test),
+    )
+
+
+def winner(judgements: Sequence[Judgement]) -> Choice:
+    """What the judgements of one item by one judge say together: the choice of all, or a tie when they differ."""
+    choices = {one.choice for one in judgements}
+    return choices.pop() if len(choices) == 1 else "tie"
+
+
+def winners_by_item(judgements: Sequence[Judgement]) -> Mapping[str, Choice]:
+    """The choice of one judge for every item it judged."""
+    by_item: dict[str, list[Judgement]] = {}
+    for one in judgements:
+        by_item.setdefault(one.item_id, []).append(one)
+    return {item: winner(found) for item, found in by_item.items()}
+
+
+def _first_share(judgements: Sequence[Judgement]) -> float | None:
+    """Of one item: how often the answer shown first won. The two orders of an item belong together, so they are one
+    observation, which is one half for a judge that only looks at the answers."""
+    won = [one.choice == one.order[0] for one in judgements if one.choice != "tie"]
+    return sum(won) / len(won) if won else None
+
+
+def _more_needed(test: SignTest) -> int | None:
+    if test.p_value <= SIGNIFICANT:
+        return 0
+    needed = judgements_needed(test.win_rate.value)
+    if needed is None:
+        return None
+    decided = test.wins + test.losses
+    return max(1, math.ceil((needed - decided) * (decided + test.ties) / decided))

@@ -1,0 +1,135 @@
+"""Cells that are answered, or taken over from an earlier call that answered the same prompts."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.progress import answer_progress
+from weitiao.evaluation.scores import read_predictions, write_predictions
+from weitiao.evaluation.task import evaluate
+from weitiao.generation.generate import generate, stop_ids
+from weitiao.models.attention import FOREST
+from weitiao.models.load import load_model
+from weitiao.rendering.render import render_prompt
+from weitiao.study.baseline.plan import PlannedCell
+from weitiao.study.baseline.result import Cell, read_cells, write_cells
+from weitiao.study.dataset import Tell, prepare_tokenizer
+from weitiao.training.files import sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_NUM_TIMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A cell and its answers."""
+
+    cell: Cell
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """The model that was used last: cells come model by model."""
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+
+def answer_cells(
+    planned: Sequence[PlannedCell], directory: Path, *, device: str, tell: Tell, console: Console
+) -> list[Answered]:
+    """Answer what was not answered before; `baseline.json` holds what is done after every cell.
+
+    Args:
+        planned: The cells, model by model.
+        directory: The run directory.
+        device: Where the models run.
+        tell: Gets a line per cell.
+        console: Where progress goes.
+
+    Returns:
+        The cells in the same order.
+
+    Raises:
+        WeitiaoError: Something the user can put right.
+    """
+    known = {cell.inputs: cell for cell in read_cells(directory) if _is_whole(directory, cell)}
+    done: list[Answered] = []
+    loaded: _Loaded | None = None
+    for number, plan in enumerate(planned):
+        if plan.inputs in known:
+            cell = known[plan.inputs]
+            tell(f"{plan.model}, {plan.prompt}: answered before, taken over")
+            done.append(Answered(cell, read_predictions(directory / cell.predictions)))
+            continue
+        if loaded is None or loaded.name != plan.model:
+            loaded = None  # two models need not fit into the memory
+            loaded = _load(plan, device)
+        share = f", examples take {plan.cost.context_share:.0%} of the context" if plan.shots else ""
+        tell(
+            f"{plan.model}, {plan.prompt}: {len(plan.task.examples):,} rows, "
+            f"{plan.cost.prompt_tokens:,.0f} tokens per prompt{share}"
+        )
+        done.append(_answer(plan, loaded, directory, console))
+        later = [known[one.inputs] for one in planned[number + 1 :] if one.inputs in known]
+        write_cells(directory, [*(one.cell for one in done), *later])
+    return done
+
+
+def _is_whole(directory: Path, cell: Cell) -> bool:
+    path = directory / cell.predictions
+    return path.is_file() and sha256(path) == cell.sha256
+
+
+def _load(plan: PlannedCell, device: str) -> _Loaded:
+    model = load_model(plan.recipe.model, attention=FOREST, device=device)
+    return _Loaded(plan.model, model, prepare_tokenizer(plan.recipe))
+
+
+def _answer(plan: PlannedCell, loaded: _Loaded, directory: Path, console: Console) -> Answered:
+    with answer_progress(console) as on_progress:
+        evaluation = evaluate(loaded.model, loaded.tokenizer, plan.task, on_progress=on_progress)
+    predictions, scores = evaluation.predictions, evaluation.scores
+    path = directory / plan.predictions
+    write_predictions(path, predictions)
+    cell = Cell(
+        model=plan.model,
+        num_parameters=loaded.model.num_parameters(),
+        prompt=plan.prompt,
+        shots=plan.shots,
+        metrics=scores.metrics,
+        cost=plan.cost,
+        answer_tokens=statistics.fmean(one.num_tokens for one in predictions),
+        seconds_per_answer=scores.seconds / len(predictions),
+        latency_seconds=_latency(plan, loaded),
+        num_cut_off=scores.num_unstopped,
+        shot_rows=plan.shot_rows,
+        predictions=path.name,
+        inputs=plan.inputs,
+        sha256=sha256(path),
+    )
+    return Answered(cell, predictions)
+
+
+def _latency(plan: PlannedCell, loaded: _Loaded) -> float:
+    """Seconds of an answer on its own: median of the first rows."""
+    stops = stop_ids(loaded.model, loaded.tokenizer)
+    seconds = []
+    for row in plan.task.examples[:_NUM_TIMED]:
+        prompt = render_prompt(loaded.tokenizer, row.prompt, row.tools)
+        begun = time.perf_counter()
+        generate(loaded.model, [prompt], plan.recipe.evaluate.generation, stop_ids=stops)
+        seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)

@@ -1,0 +1,186 @@
+"""`weitiao baseline`: how far prompting goes, and whether to tune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from weitiao.data.example import Example
+from weitiao.data.load import load_data
+from weitiao.data.splits import input_key, seeded_order
+from weitiao.errors import DataError, RecipeError, RunError
+from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.gap.analyse import Gap, analyse_gap
+from weitiao.evaluation.statistics import paired_difference
+from weitiao.evaluation.task import Task
+from weitiao.hardware import detect_hardware
+from weitiao.recipe import Recipe
+from weitiao.study.baseline.advice import Contender, advise
+from weitiao.study.baseline.answer import Answered, answer_cells
+from weitiao.study.baseline.plan import plan_cells
+from weitiao.study.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
+from weitiao.study.dataset import Tell
+from weitiao.study.setup import set_threads
+from weitiao.study.task import task_from_recipe
+from weitiao.training.files import full_disk_is_named, write_json
+from weitiao.training.progress import PlainLines
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRun:
+    """What a baseline found, and where it lies.
+
+    Attributes:
+        baseline: Also in `baseline.json`.
+        gap: Of the best model with its best prompt; also in `gap.json`.
+        directory: The run directory.
+    """
+
+    baseline: Baseline
+    gap: Gap
+    directory: Path
+
+    @property
+    def baseline_path(self) -> Path:
+        """Where the baseline lies."""
+        return self.directory / BASELINE_FILE
+
+    @property
+    def gap_path(self) -> Path:
+        """Where the gap lies."""
+        return self.directory / GAP_FILE
+
+
+def run_baseline(recipe: Recipe, *, console: Console | None = None) -> BaselineRun:
+    """Try prompts on the test rows with every candidate model, and say whether to tune.
+
+    Cells that an earlier call has answered are taken over when the prompts to the token, the weights and the settings
+    are the same; a call that was interrupted loses the cell that it was at.
+
+    Args:
+        recipe: With `run_dir` set. All sections but `method`, `objective` and `train` decide about the result.
+        console: Where progress goes; stderr by default.
+
+    Raises:
+        RecipeError: There are no test rows.
+        WeitiaoError: Something else that the user can put right.
+    """
+    assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    console = console or Console(stderr=True)
+    tell: Tell = PlainLines(console).message
+    if recipe.data.test is None:
+        raise RecipeError(
+            "The recipe has no test rows, which a baseline is measured on.",
+            "Add data.test=FILE, or a fraction, data.test=0.1.",
+        )
+    data = load_data(recipe.data)
+    for line in (*data.summaries, *data.overlaps):
+        tell(str(line))
+    task = task_from_recipe(recipe, data)
+    task = replace(task, examples=_asked(recipe, task, tell))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    planned = plan_cells(recipe, data.task_train, task, device=device)
+    set_threads(recipe, detect_hardware())
+    directory = recipe.run_dir
+    _make(directory)
+    with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
+        answered = answer_cells(planned, directory, device=device, tell=tell, console=console)
+        answers = [row.answer for row in data.task_train if is_gradable(row)]
+        baseline, gap = conclude(answered, target=recipe.verdict.target, training_answers=answers)
+        write_json(directory / GAP_FILE, gap.to_dict())
+        write_baseline(directory, baseline)
+    return BaselineRun(baseline, gap, directory)
+
+
+def _asked(recipe: Recipe, task: Task, tell: Tell) -> tuple[Example, ...]:
+    """The rows that are asked: those with an answer, as many as `baseline.limit` says."""
+    rows, limit = task.gradable, recipe.baseline.limit
+    if not rows:
+        raise DataError(
+            f"None of the {len(task.examples):,} test rows has a question and an answer to compare with.",
+            "Give test rows that have both.",
+        )
+    if len(rows) < len(task.examples):
+        tell(f"{len(task.examples) - len(rows):,} test rows without an answer to compare with are left out")
+    if limit is None or limit >= len(rows):
+        return rows
+    tell(f"{limit:,} of {len(rows):,} test rows are asked (baseline.limit)")
+    order = seeded_order([input_key(row) for row in rows], seed=recipe.baseline.seed, purpose="baseline")
+    return tuple(rows[place] for place in sorted(order[:limit]))
+
+
+def conclude(
+    answered: Sequence[Answered], *, target: float | None, training_answers: Sequence[str]
+) -> tuple[Baseline, Gap]:
+    """From the answers of all cells to the best prompts, the advice and the gap.
+
+    Args:
+        answered: At least one cell; all of them have the same rows in the same order.
+        target: The least score; None when nobody named one.
+        training_answers: Answers of the training rows.
+    """
+    primary = next(iter(answered[0].cell.metrics))
+    by_model: dict[str, list[Answered]] = {}
+    for one in answered:
+        by_model.setdefault(one.cell.model, []).append(one)
+    candidates, contenders, gaps = [], [], []
+    for model, cells in by_model.items():
+        best = max(cells, key=lambda one: (one.cell.metrics[primary].value, -one.cell.cost.prompt_tokens))
+        gap = analyse_gap(
+            best.predictions,
+            primary=primary,
+            score=best.cell.metrics[primary],
+            target=target,
+            training_answers=training_answers,
+            model=model,
+            prompt=best.cell.prompt,
+        )
+        candidates.append(_candidate(cells, best, primary))
+        contenders.append(
+            Contender(
+                model=model,
+                prompt=best.cell.prompt,
+                score=best.cell.metrics[primary],
+                grades=_grades(best, primary),
+                num_parameters=best.cell.num_parameters,
+                num_rewritten=sum(error.count for error in gap.errors if error.kind == "rewritten"),
+            )
+        )
+        gaps.append(gap)
+    top = max(range(len(contenders)), key=lambda i: (contenders[i].score.value, -contenders[i].num_parameters))
+    baseline = Baseline(
+        primary=primary,
+        target=target,
+        num_rows=len(answered[0].predictions),
+        cells=tuple(one.cell for one in answered),
+        candidates=tuple(candidates),
+        best_model=contenders[top].model,
+        best_prompt=contenders[top].prompt,
+        advice=advise(contenders, target, nearest_tried=any("nearest" in one.cell.prompt for one in answered)),
+    )
+    return baseline, gaps[top]
+
+
+def _candidate(cells: Sequence[Answered], best: Answered, primary: str) -> Candidate:
+    zero = next((one for one in cells if one.cell.shots == 0), None)
+    compared = zero is not None and zero is not best
+    gain = paired_difference(_grades(zero, primary), _grades(best, primary)) if zero and compared else None
+    return Candidate(best.cell.model, best.cell.num_parameters, best.cell.prompt, gain)
+
+
+def _grades(answered: Answered, metric: str) -> tuple[float, ...]:
+    return tuple(one.grades[metric] for one in answered.predictions)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The run directory {directory} cannot be made: {error.strerror or error}.",
+            "Fix the permissions there, or choose another run_dir.",
+        ) from error

@@ -1,0 +1,147 @@
+"""The answers of one side: read from a file, found again, or written now."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from rich.console import Console
+
+from weitiao.errors import DataError
+from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, write_answers
+from weitiao.evaluation.metrics.base import Metric
+from weitiao.evaluation.progress import answer_progress
+from weitiao.evaluation.scores import read_predictions
+from weitiao.evaluation.task import Task
+from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.methods.open import find_adapter, open_model
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import load_tokenizer, read_tokenizer
+from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.render import render_prompt
+from weitiao.rendering.templates import apply_template
+from weitiao.study.compare.answer_files import AnswersKey, answers_key, find_answers, keep_answers, note_key
+from weitiao.study.compare.sides import Side, weights_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+
+def written_answers(
+    side: Side, task: Task, *, rendering: RenderingConfig, output: Path, console: Console
+) -> tuple[Prediction, ...]:
+    """The graded answers of a model to the rows of a task.
+
+    Answers that lie in the run directory or in `output` and were made from the same weights, prompts and settings are
+    taken from there; others are written now, and kept there.
+
+    Args:
+        side: A run, an adapter or a model.
+        task: Rows, metrics, and how answers are written.
+        rendering: Chat template of models that bring none of a training.
+        output: Where answers go that belong to no run.
+        console: Where progress goes.
+
+    Raises:
+        RenderingError: The template refuses a row, there is none, or a prompt fills the model's context.
+        WeitiaoError: A metric cannot grade a row.
+    """
+    assert side.model is not None
+    examples = task.gradable
+    check_rows(examples, task.metrics)
+    tokenizer = _tokenizer(side, rendering)
+    key = _key(side.weights, side.model, tokenizer, task)
+    directories = [directory for directory in (side.run_dir, output) if directory is not None]
+    if found := find_answers(directories, key):
+        path, known = found
+        console.print(f"{side.name}: answers of {path}", highlight=False, markup=False, soft_wrap=True)
+        answers = [Answer(one.answer, one.num_tokens, one.stopped) for one in known]
+        return grade_answers(examples, answers, task.metrics)
+    console.print(f"{side.name}: {len(examples):,} rows to answer", highlight=False, markup=False, soft_wrap=True)
+    answers = _generate(side, tokenizer, task, console)
+    predictions = grade_answers(examples, answers, task.metrics)
+    keep_answers(directories[0], predictions, key)
+    return predictions
+
+
+def note_answers(
+    predictions: Path, task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, adapter: Path | None
+) -> None:
+    """Note beside a file of predictions what the answers were made from, so that `weitiao compare` finds them.
+
+    Args:
+        predictions: The file, with the answers to the gradable rows of the task.
+        task: The task that was done.
+        tokenizer: With the chat template that was used.
+        model: The model, or the base model of the adapter.
+        adapter: Its directory; None for a model without one.
+    """
+    note_key(predictions, _key(weights_hash(model, adapter), model, tokenizer, task))
+
+
+def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Prediction, ...]:
+    """The answers in a file of predictions.
+
+    Args:
+        side: The file.
+        metrics: Grade the answers by these; None leaves the grades that they have.
+
+    Raises:
+        RunError: The file cannot be read.
+        DataError: There are no predictions in it.
+        WeitiaoError: A metric cannot grade a row.
+    """
+    assert side.path is not None
+    predictions = read_predictions(side.path)
+    if not predictions:
+        raise DataError(f"{side.path} holds no predictions.", "Write it again with `weitiao eval`.")
+    if metrics is None:
+        return predictions
+    items = [one.item for one in predictions]
+    grades = {metric.name: metric.grade_all(items) for metric in metrics}
+    return tuple(
+        replace(
+            one,
+            grades={name: of_rows[place] for name, of_rows in grades.items()},
+            correct=grades[metrics[0].name][place] == 1,
+        )
+        for place, one in enumerate(predictions)
+    )
+
+
+def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, console: Console) -> list[Answer]:
+    assert side.model is not None
+    target = side.path if side.is_tuned and side.path is not None else side.model.name
+    with console.status(f"Loading {side.name}"):
+        opened = open_model(target, base=side.model, device=_device())
+    with answer_progress(console) as on_progress:
+        answers = write_answers(opened.model, tokenizer, task.gradable, task.generation, on_progress=on_progress)
+    del opened
+    gc.collect()  # modules refer to each other; the other side needs the memory
+    return answers
+
+
+def _tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer with the chat template: that of the training where there was one, for the base model as well."""
+    assert side.model is not None
+    if side.path is not None and (side.is_tuned or side.recipe is None):
+        adapter = find_adapter(side.path)
+        if adapter is not None and (adapter / "tokenizer.json").exists():
+            return read_tokenizer(adapter)
+    tokenizer = load_tokenizer(side.model)
+    apply_template(tokenizer, side.recipe.rendering if side.recipe is not None else rendering)
+    return tokenizer
+
+
+def _key(weights: str, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task) -> AnswersKey:
+    dtype = choose_dtype(detect_hardware(), device=_device()) if model.dtype == "auto" else model.dtype
+    prompts = [render_prompt(tokenizer, example.prompt, example.tools) for example in task.gradable]
+    return answers_key(weights, dtype, task.gradable, prompts, task.generation)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,180 @@
+"""`weitiao compare`: two models, or their answers, on the same test rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from weitiao.errors import RecipeError
+from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.metrics.base import Metric
+from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.task import make_task
+from weitiao.feedback.items import pair_answers
+from weitiao.feedback.preference import Preferences
+from weitiao.feedback.store import JUDGEMENTS_FILE
+from weitiao.hardware import detect_hardware
+from weitiao.study.compare.answers import stored_answers, written_answers
+from weitiao.study.compare.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
+from weitiao.study.compare.pairing import pair_predictions
+from weitiao.study.compare.preferences import judge_answers
+from weitiao.study.compare.sides import Side, find_side, require_different
+from weitiao.study.compare.test_rows import find_test_rows
+from weitiao.study.dataset import Tell
+from weitiao.study.setup import set_threads
+from weitiao.training.progress import PlainLines
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """Who judges the answers, and how.
+
+    Attributes:
+        judges: `human`, `human:NAME`, a model, run or adapter, or a server as `URL#MODEL`.
+        language: Of the built-in question to a judge model, `en` or `zh`.
+        template: A question of the user's own to a judge model.
+        api_key_file: Key of a server.
+        seed: Of the order in which a person sees items and answers.
+    """
+
+    judges: tuple[str, ...] = ()
+    language: str = "en"
+    template: Path | None = None
+    api_key_file: Path | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison found, and where it lies.
+
+    Attributes:
+        comparison: Scores and changes; also in `path`.
+        preferences: What judges say; None when nobody was asked.
+        before, after: Answers of A and B in the order of the rows.
+        path: `comparison.json`.
+    """
+
+    comparison: Comparison
+    preferences: Preferences | None
+    before: tuple[Prediction, ...]
+    after: tuple[Prediction, ...]
+    path: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values: the comparison, and beside it `preferences` and `path`."""
+        preferences = None if self.preferences is None else self.preferences.to_dict()
+        return {**self.comparison.to_dict(), "preferences": preferences, "path": str(self.path)}
+
+
+def compare_targets(
+    a: str,
+    b: str,
+    *,
+    data: Path | None = None,
+    recipe: Path | None = None,
+    limit: int | None = None,
+    judging: JudgeSettings | None = None,
+    output: Path | None = None,
+    console: Console | None = None,
+) -> Compared:
+    """Compare what a person names.
+
+    Args:
+        a: A run, an adapter, a model, `base:RUN`, or a file of predictions: what was there before.
+        b: The same for what came after; better means that B is better.
+        data: A file of test rows.
+        recipe: A recipe whose test rows and settings count. Without either they are those of the run.
+        limit: The first so many rows only.
+        judging: Who judges the answers by preference; nobody by default.
+        output: Where files go; by default `compare-A-B` in the run directory of B, else of A, else in `runs`. Answers
+            of a run go to its own directory.
+        console: Where progress goes; stderr by default.
+
+    Raises:
+        WeitiaoError: Both sides are the same weights, or something else that the user can put right.
+    """
+    console = console or Console(stderr=True)
+    sides = find_side(a), find_side(b)
+    require_different(*sides)
+    output = output or _default_output(sides)
+    before, after, metrics = _answers(sides, data, recipe, limit, output, console)
+    names = a, b
+    pairs = pair_predictions(before, after, names=names)
+    before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+    comparison = compare_predictions(
+        before, after, names=names, scores=(_scores(before, metrics), _scores(after, metrics))
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    weights = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}
+    write_comparison(output, comparison, **weights, preferences=None)
+    if judging is None or not judging.judges:
+        return Compared(comparison, None, before, after, output / COMPARISON_FILE)
+    preferences = judge_answers(
+        pair_answers(before, after),
+        judging.judges,
+        output / JUDGEMENTS_FILE,
+        language=judging.language,
+        template=judging.template,
+        api_key_file=judging.api_key_file,
+        seed=judging.seed,
+        console=console,
+    )
+    path = write_comparison(output, comparison, **weights, preferences=preferences.to_dict())
+    return Compared(comparison, preferences, before, after, path)
+
+
+def _answers(
+    sides: tuple[Side, Side], data: Path | None, recipe: Path | None, limit: int | None, output: Path, console: Console
+) -> tuple[tuple[Prediction, ...], tuple[Prediction, ...], tuple[Metric, ...]]:
+    """The answers of both, and the metrics that graded them (none when they were graded before)."""
+    if all(side.kind == "predictions" for side in sides) and recipe is None and data is None:
+        before, after = (stored_answers(side, None) for side in sides)
+        before = before[:limit]
+        wanted = {one.row_id for one in before}
+        return before, tuple(one for one in after if limit is None or one.row_id in wanted), ()
+    tell: Tell = PlainLines(console).message
+    rows = find_test_rows(sides, data=data, recipe=recipe, limit=limit, tell=tell)
+    if not rows.evaluate.graders:
+        raise RecipeError(
+            "`evaluate.metrics` has nothing that grades answers.", "Put a metric such as `exact_match` first."
+        )
+    task = make_task(rows.examples, rows.evaluate, training_answers=rows.training_answers)
+    chosen = next((side.recipe for side in reversed(sides) if side.recipe is not None), None)
+    if chosen is not None:
+        set_threads(chosen, detect_hardware())
+    before, after = (
+        rows.of(stored_answers(side, task.metrics), side.name)
+        if side.kind == "predictions"
+        else written_answers(side, task, rendering=rows.rendering, output=output, console=console)
+        for side in sides
+    )
+    return before, after, task.metrics
+
+
+def _scores(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Estimate]:
+    items = [one.item for one in predictions]
+    return {metric.name: metric.estimate(items, [one.grades[metric.name] for one in predictions]) for metric in metrics}
+
+
+def _default_output(sides: tuple[Side, Side]) -> Path:
+    """A directory of its own, so that what `weitiao run` left in the run directory stays: that of B's run, else A's."""
+    name = "compare-" + "-".join(map(_slug, sides))
+    for side in reversed(sides):
+        if side.run_dir is not None:
+            return side.run_dir / name
+        if side.kind == "predictions" and side.path is not None and (side.path.parent / "recipe.yaml").exists():
+            return side.path.parent / name
+    return Path("runs") / name
+
+
+def _slug(side: Side) -> str:
+    name = (
+        "base" if side.kind == "base" else Path(side.name).stem if side.kind == "predictions" else Path(side.name).name
+    )
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"

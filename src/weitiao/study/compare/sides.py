@@ -1,0 +1,160 @@
+"""What the two names of a comparison mean, and which weights stand behind them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from weitiao.errors import ModelError, RunError, WeitiaoError
+from weitiao.methods.adapter import ADAPTER_CONFIG, read_base_note
+from weitiao.methods.open import base_name, find_adapter
+from weitiao.models.config import ModelConfig
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.names import resolve_model
+from weitiao.recipe import Recipe, load_recipe
+from weitiao.training.files import sha256
+
+Kind = Literal["run", "adapter", "model", "base", "predictions"]
+
+BASE_PREFIX = "base:"
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
+# What a configuration says about where and how the adapter was made, and not about what it computes.
+_NOT_COMPUTED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two that are compared.
+
+    Attributes:
+        name: As the user wrote it.
+        kind: What it is; `base` is the base model of a run or adapter.
+        path: Of the run, the adapter or the file; None for a model.
+        recipe: Of the run; None for the others.
+        model: The base model, or the model; None for a file of predictions.
+        weights: Hash of base model and adapter, whatever they are called and wherever they lie; of a file of
+            predictions, that of its content.
+    """
+
+    name: str
+    kind: Kind
+    path: Path | None
+    recipe: Recipe | None
+    model: ModelConfig | None
+    weights: str
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether an adapter is put on the model."""
+        return self.kind in ("run", "adapter")
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The run directory, when it is a run or the base model of one."""
+        return self.path if self.recipe is not None else None
+
+
+def find_side(name: str) -> Side:
+    """Find out what a name means.
+
+    Args:
+        name: A run directory, an adapter directory, a model by name, path or hub id, a file of predictions, or the base
+            model of a run or adapter as `base:RUN`.
+
+    Raises:
+        RunError: The run has no final weights yet, or what stands behind `base:` is neither run nor adapter.
+        ModelError: There is no such thing.
+    """
+    if name.startswith(BASE_PREFIX):
+        return _base(name, Path(name.removeprefix(BASE_PREFIX)))
+    path = Path(name)
+    if path.suffix in (".jsonl", ".json") and not path.is_dir():
+        if not path.is_file():
+            raise ModelError(f"There is no file {name}.", "Check the path.")
+        return Side(name, "predictions", path, None, None, sha256(path))
+    adapter = find_adapter(path)
+    if adapter is None:
+        return _model(name, ModelConfig(name=name))
+    recipe = _recipe(path)
+    model = recipe.model if recipe else ModelConfig(name=base_name(adapter))
+    return Side(name, "run" if recipe else "adapter", path, recipe, model, weights_hash(model, adapter))
+
+
+def require_different(a: Side, b: Side) -> None:
+    """Refuse a comparison of a thing with itself.
+
+    Raises:
+        WeitiaoError: Both sides are the same weights, or files of the same content.
+    """
+    if a.weights != b.weights:
+        return
+    if a.kind == "predictions":
+        raise WeitiaoError(
+            f"{a.name} and {b.name} hold the very same predictions: there is nothing to compare.",
+            "Name the predictions of two different models.",
+        )
+    raise WeitiaoError(
+        f"{a.name} and {b.name} are the same weights (base model and adapter agree to the byte): a comparison could "
+        "only show noise.",
+        f"Name two different models; the base model of a run is {BASE_PREFIX}RUN.",
+    )
+
+
+def weights_hash(model: ModelConfig, adapter: Path | None) -> str:
+    """Hash of a model's weights, with those of an adapter on it when there is one.
+
+    Raises:
+        ModelError: There is no such model, or its files or those of the adapter are damaged.
+    """
+    if adapter is None:
+        return _combined(model_fingerprint(resolve_model(model)))
+    # the fingerprint that is noted with an adapter is the one that `open_model` will hold the model against
+    base = read_base_note(adapter).get("fingerprint") or model_fingerprint(resolve_model(model))
+    return _combined(base, adapter_hash(adapter))
+
+
+def adapter_hash(adapter: Path) -> str:
+    """Hash of what an adapter computes: its weights and its configuration, without names and versions.
+
+    Raises:
+        ModelError: Its files are missing or damaged.
+    """
+    weights, config = adapter / _ADAPTER_WEIGHTS, adapter / ADAPTER_CONFIG
+    if not weights.is_file():
+        raise ModelError(f"{adapter} has no {_ADAPTER_WEIGHTS}.", "Save the adapter as safetensors, complete.")
+    try:
+        values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{config} is damaged: {error}.", "Copy the adapter again.") from error
+    # PEFT writes sets, such as the names of the adapted layers, in any order
+    computed = {
+        key: sorted(value, key=str) if isinstance(value, list) else value
+        for key, value in values.items()
+        if key not in _NOT_COMPUTED
+    }
+    return _combined(json.dumps(computed, sort_keys=True), sha256(weights))
+
+
+def _combined(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _base(name: str, path: Path) -> Side:
+    recipe = _recipe(path)
+    if recipe is not None:
+        return _model(name, recipe.model, path=path, recipe=recipe)
+    adapter = find_adapter(path)
+    if adapter is None:
+        raise RunError(f"{path} is neither a run nor an adapter, so it has no base model.", "Write base:RUN.")
+    return _model(name, ModelConfig(name=base_name(adapter)), path=path)
+
+
+def _model(name: str, model: ModelConfig, *, path: Path | None = None, recipe: Recipe | None = None) -> Side:
+    return Side(name, "base" if path else "model", path, recipe, model, weights_hash(model, None))
+
+
+def _recipe(path: Path) -> Recipe | None:
+    return load_recipe(path) if (path / "recipe.yaml").exists() else None

@@ -1,0 +1,145 @@
+"""The frozen test rows on which two sides are compared, and how their answers are written and graded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weitiao.data.config import DataConfig
+from weitiao.data.example import Example
+from weitiao.data.load import load_data
+from weitiao.errors import DataError, RecipeError
+from weitiao.evaluation.answers import Prediction, is_gradable
+from weitiao.evaluation.config import EvaluationConfig
+from weitiao.recipe import Recipe, load_recipe
+from weitiao.rendering.config import RenderingConfig
+from weitiao.study.compare.sides import Side
+from weitiao.study.dataset import Tell
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRows:
+    """What both sides are asked.
+
+    Attributes:
+        examples: The rows, each with a question and an answer.
+        evaluate: How answers are written and graded.
+        rendering: The chat template of models that bring none of a training.
+        training_answers: Expected answers of the training rows, where these were read: they may show further labels.
+        limited: Whether there are more rows, which are left out.
+    """
+
+    examples: tuple[Example, ...]
+    evaluate: EvaluationConfig
+    rendering: RenderingConfig
+    training_answers: tuple[str, ...] = ()
+    limited: bool = False
+
+    def of(self, predictions: Sequence[Prediction], name: str) -> tuple[Prediction, ...]:
+        """The predictions of these rows, in their order.
+
+        Args:
+            predictions: Read from a file.
+            name: What errors call it.
+
+        Raises:
+            DataError: They are of other rows.
+        """
+        remedy = "Name the rows that the file answers with --data FILE or --recipe RECIPE."
+        by_row = {one.row_id: one for one in predictions}
+        found = []
+        for example in self.examples:
+            one = by_row.pop(example.row_id, None)
+            if one is None:
+                raise DataError(f"The test rows differ: {name} has no answer to {example.row_id}.", remedy)
+            if one.expected != example.answer:
+                raise DataError(f"The test rows differ: {name} expects another answer at {example.row_id}.", remedy)
+            found.append(one)
+        if by_row and not self.limited:
+            raise DataError(f"The test rows differ: {next(iter(by_row))} of {name} is not among them.", remedy)
+        return tuple(found)
+
+
+def find_test_rows(
+    sides: Sequence[Side], *, data: Path | None, recipe: Path | None, limit: int | None, tell: Tell
+) -> SharedRows:
+    """The rows of a file or a recipe, or else the test rows of the runs that are compared.
+
+    Args:
+        sides: A and B. Of two runs, the settings of B count.
+        data: A file of rows; its columns are read like the training data of the recipe or run, when there is one.
+        recipe: A recipe whose test rows and settings count.
+        limit: The first so many rows only; `evaluate.limit` by default.
+        tell: Gets every line that a person should see.
+
+    Raises:
+        RecipeError: No test rows are named.
+        DataError: The rows cannot be read, two runs have different test rows, or no row can be graded.
+    """
+    recipes = [side.recipe for side in sides if side.recipe is not None]
+    chosen = load_recipe(recipe) if recipe is not None else recipes[-1] if recipes else None
+    training_answers: tuple[str, ...] = ()
+    if data is not None:
+        examples = _of_file(data, chosen, tell)
+    elif chosen is not None:
+        examples, training_answers = _of_recipe(chosen, tell)
+        if recipe is None and len(recipes) == 2 and recipes[0].data != chosen.data:
+            _require_same(_of_recipe(recipes[0], lambda line: None)[0], examples, sides)
+    else:
+        raise RecipeError(
+            f"Neither {sides[0].name} nor {sides[1].name} is a run, so no test rows are known.",
+            "Name them with --data FILE or --recipe RECIPE.",
+        )
+    evaluate = chosen.evaluate if chosen is not None else EvaluationConfig()
+    rendering = chosen.rendering if chosen is not None else RenderingConfig()
+    limit = evaluate.limit if limit is None else limit
+    gradable = tuple(example for example in examples[:limit] if is_gradable(example))
+    if not gradable:
+        raise DataError("No test row has both a question and an answer.", "Name other rows with --data FILE.")
+    if left_out := len(examples[:limit]) - len(gradable):
+        tell(f"{left_out:,} rows without a question or an answer are left out")
+    return SharedRows(gradable, evaluate, rendering, training_answers, limited=len(examples[:limit]) < len(examples))
+
+
+def _of_recipe(recipe: Recipe, tell: Tell) -> tuple[tuple[Example, ...], tuple[str, ...]]:
+    """The test rows, and the answers of the training rows."""
+    if recipe.data.test is None:
+        raise RecipeError(
+            "The recipe has no `data.test`.", "Name the rows with --data FILE, or a recipe with --recipe RECIPE."
+        )
+    found = load_data(recipe.data)
+    for summary in found.summaries:
+        if summary.part == "test" or not recipe.data.test_sources:
+            tell(str(summary))
+    return found.test, tuple(example.answer for example in found.task_train if is_gradable(example))
+
+
+def _of_file(path: Path, recipe: Recipe | None, tell: Tell) -> tuple[Example, ...]:
+    """The rows of a file, without a look at the training data."""
+    path = path.absolute()
+    if recipe is None:
+        config = DataConfig.model_validate({"train": str(path)})
+    else:
+        # a mere path is read like the training source
+        read = DataConfig.model_validate({"train": recipe.data.train_sources, "test": str(path)})
+        config = DataConfig(train=read.test_sources, seed=recipe.data.seed, on_bad_rows=recipe.data.on_bad_rows)
+    found = load_data(config)
+    for summary in found.summaries:
+        tell(str(summary).replace("train:", "test:", 1))
+    return found.train
+
+
+def _require_same(one: Sequence[Example], other: Sequence[Example], sides: Sequence[Side]) -> None:
+    remedy = "Say which rows count with --data FILE or --recipe RECIPE."
+    if len(one) != len(other):
+        raise DataError(
+            f"The test rows differ: {sides[0].name} has {len(one):,} and {sides[1].name} {len(other):,}.", remedy
+        )
+    for first, second in zip(one, other, strict=True):
+        if (first.row_id, first.messages) != (second.row_id, second.messages):
+            raise DataError(
+                f"The test rows differ, at first in {first.row_id} of {sides[0].name} and {second.row_id} of "
+                f"{sides[1].name}.",
+                remedy,
+            )

@@ -1,0 +1,143 @@
+"""What the steps of `weitiao run` do: each calls the function behind its own command, and says what came out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+from weitiao.data.doctor.report import summary_of
+from weitiao.data.load import load_data
+from weitiao.errors import DataError
+from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.gap.analyse import analyse_gap
+from weitiao.evaluation.retention.comparison import RetentionComparison, compare_retention
+from weitiao.evaluation.scores import read_predictions, read_scores
+from weitiao.evaluation.verdict import decide, write_verdict
+from weitiao.study.baseline.result import read_baseline
+from weitiao.study.baseline.run import run_baseline
+from weitiao.study.compare.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
+from weitiao.study.data import check_recipe, inspect_data
+from weitiao.study.evaluate import evaluate_recipe
+from weitiao.study.pipeline.outputs import digest_of
+from weitiao.study.pipeline.progress import duration
+from weitiao.study.pipeline.step import Work
+from weitiao.study.report.render import write_report
+from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
+from weitiao.study.train import train as run_training
+from weitiao.training.files import write_json
+from weitiao.training.metrics import read_metrics
+
+CHECK_FILE = "data-check.json"
+GAP_TUNED_FILE = "gap-tuned.json"
+TUNED = "tuned"
+
+
+def check(work: Work) -> str:
+    """Look for what is wrong with the data, and what is in it."""
+    report = check_recipe(work.recipe, console=work.console)
+    inspection = inspect_data([str(work.run.recipe_path)], console=work.console)
+    write_json(work.run.path / CHECK_FILE, {**report.to_dict(), "inspection": inspection.to_dict()})
+    return summary_of(report)
+
+
+def baseline(work: Work) -> str:
+    """Try prompts with every candidate model, and see where the best one falls short."""
+    found = run_baseline(work.recipe, console=work.console).baseline
+    score = found.best.metrics[found.primary]
+    return f"{found.primary} {score} with {found.best.model}, {found.best.prompt}: {found.advice.decision}"
+
+
+def retention_before(work: Work) -> str:
+    """Score the base model on what it should not forget."""
+    scores = score_retention(work.recipe, tuned=False, console=work.console)
+    informative = sum(part.is_informative for part in scores.parts)
+    return f"{len(scores.parts)} parts, {informative} of them can show forgetting"
+
+
+def train(work: Work) -> str:
+    """Train, go on with a training, or take over one that is finished."""
+    run = work.run
+    if run.is_finished and digest_of(run.final) is None:
+        shutil.rmtree(run.final)  # damaged: it is made again from the last checkpoint
+    if not run.is_finished and not run_training(work.recipe, console=work.console).finished:
+        raise KeyboardInterrupt
+    steps = [line for line in read_metrics(run.metrics_path) if "loss" in line]
+    seconds = sum(line["seconds"] for line in steps)
+    return f"{len(steps):,} steps in {duration(seconds)}, loss {steps[-1]['loss']:.4f}"
+
+
+def evaluate(work: Work) -> str:
+    """Score the tuned model on the test rows."""
+    scores = evaluate_recipe(work.recipe, tuned=True, console=work.console).scores
+    return f"{scores.primary} {scores.metrics[scores.primary]}"
+
+
+def retention_after(work: Work) -> str:
+    """Score the tuned model on the same items as the base model."""
+    scores = score_retention(work.recipe, tuned=True, console=work.console)
+    return f"{len(scores.parts)} parts"
+
+
+def compare(work: Work) -> str:
+    """Put the tuned model beside the best prompt, row by row, and see where it still falls short."""
+    path, recipe = work.run.path, work.recipe
+    before = read_baseline(path)
+    old, new = read_predictions(path / before.best.predictions), read_predictions(path / "predictions.jsonl")
+    asked = {one.row_id for one in old}
+    chosen = tuple(one for one in new if one.row_id in asked)  # `baseline.limit` may have left rows out
+    if not chosen:
+        raise DataError(
+            "The baseline and the tuned model answered different rows.", "Run it again with --redo baseline."
+        )
+    scores = read_scores(path / "scores.json").metrics
+    whole = len(chosen) == len(new)
+    comparison = compare_predictions(
+        old,
+        chosen,
+        names=(f"{before.best.model}, {before.best_prompt}", TUNED),
+        scores=(before.best.metrics, scores) if whole else ({}, {}),
+    )
+    retention = _retention(work)
+    write_comparison(path, comparison, retention=None if retention is None else retention.to_dict())
+    answers = [row.answer for row in load_data(recipe.data).task_train if is_gradable(row)]
+    gap = analyse_gap(
+        chosen,
+        primary=comparison.primary,
+        score=comparison.metrics[comparison.primary].after,
+        target=recipe.verdict.target,
+        training_answers=answers,
+        model=recipe.model.name,
+        prompt=TUNED,
+    )
+    write_json(path / GAP_TUNED_FILE, gap.to_dict())
+    gain = comparison.gain.difference
+    return f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) over the best prompt"
+
+
+def verdict(work: Work) -> str:
+    """Decide."""
+    values = json.loads((work.run.path / COMPARISON_FILE).read_text(encoding="utf-8"))
+    comparison = Comparison.from_dict(values)
+    retention = None if values["retention"] is None else RetentionComparison.from_dict(values["retention"])
+    tuned = comparison.metrics[comparison.primary].after
+    decided = decide(tuned, comparison.gain, retention, work.recipe.verdict)
+    write_verdict(work.run.path, decided)
+    return decided.decision
+
+
+def report(work: Work) -> str:
+    """Write the page."""
+    return str(write_report(work.run.path, language=work.language))
+
+
+def _retention(work: Work) -> RetentionComparison | None:
+    """The suite before and after; None when it was left out."""
+    if not (work.has("retention-before") and work.has("retention-after")):
+        return None
+    wanted = work.recipe.verdict
+    return compare_retention(
+        read_retention(work.run.path / BEFORE),
+        read_retention(work.run.path / AFTER),
+        largest_loss=wanted.largest_loss,
+        largest_loss_nats=wanted.largest_loss_nats,
+    )

@@ -1,0 +1,152 @@
+"""The key of a step: one hash of everything that its result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from weitiao.data.config import SourceConfig
+from weitiao.data.hub import is_saved_dataset
+from weitiao.data.paths import data_files
+from weitiao.evaluation.retention.run import fingerprint, retention_parts
+from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.models.config import ModelConfig
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.names import resolve_model
+from weitiao.recipe import Recipe
+from weitiao.study.pipeline.step import Step
+from weitiao.study.train import CHANGEABLE
+from weitiao.training.files import sha256
+
+_USER_FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
+_SMALL_MODEL_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
+
+
+class Identities:
+    """What the settings of a recipe stand for: files, models and the user's functions count by their content.
+
+    So a file may be moved or renamed, and a setting that changes no result (`train.threads`) may change, without
+    anything being done again.
+
+    Args:
+        recipe: With absolute paths, as `load_recipe` gives it.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.of = cache(self._of)
+
+    def _of(self, name: str) -> Any:
+        """The identity of a section, of `data.PART`, of a setting by its dotted name, or of all (`*`): JSON values."""
+        section, _, rest = name.partition(".")
+        if name == "*":  # without what a training fills in for `auto`
+            return self.recipe.model_dump(
+                mode="json", exclude={"run_dir": True, "model": {"dtype"}, "train": {"token_budget"}}
+            )
+        if section == "data" and rest:
+            return self._data(rest)
+        value: Any = self.recipe
+        for part in name.split("."):
+            value = getattr(value, part)
+        if isinstance(value, ModelConfig):
+            return model_identity(value)
+        dumped = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        if name == "train":
+            unimportant = {name.partition(".")[2] for name in CHANGEABLE if name.startswith("train.")}
+            kept = {key: setting for key, setting in dumped.items() if key not in unimportant}
+            return {**kept, "evaluate": self.of("evaluate")} if value.validate_answers else kept
+        if name == "baseline":
+            dumped["models"] = [model_identity(model) for model in value.models]
+        if name == "retention":
+            return fingerprint(retention_parts(value))
+        return _by_content(dumped)
+
+    def _data(self, part: str) -> Any:
+        """A part of the data: its own sources; where it, or what remains of another, is a fraction, those of both."""
+        data = self.recipe.data
+        of_train: dict[str, Any] = {
+            "sources": [source_identity(source) for source in data.train_sources],
+            "validation_fraction": data.validation_fraction,
+            "test_fraction": data.test_fraction,
+            "replay": [source_identity(source) for source in data.replay_sources],
+            "held_out": [source_identity(s) for s in (*data.validation_sources, *data.test_sources)]
+            if data.replay
+            else [],  # general rows that are scored are left out of the training rows
+        }
+        fraction = {"train": 0.0, "validation": data.validation_fraction, "test": data.test_fraction}[part]
+        held_out = {"train": (), "validation": data.validation_sources, "test": data.test_sources}[part]
+        rows = of_train if fraction or part == "train" else [source_identity(source) for source in held_out]
+        return {"part": part, "rows": rows, "seed": data.seed, "on_bad_rows": data.on_bad_rows}
+
+
+def step_key(step: Step, identities: Identities, upstream: Mapping[str, str], **more: Any) -> str:
+    """The key of a step.
+
+    Args:
+        step: The step.
+        identities: Of the recipe's settings.
+        upstream: Step to digest of the results that it is given.
+        more: What it depends on beyond that, as JSON values.
+    """
+    parts = {
+        "step": step.name,
+        "version": step.version,
+        "reads": {name: identities.of(name) for name in step.reads},
+        "upstream": dict(upstream),
+        "more": more,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def source_identity(source: SourceConfig) -> dict[str, Any]:
+    """A source of rows by the content of its files; a data set of the hub by its name."""
+    values = source.model_dump(mode="json")
+    path = Path(source.path)
+    if path.is_dir() and is_saved_dataset(path):
+        return {**values, "path": _tree(path)}
+    if path.exists():
+        return {**values, "path": [sha256(file) for file in data_files(path, source.split)]}
+    return values
+
+
+def model_identity(config: ModelConfig) -> dict[str, Any]:
+    """A model by the fingerprint of its weights, its tokenizer and configuration, and the number format."""
+    path = resolve_model(config)
+    small = sorted({file for pattern in _SMALL_MODEL_FILES for file in path.glob(pattern)})
+    return {
+        "weights": model_fingerprint(path),
+        "files": {file.name: sha256(file) for file in small},
+        "dtype": default_dtype() if config.dtype == "auto" else config.dtype,
+    }
+
+
+@cache
+def default_dtype() -> str:
+    """What `dtype: auto` means on this machine."""
+    hardware = detect_hardware()
+    return choose_dtype(hardware, device="cuda" if hardware.gpus else "cpu")
+
+
+def _by_content(value: Any) -> Any:
+    """The value with every absolute path, and every `FILE.py:FUNCTION`, replaced by the SHA-256 of what is there."""
+    if isinstance(value, dict):
+        return {key: _by_content(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_by_content(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if (match := _USER_FUNCTION.fullmatch(value)) and Path(match["file"]).is_file():
+        return {"file": sha256(Path(match["file"])), "function": match["function"]}
+    path = Path(value)
+    if not path.is_absolute():
+        return value
+    return {"file": sha256(path)} if path.is_file() else _tree(path) if path.is_dir() else value
+
+
+def _tree(directory: Path) -> dict[str, str]:
+    return {str(f.relative_to(directory)): sha256(f) for f in sorted(directory.rglob("*")) if f.is_file()}

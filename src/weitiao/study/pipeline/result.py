@@ -1,0 +1,106 @@
+"""What a call of `weitiao run` did, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from weitiao.evaluation.verdict import Verdict, read_verdict
+from weitiao.study.pipeline.record import Records, Stop
+from weitiao.study.pipeline.step import Step
+from weitiao.training.run_dir import RunDir
+
+StepState = Literal["done", "unchanged", "skipped", "left out", "not reached"]
+
+EXIT_FINDINGS = 3
+EXIT_UNDECIDED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What became of a step in this call.
+
+    Attributes:
+        name: The step.
+        state: `done` in this call; `unchanged` since an earlier one; `skipped` by `--skip`; `left out` because
+            something that it needs is not there; `not reached` because the run ended before.
+        seconds: Time that it took in this call.
+        summary: What came out, or why it was left out.
+    """
+
+    name: str
+    state: StepState
+    seconds: float = 0.0
+    summary: str = ""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether its result is there and up to date."""
+        return self.state in ("done", "unchanged")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineResult:
+    """What a call did and what came out.
+
+    Attributes:
+        path: The run directory.
+        steps: One entry per step, in order.
+        verdict: None when it was not reached, or could not be given.
+        stop: Why the run ended early; None if it did not.
+        report: `report.html`; None when it was not written.
+        reached_end: Whether all steps were gone through (no `--until`, no stop).
+    """
+
+    path: Path
+    steps: tuple[StepOutcome, ...]
+    verdict: Verdict | None
+    stop: Stop | None
+    report: Path | None
+    reached_end: bool
+
+    @property
+    def exit_code(self) -> int:
+        """That of the verdict: 0 ship, 3 do not ship, 4 undecided. 3 when the data has errors, 0 when prompting
+        suffices or `--until` ended the run, and 4 when the run came to its end without what a verdict needs."""
+        if self.stop is not None:
+            return EXIT_FINDINGS if self.stop.reason == "findings" else 0
+        if self.verdict is not None:
+            return self.verdict.exit_code
+        return EXIT_UNDECIDED if self.reached_end else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        return {
+            "path": str(self.path),
+            "exit_code": self.exit_code,
+            "verdict": self.verdict.to_dict() if self.verdict else None,
+            "stop": asdict(self.stop) if self.stop else None,
+            "report": str(self.report) if self.report else None,
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def result_of(
+    run: RunDir, steps: Sequence[Step], outcomes: Mapping[str, StepOutcome], records: Records
+) -> PipelineResult:
+    """Put together what a call did.
+
+    Args:
+        run: The run directory.
+        steps: All steps, in order.
+        outcomes: What became of those that were gone through.
+        records: Of all steps.
+    """
+    gone = tuple(outcomes.get(step.name, StepOutcome(step.name, "not reached")) for step in steps)
+    available = {step.name for step in gone if step.is_available}
+    return PipelineResult(
+        path=run.path,
+        steps=gone,
+        verdict=read_verdict(run.path) if "verdict" in available else None,
+        stop=records.stop,
+        report=run.path / "report.html" if "report" in available else None,
+        reached_end=len(outcomes) == len(steps),
+    )

@@ -1,0 +1,103 @@
+"""The steps of `weitiao run`, in order: what each depends on, and what it leaves."""
+
+from __future__ import annotations
+
+from weitiao.study.pipeline import actions
+from weitiao.study.pipeline.forecast import as_baseline, as_quick, as_retention_before
+from weitiao.study.pipeline.step import Step
+
+_MODEL = ("model", "rendering")
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        name="check",
+        version=1,
+        reads=("data.train", "data.validation", "data.test", *_MODEL),
+        needs=(),
+        uses=(),
+        writes=("data-check.json",),
+        action=actions.check,
+    ),
+    Step(
+        name="baseline",
+        version=1,
+        reads=("data.train", "data.test", "baseline", "evaluate", "verdict.target", *_MODEL),
+        needs=(),
+        uses=(),
+        writes=("baseline.json", "gap.json", "predictions-baseline-*.jsonl"),
+        action=actions.baseline,
+        resumes=True,
+    ),
+    Step(
+        name="retention-before",
+        version=1,
+        reads=("retention", *_MODEL),
+        needs=(),
+        uses=(),
+        writes=("retention-before.json",),
+        action=actions.retention_before,
+    ),
+    Step(
+        name="train",
+        version=1,
+        reads=("data.train", "data.validation", "method", "objective", "train", *_MODEL),
+        needs=(),
+        uses=(),
+        writes=("final", "metrics.jsonl"),
+        action=actions.train,
+        resumes=True,
+    ),
+    Step(
+        name="eval",
+        version=1,
+        reads=("data.validation", "data.test", "evaluate", *_MODEL),
+        needs=("train",),
+        uses=(),
+        writes=("scores.json", "predictions.jsonl"),
+        action=actions.evaluate,
+        forecast=as_baseline,
+    ),
+    Step(
+        name="retention-after",
+        version=1,
+        reads=("retention", *_MODEL),
+        needs=("retention-before", "train"),
+        uses=(),
+        writes=("retention-after.json",),
+        action=actions.retention_after,
+        forecast=as_retention_before,
+    ),
+    Step(
+        name="compare",
+        version=1,
+        reads=("verdict", "data.train"),
+        needs=("baseline", "eval"),
+        uses=("retention-before", "retention-after"),
+        writes=("comparison.json", "gap-tuned.json"),
+        action=actions.compare,
+        forecast=as_quick,
+    ),
+    Step(
+        name="verdict",
+        version=1,
+        reads=("verdict",),
+        needs=("compare",),
+        uses=(),
+        writes=("verdict.json",),
+        action=actions.verdict,
+        forecast=as_quick,
+    ),
+    Step(
+        name="report",
+        version=1,
+        reads=("*",),
+        needs=(),
+        uses=(
+            "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict",
+        ),
+        writes=("report.html",),
+        action=actions.report,
+        forecast=as_quick,
+    ),
+)  # fmt: skip
+STEP_NAMES = tuple(step.name for step in STEPS)

@@ -1,0 +1,128 @@
+"""The training that a run directory already holds: gone on with, adopted, or set aside. Never overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from weitiao.errors import DataError
+from weitiao.methods.adapter import read_base_note
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.names import resolve_model
+from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
+from weitiao.study.dataset import load_rendered, model_context
+from weitiao.study.pipeline.record import Records, StepRecord
+from weitiao.study.train import CHANGEABLE
+from weitiao.training.checkpoint import read_state
+from weitiao.training.run_dir import RunDir
+
+EARLIER = "earlier"
+_OF_TRAINING = ("checkpoints", "losses", "metrics.jsonl", "rejected.jsonl", "environment.json", "final")
+# What decides what a training learns; the rest may differ in a run that is adopted.
+_DECISIVE = ("model", "data", "rendering", "method", "objective", "train")
+_INDIFFERENT = (*CHANGEABLE, "data.test")
+
+Tell = Callable[[str], None]
+
+
+def settle_training(
+    recipe: Recipe, run: RunDir, records: Records, key: str, *, again: bool, of_results: Iterable[str], tell: Tell
+) -> None:
+    """Decide what becomes of the training in a run directory before anything new is done there.
+
+    One with the wanted key stays, to be gone on with. One that `weitiao train` made by the same recipe is adopted. Any
+    other is moved to `earlier/NUMBER`.
+
+    Args:
+        recipe: The work that is asked for.
+        run: The run directory.
+        records: Of the steps; entries of what is moved away are removed.
+        key: Of the training that is asked for.
+        again: Whether it shall be done again in any case.
+        of_results: Patterns of the files that are about the training: scores, predictions, verdict, report.
+        tell: Gets the line that a person should see.
+    """
+    record = records.steps.get("train")
+    if not _unfinished_move(run):
+        if not _holds_training(run) or (record is not None and record.key == key and not again):
+            return
+        if record is None and not again and _is_training_of(recipe, run):
+            tell(f"Taking over the training that {run.path} holds: it is by this recipe and on this data")
+            records.steps["train"] = StepRecord("started", key, {})
+            records.save()
+            return
+    _set_aside(run, of_results, tell)
+    records.steps.pop("train", None)
+    records.save()
+
+
+def write_current_recipe(recipe: Recipe, run: RunDir) -> None:
+    """Bring `recipe.yaml` up to date; what a training filled in for `auto` stays."""
+    if run.recipe_path.exists():
+        # As plain values: the files that it names may have been moved since.
+        old: dict[str, Any] = YAML(typ="safe", pure=True).load(run.recipe_path.read_text(encoding="utf-8"))
+        model, train = recipe.model, recipe.train
+        if model.dtype == "auto":
+            model = model.model_copy(update={"dtype": old["model"]["dtype"]})
+        if train.token_budget == "auto":
+            train = train.model_copy(update={"token_budget": old["train"]["token_budget"]})
+        recipe = recipe.model_copy(update={"model": model, "train": train})
+        if recipe.model_dump(mode="json", exclude={"run_dir"}) == old:
+            return
+    run.path.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, run.recipe_path)
+
+
+def _holds_training(run: RunDir) -> bool:
+    """Whether there is something that a training would go on with, or refuse to overwrite."""
+    return run.final.exists() or bool(run.complete_checkpoints())
+
+
+def _is_training_of(recipe: Recipe, run: RunDir) -> bool:
+    """Whether recipes agree in what decides a training, data in every token, and base models in their weights."""
+    if not run.recipe_path.exists():
+        return False
+    try:
+        old = load_recipe(run.path)
+    except DataError:  # its data is not where it was, so nobody can say that it is the same
+        return False
+    differing = differences(recipe, old, ignore=_INDIFFERENT)
+    if recipe.model.dtype == "auto":
+        differing = [name for name in differing if name != "model.dtype"]
+    decisive = {*_DECISIVE, "evaluate"} if recipe.train.validate_answers else set(_DECISIVE)
+    if any(name.split(".", 1)[0] in decisive for name in differing):
+        return False
+    note = read_base_note(run.final)
+    if note and note["fingerprint"] != model_fingerprint(resolve_model(recipe.model)):
+        return False
+    states = [read_state(checkpoint) for checkpoint in run.complete_checkpoints()[-1:]]
+    rendered = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+    return all(state.data_fingerprint == rendered.fingerprint for state in states)
+
+
+def _set_aside(run: RunDir, of_results: Iterable[str], tell: Tell) -> None:
+    """Move a training and its results into a directory that is a run directory of its own.
+
+    It has the ending `.part` until all is there, so that a call that was killed in the middle is completed by the next.
+    """
+    target = _unfinished_move(run) or _next(run)
+    target.mkdir(parents=True, exist_ok=True)
+    results = [path for pattern in of_results for path in sorted(run.path.glob(pattern))]
+    for path in [*(run.path / name for name in _OF_TRAINING), *results, run.recipe_path]:
+        if path.exists():
+            path.rename(target / path.name)
+    target.rename(target.with_suffix(""))
+    tell(f"Another training is asked for: the earlier one and its results are kept in {target.with_suffix('')}")
+
+
+def _unfinished_move(run: RunDir) -> Path | None:
+    moves = sorted((run.path / EARLIER).glob("*.part"))
+    return moves[0] if moves else None
+
+
+def _next(run: RunDir) -> Path:
+    numbers = [int(path.name) for path in (run.path / EARLIER).glob("*") if path.name.isdigit()]
+    return run.path / EARLIER / f"{max(numbers, default=0) + 1:03d}.part"

@@ -1,0 +1,124 @@
+"""What a run directory holds, as far as the report shows it. Read from the files alone: no data, no model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from weitiao.errors import RunError
+from weitiao.study.pipeline.record import Records, read_records
+from weitiao.training.metrics import read_metrics
+from weitiao.training.run_dir import RunDir
+
+Values = dict[str, Any]
+Presence = Literal["there", "never", "skipped", "unfinished", "outdated"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of a run.
+
+    Attributes:
+        path: The run directory.
+        records: What `weitiao run` has done there; empty for a run that was made command by command.
+        recipe: `recipe.yaml` as it is written.
+        values: JSON file to content; files of steps whose result is not up to date are left out.
+        predictions: Predictions file to its rows.
+        metrics: The lines of `metrics.jsonl`.
+    """
+
+    path: Path
+    records: Records
+    recipe: str
+    values: dict[str, Values] = field(default_factory=dict)
+    predictions: dict[str, list[Values]] = field(default_factory=dict)
+    metrics: list[Values] = field(default_factory=list)
+
+    def get(self, name: str) -> Values | None:
+        """The content of a JSON file; None when it is not there, or not up to date."""
+        return self.values.get(name)
+
+    def presence(self, step: str, *names: str) -> Presence:
+        """Whether a step's files are there, and if not, why."""
+        if all(name in self.values or name in self.predictions for name in names):
+            return "there"
+        if step in self.records.skipped:
+            return "skipped"
+        record = self.records.steps.get(step)
+        if record is None:
+            return "never"
+        return "unfinished" if record.state == "started" else "outdated"
+
+
+# Which step each file is the result of.
+STEP_OF = {
+    "data-check.json": "check",
+    "baseline.json": "baseline",
+    "gap.json": "baseline",
+    "scores-base.json": "baseline",
+    "retention-before.json": "retention-before",
+    "gap-tuned.json": "compare",
+    "scores.json": "eval",
+    "predictions.jsonl": "eval",
+    "retention-after.json": "retention-after",
+    "comparison.json": "compare",
+    "verdict.json": "verdict",
+    "environment.json": "",
+}
+
+
+def read_run(path: Path) -> RunFiles:
+    """Read what a run directory holds.
+
+    Args:
+        path: The run directory.
+
+    Raises:
+        RunError: It is no run directory, or a file in it is damaged.
+    """
+    run = RunDir(path)
+    if not run.recipe_path.is_file():
+        raise RunError(f"{path} is no run directory: it has no recipe.yaml.", "Name the directory of a run.")
+    files = RunFiles(path, read_records(path), run.recipe_path.read_text(encoding="utf-8"))
+    for name, step in STEP_OF.items():
+        if name.endswith(".json") and (path / name).is_file() and _counts(files.records, step):
+            files.values[name] = _read_json(path / name)
+    baseline = files.get("baseline.json")
+    cells = [cell["predictions"] for cell in baseline["cells"]] if baseline else []
+    for name in dict.fromkeys(["predictions.jsonl", "predictions-base.jsonl", *cells]):
+        if (path / name).is_file() and _counts(files.records, STEP_OF.get(name, "baseline")):
+            files.predictions[name] = _read_lines(path / name)
+    if run.metrics_path.is_file():
+        files.metrics.extend(read_metrics(run.metrics_path))
+    return files
+
+
+def _counts(records: Records, step: str) -> bool:
+    """Whether a step's result is up to date; one that `weitiao run` knows nothing of was made by hand, and is."""
+    if step in records.skipped:
+        return False
+    return step not in records.steps or records.is_current(step)
+
+
+def _read_json(path: Path) -> Values:
+    try:
+        values: Values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove it, and make it again.") from error
+    return values
+
+
+def _read_lines(path: Path) -> list[Values]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise RunError(
+                f"{path}, line {number}: not JSON: {error}.", "Remove the file, and make it again."
+            ) from error
+    return rows

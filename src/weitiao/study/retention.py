@@ -1,0 +1,200 @@
+"""`weitiao retention`: what a model knew before the training, and what of it is left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+
+from weitiao.errors import RecipeError, RunError
+from weitiao.evaluation.retention.comparison import RetentionComparison, compare_retention
+from weitiao.evaluation.retention.config import RetentionConfig
+from weitiao.evaluation.retention.progress import retention_progress
+from weitiao.evaluation.retention.run import fingerprint, retention_parts, run_retention
+from weitiao.evaluation.retention.scores import RetentionScores
+from weitiao.evaluation.retention.tasks import resolve_tasks
+from weitiao.hardware import detect_hardware
+from weitiao.methods.open import find_adapter, open_model
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.load import read_tokenizer
+from weitiao.models.names import resolve_model
+from weitiao.recipe import Recipe, load_recipe
+from weitiao.rendering.templates import apply_template
+from weitiao.study.dataset import prepare_tokenizer
+from weitiao.study.setup import set_threads
+from weitiao.training.files import sha256, write_json
+
+BEFORE, AFTER = "retention-before.json", "retention-after.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What the suite found.
+
+    Attributes:
+        name: What was scored.
+        before: Scores of the base model; None when only a model without a recipe was scored.
+        after: Scores of the tuned model, or of the model that was named; None when only the base model was scored.
+        comparison: Of the two; None unless there are both.
+        paths: Files that were written, or that hold scores of before.
+    """
+
+    name: str
+    before: RetentionScores | None
+    after: RetentionScores | None
+    comparison: RetentionComparison | None
+    paths: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values: scores without the single items, which lie in the files."""
+        return {
+            "name": self.name,
+            "before": _brief(self.before),
+            "after": _brief(self.after),
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
+            "paths": [str(path) for path in self.paths],
+        }
+
+
+def retention_target(
+    target: str,
+    overrides: Sequence[str] = (),
+    *,
+    base: bool = False,
+    suite: Literal["full", "small"] | None = None,
+    console: Console | None = None,
+) -> Retained:
+    """Score what a person names.
+
+    Args:
+        target: A run directory (base and tuned model), a recipe file (its base model), or a model.
+        overrides: `section.key=value`, as on the command line.
+        base: Score only the base model of a run.
+        suite: Instead of the recipe's `retention.suite`.
+        console: Where progress goes; stderr by default.
+
+    Raises:
+        WeitiaoError: Something the user can put right; the message says what.
+    """
+    console = console or Console(stderr=True)
+    path = Path(target)
+    is_run = (path / "recipe.yaml").exists()
+    if not is_run and path.suffix not in (".yaml", ".yml"):
+        if overrides or base:
+            raise RecipeError(
+                f"{target} is a model: it has no recipe whose settings could be changed, and no base model beside it.",
+                "Name a run or a recipe, or leave out the settings and --base.",
+            )
+        return _model_alone(target, RetentionConfig(suite=suite or "full"), console)
+    settings = [*overrides, *([] if suite is None else [f"retention.suite={suite}"])]
+    recipe = load_recipe(path, settings)
+    folder = path if is_run else path.parent
+    config = resolve_tasks(recipe.retention, [folder.resolve(), Path.cwd()])
+    recipe = recipe.model_copy(update={"retention": config})
+    assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    if is_run and not base:
+        find_adapter(path)  # says what is missing before time is spent on the base model
+    before = score_retention(recipe, tuned=False, console=console)
+    if base or not is_run:
+        return Retained(target, before, None, None, (recipe.run_dir / BEFORE,))
+    after = score_retention(recipe, tuned=True, console=console)
+    comparison = compare_retention(
+        before,
+        after,
+        largest_loss=recipe.verdict.largest_loss,
+        largest_loss_nats=recipe.verdict.largest_loss_nats,
+    )
+    return Retained(target, before, after, comparison, (recipe.run_dir / BEFORE, recipe.run_dir / AFTER))
+
+
+def score_retention(recipe: Recipe, *, tuned: bool, console: Console) -> RetentionScores:
+    """Score the base model or the tuned model of a recipe, unless the run directory has these scores already.
+
+    Args:
+        recipe: With `run_dir` set.
+        tuned: Whether to put the adapter of `run_dir` on the model.
+        console: Where progress goes.
+
+    Returns:
+        The scores; also in `retention-before.json` or `retention-after.json`.
+
+    Raises:
+        WeitiaoError: Something the user can put right.
+    """
+    assert recipe.run_dir is not None
+    path = recipe.run_dir / (AFTER if tuned else BEFORE)
+    adapter = find_adapter(recipe.run_dir) if tuned else None
+    key = _key(recipe, adapter)
+    if known := _read(path, key):
+        console.print(f"{'tuned' if tuned else 'base'} model: scores of {path}", highlight=False, soft_wrap=True)
+        return known
+    set_threads(recipe, detect_hardware())
+    opened = open_model(adapter or recipe.model.name, base=recipe.model, device=_device())
+    if adapter is None:
+        apply_template(opened.tokenizer, recipe.rendering)
+    with retention_progress(console, "tuned model" if tuned else "base model") as on_progress:
+        scores = run_retention(opened.model, opened.tokenizer, recipe.retention, on_progress=on_progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"tuned": tuned, "key": key, **scores.to_dict()})
+    return scores
+
+
+def read_retention(path: Path) -> RetentionScores:
+    """Read `retention-before.json` or `retention-after.json`.
+
+    Raises:
+        RunError: There is none, or it is damaged.
+    """
+    if not path.is_file():
+        raise RunError(f"There is no {path}.", f"Make it with: weitiao retention {path.parent}")
+    try:
+        return RetentionScores.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove it and score again.") from error
+
+
+def _model_alone(name: str, config: RetentionConfig, console: Console) -> Retained:
+    opened = open_model(name, device=_device())
+    with retention_progress(console, name) as on_progress:
+        scores = run_retention(opened.model, opened.tokenizer, config, on_progress=on_progress)
+    return Retained(name, None, scores, None, ())
+
+
+def _key(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
+    """What the scores depend on: weights, chat template and items."""
+    weights = model_fingerprint(resolve_model(recipe.model))
+    tokenizer = prepare_tokenizer(recipe)
+    if adapter is not None:
+        weights += sha256(adapter / "adapter_model.safetensors")[:16]
+        tokenizer = read_tokenizer(adapter) if (adapter / "tokenizer.json").exists() else tokenizer
+    template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]
+    return {"weights": weights, "template": template, "items": fingerprint(retention_parts(recipe.retention))}
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _read(path: Path, key: dict[str, str]) -> RetentionScores | None:
+    """Stored scores, if they are of the same weights, template and items."""
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return RetentionScores.from_dict(values) if values.get("key") == key else None
+    except (ValueError, KeyError, TypeError):  # written by another version: it is made anew
+        return None
+
+
+def _brief(scores: RetentionScores | None) -> dict[str, Any] | None:
+    if scores is None:
+        return None
+    values = scores.to_dict()
+    parts = [{k: v for k, v in part.items() if k not in ("grades", "answers")} for part in values["parts"]]
+    return {**values, "parts": parts}

@@ -1,0 +1,46 @@
+"""The task of a recipe: training, `weitiao baseline`, `eval` and `compare` do the same one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from weitiao.data.load import DataSet, load_data
+from weitiao.errors import RecipeError
+from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.task import Task, make_task
+from weitiao.forest.plan import shuffled
+from weitiao.recipe import Recipe
+
+
+def task_from_recipe(
+    recipe: Recipe,
+    data: DataSet | None = None,
+    *,
+    part: Literal["test", "validation"] = "test",
+    sample: int | None = None,
+) -> Task:
+    """What a recipe's model is asked, and how its answers are graded.
+
+    Args:
+        recipe: Its sections `data` and `evaluate` are used. `evaluate.limit` holds for the test rows.
+        data: Its data, when it was read before.
+        part: Which rows are asked.
+        sample: So many of the gradable rows only, chosen by `train.seed`.
+
+    Raises:
+        RecipeError: No metric of the recipe grades answers.
+        WeitiaoError: The data cannot be read, or a metric cannot be built.
+    """
+    data = data or load_data(recipe.data)
+    if not recipe.evaluate.graders:
+        raise RecipeError(
+            "evaluate.metrics: `perplexity` grades no answers, and no other metric is there.",
+            "Put a metric in front of it, for instance: metrics: [exact_match, perplexity].",
+        )
+    examples = data.test[: recipe.evaluate.limit] if part == "test" else data.validation
+    if sample is not None:
+        gradable = [example for example in examples if is_gradable(example)]
+        chosen = sorted(shuffled(len(gradable), seed=recipe.train.seed, epoch=0)[:sample])
+        examples = tuple(gradable[place] for place in chosen)
+    training_answers = [example.answer for example in data.task_train if is_gradable(example)]
+    return make_task(examples, recipe.evaluate, training_answers=training_answers, name=part)

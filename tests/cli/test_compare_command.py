@@ -1,0 +1,225 @@
+"""`weitiao compare` as a person types it: tables, JSON, exit codes, judging through a pipe and on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+from workbench import environment
+
+from weitiao.cli.compare import compare
+from weitiao.errors import WeitiaoError
+from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.scores import write_predictions
+from weitiao.feedback.store import JudgementStore
+
+RUN = "import typer; from weitiao.cli.compare import compare; typer.run(compare)"
+COMMAND = [sys.executable, "-c", RUN]
+# takes the terminal for its own, so that Ctrl-C reaches it
+ON_TERMINAL = [sys.executable, "-c", f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {RUN}"]
+NUM = 6
+LABELS = ("refund", "delivery")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """Answers of two models to six rows: A has two right, B five, one answer is the same."""
+    paths = []
+    for name, right in (("a", {1, 2}), ("b", {1, 3, 4, 5, 6})):
+        rows = []
+        for row in range(1, NUM + 1):
+            expected = LABELS[row % 2]
+            answer = expected if row in right else f"{name} says nothing"
+            rows.append(
+                Prediction(
+                    row_id=f"test.jsonl:{row}",
+                    messages=({"role": "user", "content": f"第{row}个问题 [bold]?"},),
+                    expected=expected,
+                    answer=answer,
+                    num_tokens=2,
+                    stopped=True,
+                    correct=row in right,
+                    grades={"exact_match": float(row in right)},
+                )
+            )
+        paths.append(tmp_path / f"predictions-{name}.jsonl")
+        write_predictions(paths[-1], rows)
+    return paths[0], paths[1]
+
+
+def run(*arguments: str | Path) -> Any:
+    app = typer.Typer()
+    app.command()(compare)
+    return CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "150"})
+
+
+def test_tables_say_what_changed(files: tuple[Path, Path], tmp_path: Path) -> None:
+    shown = run(*files, "--output", tmp_path / "out")
+    assert shown.exit_code == 0, shown.output
+    for words in ("33.3%", "83.3%", "+50.0 points", "McNemar", "A right", "Right with B, and not with A (4)", "refund"):
+        assert words in shown.stdout
+    assert "第3个问题 [bold]?" in shown.stdout
+    assert "b says nothing" in shown.stdout
+    assert "--judge human" in shown.stderr
+
+
+def test_tables_fit_a_terminal_of_80_columns(files: tuple[Path, Path], tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(compare)
+    shown = CliRunner().invoke(app, [*map(str, files), "--output", str(tmp_path)], env={"COLUMNS": "80"})
+    assert all(len(line) <= 80 for line in shown.stdout.splitlines())
+    assert "…" not in shown.stdout
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith(" exact_match")]
+    assert line.split() == ["exact_match", "33.3%", "83.3%", "+50.0", "points", "0.38"]
+
+
+def test_json_is_one_object_with_the_documented_keys(files: tuple[Path, Path], tmp_path: Path) -> None:
+    shown = run(*files, "--output", tmp_path / "out", "--json")
+    result = json.loads(shown.stdout)
+    assert result["metrics"]["exact_match"]["paired"]["difference"]["value"] == pytest.approx(0.5)
+    assert (result["both_right"], result["only_a"], result["only_b"], result["both_wrong"]) == (1, 1, 4, 0)
+    assert (result["n"], result["primary"], result["preferences"]) == (6, "exact_match", None)
+    assert Path(result["path"]) == tmp_path / "out" / "comparison.json"
+
+
+def test_the_same_weights_are_the_users_error(files: tuple[Path, Path]) -> None:
+    shown = run(files[0], files[0])
+    assert isinstance(shown.exception, WeitiaoError)
+    assert shown.exception.exit_code == 2
+    assert "nothing to compare" in shown.exception.what
+
+
+def test_a_person_judges_through_a_pipe(files: tuple[Path, Path], tmp_path: Path) -> None:
+    command = [*COMMAND, *map(str, files), "--judge", "human:ann", "--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        command, input="a\nskip\ntie\nq\n", capture_output=True, text=True, env=environment(), timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 of 5" in done.stderr  # one pair of answers is the same
+    assert "2 judgements stored" in done.stderr
+    assert "Judged by human:ann" in done.stdout
+    done = subprocess.run(
+        [*command, "--json"],
+        input="b\n" * 9,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=120,
+        check=False,
+    )
+    (preference,) = json.loads(done.stdout)["preferences"]["judges"]
+    assert (preference["judge"], preference["num_judged"], preference["num_items"]) == ("human:ann", 5, 5)
+    assert (preference["num_same"], preference["num_ties"]) == (1, 1)
+    test = preference["test"]
+    assert test["wins"] + test["losses"] == 4
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    assert written["preferences"]["judges"] == [preference]
+
+
+class Terminal:
+    """A command on a terminal of its own."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environment(), "TERM": "xterm"},
+            start_new_session=True,
+        )
+        os.close(slave)
+        self._unread = ""
+
+    def wait_for(self, words: str, *, seconds: float = 100) -> None:
+        """Read on, from behind what was waited for before, until the words appear."""
+        end = time.monotonic() + seconds
+        while words not in self._unread:
+            assert time.monotonic() < end, f"{words!r} did not appear in {self._unread!r}"
+            if select.select([self._master], [], [], 0.2)[0]:
+                try:
+                    self._unread += os.read(self._master, 65536).decode("utf-8", "replace")
+                except OSError:  # Linux says so when the other end is closed
+                    assert words in self._unread, f"{words!r} did not appear in {self._unread!r}"
+        self._unread = self._unread.partition(words)[2]
+
+    def press(self, key: str) -> None:
+        os.write(self._master, key.encode())
+
+    def close(self) -> int:
+        self.process.wait(60)
+        os.close(self._master)
+        return self.process.returncode
+
+
+def test_a_person_judges_with_single_keys_and_kill_9_loses_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
+    store = tmp_path / "out" / "judgements.jsonl"
+    command = [*ON_TERMINAL, *map(str, files), "--judge", "human", "--output", str(tmp_path / "out")]
+    terminal = Terminal(command)
+    for key in "ab":  # no Enter
+        terminal.wait_for("q(uit) >")
+        terminal.press(key)
+    terminal.wait_for("q(uit) >")
+    os.kill(terminal.process.pid, signal.SIGKILL)
+    assert terminal.close() == -signal.SIGKILL
+    first = JudgementStore(store).by("human")
+    assert len(first) == 2
+    with store.open("ab") as stream:
+        stream.write(b'{"item_id": "test.jsonl:4#12')  # as if it had been killed in the middle of a line
+    terminal = Terminal(command)
+    terminal.wait_for("3 of 5")
+    for key in ("t", "u", "a", "b", "a"):
+        terminal.wait_for("q(uit) >")
+        terminal.press(key)
+    terminal.wait_for("all done")
+    terminal.wait_for("Sign test")
+    assert terminal.close() == 0
+    stored = JudgementStore(store).by("human")
+    assert stored[:2] == first
+    assert len(stored) == 5
+    assert all(json.loads(line) for line in store.read_text(encoding="utf-8").splitlines())
+
+
+def test_keys_typed_ahead_count_and_arrows_are_no_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
+    """The arrows up and down send the letters A and B after an escape character."""
+    terminal = Terminal([*ON_TERMINAL, *map(str, files), "--judge", "human", "--output", str(tmp_path / "out")])
+    terminal.wait_for("q(uit) >")
+    terminal.press("\x1b[A")
+    terminal.wait_for("undo the last one")
+    terminal.wait_for("q(uit) >")
+    terminal.press("tttq")
+    terminal.wait_for("3 judgements stored")
+    assert terminal.close() == 0
+    stored = JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")
+    assert [one.choice for one in stored] == ["tie"] * 3
+
+
+def test_ctrl_c_and_ctrl_d_leave_with_a_result(files: tuple[Path, Path], tmp_path: Path) -> None:
+    command = [*ON_TERMINAL, *map(str, files), "--judge", "human", "--output", str(tmp_path / "out")]
+    for key, place in (("\x03", "2 of 5"), ("\x04", "3 of 5")):
+        terminal = Terminal(command)
+        terminal.wait_for("q(uit) >")
+        terminal.press("a")
+        terminal.wait_for(place)
+        terminal.press(key)
+        terminal.wait_for("judgements stored")
+        assert terminal.close() == 0
+    assert len(JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")) == 2
+
+
+def test_help_has_examples() -> None:
+    shown = run("--help")
+    assert "Examples:" in shown.stdout
+    assert "weitiao compare base:runs/tickets runs/tickets" in shown.stdout

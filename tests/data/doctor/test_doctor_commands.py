@@ -1,0 +1,187 @@
+"""The three commands as a user types them: exit codes, JSON on stdout, messages on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from doctoring import pair, read_rows, write_rows
+from typer.testing import CliRunner, Result
+from workbench import weitiao, write_recipe
+
+from weitiao.cli.data.check import check
+from weitiao.cli.data.clean import clean
+from weitiao.cli.data.inspect import inspect
+from weitiao.errors import DataError, RecipeError, WeitiaoError
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run() -> Run:
+    app = typer.Typer()
+    for command in (inspect, check, clean):
+        app.command()(command)
+
+    def call(*arguments: str | Path) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return call
+
+
+def result_of(result: Result) -> dict[str, Any]:
+    values = json.loads(result.stdout)
+    assert isinstance(values, dict)
+    return values
+
+
+def failure(result: Result) -> WeitiaoError:
+    assert isinstance(result.exception, WeitiaoError)
+    return result.exception
+
+
+def test_a_check_says_no_with_exit_code_3(run: Run, tmp_path: Path) -> None:
+    rows = [pair("a first question"), pair("b", "")]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    result = run("check", file, "--json")
+    assert result.exit_code == 3
+    values = result_of(result)
+    assert set(values) == {"findings", "counts", "rows", "seconds", "rows_per_second", "left_out", "sources"}
+    (finding,) = values["findings"]
+    expected = {"kind": "empty_answer", "severity": "error", "part": "train", "file": str(file), "row": 2, "count": 1}
+    assert expected.items() <= finding.items()
+    assert (values["counts"], values["rows"]) == ({"empty_answer": 1}, 2)
+
+
+def test_exit_codes_and_streams_of_the_real_command_line(tmp_path: Path) -> None:
+    bad = write_rows(tmp_path / "bad.jsonl", [pair("a first question"), pair("b", "")])
+    good = write_rows(tmp_path / "good.jsonl", [pair("a first question")])
+    done = weitiao("data", "check", bad, "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["counts"] == {"empty_answer": 1}
+    assert "weitiao data clean" in done.stderr
+    assert weitiao("data", "check", good).returncode == 0
+    missing = weitiao("data", "check", tmp_path / "missing.jsonl")
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("Error: ")
+
+
+def test_a_check_without_errors_exits_with_0(run: Run, tmp_path: Path) -> None:
+    clean_file = write_rows(tmp_path / "a.jsonl", [pair("a"), pair("b")])
+    warned = write_rows(tmp_path / "b.jsonl", [pair("a"), pair("a")])
+    assert run("check", clean_file).exit_code == 0
+    result = run("check", warned)
+    assert result.exit_code == 0
+    assert "duplicate" in result.stdout
+    assert "b.jsonl:2" in result.stdout.replace("\n", "")
+
+
+def test_leaks_against_an_evaluation_set_of_another_format(run: Run, tmp_path: Path) -> None:
+    train = write_rows(tmp_path / "train.jsonl", [{"instruction": "Where is it?", "input": "", "output": "Here."}])
+    test = tmp_path / "test.csv"
+    test.write_bytes(b"text,category\r\nwhere is it,place\r\nwho is it,person\r\n")
+    result = run("check", train, "--against", test, "--json")
+    assert result.exit_code == 3
+    (finding,) = result_of(result)["findings"]
+    assert (finding["kind"], finding["others"], finding["num_others"]) == ("leak", [f"{test}:1"], 1)
+
+
+def test_columns_can_be_named(run: Run, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [{"x": "q one", "y": "", "z": "fine"}, {"x": "q two", "y": "b", "z": ""}])
+    for answer, row in (("y", 1), ("z", 2)):
+        (finding,) = result_of(run("check", file, "--input", "x", "--output", answer, "--json"))["findings"]
+        assert (finding["kind"], finding["row"]) == ("empty_answer", row)
+    assert isinstance(failure(run("check", file, "--input", "nothing")), DataError)
+
+
+def test_one_kind_only_and_unknown_kinds(run: Run, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [pair("a"), pair("a"), pair("b", "")])
+    assert result_of(run("check", file, "--kind", "duplicate", "--json"))["counts"] == {"duplicate": 1}
+    assert "no check nonsense" in failure(run("check", file, "--kind", "nonsense")).what
+
+
+def test_a_recipe_is_checked_with_its_columns_parts_and_tokenizer(
+    run: Run, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    source = {"path": "train.csv", "prompt": "Classify this: {{ text }}", "completion": "{{ category }}"}
+    recipe = write_recipe(
+        tmp_path, tiny_llama_dir, data={"train": source, "test": "test.csv"}, rendering={"max_length": 60}
+    )
+    long = ("a rather long message " * 6).strip()
+    (tmp_path / "train.csv").write_text(f"text,category\nwhere is it,place\n{long},place\nsay <|im_end|> now,person\n")
+    (tmp_path / "test.csv").write_text("text,category\nWhere is it?,place\nwho,person\n")
+    result = run("check", recipe, "--json")
+    values = result_of(result)
+    assert result.exit_code == 3
+    found = {(finding["kind"], finding["part"], finding["row"]) for finding in values["findings"]}
+    assert found == {("leak", "train", 1), ("long", "train", 2), ("special_tokens", "train", 3)}
+    raw = write_rows(
+        tmp_path / "raw.jsonl", [{"question": "WHO", "answer": "x"}, {"question": "Say now", "answer": "x"}]
+    )
+    more = result_of(run("check", recipe, "--against", raw, "--kind", "leak", "--json"))["findings"]
+    assert [(one["part"], one["row"]) for one in more] == [("train", 1)]
+
+
+def test_clean_writes_files_and_names_the_next_command(run: Run, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [pair("I am {{name}}", "Hello"), pair("b", ""), pair("c")])
+    out = tmp_path / "out"
+    result = run("clean", file, "--fix", "placeholder", "--fix", "empty_answer", "--set", "name=Ada", "--output", out)
+    assert result.exit_code == 0, result.exception
+    assert read_rows(out / "cleaned.jsonl") == [pair("I am Ada", "Hello"), pair("c")]
+    assert "empty_answer" in result.stdout
+    assert "weitiao data check" in result.stderr
+    assert run("check", out / "cleaned.jsonl").exit_code == 0
+
+
+def test_clean_does_what_the_recipe_says(run: Run, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    source = {"path": "train.jsonl", "columns": {"prompt": "question", "completion": "answer"}}
+    section = {"fix": ["html", "leak"], "placeholders": {"name": "Ada"}}
+    recipe = write_recipe(
+        tmp_path, tiny_llama_dir, data={"train": source, "test": "test.jsonl", "clean": section}, rendering={}
+    )
+    rows = [{"question": f"<b>question</b> {i}", "answer": "{{name}}", "kept": i} for i in range(3)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    write_rows(tmp_path / "test.jsonl", [{"question": "question 1", "answer": "x"}])
+    assert run("clean", recipe, "--output", tmp_path / "one").exit_code == 0
+    fixed = [{"question": f"question {i}", "answer": "{{name}}", "kept": i} for i in (0, 2)]
+    assert read_rows(tmp_path / "one" / "cleaned.jsonl") == fixed
+    assert run("clean", recipe, "--fix", "placeholder", "--output", tmp_path / "two").exit_code == 0
+    assert read_rows(tmp_path / "two" / "cleaned.jsonl") == [{**row, "answer": "Ada"} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no fix is named"),
+        (["--fix", "nonsense"], "nonsense"),
+        (["--fix", "placeholder", "--set", "name"], "NAME=VALUE"),
+        (["--fix", "leak"], "what must not leak"),
+        (["--fix", "contradiction", "--contradictions", "maybe"], "contradictions"),
+        (["--fix", "near_duplicate", "--near", "2"], "near_threshold"),
+    ],
+)
+def test_options_that_cannot_be_used(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [pair("a")])
+    error = failure(run("clean", file, *arguments, "--output", tmp_path / "out"))
+    assert isinstance(error, DataError | RecipeError)
+    assert message in error.what
+    assert not (tmp_path / "out").exists()
+
+
+def test_inspect_prints_and_gives_json(run: Run, tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [pair(f"question {i}", "yes") for i in range(20)])
+    assert "20" in run("inspect", file).stdout
+    values = result_of(run("inspect", file, "--json"))
+    assert values["parts"][0]["rows"] == 20
+
+
+def test_a_missing_file_is_an_error_of_the_user(run: Run, tmp_path: Path) -> None:
+    for command in ("check", "inspect"):
+        assert "no such file" in failure(run(command, tmp_path / "nothing.jsonl")).what
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: x\ndata: {train: a.jsonl}\n")
+    assert "more is named" in failure(run("check", recipe, tmp_path / "a.jsonl")).what

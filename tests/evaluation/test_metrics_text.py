@@ -1,0 +1,189 @@
+"""Metrics that compare texts and numbers."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from weitiao.errors import DataError
+from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.config import build
+from weitiao.evaluation.metrics.config_text import ContainsConfig, NormalizedMatchConfig, NumberConfig, RegexConfig
+from weitiao.evaluation.metrics.normalize import normalized, plain_words
+from weitiao.evaluation.metrics.number import Number
+
+
+def grade(metric: Metric, answer: str, expected: str) -> float:
+    return metric.grade(Item(answer, expected, row_id="test.jsonl:3"))
+
+
+# -- exact match ------------------------------------------------------------------------------------------------------
+
+
+def test_none_compares_every_character() -> None:
+    assert normalized(" Yes\n", "none") == " Yes\n"
+
+
+def test_whitespace_strips_both_ends_only() -> None:
+    assert normalized("\u3000 a  b\n", "whitespace") == "a  b"
+    assert normalized("A", "whitespace") != normalized("a", "whitespace")
+
+
+def test_an_accent_may_be_encoded_in_two_ways() -> None:
+    composed, decomposed = "caf\u00e9", unicodedata.normalize("NFD", "caf\u00e9")
+    assert composed != decomposed
+    assert normalized(composed, "whitespace") == normalized(decomposed, "whitespace")
+    assert normalized(composed, "none") != normalized(decomposed, "none")
+
+
+@pytest.mark.parametrize(("one", "other"), [("STRASSE", "straße"), ("Σίσυφος", "ΣΊΣΥΦΟΣ"), ("É", "e\u0301")])
+def test_casefold_ignores_case_in_any_script(one: str, other: str) -> None:
+    assert normalized(one, "casefold") == normalized(other, "casefold")
+
+
+def test_full_width_characters_stay_different() -> None:
+    assert normalized("１２", "casefold") != normalized("12", "casefold")
+
+
+# -- normalised match and contains ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("The Eiffel  Tower.", "eiffel tower"),
+        ("１２，ＡＢＣ！", "12abc"),
+        ("北京，是中国的首都。", "北京是中国的首都"),
+        ("北京 大学", "北京大学"),
+        ("「你好」", "你好"),
+        ("card_arrival", "Card arrival".replace(" ", "_")),
+        ("1,000", "1000"),
+        ("an apple", "Apple"),
+        ("\N{MINUS SIGN}5", "-5"),
+    ],
+)
+def test_normalised_match_looks_at_the_words(one: str, other: str) -> None:
+    assert grade(build(NormalizedMatchConfig()), one, other) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("3.14", "314"), ("-5", "5"), ("A", ""), ("A", "The"), ("是", "不是"), ("x y", "y x"), ("😀", "😂")],
+)
+def test_normalised_match_tells_what_differs(one: str, other: str) -> None:
+    assert grade(build(NormalizedMatchConfig()), one, other) == 0
+
+
+def test_words_of_a_text() -> None:
+    assert plain_words("The “Café”, at 3.50$ -- don't!") == "café at 3.50 dont"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "right"),
+    [
+        ("The intent is card_arrival.", "card_arrival", True),
+        ("I would say: Paris, of course", "paris", True),
+        ("答案是北京大学。", "北京", True),
+        ("15", "5", False),
+        ("-5", "5", False),
+        ("4.5", "4", False),
+        ("It is 4.", "4", True),
+        ("cards", "card", False),
+        ("discard, then card", "card", True),
+        ("", "x", False),
+        ("a: ?!", "?!", True),
+    ],
+)
+def test_contains_finds_whole_words(answer: str, expected: str, right: bool) -> None:
+    assert grade(build(ContainsConfig()), answer, expected) == right
+
+
+# -- regex ------------------------------------------------------------------------------------------------------------
+
+
+def test_regex_compares_the_group_with_the_expected_answer() -> None:
+    metric = build(RegexConfig(type="regex", pattern=r"Answer: (\w+)"))
+    assert grade(metric, "So.\nAnswer: B", "B") == 1
+    assert grade(metric, "Answer: C, no. Answer: B", "B") == 0
+    assert grade(metric, "B", "B") == 0
+    assert grade(metric, "Answer: B", "Because. Answer: B") == 1
+    last = build(RegexConfig(type="regex", pattern=r"Answer: (\w+)", take="last"))
+    assert grade(last, "Answer: C, no. Answer: B", "B") == 1
+
+
+def test_regex_without_comparison_checks_the_form() -> None:
+    metric = build(RegexConfig(type="regex", pattern=r"\d{4}-\d{2}-\d{2}", compare=False))
+    assert (grade(metric, "on 2024-05-01", "no date"), grade(metric, "in May", "2024-05-01")) == (1, 0)
+    items = [Item("in May", ""), Item("2024-05-01", "")]
+    assert metric.details(items, [0, 1]) == {"num_without_match": 1}
+
+
+# -- number -----------------------------------------------------------------------------------------------------------
+
+POINT = Number("number", tolerance=0, decimal_comma=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("She makes 9 * 2 = <<9*2=18>>18 every day.\n#### 18", 18),
+        ("#### 1,450,000", 1_450_000),
+        ("#### $-3.50 and then 7", -3.5),
+        ("#### 72\n\nQuestion: what is 3 + 4? #### 7", 72),
+        ("#### Step 2\nSo the answer is 12", 12),
+        ("The answer is 5.", 5),
+        ("10-3=7", 7),
+        ("between 5-10", 10),
+        ("(4)-3", 3),
+        ("it fell by -12.5 degrees", -12.5),
+        ("\N{MINUS SIGN}8", -8),
+        ("x = +6", 6),
+        ("-$1,234.56", -1234.56),
+        ("¥ 99", 99),
+        ("约１２３元", 123),
+        ("答案是72", 72),
+        ("价格：￥1,200。", 1200),
+        ("3/4 of it", 0.75),
+        ("-1 1/2", -1.5),
+        ("2½ cups", 2.5),
+        ("\\boxed{\\frac{3}{4}}", 0.75),
+        ("$1\\frac{1}{2}$", 1.5),
+        ("1{,}000", 1000),
+        ("25%", 25),
+        ("6.02e23", 6.02e23),
+        ("1.5E-3", 0.0015),
+        (".5", 0.5),
+        ("1,2,3", 3),
+        ("12kg", 12),
+        ("1/0", 1),
+        ("born 3/4/2020", 3),
+        ("٣", 3),
+    ],
+)
+def test_the_number_of_a_text(text: str, value: float) -> None:
+    assert POINT.extract(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "no number", "card2 x_3", "version v2"])
+def test_a_text_without_a_number(text: str) -> None:
+    assert POINT.extract(text) is None
+
+
+def test_a_decimal_comma() -> None:
+    metric = build(NumberConfig(decimal_comma=True))
+    assert grade(metric, "Das sind 1.234,5 Euro.", "1234,50") == 1
+    assert grade(metric, "1,234.5", "1234,5") == 0
+
+
+def test_numbers_are_compared_by_value_within_the_tolerance() -> None:
+    exact, near = build(NumberConfig()), build(NumberConfig(tolerance=0.01))
+    assert grade(exact, "0.5", "1/2") == grade(exact, "1e3", "1,000.00") == 1
+    assert (grade(exact, "3.14", "3.15"), grade(near, "3.14", "3.15"), grade(near, "3.13", "3.15")) == (0, 1, 0)
+    assert grade(exact, "1e999", "5") == grade(exact, "nothing", "0") == 0
+    assert grade(exact, "0.1 + 0.2 is 0.30000000000000004", "0.3") == 1
+
+
+def test_an_expected_answer_without_a_number_is_named() -> None:
+    with pytest.raises(DataError, match=r"test\.jsonl:3: .*no number"):
+        build(NumberConfig()).check(Item("", "none", row_id="test.jsonl:3"))

@@ -1,0 +1,189 @@
+"""Judge models whose choice is known beforehand, a server that does as it is told, and a real model by letters."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rigged_judge import ALWAYS_A, ALWAYS_B, LOOKS_AT_THE_FIRST, build
+
+from weitiao.errors import ModelError
+from weitiao.feedback.config import JudgeConfig
+from weitiao.feedback.items import PreferenceItem
+from weitiao.feedback.judge import ask_judge
+from weitiao.feedback.local_judge import LocalJudge
+from weitiao.feedback.preference import Preference, summarise
+from weitiao.feedback.server_judge import ServerJudge
+from weitiao.feedback.store import JudgementStore
+from weitiao.methods.open import open_model
+
+PAIRS = [
+    *[("bad", "GOOD")] * 6,  # B is better
+    *[("GOOD", "bad")] * 2,  # A is better
+    *[("GOOD one", "GOOD two")] * 3,  # the first place looks better in both orders
+    *[("bad one", "bad two")] * 4,  # the second place does
+    ("GOOD", "GOOD "),  # the same answer
+]
+
+
+def pairs() -> list[PreferenceItem]:
+    return [
+        PreferenceItem(f"i{k}", f"row:{k}", ({"role": "user", "content": f"question {k}"},), a, b)
+        for k, (a, b) in enumerate(PAIRS)
+    ]
+
+
+def asked(judge: LocalJudge | ServerJudge, path: Path) -> Preference:
+    store = JudgementStore(path)
+    done = ask_judge(judge, pairs(), store)
+    return summarise(judge.name, pairs(), store.by(judge.name), num_unparsable=done.num_unparsable)
+
+
+@pytest.fixture
+def rigged(tmp_path: Path, tiny_llama_dir: Path) -> Any:
+    def open_rigged(template: str) -> LocalJudge:
+        directory = build(tmp_path / "judge", tiny_llama_dir, template)
+        return LocalJudge(JudgeConfig(model=str(directory)), open_model(directory), weights="0123456789abcdef")
+
+    return open_rigged
+
+
+def test_a_judge_that_sees_quality(rigged: Any, tmp_path: Path) -> None:
+    found = asked(rigged(LOOKS_AT_THE_FIRST), tmp_path / "judgements.jsonl")
+    assert found.test is not None
+    assert (found.test.wins, found.test.losses, found.test.ties) == (6, 2, 7)
+    assert (found.num_items, found.num_same, found.num_judged, found.num_disagreements) == (15, 1, 15, 7)
+    assert found.first_share is not None
+    assert found.first_share.value == pytest.approx((8 * 0.5 + 3) / 15)
+
+
+@pytest.mark.parametrize(("template", "share"), [(ALWAYS_A, 1.0), (ALWAYS_B, 0.0)])
+def test_a_judge_that_only_sees_the_place(rigged: Any, tmp_path: Path, template: str, share: float) -> None:
+    found = asked(rigged(template), tmp_path / "judgements.jsonl")
+    assert (found.test, found.num_ties, found.num_disagreements) == (None, 15, 15)
+    assert found.first_share is not None
+    assert (found.first_share.value, found.first_share.n) == (share, 15)
+    assert not found.first_share.low <= 0.5 <= found.first_share.high
+
+
+def test_a_judge_that_is_asked_again_only_answers_what_is_new(rigged: Any, tmp_path: Path) -> None:
+    judge = rigged(LOOKS_AT_THE_FIRST)
+    store = JudgementStore(tmp_path / "judgements.jsonl")
+    assert ask_judge(judge, pairs()[:4], store).num_new == 8
+    progress: list[tuple[int, int]] = []
+    again = ask_judge(judge, pairs()[:6], store, on_progress=lambda *at: progress.append(at))
+    assert again.num_new == 4
+    assert progress[-1] == (4, 4)
+    assert ask_judge(judge, pairs()[:6], JudgementStore(store.path)).num_new == 0
+
+
+def test_judgements_of_other_weights_or_questions_are_those_of_another_judge(rigged: Any, tiny_llama_dir: Path) -> None:
+    judge = rigged(ALWAYS_A)
+    opened = open_model(tiny_llama_dir)
+    same = {"model": judge.name.partition("@")[0]}
+    names = {
+        judge.name,
+        LocalJudge(JudgeConfig.model_validate(same), opened, weights="ffff").name,
+        LocalJudge(JudgeConfig.model_validate({**same, "language": "zh"}), opened, weights="0123456789abcdef").name,
+    }
+    assert len(names) == 3
+
+
+def test_the_likelihood_is_that_of_the_letter_alone(rigged: Any) -> None:
+    """Of 400 tokens one has the logit 20 and all others 0."""
+    judge = rigged(ALWAYS_A)
+    assert judge.answer([judge.question.ask(pairs()[0], "ab")]) == ["first"]
+    vocabulary = len(judge._opened.tokenizer)
+    expected = (math.exp(20) + 1) / (math.exp(20) + vocabulary - 1)
+    assert judge.letter_shares == [pytest.approx(expected)]
+
+
+def test_a_real_model_chooses_the_letter_that_transformers_holds_more_likely(smollm2_dir: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    opened = open_model(smollm2_dir)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(smollm2_dir), AutoTokenizer.from_pretrained(smollm2_dir)
+    letters = [tokenizer(letter, add_special_tokens=False).input_ids[0] for letter in "AB"]
+    for language in ("en", "zh"):
+        config = JudgeConfig.model_validate({"model": "smollm2-135m", "language": language})
+        judge = LocalJudge(config, opened, weights="w")
+        questions = [judge.question.ask(item, order) for item in pairs()[5:7] for order in ("ab", "ba")]
+        replies = judge.answer(questions)
+        for question, reply, share in zip(questions, replies, judge.letter_shares, strict=True):
+            text = tokenizer.apply_chat_template(list(question), add_generation_prompt=True, tokenize=False)
+            with torch.no_grad():
+                logits = model(tokenizer(text, return_tensors="pt").input_ids).logits[0, -1]
+            probabilities = logits.double().softmax(0)[letters].tolist()
+            assert reply == ("first" if probabilities[0] > probabilities[1] else "second")
+            assert share == pytest.approx(sum(probabilities), rel=1e-3)
+
+
+@contextmanager
+def serving(status: int = 200, key: str | None = None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server of the OpenAI kind that prefers the answer with GOOD, and rambles about two bad ones."""
+    requests: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            requests.append({**body, "path": self.path, "key": self.headers["Authorization"]})
+            first, second = body["messages"][0]["content"].split("[Answer B]")
+            good = "GOOD" in first, "GOOD" in second
+            text = {(True, False): "A", (False, True): "**B**", (True, True): "<think>B?</think>A."}.get(
+                good, "Neither."
+            )
+            reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
+            self.send_response(status if key is None or self.headers["Authorization"] == f"Bearer {key}" else 401)
+            self.end_headers()
+            self.wfile.write(reply)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing on the terminal."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", requests
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_server_judges_by_what_it_writes(tmp_path: Path) -> None:
+    with serving() as (url, requests):
+        found = asked(ServerJudge(JudgeConfig(model=f"{url}#some-model")), tmp_path / "judgements.jsonl")
+    assert found.test is not None
+    assert (found.test.wins, found.test.losses, found.test.ties) == (6, 2, 3)
+    assert found.num_unparsable == 8  # two bad answers, four pairs in both orders
+    assert found.num_judged == 11
+    assert len(requests) == 30
+    assert requests[0]["path"] == "/v1/chat/completions"
+    assert (requests[0]["model"], requests[0]["temperature"], requests[0]["key"]) == ("some-model", 0, None)
+
+
+def test_a_key_is_read_from_a_file(tmp_path: Path) -> None:
+    key = tmp_path / "key.txt"
+    key.write_text("abc\n")
+    with serving(key="abc") as (url, _):
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m", api_key_file=key)), tmp_path / "judgements.jsonl")
+        with pytest.raises(ModelError, match="401"):
+            asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "others.jsonl")
+
+
+def test_a_server_that_fails_is_named(tmp_path: Path) -> None:
+    with serving(status=500) as (url, _), pytest.raises(ModelError, match="500"):
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "judgements.jsonl")
+    with pytest.raises(ModelError, match="cannot be reached"):
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "judgements.jsonl")
+    with pytest.raises(ModelError, match="no model"):
+        ServerJudge(JudgeConfig(model=url))

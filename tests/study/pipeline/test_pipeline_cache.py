@@ -1,0 +1,303 @@
+"""What is redone and what is not: the real steps with toy actions, on a real recipe, real files and real keys."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from pydantic import BaseModel
+from rich.console import Console
+from toy_steps import toy_steps
+from workbench import write_rows
+
+from weitiao.errors import RecipeError, RunError
+from weitiao.recipe import Recipe, load_recipe
+from weitiao.study.pipeline.result import PipelineResult
+from weitiao.study.pipeline.run import run_pipeline
+from weitiao.study.pipeline.steps import STEP_NAMES
+from weitiao.study.train import CHANGEABLE
+
+AFTER_COMPARE = ["compare", "verdict", "report"]
+AFTER_TRAIN = ["train", "eval", "retention-after", *AFTER_COMPARE]
+ALL = list(STEP_NAMES)
+REPORT = ["report"]
+
+# Of every section: what a change of one of its settings makes necessary; then the settings that differ from it.
+OF_SECTION = {
+    "rendering": ALL,
+    "method": AFTER_TRAIN,
+    "objective": AFTER_TRAIN,
+    "train": AFTER_TRAIN,
+    "evaluate": ["baseline", "eval", *AFTER_COMPARE],
+    "baseline": ["baseline", *AFTER_COMPARE],
+    "retention": ["retention-before", "retention-after", *AFTER_COMPARE],
+    "verdict": AFTER_COMPARE,
+    "run": REPORT,
+}
+OF_SETTING = {
+    "verdict.target": ["baseline", *AFTER_COMPARE],
+    "retention.token_budget": REPORT,
+    "retention.tasks": AFTER_COMPARE,  # nothing is left to be kept
+    **{name: REPORT for name in CHANGEABLE if name.startswith("train.")},
+    "train.token_budget": [],  # a training fills it in, so it is another one in the run directory
+}
+VALUES: dict[str, Any] = {
+    "rendering.template": "alpaca", "rendering.train_on_prompt": True, "rendering.turns": "last",
+    "rendering.max_length": 100, "rendering.on_long": "error",
+    "method.r": 2, "method.alpha": 3.0, "method.dropout": 0.1, "method.target_modules": ["q_proj"],
+    "method.bias": "all", "method.rslora": True, "method.dora": True,
+    "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999,
+    "train.share_prefixes": False, "train.fused": False, "train.learning_rate": 0.5, "train.schedule": "linear",
+    "train.warmup": 0.5, "train.weight_decay": 0.1, "train.betas": [0.8, 0.9], "train.epsilon": 1e-4,
+    "train.max_grad_norm": 2.0, "train.seed": 4, "train.validate_every": 2, "train.validate_answers": 2,
+    "train.best_by": "metric", "train.patience": 3, "train.keep_best": False, "train.save_every": 7,
+    "train.keep_checkpoints": 9, "train.trackers": ["tensorboard"], "train.threads": 3,
+    "evaluate.metrics": ["contains"], "evaluate.generation": {"max_new_tokens": 9}, "evaluate.normalize": "casefold",
+    "evaluate.limit": 5, "evaluate.benchmarks": ["arc_easy"], "evaluate.benchmark_path": "tasks",
+    "evaluate.benchmark_limit": 3,
+    "baseline.models": ["smollm2-135m"], "baseline.shots": [0, 1], "baseline.selection": "nearest", "baseline.seed": 2,
+    "baseline.limit": 4,
+    "retention.suite": "small", "retention.tasks": [], "retention.limit": 1, "retention.token_budget": 77,
+    "verdict.target": 0.5, "verdict.least_gain": 0.1, "verdict.largest_loss": 0.5, "verdict.largest_loss_nats": 0.5,
+    "verdict.retention": "overall", "verdict.least_rows": 3,
+    "run.on_findings": "continue", "run.on_advice": "continue",
+}  # fmt: skip
+ALSO = {"train.best_by": {"validate_answers": 2}}  # a setting that is not valid without another one
+VARIANTS = {"method.type", "objective.type"}
+
+
+def call(recipe: Recipe, **options: Any) -> tuple[list[str], PipelineResult]:
+    done: list[str] = []
+    result = run_pipeline(recipe, console=Console(quiet=True), steps=toy_steps(done), **options)
+    return done, result
+
+
+def changed(recipe: Recipe, name: str) -> Recipe:
+    section, _, field = name.partition(".")
+    values = recipe.model_dump(mode="json")
+    assert values[section][field] != VALUES[name]
+    values[section] |= {field: VALUES[name], **ALSO.get(name, {})}
+    return Recipe.model_validate(values)
+
+
+def settings() -> list[str]:
+    found = []
+    for section in OF_SECTION:
+        annotation = Recipe.model_fields[section].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        found += [f"{section}.{field}" for field in annotation.model_fields]
+    return [name for name in found if name not in VARIANTS]
+
+
+def test_every_section_is_covered() -> None:
+    assert set(Recipe.model_fields) == {*OF_SECTION, "model", "data", "run_dir"}
+
+
+def test_the_first_call_does_everything_and_the_second_nothing(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    done, result = call(recipe)
+    assert done == ALL
+    assert [step.state for step in result.steps] == ["done"] * len(ALL)
+    before = {path: path.stat().st_mtime_ns for path in result.path.rglob("*") if path.is_file()}
+    done, result = call(recipe)
+    assert done == []
+    assert [step.state for step in result.steps] == ["unchanged"] * len(ALL)
+    after = {path: path.stat().st_mtime_ns for path in result.path.rglob("*") if path.is_file()}
+    assert {path.name for path in after if after[path] != before.get(path)} <= {"steps.json", ".lock"}
+
+
+@pytest.mark.parametrize("name", settings())
+def test_a_changed_setting_redoes_exactly_what_follows_from_it(recipe_path: Path, name: str) -> None:
+    assert name in VALUES, f"{name} is new: say here what a change of it makes necessary"
+    recipe = load_recipe(recipe_path)
+    call(recipe)
+    other = changed(recipe, name)
+    expected = OF_SETTING.get(name, OF_SECTION[name.partition(".")[0]])
+    assert call(other)[0] == expected
+    assert call(other)[0] == []
+    assert call(recipe)[0] == expected
+
+
+@pytest.mark.parametrize("setting", ["data.seed=5", "data.on_bad_rows=skip", "data.validation=0.2"])
+def test_a_changed_setting_of_the_data_redoes_what_reads_rows(recipe_path: Path, setting: str) -> None:
+    call(load_recipe(recipe_path))
+    assert call(load_recipe(recipe_path, [setting]))[0] == ["check", "baseline", *AFTER_TRAIN]
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("rows.jsonl", ["check", "baseline", *AFTER_TRAIN]),
+        ("validation.jsonl", ["check", *AFTER_TRAIN]),
+        ("test.jsonl", ["check", "baseline", "eval", *AFTER_COMPARE]),
+        ("prose.txt", ["retention-before", "retention-after", *AFTER_COMPARE]),
+    ],
+)
+def test_a_changed_file_redoes_exactly_what_reads_it(recipe_path: Path, file: str, expected: list[str]) -> None:
+    recipe = load_recipe(recipe_path)
+    call(recipe)
+    path = recipe_path.parent / file
+    if path.suffix == ".jsonl":
+        write_rows(path, 10, start=500)
+    else:
+        path.write_text("another text\n")
+    assert call(recipe)[0] == expected
+
+
+def test_what_a_result_cost_is_kept_when_a_later_call_takes_it_over(recipe_path: Path) -> None:
+    _, result = call(load_recipe(recipe_path))
+    path = result.path / "steps.json"
+    records = json.loads(path.read_text())
+    for name in ("baseline", "eval"):
+        records["steps"][name]["seconds"] = 100.0
+    path.write_text(json.dumps(records))
+    call(load_recipe(recipe_path, ["evaluate.limit=7"]))
+    after = json.loads(path.read_text())["steps"]
+    assert after["baseline"]["seconds"] == 100.0  # answers that are the same are not written again
+    assert after["eval"]["seconds"] < 10
+
+
+def test_redo_takes_nothing_over(recipe_path: Path) -> None:
+    _, result = call(load_recipe(recipe_path))
+    answers = result.path / "predictions-baseline-another.jsonl"
+    answers.write_text("{}")
+    call(load_recipe(recipe_path, ["baseline.seed=3"]))
+    assert answers.exists()
+    assert call(load_recipe(recipe_path, ["baseline.seed=3"]), redo=["baseline"])[0][0] == "baseline"
+    assert not answers.exists()
+
+
+def test_another_language_redoes_the_report(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    call(recipe)
+    assert call(recipe, language="zh")[0] == REPORT
+    assert call(recipe, language="zh")[0] == []
+
+
+def test_another_model_redoes_everything(recipe_path: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    recipe = load_recipe(recipe_path)
+    call(recipe)
+    other = tmp_path / "other"
+    shutil.copytree(tiny_llama_dir, other)
+    same = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": str(other)})})
+    assert call(same)[0] == REPORT  # the same weights in another place
+    model = AutoModelForCausalLM.from_pretrained(other)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.mul_(1.5)
+    model.save_pretrained(other)
+    assert call(same)[0] == ALL
+
+
+def test_a_changed_metric_function_redoes_what_it_grades(recipe_path: Path) -> None:
+    function = recipe_path.parent / "my.py"
+    function.write_text("def score(item):\n    return 1.0\n")
+    recipe = load_recipe(recipe_path, [f"evaluate.metrics=['{function}:score']"])
+    call(recipe)
+    function.write_text("def score(item):\n    return 0.0\n")
+    assert call(recipe)[0] == ["baseline", "eval", *AFTER_COMPARE]
+
+
+def test_moved_data_and_a_moved_run_are_the_same_work(recipe_path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    call(recipe)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for path in tmp_path.glob("*.jsonl"):
+        path.rename(elsewhere / path.name)
+    shutil.copytree(tmp_path / "run", tmp_path / "moved")
+    text = recipe_path.read_text().replace('"rows.jsonl"', f'"{elsewhere}/rows.jsonl"')
+    for name in ("validation", "test"):
+        text = text.replace(f'"{name}.jsonl"', f'"{elsewhere}/{name}.jsonl"')
+    recipe_path.write_text(text)
+    assert call(load_recipe(recipe_path, [f"run_dir={tmp_path / 'moved'}"]))[0] == REPORT
+
+
+@pytest.mark.parametrize(
+    "name", ["data-check.json", "baseline.json", "retention-before.json", "scores.json", "report.html"]
+)
+def test_a_lost_or_changed_output_is_made_again(recipe_path: Path, name: str) -> None:
+    recipe = load_recipe(recipe_path)
+    _, first = call(recipe)
+    path = first.path / name
+    content = path.read_bytes()
+    step = next(one for one in toy_steps([]) if name in one.writes).name
+    for spoil in (path.unlink, lambda: path.write_text("{}")):
+        spoil()
+        # the same output as before: nothing that follows has to be done again, but the report shows the new time
+        assert call(recipe)[0] == list(dict.fromkeys([step, *REPORT]))
+        assert path.read_bytes() == content or name == "report.html"
+
+
+def test_redo_until_and_skip(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    done, result = call(recipe, until="baseline")
+    assert done == ["check", "baseline"]
+    assert [step.state for step in result.steps[2:]] == ["not reached"] * 7
+    assert (result.exit_code, result.verdict, result.report) == (0, None, None)
+    done, result = call(recipe, skip=["retention-before"])
+    assert done == ["train", "eval", *AFTER_COMPARE]
+    states = {step.name: step.state for step in result.steps}
+    assert (states["retention-before"], states["retention-after"]) == ("skipped", "left out")
+    assert call(recipe)[0] == ["retention-before", "retention-after", *AFTER_COMPARE]
+    assert call(recipe, redo=["eval"])[0] == ["eval", *REPORT]
+    assert call(recipe, skip=["retention-before"])[0] == AFTER_COMPARE
+    assert call(recipe)[0] == AFTER_COMPARE  # what was skipped was not lost
+
+
+def test_without_a_verdict_at_the_end_nothing_is_decided(recipe_path: Path) -> None:
+    _, result = call(load_recipe(recipe_path), skip=["baseline"])
+    assert [s.name for s in result.steps if s.state == "left out"] == ["compare", "verdict"]
+    assert result.exit_code == 4
+
+
+def test_an_unknown_step_and_a_recipe_without_test_rows_are_errors(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    with pytest.raises(RecipeError, match="no step `tune`"):
+        call(recipe, until="tune")
+    without = recipe.model_copy(update={"data": recipe.data.model_copy(update={"test": None})})
+    with pytest.raises(RecipeError, match="no test rows"):
+        call(without)
+
+
+def test_a_run_directory_in_use_is_refused(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    assert recipe.run_dir is not None
+    recipe.run_dir.mkdir()
+    with FileLock(recipe.run_dir / ".lock"), pytest.raises(RunError, match="in use by another process"):
+        call(recipe)
+
+
+def test_a_step_that_fails_is_done_again_and_what_was_half_written_is_gone(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+
+    for name in ALL:
+
+        def fail(step: str, name: str = name) -> None:
+            if step == name:
+                raise RuntimeError(step)
+
+        done: list[str] = []
+        with pytest.raises(RuntimeError, match=name):
+            run_pipeline(recipe, console=Console(quiet=True), steps=toy_steps(done, fail))
+        assert done == ([] if name == ALL[0] else [ALL[ALL.index(name) - 1]])
+        assert recipe.run_dir is not None
+        records = json.loads((recipe.run_dir / "steps.json").read_text())["steps"]
+        assert records[name]["state"] == "started"
+        assert all(records[other]["state"] == "done" for other in ALL[: ALL.index(name)])
+    assert call(recipe)[0] == ["report"]
+
+
+def test_a_damaged_record_is_an_error_with_a_remedy(recipe_path: Path) -> None:
+    recipe = load_recipe(recipe_path)
+    call(recipe)
+    assert recipe.run_dir is not None
+    (recipe.run_dir / "steps.json").write_text("[")
+    with pytest.raises(RunError, match=r"steps\.json cannot be read"):
+        call(recipe)

@@ -1,0 +1,128 @@
+"""What is kept about steps, how long they are expected to take, and what is measured."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from weitiao.recipe import load_recipe
+from weitiao.study.pipeline.forecast import seconds_left
+from weitiao.study.pipeline.gates import stop_after
+from weitiao.study.pipeline.measure import measured
+from weitiao.study.pipeline.outputs import are_intact, digest_of, find_outputs, remove_outputs
+from weitiao.study.pipeline.progress import StepLines, duration
+from weitiao.study.pipeline.record import Records, StepRecord, Stop, read_records
+from weitiao.study.pipeline.steps import STEPS
+from weitiao.training.files import write_json, written_whole
+from weitiao.training.run_dir import RunDir
+
+
+def record(seconds: float = 1.0, **more: object) -> StepRecord:
+    return StepRecord("done", "key", {}, {"a.json": "1" * 64}, "all well", seconds, 1 << 30, **more)  # type: ignore[arg-type]
+
+
+def test_records_come_back_as_they_were_saved(tmp_path: Path) -> None:
+    records = Records(tmp_path / "steps.json", {"check": record()}, ("train",), Stop("check", "findings", "text"))
+    records.save()
+    assert read_records(tmp_path) == records
+    assert read_records(tmp_path / "elsewhere").steps == {}
+
+
+def test_a_result_is_current_as_long_as_what_it_was_made_from_is(tmp_path: Path) -> None:
+    first = record()
+    second = StepRecord("done", "k", {"check": first.digest}, {"b.json": "2" * 64})
+    third = StepRecord("done", "k", {"baseline": second.digest}, {"c.json": "3" * 64})
+    records = Records(tmp_path / "steps.json", {"check": first, "baseline": second, "compare": third})
+    assert records.is_current("compare")
+    records.steps["check"] = StepRecord("done", "other", {}, {"a.json": "9" * 64})
+    assert [records.is_current(name) for name in ("check", "baseline", "compare")] == [True, False, False]
+    records.steps["check"] = StepRecord("started", "key", {}, first.outputs)
+    assert not records.is_current("compare")
+    records.steps["check"], records.skipped = first, ("baseline",)
+    assert [records.is_current(name) for name in ("check", "baseline", "compare")] == [True, False, False]
+
+
+def test_outputs_are_told_by_their_content_and_directories_by_their_marker(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text("1")
+    (tmp_path / "scores.json.part").write_text("half")
+    with written_whole(tmp_path / "final") as directory:
+        (directory / "weights").write_text("12345")
+    found = find_outputs(tmp_path, ("scores.json*", "final", "absent.json"))
+    assert list(found) == ["final", "scores.json"]
+    assert are_intact(tmp_path, found)
+    (tmp_path / "final" / "weights").write_text("1234")
+    assert digest_of(tmp_path / "final") is None
+    assert not are_intact(tmp_path, found)
+    remove_outputs(tmp_path, ("scores.json*", "final"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_time_and_memory_are_measured_also_when_it_fails() -> None:
+    with pytest.raises(RuntimeError), measured() as usage:
+        block = np.ones(40_000_000)  # 320 MB
+        time.sleep(0.4)
+        raise RuntimeError
+    assert 0.4 <= usage.seconds < 10
+    with measured() as later:
+        time.sleep(0.15)
+    assert usage.peak_memory_bytes >= block.nbytes
+    del block
+    assert 0.15 <= later.seconds < usage.seconds
+
+
+def test_what_is_left_is_known_from_earlier_calls_and_from_steps_alike(tmp_path: Path) -> None:
+    run, steps = RunDir(tmp_path), {step.name: step for step in STEPS}
+    later = [steps[name] for name in ("eval", "retention-after", "compare", "verdict", "report")]
+    assert seconds_left(later, {}, run) is None
+    write_json(tmp_path / "retention-before.json", {"seconds": 100.0})
+    cells = [{"shots": shots, "seconds_per_answer": 0.5 + shots, "metrics": {"m": {"n": 40}}} for shots in (8, 0)]
+    write_json(tmp_path / "baseline.json", {"cells": cells})
+    assert seconds_left(later, {}, run) == 20 + 100 + 30
+    assert seconds_left(later, {"retention-after": record(80.0), "report": record(1.5)}, run) == 20 + 80 + 21.5
+    assert seconds_left([steps["train"], *later], {}, run) is None
+    assert seconds_left([steps["train"], *later], {"train": record(600.0)}, run) == 750
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0.2 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (7384, "2 h 3 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_rule_says_number_time_and_what_is_left() -> None:
+    stream = io.StringIO()
+    lines = StepLines(Console(file=stream, width=80), STEPS)
+    lines.begins(STEPS[3], 130.0, 700.0)
+    lines.ended(STEPS[3], record(640.0))
+    lines.unchanged(STEPS[0], record())
+    lines.left_out(STEPS[1], "skipped")
+    rule, done, unchanged, skipped = stream.getvalue().splitlines()
+    assert rule.startswith("4/9 train  2 min 10 s so far, about 11 min 40 s left ─")
+    assert done == "train: all well (10 min 40 s, 1.0 GiB)"
+    assert unchanged.split() == ["1/9", "check", "nothing", "to", "do:", "all", "well"]
+    assert skipped.split() == ["2/9", "baseline", "skipped"]
+
+
+def test_data_with_errors_and_advice_against_tuning_stop_unless_the_recipe_goes_on(recipe_path: Path) -> None:
+    run = RunDir(recipe_path.parent)
+    finding = {"severity": "error", "count": 3, "file": "rows.jsonl", "row": 7, "reason": "an empty answer"}
+    write_json(run.path / "data-check.json", {"findings": [{**finding, "severity": "warning"}]})
+    reason = {"en": "The score is 90 %.", "zh": ""}
+    write_json(run.path / "baseline.json", {"advice": {"decision": "tune", "reasons": [reason]}})
+    recipe = load_recipe(recipe_path)
+    assert [stop_after(step.name, recipe, run) for step in STEPS] == [None] * len(STEPS)
+    write_json(run.path / "data-check.json", {"findings": [finding]})
+    write_json(run.path / "baseline.json", {"advice": {"decision": "prompting suffices", "reasons": [reason]}})
+    first, second = (stop_after(name, recipe, run) for name in ("check", "baseline"))
+    assert first is not None
+    assert (first.reason, "rows.jsonl:7: an empty answer" in first.text) == ("findings", True)
+    assert second is not None
+    assert (second.reason, "The score is 90 %." in second.text) == ("advice", True)
+    going_on = load_recipe(recipe_path, ["run.on_findings=continue", "run.on_advice=continue"])
+    assert [stop_after(step.name, going_on, run) for step in STEPS] == [None] * len(STEPS)

@@ -1,0 +1,59 @@
+"""The steps of `weitiao run` with actions that take no time: each writes down what it was given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from weitiao.study.pipeline.keys import Identities
+from weitiao.study.pipeline.step import Step, Work
+from weitiao.study.pipeline.steps import STEPS
+from weitiao.training.files import written_whole
+
+
+def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) -> tuple[Step, ...]:
+    """The real steps, in what they read, need and write, with toy actions.
+
+    Args:
+        done: Gets the name of every step that is performed.
+        fail: Is called in the middle of every step, with half of its output written.
+    """
+
+    def toy(step: Step) -> Callable[[Work], str]:
+        def action(work: Work) -> str:
+            identities = Identities(work.recipe)
+            content = {
+                "findings": [],
+                "advice": {"decision": "tune"},
+                "cells": [],
+                "seconds": 1.0,
+                "decision": "ship",
+                "reasons": [],
+                "set_aside": [],
+                "reads": {name: identities.of(name) for name in step.reads},
+                "upstream": {name: _left(work.run.path, name) for name in step.upstream if work.has(name)},
+            }
+            text = json.dumps(content, default=str)
+            names = [name for name in step.writes if name != "final"]
+            for name in names:
+                path = work.run.path / name.replace("*", "model")
+                path.write_text(text[: len(text) // 2])
+            fail(step.name)
+            for name in names:
+                (work.run.path / name.replace("*", "model")).write_text(text)
+            if "final" in step.writes:
+                with written_whole(work.run.final) as directory:
+                    (directory / "weights").write_text(text)
+            done.append(step.name)
+            return f"toy {step.name}"
+
+        return action
+
+    return tuple(replace(step, action=toy(step)) for step in STEPS)
+
+
+def _left(run: Path, name: str) -> list[str]:
+    step = next(one for one in STEPS if one.name == name)
+    return [(run / pattern).read_text() for pattern in step.writes if (run / pattern).is_file()]
