@@ -47,8 +47,8 @@ def continuation(tokenizer: PreTrainedTokenizerBase, row_id: str, context: str, 
     """A context and what follows it as a sequence whose targets are the tokens of the continuation.
 
     Both are tokenised together and the context alone; what the whole has beyond the context is the continuation. Space
-    at the end of the context belongs to the continuation, because tokens begin with it, and the BOS token is there if and
-    only if the tokenizer puts one. This is how lm-evaluation-harness does it (`TemplateLM._encode_pair` of 0.4.13).
+    at the end of the context belongs to the continuation, because tokens begin with it, and the BOS token is there only
+    if the tokenizer puts one. This is how lm-evaluation-harness does it (`TemplateLM._encode_pair` of 0.4.13).
 
     Args:
         tokenizer: Of the model.
