@@ -69,7 +69,7 @@ def detect_hardware() -> Hardware:
     cpu_name, flags = read_cpuinfo(Path("/proc/cpuinfo"))
     limits = read_cgroup_limits(Path("/"))
     memory = psutil.virtual_memory()
-    cores_used = len(_physical_cores(_usable_cpus(), Path("/sys/devices/system/cpu")))
+    cores_used = _num_cores()
     return Hardware(
         cpu_name=cpu_name or platform.processor() or platform.machine(),
         num_physical_cores=psutil.cpu_count(logical=False) or cores_used,
@@ -118,6 +118,15 @@ def read_cpuinfo(path: Path) -> tuple[str, frozenset[str]]:
         elif key.strip() in ("flags", "Features") and not flags:
             flags = frozenset(value.split())
     return name, flags
+
+
+def usable_cores() -> int:
+    """Cores that this process may keep busy: its CPU affinity and its container's quota considered."""
+    return count_threads(_num_cores(), read_cgroup_limits(Path("/")))
+
+
+def _num_cores() -> int:
+    return len(_physical_cores(_usable_cpus(), Path("/sys/devices/system/cpu")))
 
 
 def _usable_cpus() -> frozenset[int]:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores
+from weitiao.evaluation.one_line import one_line
 from weitiao.evaluation.scores import Scores
 from weitiao.evaluation.statistics import Estimate
 
@@ -188,15 +189,9 @@ def _print_wrong(wrong: Sequence[Prediction], primary: str, console: Console) ->
     if graded:
         table.add_column("Grade", justify="right")
     for one in wrong[:_NUM_WRONG]:
-        answer = _shortened(one.answer) if one.answer else Text("(nothing)", "dim")
+        answer = one_line(one.answer, _LONGEST_SHOWN) if one.answer else Text("(nothing)", "dim")
         grade = [f"{one.grades[primary]:.2f}"] if graded else []
-        table.add_row(Text(one.row_id), _shortened(one.expected), answer, *grade)
+        table.add_row(Text(one.row_id), one_line(one.expected, _LONGEST_SHOWN), answer, *grade)
     console.print(table)
     if len(wrong) > _NUM_WRONG:
         console.print(Text(f"{len(wrong) - _NUM_WRONG:,} more in predictions.jsonl", "dim"))
-
-
-def _shortened(text: str) -> Text:
-    """The text on one line: a row of a table for each line of a long answer would hide the next answer."""
-    line = "⏎".join(text.splitlines())
-    return Text(line if len(line) <= _LONGEST_SHOWN else line[: _LONGEST_SHOWN - 1] + "…")

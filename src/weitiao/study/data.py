@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from weitiao.data.doctor.settings import CheckSettings
 from weitiao.data.doctor.sources import Part
 from weitiao.data.example import Example
 from weitiao.errors import DataError, RecipeError, RenderingError
+from weitiao.hardware import usable_cores
 from weitiao.models.config import ModelConfig
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.config import RenderingConfig
@@ -59,7 +59,9 @@ def check_data(
     Raises:
         WeitiaoError: A file or the recipe cannot be used.
     """
-    settings = CheckSettings(near_threshold=near_threshold, max_characters=max_characters, workers=workers or cores())
+    settings = CheckSettings(
+        near_threshold=near_threshold, max_characters=max_characters, workers=workers or usable_cores()
+    )
     if kinds is not None:
         settings = replace(settings, kinds=frozenset(kinds))
     recipe = recipe_of(targets, input_column or output_column)
@@ -93,7 +95,7 @@ def check_recipe(
     tokenizer = prepare_tokenizer(recipe)
     context = model_context(recipe)
     settings = replace(
-        settings or CheckSettings(workers=cores()),
+        settings or CheckSettings(workers=usable_cores()),
         max_tokens=min(recipe.rendering.max_length or context, context),
         special_tokens=tuple(str(token) for token in tokenizer.all_special_tokens),
     )
@@ -138,7 +140,7 @@ def inspect_data(
         if model is not None:
             measure = token_counter(load_tokenizer(ModelConfig(name=model)), RenderingConfig())
     with _rows_shown(console, "Inspecting") as on_rows:
-        return inspect(parts, workers=workers or cores(), on_rows=on_rows, measure=measure)
+        return inspect(parts, workers=workers or usable_cores(), on_rows=on_rows, measure=measure)
 
 
 def clean_data(
@@ -187,7 +189,7 @@ def clean_data(
     else:
         parts = parts_of_files(targets, against, input_column=input_column, output_column=output_column)
     with _rows_shown(console, "Cleaning") as on_rows:
-        return clean(parts, config, output, workers=workers or cores(), on_rows=on_rows)
+        return clean(parts, config, output, workers=workers or usable_cores(), on_rows=on_rows)
 
 
 def parts_of_recipe(data: DataConfig, against: Sequence[str] = ()) -> list[Part]:
@@ -263,11 +265,6 @@ def recipe_of(targets: Sequence[str], options: str | None = None) -> Recipe | No
             "The recipe says it with its model, `columns` and templates.",
         )
     return load_recipe(Path(recipes[0]))
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _clean_config(

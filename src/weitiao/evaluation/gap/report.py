@@ -8,6 +8,7 @@ from rich.text import Text
 
 from weitiao.evaluation.gap.analyse import ErrorKind, Gap
 from weitiao.evaluation.gap.groups import LEAST_ROWS, Group
+from weitiao.evaluation.one_line import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,9 +55,13 @@ def _print_errors(errors: tuple[ErrorKind, ...], console: Console) -> None:
         console.print()
         console.print(Text(one.title, "bold"))
         console.print(Text(one.advice))
-        console.print(Text.assemble(("for example ", "dim"), example.row_id, (": ", "dim"), _line(example.question)))
-        expected, answer = _line(example.expected), _line(example.answer) or Text("(nothing)", "dim")
-        console.print(Text.assemble(("  expected ", "dim"), expected))
+        console.print(
+            Text.assemble(
+                ("for example ", "dim"), example.row_id, (": ", "dim"), one_line(example.question, _LONGEST_SHOWN)
+            )
+        )
+        answer = one_line(example.answer, _LONGEST_SHOWN) or Text("(nothing)", "dim")
+        console.print(Text.assemble(("  expected ", "dim"), one_line(example.expected, _LONGEST_SHOWN)))
         console.print(Text.assemble(("  answered ", "dim"), answer))
 
 
@@ -98,9 +103,3 @@ def _print_groups(groups: tuple[Group, ...], console: Console) -> None:
     more = f" {len(weak) - _MOST_WEAK:,} more in gap.json." if len(weak) > _MOST_WEAK else ""
     note = f"p after Holm's correction for {len(tested):,} tested groups; below 0.05 a group is called weak.{more}"
     console.print(Text(note, "dim"))
-
-
-def _line(text: str) -> Text:
-    """The text on one line."""
-    line = "⏎".join(text.splitlines())
-    return Text(line if len(line) <= _LONGEST_SHOWN else line[: _LONGEST_SHOWN - 1] + "…")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from weitiao.evaluation.one_line import one_line
 from weitiao.evaluation.statistics import Estimate
 from weitiao.feedback.preference import Preference, Preferences
 from weitiao.study.compare.comparison import ClassChange, Comparison, ItemChange
@@ -200,9 +201,4 @@ def _plain(estimate: Estimate) -> str:
 
 def _shortened(text: str, *, from_end: bool = False) -> Text:
     """The text on one line; of a long prompt the end, where the question stands."""
-    line = "⏎".join(text.splitlines())
-    if not line:
-        return Text("(nothing)", "dim")
-    if len(line) > _LONGEST_SHOWN:
-        line = "…" + line[1 - _LONGEST_SHOWN :] if from_end else line[: _LONGEST_SHOWN - 1] + "…"
-    return Text(line)
+    return one_line(text, _LONGEST_SHOWN, from_end=from_end) or Text("(nothing)", "dim")
