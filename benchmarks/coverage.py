@@ -17,7 +17,8 @@ from scipy.special import betaln
 
 from weitiao.evaluation.metrics.labels import macro_f1
 from weitiao.evaluation.metrics.overlap import corpus_bleu
-from weitiao.evaluation.statistics import Estimate, Floats, mean, paired_difference, proportion, statistic_of_sums
+from weitiao.evaluation.paired import paired_difference
+from weitiao.evaluation.statistics import Estimate, Floats, mean, proportion, statistic_of_sums
 
 Random = np.random.Generator
 SHARES = np.arange(0.005, 1, 0.005)

@@ -11,12 +11,12 @@ from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 from statsmodels.stats.proportion import proportion_confint
 
+from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.statistics import (
     Estimate,
     judgements_needed,
     mcnemar,
     mean,
-    paired_difference,
     proportion,
     sign_test,
     statistic_of_sums,

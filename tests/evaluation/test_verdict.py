@@ -17,15 +17,16 @@ from typer.testing import CliRunner
 
 from weitiao.cli.verdict import verdict as verdict_command
 from weitiao.errors import RunError
+from weitiao.evaluation.paired import PairedDifference, paired_difference
 from weitiao.evaluation.retention.comparison import RetentionComparison, compare_retention
 from weitiao.evaluation.retention.scores import PartScores, RetentionScores, accuracy, loss
-from weitiao.evaluation.statistics import Estimate, PairedDifference, paired_difference, proportion
+from weitiao.evaluation.statistics import Estimate, proportion
 from weitiao.evaluation.verdict import Verdict, decide, read_verdict, rows_needed, write_verdict
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.evaluation.verdict_text import sentence, verdict_panel
 
 GOOD, BAD = Estimate(0.9, 0.86, 0.93, 200), Estimate(0.5, 0.43, 0.57, 200)
-CONFIG = VerdictConfig(target=0.85, least_gain=0.05)
+CONFIG = VerdictConfig(target=0.85, least_gain=0.05, largest_loss=0.02, retention="parts")
 
 
 def gain(value: float, low: float, high: float, n: int = 200) -> PairedDifference:
@@ -116,7 +117,9 @@ def test_losses_have_a_tolerance_of_their_own() -> None:
     for rise, status in ((0.0, "met"), (0.1, "violated"), (0.05, "open")):
         after = {item: value + rise + 0.02 * float(rng.normal()) for item, value in before.items()}
         comparison = compare_retention(scores(loss("text", before)), scores(loss("text", after)))
-        (_, reason) = decide(GOOD, gain(0.3, 0.2, 0.4), comparison, VerdictConfig(largest_loss_nats=0.05)).reasons
+        (_, reason) = decide(
+            GOOD, gain(0.3, 0.2, 0.4), comparison, VerdictConfig(largest_loss_nats=0.05, retention="parts")
+        ).reasons
         assert (reason.name, reason.unit, reason.asked, reason.status) == ("text", "nats", 0.05, status)
 
 
@@ -217,7 +220,11 @@ def test_a_loss_at_the_border_is_decided_wrongly_in_no_more_than_a_few_percent()
             scores(loss("text", dict(zip(map(str, range(80)), before.tolist(), strict=True)))),
             scores(loss("text", dict(zip(map(str, range(80)), after.tolist(), strict=True)))),
         )
-        outcomes.append(statuses(decide(GOOD, gain(0.3, 0.2, 0.4), comparison, VerdictConfig()))[-1])
+        outcomes.append(
+            statuses(
+                decide(GOOD, gain(0.3, 0.2, 0.4), comparison, VerdictConfig(largest_loss=0.02, retention="parts"))
+            )[-1]
+        )
     for status in ("met", "violated"):
         # 2.5 % are meant; up to 5 % would be let pass, and chance may add three standard errors
         assert outcomes.count(status) / num <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / num)

@@ -18,8 +18,9 @@ from workbench import write_recipe
 
 from weitiao.errors import DataError, ModelError, RecipeError, RenderingError, RunError
 from weitiao.evaluation.gap.analyse import Gap
+from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import read_predictions
-from weitiao.evaluation.statistics import mean, paired_difference, proportion
+from weitiao.evaluation.statistics import mean, proportion
 from weitiao.recipe import load_recipe
 from weitiao.study.baseline.advice import Advice, Contender, advise
 from weitiao.study.baseline.report import print_baseline

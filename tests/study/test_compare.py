@@ -21,18 +21,15 @@ from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
 from weitiao.methods.adapter import ADAPTER_CONFIG, save_adapter
 from weitiao.methods.config import LoraConfig
-from weitiao.methods.open import find_adapter
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
 from weitiao.study.compare.answer_files import AnswersKey, answers_key, note_key
-from weitiao.study.compare.answers import note_answers
 from weitiao.study.compare.comparison import Comparison, compare_predictions
 from weitiao.study.compare.pairing import pair_predictions
 from weitiao.study.compare.run import compare_targets
 from weitiao.study.compare.sides import adapter_hash, find_side, require_different
 from weitiao.study.evaluate import evaluate_target
-from weitiao.study.task import task_from_recipe
 
 NUM_ROWS = 12
 
@@ -299,17 +296,9 @@ def test_answers_are_found_again(run: Path) -> None:
     assert again.before == first.before
 
 
-def test_answers_of_an_evaluation_are_found_when_they_are_noted(run: Path) -> None:
-    for tuned in (False, True):
-        scored = evaluate_target(run, base=not tuned)
-        recipe = load_recipe(run)
-        note_answers(
-            scored.predictions_path,
-            task_from_recipe(recipe),
-            load_tokenizer(recipe.model),
-            recipe.model,
-            find_adapter(run) if tuned else None,
-        )
+def test_answers_of_an_evaluation_are_found(run: Path) -> None:
+    evaluate_target(run, base=True)
+    scored = evaluate_target(run)
     compared = compare_targets(f"base:{run}", str(run))
     assert stored(run) == set()  # nothing was written anew
     assert [one.answer for one in compared.after] == [one.answer for one in scored.predictions]

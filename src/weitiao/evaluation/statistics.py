@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float] | None
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 5_000
-_Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-_BATCH = 2**18  # random numbers that are held at once
-_ROUNDING = 1e-12
+Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+BATCH = 2**18  # random numbers that are held at once
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +38,6 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, n = {self.n:,})"
-
-
-@dataclass(frozen=True, slots=True)
-class PairedDifference:
-    """What changed from A to B on the same items.
-
-    Attributes:
-        difference: Mean of `B - A` over the items, with its interval.
-        before, after: The means of A and B.
-        p_value: Two-sided probability of a difference at least this large if A and B were equally good.
-        test: Which test the p-value is of.
-        num_better, num_worse: Items on which B is above, below A.
-    """
-
-    difference: Estimate
-    before: float
-    after: float
-    p_value: float
-    test: Literal["McNemar's exact test", "paired permutation test"]
-    num_better: int
-    num_worse: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +69,9 @@ def proportion(num_successes: int, n: int) -> Estimate:
         n: At least 1.
     """
     assert 0 <= num_successes <= n > 0
-    share, z2 = num_successes / n, _Z**2
+    share, z2 = num_successes / n, Z**2
     center = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half_width = _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    half_width = Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
     # At the ends the formula gives 0 and 1 only up to rounding.
     low = 0.0 if num_successes == 0 else center - half_width
     high = 1.0 if num_successes == n else center + half_width
@@ -112,7 +90,7 @@ def mean(values: Sequence[float], *, bounds: Bounds = (0.0, 1.0), seed: int = 0)
     """
     array = np.asarray(values, dtype=np.float64)
     assert array.size > 0
-    if _is_binary(array):
+    if is_binary(array):
         return proportion(int(array.sum()), array.size)
     items_NK = np.stack([array, np.ones_like(array)], axis=1)
     return statistic_of_sums(items_NK, lambda sums_BK: sums_BK[:, 0] / sums_BK[:, 1], bounds=bounds, seed=seed)
@@ -150,31 +128,9 @@ def statistic_of_sums(
     return Estimate(value, low, high, n)
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> PairedDifference:
-    """Compare two models on the same items.
-
-    Right-or-wrong scores get McNemar's exact test (Q. McNemar, Psychometrika 12 (1947)) and Tango's score interval
-    (T. Tango, Statistics in Medicine 17 (1998)). Others get a permutation test, which swaps A and B within items, and
-    the bootstrap interval of `statistic_of_sums` for the mean difference.
-
-    Args:
-        before: Scores of A, one per item; at least one.
-        after: Scores of B for the same items in the same order.
-        seed: Of the resamples.
-    """
-    a, b = (np.asarray(values, dtype=np.float64) for values in (before, after))
-    assert a.shape == b.shape and a.size > 0
-    better, worse = int((b > a).sum()), int((b < a).sum())
-    means = float(a.mean()), float(b.mean())
-    if _is_binary(a) and _is_binary(b):
-        low, high = _tango_interval(better, worse, a.size)
-        difference = Estimate((better - worse) / a.size, low, high, a.size)
-        return PairedDifference(difference, *means, mcnemar(better, worse), "McNemar's exact test", better, worse)
-    bounds = (-1.0, 1.0) if all(values.min() >= 0 and values.max() <= 1 for values in (a, b)) else None
-    items_NK = np.stack([b - a, np.ones_like(a)], axis=1)
-    difference = statistic_of_sums(items_NK, lambda sums_BK: sums_BK[:, 0] / sums_BK[:, 1], bounds=bounds, seed=seed)
-    p_value = _permutation_p_value(b - a, seed)
-    return PairedDifference(difference, *means, p_value, "paired permutation test", better, worse)
+def is_binary(values: Floats) -> bool:
+    """Whether all values are 0 or 1."""
+    return bool(np.isin(values, (0.0, 1.0)).all())
 
 
 def mcnemar(num_better: int, num_worse: int) -> float:
@@ -203,41 +159,18 @@ def judgements_needed(win_rate: float, *, power: float = 0.8) -> int | None:
     if edge < 1e-3:
         return None
     spread = math.sqrt(0.25 - edge**2)
-    usual = ((_Z * 0.5 + float(stats.norm.ppf(power)) * spread) / edge) ** 2  # by the normal approximation
+    usual = ((Z * 0.5 + float(stats.norm.ppf(power)) * spread) / edge) ** 2  # by the normal approximation
     n = np.arange(1, math.ceil(1.2 * usual) + 50)
     fewest_wins = stats.binom.isf((1 - CONFIDENCE) / 2, n, 0.5) + 1  # that have p below 5 %
     too_few = stats.binom.sf(fewest_wins - 1, n, 0.5 + edge) < power
     return int(n[too_few][-1]) + 1
 
 
-def _is_binary(values: Floats) -> bool:
-    return bool(np.isin(values, (0.0, 1.0)).all())
-
-
-def _tango_interval(num_better: int, num_worse: int, n: int) -> tuple[float, float]:
-    """All differences d that Tango's score test, eq. 6 and 9 of the paper, does not reject."""
-
-    def excess(d: float) -> float:
-        # The maximum likelihood estimate of the probability of a change for the worse, given the difference d.
-        a, b, c = 2 * n, -num_better - num_worse + (2 * n - num_better + num_worse) * d, -num_worse * d * (1 - d)
-        worse = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
-        variance = n * (2 * worse + d * (1 - d))
-        distance = num_better - num_worse - n * d
-        if distance == 0:
-            return 0.0
-        return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
-
-    value, edge = (num_better - num_worse) / n, 1 - 1e-12
-    low = -1.0 if excess(-edge) < _Z else optimize.brentq(lambda d: excess(d) - _Z, -edge, value)
-    high = 1.0 if excess(edge) > -_Z else optimize.brentq(lambda d: excess(d) + _Z, value, edge)
-    return float(low), float(high)
-
-
 def _resampled(items_NK: Floats, statistic: Callable[[Floats], Floats], seed: int) -> Floats:
     """The score [B] of samples drawn with replacement."""
     random, n = np.random.default_rng(seed), len(items_NK)
     scores = []
-    for start in range(0, NUM_RESAMPLES, rows := max(1, _BATCH // n)):
+    for start in range(0, NUM_RESAMPLES, rows := max(1, BATCH // n)):
         num = min(rows, NUM_RESAMPLES - start)
         picks_BN = random.integers(n, size=(num, n)) + n * np.arange(num)[:, None]
         weights_BN = np.bincount(picks_BN.ravel(), minlength=num * n).reshape(num, n)
@@ -268,19 +201,4 @@ def _accelerated_interval(value: float, resampled_B: Floats, left_out_N: Floats)
 
 def _slack(value: float) -> float:
     """What two ways to compute a number may differ by."""
-    return _ROUNDING * max(1.0, abs(value))
-
-
-def _permutation_p_value(differences_N: Floats, seed: int) -> float:
-    """Two-sided p-value of the mean difference when each item's sign is as likely as the other; exact for few items."""
-    changed = differences_N[differences_N != 0]
-    n = len(changed)
-    least = abs(changed.sum()) - _ROUNDING * np.abs(changed).sum()
-    if 2**n <= 2 * NUM_RESAMPLES:
-        signs = 1 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float((np.abs(signs @ changed) >= least).mean())
-    random, num, extreme = np.random.default_rng(seed), 2 * NUM_RESAMPLES - 1, 1  # 1: the sample itself
-    for start in range(0, num, rows := max(1, _BATCH // n)):
-        signs = 1 - 2.0 * random.integers(2, size=(min(rows, num - start), n))
-        extreme += int((np.abs(signs @ changed) >= least).sum())
-    return extreme / (num + 1)
+    return ROUNDING * max(1.0, abs(value))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from weitiao.errors import RunError
-from weitiao.evaluation.statistics import Estimate, PairedDifference
+from weitiao.evaluation.paired import PairedDifference
+from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.verdict_config import VerdictConfig
 
 if TYPE_CHECKING:

@@ -20,16 +20,17 @@ class VerdictConfig(Config):
     """How far the tuned model must be above the best prompt on the same rows: 0.05 is five points. 0 asks only that it
     is surely not worse."""
 
-    largest_loss: float = Field(default=0.02, ge=0, le=1)
-    """How far an accuracy of the retention suite may fall: 0.02 is two points. Parts that cannot show forgetting do not
-    count."""
+    largest_loss: float = Field(default=0.05, ge=0, le=1)
+    """How far an accuracy of the retention suite may fall: 0.05 is five points. Parts that cannot show forgetting do
+    not count."""
 
     largest_loss_nats: float = Field(default=0.05, ge=0)
     """How far a loss of the retention suite may rise, in nats per token. 0.05 makes the perplexity 5 % larger."""
 
-    retention: Literal["parts", "overall"] = "parts"
-    """What the two tolerances hold for. `parts`: every informative part has to be surely within them, which takes some
-    hundred items in each. `overall`: the informative parts together have to be, and no part may surely be outside."""
+    retention: Literal["parts", "overall"] = "overall"
+    """What the two tolerances hold for. `overall`: the informative parts together have to be surely within them, and no
+    part may surely be outside. `parts`: every informative part has to be within, which takes some hundred items in
+    each."""
 
     least_rows: int = Field(default=30, ge=1)
     """From fewer rows nothing is decided: their interval may be narrow by chance."""

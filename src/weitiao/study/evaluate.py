@@ -26,6 +26,7 @@ from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
+from weitiao.study.compare.answers import note_answers
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.setup import set_threads
 from weitiao.study.task import task_from_recipe
@@ -140,6 +141,8 @@ def evaluate_recipe(
     )
     suffix = "" if tuned else "-base"
     paths = write_scores(output or recipe.run_dir, scores, evaluation.predictions, suffix=suffix)
+    if task is not None:
+        note_answers(paths[1], task, opened.tokenizer, recipe.model, opened.adapter)
     if benchmarks.samples:
         write_lines(paths[0].with_name(f"benchmarks{suffix}.jsonl"), benchmarks.samples)
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)

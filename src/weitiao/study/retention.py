@@ -104,12 +104,7 @@ def retention_target(
     if base or not is_run:
         return Retained(target, before, None, None, (recipe.run_dir / BEFORE,))
     after = score_retention(recipe, tuned=True, console=console)
-    comparison = compare_retention(
-        before,
-        after,
-        largest_loss=recipe.verdict.largest_loss,
-        largest_loss_nats=recipe.verdict.largest_loss_nats,
-    )
+    comparison = compare_retention(before, after, recipe.verdict)
     return Retained(target, before, after, comparison, (recipe.run_dir / BEFORE, recipe.run_dir / AFTER))
 
 

@@ -11,8 +11,10 @@ from scipy import stats
 from weitiao.errors import RunError
 from weitiao.evaluation.retention.comparison import PartComparison, RetentionComparison, compare_retention
 from weitiao.evaluation.retention.scores import PartScores, RetentionScores, accuracy, loss
+from weitiao.evaluation.verdict_config import VerdictConfig
 
 NUM = 200
+STRICT = VerdictConfig(largest_loss=0.02)
 
 
 def grades(values: list[float]) -> dict[str, float]:
@@ -56,13 +58,13 @@ def test_a_gain_is_kept() -> None:
 
 
 def test_a_small_fall_of_few_items_is_unclear() -> None:
-    assert only(compare_retention(scores(right(150)), scores(right(145)))).outcome == "unclear"
+    assert only(compare_retention(scores(right(150)), scores(right(145)), STRICT)).outcome == "unclear"
 
 
 def test_more_is_kept_when_more_is_tolerated() -> None:
     before, after = scores(right(150)), scores(right(140))
-    assert only(compare_retention(before, after)).outcome == "lost"
-    assert only(compare_retention(before, after, largest_loss=0.12)).outcome == "kept"
+    assert only(compare_retention(before, after, STRICT)).outcome == "lost"
+    assert only(compare_retention(before, after, VerdictConfig(largest_loss=0.12))).outcome == "kept"
 
 
 def test_a_loss_that_rises_is_worse() -> None:

@@ -63,7 +63,7 @@ VALUES: dict[str, Any] = {
     "baseline.limit": 4,
     "retention.suite": "small", "retention.tasks": [], "retention.limit": 1, "retention.token_budget": 77,
     "verdict.target": 0.5, "verdict.least_gain": 0.1, "verdict.largest_loss": 0.5, "verdict.largest_loss_nats": 0.5,
-    "verdict.retention": "overall", "verdict.least_rows": 3,
+    "verdict.retention": "parts", "verdict.least_rows": 3,
     "run.on_findings": "continue", "run.on_advice": "continue",
 }  # fmt: skip
 ALSO = {"train.best_by": {"validate_answers": 2}}  # a setting that is not valid without another one

@@ -15,11 +15,11 @@ from weitiao.evaluation.fewshot.context import PromptCost
 from weitiao.evaluation.gap.analyse import analyse_gap
 from weitiao.evaluation.metrics.config import build
 from weitiao.evaluation.metrics.config_text import AccuracyConfig, ExactMatchConfig, MacroF1Config
+from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.retention.comparison import compare_retention
 from weitiao.evaluation.retention.run import NO_TEMPLATE
 from weitiao.evaluation.retention.scores import RetentionScores, accuracy, loss
 from weitiao.evaluation.scores import score, write_predictions, write_scores
-from weitiao.evaluation.statistics import paired_difference
 from weitiao.evaluation.verdict import decide, write_verdict
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.study.baseline.advice import Contender, advise
@@ -237,10 +237,7 @@ def write_run(
     write_retention(path, old, "retention-before.json")
     write_retention(path, new, "retention-after.json")
     kept = compare_retention(old, new)
-    comparison = compare_predictions(
-        before, after, names=(f"{MODEL}, 8-shot random", "tuned"),
-        scores=(score(before, METRICS, seconds=1.0).metrics, scores.metrics),
-    )  # fmt: skip
+    comparison = compare_predictions(before, after, names=(f"{MODEL}, 8-shot random", "tuned"), metrics=METRICS)
     write_comparison(path, comparison, retention=kept.to_dict())
     gap = analyse_gap(
         after, primary="exact_match", score=scores.metrics["exact_match"], target=target, training_answers=LABELS,

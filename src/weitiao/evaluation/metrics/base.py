@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from weitiao.data.example import Message
-from weitiao.evaluation.statistics import Estimate, mean
+from weitiao.evaluation.paired import PairedDifference, paired_difference, paired_difference_of_sums
+from weitiao.evaluation.statistics import Estimate, Floats, mean, statistic_of_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,19 @@ class Item:
     prompt: tuple[Message, ...] = ()
     columns: dict[str, Any] = field(default_factory=dict)
     row_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSet:
+    """A score that is made from sums over all items, and is not the mean of their grades.
+
+    Attributes:
+        items: What each item contributes to the sums [N, K].
+        statistic: The score [B], 0 to 1, of sums [B, K].
+    """
+
+    items: Floats
+    statistic: Callable[[Floats], Floats]
 
 
 class Metric(ABC):
@@ -62,14 +76,33 @@ class Metric(ABC):
             WeitiaoError: The row cannot be graded so; the message names it.
         """
 
+    def whole_set(self, items: Sequence[Item]) -> WholeSet | None:
+        """What the score of the whole set is made from; None where it is the mean of the grades."""
+        return None
+
     def estimate(self, items: Sequence[Item], grades: Sequence[float]) -> Estimate:
-        """The score of the whole set with its 95 % interval; the mean of the grades where a metric says nothing else.
+        """The score of the whole set with its 95 % interval.
 
         Args:
             items: At least one.
             grades: Their grades.
         """
-        return mean(grades)
+        whole = self.whole_set(items)
+        return mean(grades) if whole is None else statistic_of_sums(whole.items, whole.statistic)
+
+    def difference(
+        self, items: tuple[Sequence[Item], Sequence[Item]], grades: tuple[Sequence[float], Sequence[float]]
+    ) -> PairedDifference:
+        """How much better B is than A in the score of the whole set.
+
+        Args:
+            items: The answers of A and of B to the same rows in the same order.
+            grades: Their grades.
+        """
+        before, after = (self.whole_set(answers) for answers in items)
+        if before is None or after is None:
+            return paired_difference(*grades)
+        return paired_difference_of_sums(before.items, after.items, before.statistic, grades=grades)
 
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
         """What else is worth knowing about the grades, as plain JSON values."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from weitiao.evaluation.classes import ClassScores, class_scores
-from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
 from weitiao.evaluation.metrics.normalize import Normalization, normalized
-from weitiao.evaluation.statistics import Estimate, Floats, statistic_of_sums
+from weitiao.evaluation.statistics import Floats
 
 
 class Labels(Metric):
@@ -45,7 +45,7 @@ class Accuracy(Labels):
 class MacroF1(Labels):
     """The mean of F1 over the labels that the test rows have, each of equal weight."""
 
-    def estimate(self, items: Sequence[Item], grades: Sequence[float]) -> Estimate:
+    def whole_set(self, items: Sequence[Item]) -> WholeSet:
         pairs = self._pairs(items)
         places = {label: place for place, label in enumerate(sorted({expected for expected, _ in pairs}))}
         num = len(places)
@@ -56,7 +56,7 @@ class MacroF1(Labels):
                 items_NK[row, num + places[answer]] = 1
             if answer == expected:
                 items_NK[row, 2 * num + places[expected]] = 1
-        return statistic_of_sums(items_NK, macro_f1)
+        return WholeSet(items_NK, macro_f1)
 
 
 def macro_f1(sums_BK: Floats) -> Floats:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from weitiao.errors import MissingExtraError
-from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
 from weitiao.evaluation.metrics.normalize import HAN, KANA
-from weitiao.evaluation.statistics import Estimate, Floats, statistic_of_sums
+from weitiao.evaluation.statistics import Floats
 
 Tokenizer = Literal["auto", "13a", "zh", "intl", "char", "none"]
 
@@ -67,12 +67,12 @@ class Bleu(Metric):
     def grade(self, item: Item) -> float:
         return min(1.0, float(self._sentence(item).score) / 100)
 
-    def estimate(self, items: Sequence[Item], grades: Sequence[float]) -> Estimate:
+    def whole_set(self, items: Sequence[Item]) -> WholeSet:
         rows = []
         for item in items:
             found = self._sentence(item)
             rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
-        return statistic_of_sums(np.array(rows, dtype=np.float64), corpus_bleu)
+        return WholeSet(np.array(rows, dtype=np.float64), corpus_bleu)
 
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
         return {"tokenize": sorted({self._tokenizer(item.expected) for item in items})}
@@ -117,9 +117,9 @@ class Chrf(Metric):
     def grade(self, item: Item) -> float:
         return float(self._scorer.sentence_score(item.answer, [item.expected]).score) / 100
 
-    def estimate(self, items: Sequence[Item], grades: Sequence[float]) -> Estimate:
+    def whole_set(self, items: Sequence[Item]) -> WholeSet:
         rows = [[count for n in range(1, _CHRF_ORDER + 1) for count in _ngrams(item, n)] for item in items]
-        return statistic_of_sums(np.array(rows, dtype=np.float64), corpus_chrf)
+        return WholeSet(np.array(rows, dtype=np.float64), corpus_chrf)
 
 
 def _ngrams(item: Item, n: int) -> tuple[int, int, int]:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from weitiao.errors import RunError
+from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.retention.scores import Kind, PartScores, RetentionScores
-from weitiao.evaluation.statistics import CONFIDENCE, Estimate, mean, paired_difference
+from weitiao.evaluation.statistics import CONFIDENCE, Estimate, mean
+from weitiao.evaluation.verdict_config import VerdictConfig
 
 Outcome = Literal["kept", "lost", "unclear", "not informative"]
 
@@ -99,7 +101,7 @@ class RetentionComparison:
 
 
 def compare_retention(
-    before: RetentionScores, after: RetentionScores, *, largest_loss: float = 0.02, largest_loss_nats: float = 0.05
+    before: RetentionScores, after: RetentionScores, tolerated: VerdictConfig | None = None
 ) -> RetentionComparison:
     """Compare two models on the same items.
 
@@ -109,8 +111,7 @@ def compare_retention(
     Args:
         before: Scores of the base model, which decide what is informative.
         after: Scores of the tuned model.
-        largest_loss: How far an accuracy may fall; 0.02 is two points.
-        largest_loss_nats: How far a loss may rise, in nats per token.
+        tolerated: The recipe section `verdict`: how far accuracies may fall and losses rise.
 
     Raises:
         RunError: They were not scored on the same items.
@@ -125,14 +126,15 @@ def compare_retention(
             "The two models were not asked the same parts of the retention suite: only one has a chat template.",
             "Give both the same chat template with rendering.template.",
         )
-    tolerated: dict[Kind, float] = {"accuracy": largest_loss, "loss": largest_loss_nats}
-    parts = tuple(_compare(a, b, tolerated[a.kind]) for a, b in pairs)
+    config = tolerated or VerdictConfig()
+    most: dict[Kind, float] = {"accuracy": config.largest_loss, "loss": config.largest_loss_nats}
+    parts = tuple(_compare(a, b, most[a.kind]) for a, b in pairs)
     overall = []
-    for kind, most in tolerated.items():
+    for kind, limit in most.items():
         chosen = [(a, b) for a, b in pairs if a.kind == kind and a.is_informative]
         if chosen:
             first, second = (_pooled(OVERALL[kind], kind, one) for one in zip(*chosen, strict=True))
-            overall.append(_compare(first, second, most))
+            overall.append(_compare(first, second, limit))
     return RetentionComparison(parts, tuple(overall), before.skipped)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from weitiao.evaluation.statistics import Estimate, paired_difference
+from weitiao.evaluation.paired import paired_difference
+from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.verdict import rows_needed
 
 Decision = Literal["prompting suffices", "tune", "undecided"]

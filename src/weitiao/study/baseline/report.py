@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
-from weitiao.evaluation.statistics import Estimate, PairedDifference
+from weitiao.evaluation.paired import PairedDifference
+from weitiao.evaluation.statistics import Estimate
 from weitiao.study.baseline.advice import Advice
 from weitiao.study.baseline.result import Baseline, Cell
 

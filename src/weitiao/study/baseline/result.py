@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from weitiao.errors import RunError
 from weitiao.evaluation.fewshot.context import PromptCost
-from weitiao.evaluation.statistics import Estimate, PairedDifference
+from weitiao.evaluation.paired import PairedDifference
+from weitiao.evaluation.statistics import Estimate
 from weitiao.study.baseline.advice import Advice
 from weitiao.training.files import write_json
 

@@ -15,7 +15,7 @@ from weitiao.data.splits import input_key, seeded_order
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.gap.analyse import Gap, analyse_gap
-from weitiao.evaluation.statistics import paired_difference
+from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.task import Task
 from weitiao.hardware import detect_hardware
 from weitiao.recipe import Recipe

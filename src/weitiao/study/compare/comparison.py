@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 from weitiao.errors import DataError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import is_closed_label_set
-from weitiao.evaluation.statistics import Estimate, PairedDifference, mean, paired_difference
+from weitiao.evaluation.metrics.base import Metric
+from weitiao.evaluation.paired import PairedDifference, paired_difference
+from weitiao.evaluation.statistics import Estimate, mean
 from weitiao.feedback.question import conversation_text
 from weitiao.study.compare.pairing import pair_predictions
 
@@ -25,19 +26,12 @@ class MetricChange:
     Attributes:
         before: Score of A.
         after: Score of B.
-        paired: The difference of the grades on the same rows. Scores of a whole set (macro-F1, BLEU, chrF) are not the
-            mean of the rows' grades, and the difference is that of the grades there, too.
+        paired: The difference of the two on the same rows.
     """
 
     before: Estimate
     after: Estimate
     paired: PairedDifference
-
-    @property
-    def is_mean_of_grades(self) -> bool:
-        """Whether both scores are the means of the grades, so that the difference is that of the scores."""
-        scores, means = (self.before.value, self.after.value), (self.paired.before, self.paired.after)
-        return all(math.isclose(one, other, abs_tol=1e-9) for one, other in zip(scores, means, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +130,7 @@ def compare_predictions(
     after: Sequence[Prediction],
     *,
     names: tuple[str, str],
-    scores: tuple[Mapping[str, Estimate], Mapping[str, Estimate]] = ({}, {}),
+    metrics: Sequence[Metric] = (),
 ) -> Comparison:
     """Compare the answers of two models to the same test rows.
 
@@ -144,38 +138,39 @@ def compare_predictions(
         before: Answers of A, graded.
         after: Answers of B, graded.
         names: Names of A and B.
-        scores: The scores of A and of B by metric where they are more than the mean of the grades (macro-F1, BLEU).
+        metrics: What graded them. For those that are not among them, the score is the mean of the grades.
 
     Raises:
         DataError: The rows differ, or no metric was computed for both.
     """
     pairs = pair_predictions(before, after, names=names)
-    metrics = {name: _metric(name, pairs, scores) for name in after[0].grades if name in before[0].grades}
-    if not metrics:
+    known = {metric.name: metric for metric in metrics}
+    changes = {name: _change(name, known.get(name), pairs) for name in after[0].grades if name in before[0].grades}
+    if not changes:
         raise DataError(
             f"No metric was computed for both {names[0]} ({_listed(before[0].grades)}) and {names[1]} "
             f"({_listed(after[0].grades)}).",
             "Name the metrics with --recipe RECIPE: the answers are then graded again.",
         )
-    primary = next(iter(metrics))
+    primary = next(iter(changes))
     right = [(one.grades[primary] == 1, other.grades[primary] == 1) for one, other in pairs]
-    changes = sorted(
+    rows = sorted(
         (_item(one, other, primary) for one, other in pairs if one.grades[primary] != other.grades[primary]),
-        key=lambda change: -abs(change.grade_after - change.grade_before),
+        key=lambda row: -abs(row.grade_after - row.grade_before),
     )
     return Comparison(
         a=names[0],
         b=names[1],
         n=len(pairs),
         primary=primary,
-        metrics=metrics,
+        metrics=changes,
         both_right=right.count((True, True)),
         only_a=right.count((True, False)),
         only_b=right.count((False, True)),
         both_wrong=right.count((False, False)),
         num_same_answers=sum(one.answer == other.answer for one, other in pairs),
-        better=tuple(change for change in changes if change.grade_after > change.grade_before),
-        worse=tuple(change for change in changes if change.grade_after < change.grade_before),
+        better=tuple(row for row in rows if row.grade_after > row.grade_before),
+        worse=tuple(row for row in rows if row.grade_after < row.grade_before),
         classes=_classes(pairs, right),
     )
 
@@ -189,14 +184,14 @@ def write_comparison(directory: Path, comparison: Comparison, **more: Any) -> Pa
     return path
 
 
-def _metric(
-    name: str,
-    pairs: Sequence[tuple[Prediction, Prediction]],
-    scores: tuple[Mapping[str, Estimate], Mapping[str, Estimate]],
-) -> MetricChange:
-    grades = [one.grades[name] for one, _ in pairs], [other.grades[name] for _, other in pairs]
-    before, after = (score.get(name) or mean(values) for score, values in zip(scores, grades, strict=True))
-    return MetricChange(before, after, paired_difference(*grades))
+def _change(name: str, metric: Metric | None, pairs: Sequence[tuple[Prediction, Prediction]]) -> MetricChange:
+    before, after = zip(*pairs, strict=True)
+    grades = [one.grades[name] for one in before], [other.grades[name] for other in after]
+    if metric is None:
+        return MetricChange(mean(grades[0]), mean(grades[1]), paired_difference(*grades))
+    items = [one.item for one in before], [other.item for other in after]
+    scores = [metric.estimate(answers, of_rows) for answers, of_rows in zip(items, grades, strict=True)]
+    return MetricChange(scores[0], scores[1], metric.difference(items, grades))
 
 
 def _item(one: Prediction, other: Prediction, metric: str) -> ItemChange:

@@ -102,10 +102,10 @@ def _print_metrics(comparison: Comparison, console: Console) -> None:
     for name in ("A", "B", "B - A", "p"):
         table.add_column(name, justify="right")
     for name, change in comparison.metrics.items():
-        difference, mark = change.paired.difference, "" if change.is_mean_of_grades else " *"
+        difference = change.paired.difference
         surely = difference.low > 0 or difference.high < 0
         colour = ("green" if difference.value > 0 else "red") if surely else ""
-        gain = f"{100 * difference.value:+.1f} points{mark}"
+        gain = f"{100 * difference.value:+.1f} points"
         table.add_row(
             Text(name),
             *(_with_interval(f"{one.value:.1%}", one, "") for one in (change.before, change.after)),
@@ -113,8 +113,6 @@ def _print_metrics(comparison: Comparison, console: Console) -> None:
             f"{change.paired.p_value:.2g}",
         )
     console.print(table)
-    if not all(change.is_mean_of_grades for change in comparison.metrics.values()):
-        console.print(Text("* of the rows' own grades; the scores of A and B are of the whole set", "dim"))
     tests = dict.fromkeys(change.paired.test for change in comparison.metrics.values())
     console.print(Text(f"Below the scores: 95% intervals. p: {' and '.join(tests)} on the same rows", "dim"))
 

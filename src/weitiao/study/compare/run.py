@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from rich.console import Console
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.task import make_task
 from weitiao.feedback.items import pair_answers
 from weitiao.feedback.preference import Preferences
@@ -107,9 +105,7 @@ def compare_targets(
     names = a, b
     pairs = pair_predictions(before, after, names=names)
     before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
-    comparison = compare_predictions(
-        before, after, names=names, scores=(_scores(before, metrics), _scores(after, metrics))
-    )
+    comparison = compare_predictions(before, after, names=names, metrics=metrics)
     output.mkdir(parents=True, exist_ok=True)
     weights = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}
     write_comparison(output, comparison, **weights, preferences=None)
@@ -155,11 +151,6 @@ def _answers(
         for side in sides
     )
     return before, after, task.metrics
-
-
-def _scores(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> dict[str, Estimate]:
-    items = [one.item for one in predictions]
-    return {metric.name: metric.estimate(items, [one.grades[metric.name] for one in predictions]) for metric in metrics}
 
 
 def _default_output(sides: tuple[Side, Side]) -> Path:

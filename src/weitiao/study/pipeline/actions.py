@@ -11,7 +11,7 @@ from weitiao.errors import DataError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.gap.analyse import analyse_gap
 from weitiao.evaluation.retention.comparison import RetentionComparison, compare_retention
-from weitiao.evaluation.scores import read_predictions, read_scores
+from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.verdict import decide, write_verdict
 from weitiao.study.baseline.result import read_baseline
 from weitiao.study.baseline.run import run_baseline
@@ -23,6 +23,7 @@ from weitiao.study.pipeline.progress import duration
 from weitiao.study.pipeline.step import Work
 from weitiao.study.report.render import write_report
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
+from weitiao.study.task import task_from_recipe
 from weitiao.study.train import train as run_training
 from weitiao.training.files import write_json
 from weitiao.training.metrics import read_metrics
@@ -89,17 +90,12 @@ def compare(work: Work) -> str:
         raise DataError(
             "The baseline and the tuned model answered different rows.", "Run it again with --redo baseline."
         )
-    scores = read_scores(path / "scores.json").metrics
-    whole = len(chosen) == len(new)
-    comparison = compare_predictions(
-        old,
-        chosen,
-        names=(f"{before.best.model}, {before.best_prompt}", TUNED),
-        scores=(before.best.metrics, scores) if whole else ({}, {}),
-    )
+    data = load_data(recipe.data)
+    names = f"{before.best.model}, {before.best_prompt}", TUNED
+    comparison = compare_predictions(old, chosen, names=names, metrics=task_from_recipe(recipe, data).metrics)
     retention = _retention(work)
     write_comparison(path, comparison, retention=None if retention is None else retention.to_dict())
-    answers = [row.answer for row in load_data(recipe.data).task_train if is_gradable(row)]
+    answers = [row.answer for row in data.task_train if is_gradable(row)]
     gap = analyse_gap(
         chosen,
         primary=comparison.primary,
@@ -134,10 +130,5 @@ def _retention(work: Work) -> RetentionComparison | None:
     """The suite before and after; None when it was left out."""
     if not (work.has("retention-before") and work.has("retention-after")):
         return None
-    wanted = work.recipe.verdict
-    return compare_retention(
-        read_retention(work.run.path / BEFORE),
-        read_retention(work.run.path / AFTER),
-        largest_loss=wanted.largest_loss,
-        largest_loss_nats=wanted.largest_loss_nats,
-    )
+    path = work.run.path
+    return compare_retention(read_retention(path / BEFORE), read_retention(path / AFTER), work.recipe.verdict)

@@ -53,7 +53,7 @@ STEPS: tuple[Step, ...] = (
         reads=("data.validation", "data.test", "evaluate", *_MODEL),
         needs=("train",),
         uses=(),
-        writes=("scores.json", "predictions.jsonl"),
+        writes=("scores.json", "predictions.jsonl", "predictions.key.json"),
         action=actions.evaluate,
         forecast=as_baseline,
     ),
@@ -69,7 +69,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         name="compare",
-        version=1,
+        version=2,
         reads=("verdict", "data.train"),
         needs=("baseline", "eval"),
         uses=("retention-before", "retention-after"),
