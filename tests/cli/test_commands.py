@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -81,12 +82,19 @@ def test_merge_gives_a_plain_model(trained: Path, tmp_path: Path) -> None:
 
 
 def test_demo_ends_in_one_json_object(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    done = weitiao("demo", "--output", tmp_path / "demo", "--model", tiny_llama_dir, "--rows", "16", "--json")
+    model = tmp_path / "model"  # eight solved examples take more than 512 tokens
+    shutil.copytree(tiny_llama_dir, model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    done = weitiao("demo", "--output", tmp_path / "demo", "--model", model, "--rows", "16", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert result["before"]["exact_match"] == 0
     assert 0 <= result["after"]["exact_match"] <= 1
-    assert result["after"]["n"] == result["before"]["n"] == 150
+    assert result["after"]["n"] == result["before"]["n"] == result["best_prompt"]["n"] == 150
+    assert [step["state"] for step in result["steps"]] == ["done"] * 9
+    assert result["verdict"]["decision"] == "do not ship"  # sixteen rows teach nothing
+    assert Path(result["report"]).is_file()
 
 
 def test_doctor_and_schema_print_json() -> None:

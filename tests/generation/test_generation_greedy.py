@@ -75,6 +75,8 @@ def test_answers_equal_those_of_transformers(family: str, share_prefixes: bool) 
     config = GenerationConfig(max_new_tokens=NUM_TOKENS, share_prefixes=share_prefixes)
     model = build(family, FOREST)
     assert generate(model, PROMPTS, config, stop_ids=frozenset()) == whole
+    small_batches = config.model_copy(update={"batch_size": 2})
+    assert generate(model, PROMPTS, small_batches, stop_ids=frozenset()) == whole
     answers = generate(model, PROMPTS, config, stop_ids=frozenset({stop}))
     assert answers == [cut(answer.token_ids, stop) for answer in whole]
     assert len({len(answer.token_ids) for answer in answers}) > 1
@@ -89,6 +91,27 @@ def test_a_batch_of_one_and_a_stream_write_the_same(family: str) -> None:
     assert alone == together
     streamed = [tuple(stream(model, prompt, config, stop_ids=frozenset({3}))) for prompt in PROMPTS]
     assert streamed == [answer.token_ids for answer in together]
+
+
+def test_what_all_prompts_begin_with_is_run_once_for_all_batches() -> None:
+    model = build("llama", FOREST)
+    prompts = [[*STEM, number] for number in range(20, 28)]
+    runs: list[int] = []
+    model.model.register_forward_pre_hook(
+        lambda module, args, kwargs: runs.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    config = GenerationConfig(max_new_tokens=1, batch_size=2)
+    answers = generate(model, prompts, config, stop_ids=frozenset())
+    assert runs == [len(STEM), 2, 2, 2, 2]
+    runs.clear()
+    assert generate(model, prompts, config.model_copy(update={"batch_size": 8}), stop_ids=frozenset()) == answers
+    assert runs == [len(STEM) + 8]
+    runs.clear()
+    assert (
+        generate(model, [STEM] * 3, config, stop_ids=frozenset())[0]
+        == expected(build("llama", "sdpa"), [STEM], num_tokens=1)[0]
+    )
+    assert runs[:3] == [len(STEM) - 1, 1, 1]  # the last token of a prompt is what the answer comes from
 
 
 def test_batches_with_different_beginnings_keep_the_order_of_the_prompts() -> None:

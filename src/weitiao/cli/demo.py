@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.outcome import print_outcome
+from weitiao.cli.report import ReportLanguage
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from weitiao.demo.run import DemoResult
+    from weitiao.evaluation.statistics import Estimate
 
 
 def demo(
@@ -20,12 +23,14 @@ def demo(
     model: Annotated[str, typer.Option(help="The model that learns.")] = "smollm2-135m",
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and training.")] = 0,
     rows: Annotated[int, typer.Option(min=16, help="Training rows.")] = 720,
+    language: Annotated[ReportLanguage, typer.Option(help="Of the report.")] = ReportLanguage.ENGLISH,
     json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
-    """Teach a small model a task that it cannot do, and show the score before and after.
+    """Teach a small model a task that it cannot do, and show whether it is worth shipping.
 
-    Customer messages become one line of JSON with five typed fields. The data is generated from a seed; the test
-    messages are worded differently from the training ones. Takes some minutes on two cores.
+    The whole work of `weitiao run` on customer messages that become one line of JSON with five typed fields: data
+    check, prompting, training, evaluation, what was forgotten, verdict and report. The data is generated from a seed;
+    the test messages are worded differently from the training ones. Takes some minutes on two cores.
 
     Examples:
 
@@ -33,41 +38,49 @@ def demo(
 
         weitiao demo --output /data/demo --json
     """
-    from weitiao.demo.run import run_demo
+    from weitiao.demo.run import METRIC, run_demo
 
     console = messages()
-    result = run_demo(output, model=model, seed=seed, num_train=rows, console=console)
+    result = run_demo(output, model=model, seed=seed, num_train=rows, language=language.value, console=console)
+    work, best = result.work, result.best
     if json:
         print_json(result.to_dict())
     else:
+        print_outcome(work, results())
         _print_answers(result, results())
-    before, after = result.before.scores.exact_match, result.after.scores.exact_match
-    assert before is not None
-    assert after is not None
     closing_panel(
         console,
         "Demo",
         [
-            ("before", f"{before.value:.1%} exact match on {before.n} held-out messages"),
-            ("after", f"{after.value:.1%} (95 % interval {after.low:.1%} to {after.high:.1%})"),
-            ("training", f"{result.run.seconds:.0f} s, {result.run.steps} steps"),
-            ("run", str(result.run.path)),
-            ("answers", str(result.after.predictions_path)),
+            ("verdict", work.verdict.decision if work.verdict else "none"),
+            ("untuned, zero-shot", _share(result.before.metrics[METRIC])),
+            (f"untuned, {best.prompt}", _share(best.metrics[METRIC])),
+            ("tuned", _share(result.after)),
+            ("report", str(work.report)),
+            ("run", str(work.path)),
         ],
         [
-            f"weitiao chat {result.run.path} --compare",
-            f"weitiao show {result.run.path}",
-            f"weitiao merge {result.run.path} {output}/merged",
+            f"weitiao chat {work.path} --compare",
+            f"weitiao show {work.path}",
+            f"weitiao merge {work.path} {output}/merged",
         ],
     )
 
 
+def _share(score: Estimate) -> str:
+    return f"{score.value:.1%} (95 % interval {score.low:.1%} to {score.high:.1%}, n = {score.n})"
+
+
 def _print_answers(result: DemoResult, console: Console, num: int = 3) -> None:
-    """The same messages, answered before and after."""
+    """The same messages, answered by the untuned model with its best prompt, and by the tuned one."""
     from rich.table import Column, Table
 
-    table = Table(*(Column(name, overflow="fold") for name in ("message", "before", "after", "")), show_lines=True)
-    for before, after in list(zip(result.before.predictions, result.after.predictions, strict=True))[:num]:
+    columns = ("message", f"untuned, {result.best.prompt}", "tuned", "")
+    table = Table(*(Column(name, overflow="fold") for name in columns), show_lines=True)
+    before = {one.row_id: one.answer for one in result.answers_before()}
+    for after in result.predictions[:num]:
         message = str(after.messages[-1]["content"]).split("\n", 1)[-1]
-        table.add_row(message, before.answer, after.answer, "right" if after.correct else f"wrong: {after.expected}")
+        table.add_row(
+            message, before[after.row_id], after.answer, "right" if after.correct else f"wrong: {after.expected}"
+        )
     console.print(table, markup=False)

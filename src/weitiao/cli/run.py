@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.outcome import print_outcome
 from weitiao.cli.report import ReportLanguage
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from weitiao.study.pipeline.result import PipelineResult
 
 
@@ -59,18 +58,9 @@ def run(
     if json:
         print_json(result.to_dict())
     else:
-        _print_verdict(result, results())
+        print_outcome(result, results())
     closing_panel(console, *_closing(result, recipe))
     raise typer.Exit(result.exit_code)
-
-
-def _print_verdict(result: PipelineResult, console: Console) -> None:
-    from weitiao.evaluation.verdict_text import verdict_panel
-
-    if result.verdict is not None:
-        console.print(verdict_panel(result.verdict))
-    elif result.stop is not None:
-        console.print(result.stop.text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _closing(result: PipelineResult, recipe: Path) -> tuple[str, list[tuple[str, str]], list[str]]:

@@ -1,49 +1,67 @@
-"""`weitiao demo`: the whole way from data to a tuned model on one task, measured before and after."""
+"""`weitiao demo`: the whole work on one task, from the data check to the verdict, as `weitiao run` does it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from weitiao.demo.tickets import generate, write
-from weitiao.errors import RunError
+from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.scores import read_predictions, read_scores
+from weitiao.evaluation.statistics import Estimate
 from weitiao.recipe import Recipe, recipe_from_dict
-from weitiao.study.evaluate import Scored, evaluate_recipe
-from weitiao.study.train import Run, train
-from weitiao.training.run_dir import RunDir
+from weitiao.study.baseline.result import Cell, read_baseline
+from weitiao.study.pipeline.result import PipelineResult
+from weitiao.study.pipeline.run import run_pipeline
+from weitiao.study.report.wording import Language
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 720, 32, 150
+METRIC = "exact_match"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the demo measured.
+    """What the demo did and measured.
 
     Attributes:
-        before, after: The same test rows, answered by the untuned and the tuned model.
-        run: The training between them.
+        work: What the steps of `weitiao run` did, with verdict and report.
+        prompts: The untuned model with every prompt that was tried, zero-shot first.
+        after: Exact match of the tuned model on the same test rows.
+        predictions: Its answers.
     """
 
-    before: Scored
-    after: Scored
-    run: Run
+    work: PipelineResult
+    prompts: tuple[Cell, ...]
+    after: Estimate
+    predictions: tuple[Prediction, ...]
 
-    def to_dict(self) -> dict[str, object]:
-        """The result as plain JSON values."""
-        parts = {}
-        for name, scored in (("before", self.before), ("after", self.after)):
-            match = scored.scores.exact_match
-            assert match is not None, "the test part has rows"
-            parts[name] = {
-                "exact_match": match.value,
-                "low": match.low,
-                "high": match.high,
-                "n": match.n,
-                "seconds": scored.scores.seconds,
-            }
-        return {**parts, "run": str(self.run.path), "train_seconds": self.run.seconds, "steps": self.run.steps}
+    @property
+    def before(self) -> Cell:
+        """The untuned model, asked without solved examples."""
+        return self.prompts[0]
+
+    @property
+    def best(self) -> Cell:
+        """The untuned model with its best prompt."""
+        return max(self.prompts, key=lambda cell: cell.metrics[METRIC].value)
+
+    def answers_before(self) -> tuple[Prediction, ...]:
+        """Answers of the untuned model with its best prompt."""
+        return read_predictions(self.work.path / self.best.predictions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values: `before`, `best_prompt`, `after`, and what `weitiao run --json` prints."""
+        best = {"prompt": self.best.prompt, **_score(self.best.metrics[METRIC])}
+        return {
+            "before": _score(self.before.metrics[METRIC]),
+            "best_prompt": best,
+            "after": _score(self.after),
+            "run": str(self.work.path),
+            **self.work.to_dict(),
+        }
 
 
 def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recipe:
@@ -56,44 +74,41 @@ def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recip
             "method": {"type": "lora", "r": 16},
             "train": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 10, "seed": seed},
             "evaluate": {"generation": {"max_new_tokens": 80, "batch_size": 75}},
+            "baseline": {"shots": [0, 8], "seed": seed},
+            "retention": {"suite": "small"},
+            "verdict": {"target": 0.8, "least_gain": 0.2, "largest_loss": 0.15, "largest_loss_nats": 0.15},
+            "run": {"on_findings": "continue", "on_advice": "continue"},
             "run_dir": str(output / "run"),
         }
     )
 
 
 def run_demo(
-    output: Path, *, model: str = "smollm2-135m", seed: int = 0, num_train: int = NUM_TRAIN, console: Console
+    output: Path,
+    *,
+    model: str = "smollm2-135m",
+    seed: int = 0,
+    num_train: int = NUM_TRAIN,
+    language: Language = "en",
+    console: Console,
 ) -> DemoResult:
-    """Measure, train, and measure again.
+    """Do the whole work; a second call with the same settings finds everything done.
 
     Args:
-        output: Gets the data and the run directory; must not hold an earlier demo.
+        output: Gets the data and the run directory.
         model: The model that learns.
         seed: Seed of the data and the training.
         num_train: Training rows.
+        language: Of the report.
         console: Where progress goes.
     """
-    if RunDir(output / "run").is_finished:
-        raise RunError(f"{output} holds a finished demo.", "Choose another --output, or remove it.")
     recipe = demo_recipe(output, model=model, seed=seed, num_train=num_train)
-    console.rule("Before: the untuned model on messages it has not seen", align="left")
-    before = evaluate_recipe(recipe, tuned=False, console=console)
-    _tell_score(before, console)
-    console.rule(f"Training on {num_train} other messages", align="left")
-    run = train(recipe, console=console)
-    if not run.finished:
-        raise KeyboardInterrupt
-    console.rule("After: the tuned model on the same messages", align="left")
-    after = evaluate_recipe(recipe, tuned=True, console=console)
-    _tell_score(after, console)
-    return DemoResult(before, after, run)
+    work = run_pipeline(recipe, console=console, language=language)
+    prompts = read_baseline(work.path).cells
+    after = read_scores(work.path / "scores.json").metrics[METRIC]
+    return DemoResult(work, prompts, after, read_predictions(work.path / "predictions.jsonl"))
 
 
-def _tell_score(scored: Scored, console: Console) -> None:
-    match = scored.scores.exact_match
-    assert match is not None, "the test part has rows"
-    console.print(
-        f"exact match {match.value:.1%} of {match.n} (95 % interval {match.low:.1%} to {match.high:.1%})",
-        style="bold",
-        highlight=False,
-    )
+def _score(estimate: Estimate) -> dict[str, Any]:
+    values = asdict(estimate)
+    return {METRIC: values.pop("value"), **values}

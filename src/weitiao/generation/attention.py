@@ -7,10 +7,31 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from weitiao.generation.cache import Cache, LayerCache
+from weitiao.generation.cache import Cache, LayerCache, Prefix
 from weitiao.models.attention import ForestAttention
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+@dataclass(frozen=True)
+class PrefixAttention:
+    """Attention within a prefix, whose keys and values (after RoPE) are kept.
+
+    Args:
+        forest: Attention within the prefix.
+        prefix: Where keys and values go.
+    """
+
+    forest: ForestAttention
+    prefix: Prefix
+
+    def attend(
+        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
+    ) -> Tensor:
+        """See `weitiao.models.attention.Attends`."""
+        assert module not in self.prefix.layers, "each layer attends once"
+        self.prefix.layers[module] = (key, value)
+        return self.forest.attend(module, query, key, value, scale=scale, sliding_window=sliding_window)
 
 
 @dataclass(frozen=True)
@@ -20,17 +41,27 @@ class PromptAttention:
     Args:
         forest: Attention within the row of prompts.
         cache: Where keys and values go.
+        prefix: The first tokens of the row when they were computed before; the model is then given the others only.
     """
 
     forest: ForestAttention
     cache: Cache
+    prefix: Prefix | None = None
 
     def attend(
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
     ) -> Tensor:
         """See `weitiao.models.attention.Attends`."""
+        if self.prefix is None:
+            self.cache.fill(module, key, value)
+            return self.forest.attend(module, query, key, value, scale=scale, sliding_window=sliding_window)
+        before_key, before_value = self.prefix.layers[module]
+        key, value = torch.cat([before_key, key], dim=1), torch.cat([before_value, value], dim=1)
         self.cache.fill(module, key, value)
-        return self.forest.attend(module, query, key, value, scale=scale, sliding_window=sliding_window)
+        # What the prefix itself attends to is known: its queries only fill their places in the row.
+        row = torch.cat([query.new_zeros(query.shape[0], self.prefix.length, query.shape[2]), query], dim=1)
+        out = self.forest.attend(module, row, key, value, scale=scale, sliding_window=sliding_window)
+        return out[:, self.prefix.length :]
 
 
 @dataclass(frozen=True)

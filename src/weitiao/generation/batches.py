@@ -56,6 +56,13 @@ def make_batches(
     return batches
 
 
+def common_beginning(prompts: Rows[Prompt]) -> Prompt:
+    """The tokens with which all prompts begin, short of the last token of each: that one is still to be run."""
+    first, last = min(prompts), max(prompts)  # what these two begin with is what all begin with
+    length = min(common_prefix_length(first, last), min(map(len, prompts)) - 1)
+    return first[:length]
+
+
 def lay_out(prompts: Rows[Prompt], *, share_prefixes: bool = True) -> PromptRow:
     """Lay the prompts of a batch out in one row.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,19 @@ from weitiao.generation.batches import PromptRow
 
 GROWTH = 64
 """Columns by which the private parts grow at least; beyond 128 columns they grow by half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values [K, P, D] of the tokens with which the prompts of several batches begin, by attention module.
+
+    Attributes:
+        length: P.
+        layers: Filled while the prefix is computed.
+    """
+
+    length: int
+    layers: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

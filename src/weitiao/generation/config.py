@@ -32,4 +32,4 @@ class GenerationConfig(Config):
     """Tokens that the prompts of a batch may have together, a shared beginning counted once. It limits the memory."""
 
     share_prefixes: bool = True
-    """Whether the common beginning of prompts is computed and kept once for the whole batch."""
+    """Whether common beginnings are computed once: that of all prompts for all batches, those within a batch for it."""

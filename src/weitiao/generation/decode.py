@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from weitiao.errors import ModelError
-from weitiao.generation.attention import PromptAttention, StepAttention
+from weitiao.generation.attention import PrefixAttention, PromptAttention, StepAttention
 from weitiao.generation.batches import Prompt, PromptRow, lay_out
-from weitiao.generation.cache import Cache
+from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.sampling import Sampler
 from weitiao.models.attention import FOREST, Attends, ForestAttention, choose_backend
@@ -25,6 +25,7 @@ def decode(
     *,
     stop_ids: frozenset[int],
     numbers: Sequence[int],
+    prefix: Prefix | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Write the answers to a batch of prompts.
 
@@ -34,6 +35,7 @@ def decode(
         config: How answers are written.
         stop_ids: Tokens that end an answer.
         numbers: The number of each prompt among all, which chooses its random numbers.
+        prefix: Tokens with which all prompts begin, computed before; each prompt has more than these.
 
     Yields:
         For each step, pairs of a prompt's index and its next token. After a token of `stop_ids` or its last allowed
@@ -47,7 +49,7 @@ def decode(
         limits = [network.limit(prompt, config) for prompt in prompts]
         row = lay_out(prompts, share_prefixes=config.share_prefixes)
         sampler = Sampler(config, numbers)
-        cache, logits_BV = network.prefill(row)
+        cache, logits_BV = network.prefill(row, prefix)
         rows, num_written = list(range(len(prompts))), 0
         while True:
             tokens = sampler.sample(logits_BV, rows)
@@ -63,6 +65,17 @@ def decode(
             if not rows:
                 return
             logits_BV = network.step(cache, tokens)
+
+
+def compute_prefix(model: nn.Module, tokens: Prompt) -> Prefix:
+    """Keys and values of the tokens with which prompts begin, for `decode`.
+
+    Args:
+        model: As for `decode`.
+        tokens: At least one, and fewer than the model's context.
+    """
+    with _evaluating(model):
+        return _Network(model).prefix(tokens)
 
 
 class _Network:
@@ -87,17 +100,25 @@ class _Network:
             )
         return min(config.max_new_tokens, self._max_context - len(prompt))
 
-    def prefill(self, row: PromptRow) -> tuple[Cache, Tensor]:
-        """Run the prompts; the logits of their next tokens."""
-        cache = Cache(row, self._device)
-        forest = ForestAttention(row.layout, self._device, choose_backend(self._device))
-        places = [int(path[-1]) for path in row.paths]
-        layout = row.layout
+    def prefix(self, tokens: Prompt) -> Prefix:
+        """Run a beginning of prompts alone."""
+        layout = lay_out([tokens]).layout
+        prefix = Prefix(len(tokens))
+        attends = PrefixAttention(ForestAttention(layout, self._device, choose_backend(self._device)), prefix)
+        last = len(tokens) - 1
+        self._run(torch.from_numpy(layout.token_ids), torch.from_numpy(layout.position_ids), attends, [last])
+        return prefix
+
+    def prefill(self, row: PromptRow, prefix: Prefix | None) -> tuple[Cache, Tensor]:
+        """Run the prompts, except for a prefix that is known; the logits of their next tokens."""
+        cache, layout = Cache(row, self._device), row.layout
+        forest = ForestAttention(layout, self._device, choose_backend(self._device))
+        known = 0 if prefix is None else prefix.length
         logits_BV = self._run(
-            torch.from_numpy(layout.token_ids),
-            torch.from_numpy(layout.position_ids),
-            PromptAttention(forest, cache),
-            places,
+            torch.from_numpy(layout.token_ids[known:]),
+            torch.from_numpy(layout.position_ids[known:]),
+            PromptAttention(forest, cache, prefix),
+            [int(path[-1]) - known for path in row.paths],
         )
         return cache, logits_BV
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from weitiao.generation.batches import make_batches
+from weitiao.generation.batches import common_beginning, make_batches
 from weitiao.generation.config import GenerationConfig
-from weitiao.generation.decode import decode
+from weitiao.generation.decode import compute_prefix, decode
 from weitiao.models.parts import causal_model
 from weitiao.rendering.render import end_of_turn_id
 
@@ -39,7 +39,7 @@ def generate(
     stop_ids: frozenset[int],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Completion]:
-    """Answer prompts, in batches that compute what their prompts have in common once.
+    """Answer prompts; what all of them have in common is computed once, and so is what those of a batch have.
 
     Args:
         model: A causal language model loaded with forest attention, possibly with a PEFT adapter. Its training mode is
@@ -57,15 +57,19 @@ def generate(
     """
     rows = [tuple(prompt) for prompt in prompts]
     tokens: list[list[int]] = [[] for _ in rows]
-    done = 0
-    for batch in make_batches(
+    batches = make_batches(
         rows,
         batch_size=config.batch_size,
         token_budget=config.token_budget,
         share_prefixes=config.share_prefixes,
-    ):
+    )
+    shared = common_beginning(rows) if config.share_prefixes and len(batches) > 1 else ()
+    prefix = compute_prefix(model, shared) if shared else None
+    done = 0
+    for batch in batches:
         running = len(batch)
-        for step in decode(model, [rows[i] for i in batch], config, stop_ids=stop_ids, numbers=batch):
+        asked = [rows[i] for i in batch]
+        for step in decode(model, asked, config, stop_ids=stop_ids, numbers=batch, prefix=prefix):
             if on_progress is not None and len(step) < running:
                 on_progress(done + len(batch) - len(step), len(rows))
             running = len(step)
