@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from weitiao.data.config import SourceConfig
 from weitiao.errors import WeitiaoError
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe, load_recipe, write_recipe
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 GOOD = """\
 model: smollm2-135m
@@ -41,6 +44,20 @@ def test_the_recipe_of_the_readme_is_read(recipe: Path) -> None:
     assert read.data.train[0].path == str(recipe.parent / "rows.jsonl")
     assert (read.data.test, read.method.r, read.train.epochs, read.train.learning_rate) == (0.1, 16, 3, 2e-4)
     assert read.run_dir == Path("runs/recipe")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_are_read(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in re.findall(r"^ +path: (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(path)
+    assert recipe.data.test is not None
+    assert recipe.verdict.target is not None
+    train, test = recipe.data.train[0], recipe.data.test
+    if not isinstance(test, float):  # a file of its own: asked like the training rows
+        assert (test[0].system, test[0].prompt, test[0].completion) == (train.system, train.prompt, train.completion)
 
 
 def test_overrides_are_read_as_yaml(recipe: Path) -> None:
