@@ -10,6 +10,7 @@ import pytest
 
 import weitiao.study.report as package
 from weitiao.data.doctor.kinds import KINDS, SEVERITIES
+from weitiao.data.doctor.sources import PARTS
 from weitiao.evaluation.gap.kinds import MEANINGS
 from weitiao.evaluation.retention.comparison import OVERALL
 from weitiao.evaluation.verdict import EXIT_CODES
@@ -59,6 +60,7 @@ def test_whatever_the_program_can_find_has_a_name_in_both_languages() -> None:
     keys = set(table_of("zh"))
     assert {f"finding.{kind}" for kind in KINDS} | {f"finding.{kind}.remedy" for kind in KINDS} <= keys
     assert {f"severity.{one}" for one in SEVERITIES} <= keys
+    assert {f"part.{part}" for part in PARTS if part != "against"} <= keys
     assert {f"error.{kind}" for kind in MEANINGS} | {f"error.{kind}.advice" for kind in MEANINGS} <= keys
     assert {f"remedy.{one}" for meaning in MEANINGS.values() for one in meaning.remedies} <= keys
     assert {f"verdict.{decision}" for decision in EXIT_CODES} <= keys
