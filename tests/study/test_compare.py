@@ -16,6 +16,8 @@ from scipy import stats
 from weitiao.data.example import Example, Message
 from weitiao.errors import DataError, ModelError, RecipeError, RunError, WeitiaoError
 from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.metrics.config import build
+from weitiao.evaluation.metrics.config_text import MacroF1Config
 from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
@@ -125,6 +127,19 @@ def test_grades_between_0_and_1_change_by_how_much() -> None:
     assert [one.row_id[-1] for one in found.worse] == ["2"]
     assert found.gain.test == "paired permutation test"
     assert found.metrics["rouge_l"].after == mean([0.2, 0.3, 0.5, 1.0])
+
+
+def test_a_score_of_the_whole_set_is_not_guessed_from_grades() -> None:
+    """The mean of macro-F1's grades is the accuracy."""
+    before, after = (
+        tuple(replace(one, grades={"exact_match": one.grades["exact_match"], "macro_f1": one.grades["exact_match"]})
+              for one in predictions(*grades, labels=["x", "x", "y", "z"]))
+        for grades in ((0, 1, 0, 1), (1, 1, 1, 0))
+    )  # fmt: skip
+    assert list(compare_predictions(before, after, names=("A", "B")).metrics) == ["exact_match"]
+    metric = build(MacroF1Config(), labels=["x", "y", "z"])
+    found = compare_predictions(before, after, names=("A", "B"), metrics=[metric])
+    assert list(found.metrics) == ["exact_match", "macro_f1"]
 
 
 def test_classes_that_changed() -> None:

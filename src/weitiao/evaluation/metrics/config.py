@@ -72,6 +72,9 @@ MetricConfig = Annotated[
 
 _Score = _Metric | PerplexityConfig
 
+OF_WHOLE_SETS = frozenset(one.title for one in (MacroF1Config(), BleuConfig(), ChrfConfig()))
+"""What scores are called that the grades of the rows do not give, unless a recipe names them otherwise."""
+
 KINDS: tuple[type[MetricConfigBase], ...] = get_args(_Score)
 """The settings of every kind, for the reference page of recipes."""
 

@@ -11,6 +11,7 @@ from weitiao.errors import DataError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import is_closed_label_set
 from weitiao.evaluation.metrics.base import Metric
+from weitiao.evaluation.metrics.config import OF_WHOLE_SETS
 from weitiao.evaluation.paired import PairedDifference, paired_difference
 from weitiao.evaluation.statistics import Estimate, mean
 from weitiao.feedback.question import conversation_text
@@ -138,14 +139,20 @@ def compare_predictions(
         before: Answers of A, graded.
         after: Answers of B, graded.
         names: Names of A and B.
-        metrics: What graded them. For those that are not among them, the score is the mean of the grades.
+        metrics: What graded them. For others the score is the mean of the grades; macro-F1, BLEU and chrF, which are
+            no such mean, are then left out.
 
     Raises:
         DataError: The rows differ, or no metric was computed for both.
     """
     pairs = pair_predictions(before, after, names=names)
     known = {metric.name: metric for metric in metrics}
-    changes = {name: _change(name, known.get(name), pairs) for name in after[0].grades if name in before[0].grades}
+    names_of_both = [name for name in after[0].grades if name in before[0].grades]
+    changes = {
+        name: _change(name, known.get(name), pairs)
+        for name in names_of_both
+        if name in known or name not in OF_WHOLE_SETS
+    }
     if not changes:
         raise DataError(
             f"No metric was computed for both {names[0]} ({_listed(before[0].grades)}) and {names[1]} "

@@ -106,6 +106,14 @@ def compare_targets(
     pairs = pair_predictions(before, after, names=names)
     before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
     comparison = compare_predictions(before, after, names=names, metrics=metrics)
+    if left_out := [name for name in after[0].grades if name in before[0].grades.keys() - comparison.metrics.keys()]:
+        console.print(
+            f"Left out: {', '.join(left_out)}. The grades of the rows do not give scores of the whole set; "
+            "--recipe RECIPE does.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     output.mkdir(parents=True, exist_ok=True)
     weights = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}
     write_comparison(output, comparison, **weights, preferences=None)
