@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,11 +140,10 @@ def _benchmarks(scores: Mapping[str, Any] | None, words: Wording) -> list[Sectio
 
 
 def _change(comparison: Mapping[str, Any], words: Wording) -> Section:
-    """The paired difference of every metric that is the mean of its grades (macro-F1 is not), equal ones once."""
+    """The paired difference of every metric, equal ones once."""
     differences: dict[str, Mapping[str, Any]] = {}
     for name, change in comparison["metrics"].items():
-        is_mean = math.isclose(change["paired"]["after"], change["after"]["value"], abs_tol=1e-9)
-        if is_mean and change["paired"] not in differences.values():
+        if change["paired"] not in differences.values():
             differences[name] = change["paired"]
     estimates = {name: estimate_of(paired["difference"]) for name, paired in differences.items()}
     scale = around([end for one in estimates.values() for end in (one.low, one.high)], include=(0.0,), margin=0.08)
