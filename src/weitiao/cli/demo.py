@@ -42,7 +42,7 @@ def demo(
 
     console = messages()
     result = run_demo(output, model=model, seed=seed, num_train=rows, language=language.value, console=console)
-    work, best = result.work, result.best
+    work, best = result.work, result.baseline.best
     if json:
         print_json(result.to_dict())
     else:
@@ -75,7 +75,7 @@ def _print_answers(result: DemoResult, console: Console, num: int = 3) -> None:
     """The same messages, answered by the untuned model with its best prompt, and by the tuned one."""
     from rich.table import Column, Table
 
-    columns = ("message", f"untuned, {result.best.prompt}", "tuned", "")
+    columns = ("message", f"untuned, {result.baseline.best.prompt}", "tuned", "")
     table = Table(*(Column(name, overflow="fold") for name in columns), show_lines=True)
     before = {one.row_id: one.answer for one in result.answers_before()}
     for after in result.predictions[:num]:

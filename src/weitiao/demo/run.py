@@ -13,7 +13,7 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.scores import read_predictions, read_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.recipe import Recipe, recipe_from_dict
-from weitiao.study.baseline.result import Cell, read_baseline
+from weitiao.study.baseline.result import Baseline, Cell, read_baseline
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.report.wording import Language
@@ -28,36 +28,31 @@ class DemoResult:
 
     Attributes:
         work: What the steps of `weitiao run` did, with verdict and report.
-        prompts: The untuned model with every prompt that was tried, zero-shot first.
+        baseline: The untuned model with every prompt that was tried, zero-shot first.
         after: Exact match of the tuned model on the same test rows.
         predictions: Its answers.
     """
 
     work: PipelineResult
-    prompts: tuple[Cell, ...]
+    baseline: Baseline
     after: Estimate
     predictions: tuple[Prediction, ...]
 
     @property
     def before(self) -> Cell:
         """The untuned model, asked without solved examples."""
-        return self.prompts[0]
-
-    @property
-    def best(self) -> Cell:
-        """The untuned model with its best prompt."""
-        return max(self.prompts, key=lambda cell: cell.metrics[METRIC].value)
+        return self.baseline.cells[0]
 
     def answers_before(self) -> tuple[Prediction, ...]:
         """Answers of the untuned model with its best prompt."""
-        return read_predictions(self.work.path / self.best.predictions)
+        return read_predictions(self.work.path / self.baseline.best.predictions)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values: `before`, `best_prompt`, `after`, and what `weitiao run --json` prints."""
-        best = {"prompt": self.best.prompt, **_score(self.best.metrics[METRIC])}
+        best = self.baseline.best
         return {
             "before": _score(self.before.metrics[METRIC]),
-            "best_prompt": best,
+            "best_prompt": {"prompt": best.prompt, **_score(best.metrics[METRIC])},
             "after": _score(self.after),
             "run": str(self.work.path),
             **self.work.to_dict(),
@@ -105,9 +100,8 @@ def run_demo(
     """
     recipe = demo_recipe(output, model=model, seed=seed, num_train=num_train)
     work = run_pipeline(recipe, console=console, language=language)
-    prompts = read_baseline(work.path).cells
     after = read_scores(work.path / "scores.json").metrics[METRIC]
-    return DemoResult(work, prompts, after, read_predictions(work.path / "predictions.jsonl"))
+    return DemoResult(work, read_baseline(work.path), after, read_predictions(work.path / "predictions.jsonl"))
 
 
 def _score(estimate: Estimate) -> dict[str, Any]:
