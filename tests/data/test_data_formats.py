@@ -9,7 +9,7 @@ import pytest
 
 from weitiao.data.config import SourceConfig
 from weitiao.data.detection import detect_format
-from weitiao.data.example import Example
+from weitiao.data.example import Example, is_learned
 from weitiao.data.formats import Converter
 from weitiao.data.rows import BadRow, Row
 from weitiao.errors import DataError
@@ -95,6 +95,25 @@ def test_null_fields_that_arrow_adds_to_turns_are_dropped_and_others_kept() -> N
         {"role": "user", "content": "a", "name": "Kim"},
         {"role": "assistant", "content": "b"},
     )
+
+
+def test_text_parts_of_both_of_openais_interfaces_are_text() -> None:
+    question = {"role": "user", "content": [{"type": "input_text", "text": "a "}, {"type": "text", "text": "b"}]}
+    answer = {"role": "assistant", "content": [{"type": "output_text", "text": "red"}]}
+    assert turns(convert({"messages": [question, answer]})) == [("user", "a b"), ("assistant", "red")]
+
+
+@pytest.mark.parametrize("key", ["weight", "train", "loss"])
+def test_turns_say_whether_they_are_learned(key: str) -> None:
+    def learned(mark: Any) -> bool:
+        answer = {"role": "assistant", "content": "red", key: mark}
+        return is_learned(convert({"messages": [{"role": "user", "content": "which?"}, answer]}).messages[1])
+
+    assert [learned(mark) for mark in (0, False, 0.0, 1, True, 1.0, None)] == [False] * 3 + [True] * 4
+    for mark in ("no", 0.5, [0]):
+        with pytest.raises(BadRow) as caught:
+            learned(mark)
+        assert caught.value.field == f"messages[1].{key}"
 
 
 def test_prompt_and_completion_are_text_or_turns() -> None:

@@ -51,6 +51,9 @@ CONVERSATIONS = {
 }
 
 
+CHAT_OF_TWO = turns("which?", "WRONG", "again?", "red")
+
+
 def rendered(tokenizer: Any, messages: Messages, tools: tuple[dict[str, Any], ...] = (), **config: Any) -> Rendered:
     example = Example("rows.jsonl:1", messages=tuple(messages), tools=tools)
     return render([example], tokenizer, RenderingConfig(**config), max_context=4096)
@@ -194,6 +197,15 @@ def test_last_turn_only(tokenizer: Any) -> None:
     tokenizer.chat_template = CHATML
     sequence = sequence_of(tokenizer, CONVERSATIONS["three_turns"], turns="last")
     assert texts_of(sequence, tokenizer) == ["Here it is.<|im_end|>"]
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"loss": False}])
+def test_a_turn_that_says_so_is_not_learned(byte_level: Any, mark: dict[str, Any]) -> None:
+    byte_level.chat_template = CHATML
+    messages = turns("which?", "WRONG", "again?", "red")
+    messages[1] |= mark
+    assert texts_of(sequence_of(byte_level, messages), byte_level) == ["red<|im_end|>"]
+    assert sequence_of(byte_level, messages).token_ids == sequence_of(byte_level, CHAT_OF_TWO).token_ids
 
 
 def test_prompt_is_learned_on_request_with_the_same_ids(tokenizer: Any) -> None:

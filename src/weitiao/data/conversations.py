@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from weitiao.data.example import Message
+from weitiao.data.example import LEARNING_MARKS, Message
 from weitiao.data.rows import BadRow, kind_of
 
 ROLES = {
@@ -23,6 +23,7 @@ ROLES = {
 """The roles of OpenAI's and of ShareGPT's spelling, and the four that chat templates know."""
 
 _CONSUMED = {"role", "from", "content", "value", "tool_calls", "function_call"}
+_TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 def to_messages(value: Any, field: str) -> tuple[Message, ...]:
@@ -34,7 +35,7 @@ def to_messages(value: Any, field: str) -> tuple[Message, ...]:
 
     Returns:
         Messages with `role`, `content` (always text; empty for a turn that only calls tools), `tool_calls` whose
-        arguments are objects, and whatever else a turn had that is not null.
+        arguments are objects, and whatever else a turn had that is not null: reasoning, whether it is learned, ...
 
     Raises:
         BadRow: It is no list, it is empty, or a turn cannot be used: a user turn without text, for instance, or an
@@ -93,6 +94,9 @@ def _message(turn: Any, field: str) -> Message:
     content_key, content = _first(turn, "content", "value", field)
     place = f"{field}.{content_key}"
     extras = {key: value for key, value in turn.items() if key not in _CONSUMED and value is not None}
+    for key in LEARNING_MARKS:
+        if (mark := extras.get(key)) is not None and mark not in (0, 1):
+            raise BadRow(f"{field}.{key}", f"must be true, false, 1 or 0 (whether the turn is learned), is {mark!r}")
     if role == "function_call":
         calls = _calls(_text(content, place), place)
         return {"role": "assistant", "content": "", "tool_calls": calls, **extras}
@@ -121,13 +125,13 @@ def _first(turn: dict[str, Any], key: str, other: str, field: str) -> tuple[str,
 
 
 def _text(content: Any, field: str) -> str:
-    """The text of a turn: a string, or OpenAI's list of text parts."""
+    """The text of a turn: a string, or a list of text parts as OpenAI's two interfaces write them."""
     if isinstance(content, str):
         return content
     if not isinstance(content, (list, tuple)):
         raise BadRow(field, f"must be text, is {kind_of(content)}")
     for index, part in enumerate(content):
-        if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
+        if not (isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str)):
             raise BadRow(f"{field}[{index}]", "only parts of the type text are supported")
     return "".join(part["text"] for part in content)
 

@@ -10,6 +10,14 @@ Message = dict[str, Any]
 whatever else the row carried (`tool_calls`, `name`, ...). A user turn made from an alpaca row also has `instruction`
 and `input`, for templates that print the two apart."""
 
+LEARNING_MARKS = ("weight", "train", "loss")
+"""What OpenAI, axolotl and ms-swift call the key of a turn that says whether it is learned: 1 or true, 0 or false."""
+
+
+def is_learned(message: Message) -> bool:
+    """Whether a turn may be learned: no key of it says that it is not."""
+    return all(message.get(key, True) for key in LEARNING_MARKS)
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

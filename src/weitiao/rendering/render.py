@@ -8,7 +8,7 @@ from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weitiao.data.example import Example, Message
+from weitiao.data.example import Example, Message, is_learned
 from weitiao.errors import RenderingError
 from weitiao.rendering.chat import Chat, SpecialTokens, Turn
 from weitiao.rendering.config import RenderingConfig
@@ -184,7 +184,8 @@ class _Renderer:
             self._tools_checked = True
             self.tally.tools_ignored = chat.without_tools() == chat.text
         turns = tuple(chat.turns())
-        learned = turns[-1:] if self._config.turns == "last" else turns
+        asked = turns[-1:] if self._config.turns == "last" else turns
+        learned = tuple(turn for turn in asked if is_learned(example.messages[turn.message]))
         for turn in learned:
             if turn.end is None:
                 raise RenderingError(
