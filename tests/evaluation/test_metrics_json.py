@@ -134,3 +134,15 @@ def test_details_count_every_field_and_the_whole() -> None:
 def test_an_expected_answer_that_is_no_json_is_named() -> None:
     with pytest.raises(DataError, match=r"test\.jsonl:3.*no JSON"):
         build(JsonFieldsConfig()).check(Item("", "book", row_id="test.jsonl:3"))
+
+
+def test_numbers_of_fields_are_exact_whatever_their_length() -> None:
+    metric = build(JsonFieldsConfig(type="json_fields"))
+    long = "9" * 5_000
+
+    def same(answer: str, expected: str) -> float:
+        return metric.grade(Item(f'{{"n": {answer}}}', f'{{"n": {expected}}}'))
+
+    assert same("0.10000000000000001", "0.1") == same("1e999", "2e999") == same(f"{long[:-1]}8", long) == 0
+    assert same("1.0", "1") == same("1e2", "100") == same(long, long) == same("0.10", "0.1") == 1
+    assert grade(build(JsonValidConfig(type="json_valid")), f"[{long}]") == 1

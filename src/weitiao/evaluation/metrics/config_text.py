@@ -83,13 +83,14 @@ class MacroF1Config(MetricConfigBase):
 
 
 class NumberConfig(MetricConfigBase):
-    """Right when the number of the answer has the expected value: the one behind `####`, else the last one."""
+    """Right when the number of the answer has exactly the expected value. It is the one behind `####`, else that in
+    `\\boxed{}`, else the first behind "answer is" or "answer:", else the last one."""
 
     type: Literal["number"] = "number"
     """The metric."""
 
     tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """By how much the two may differ."""
+    """By how much the two may differ; 0 compares exact decimals, so 0.333 is not 1/3."""
 
     decimal_comma: bool = False
     """Whether `1.234,5` is meant, and not `1,234.5`."""

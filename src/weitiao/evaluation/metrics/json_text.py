@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,16 +15,18 @@ from weitiao.evaluation.metrics.base import Item, Metric
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
 _NUM_PROBLEMS = 10
+_MOST_DIGITS = 4_000  # of an int; Python refuses to read longer ones
 
 FieldPath = tuple[str | int, ...]
 
 
-def parse_json(text: str, *, allow_fence: bool) -> Any:
-    """The value of a JSON text, as RFC 8259 has it: `NaN` and `Infinity` are none.
+def parse_json(text: str, *, allow_fence: bool, exact: bool = False) -> Any:
+    """The value of a JSON text, as RFC 8259 has it: `NaN` and `Infinity` are none, and numbers have any length.
 
     Args:
         text: The whole of it has to be JSON, apart from space around it.
         allow_fence: Whether it may stand in a Markdown code fence.
+        exact: Whether numbers with a point or an exponent become decimals, which tell 0.1 from 0.10000000000000001.
 
     Raises:
         ValueError: It is no JSON.
@@ -32,13 +35,25 @@ def parse_json(text: str, *, allow_fence: bool) -> Any:
     if allow_fence and (fenced := _FENCE.fullmatch(text)):
         text = fenced[1]
     try:
-        return json.loads(text, parse_constant=_refuse)
+        numbers: dict[str, Any] = {"parse_float": _decimal} if exact else {}
+        return json.loads(text, parse_constant=_refuse, parse_int=_whole, **numbers)
     except RecursionError as error:
         raise ValueError("is nested too deeply") from error
 
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _whole(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= _MOST_DIGITS else Decimal(digits)
+
+
+def _decimal(digits: str) -> Decimal:
+    try:
+        return Decimal(digits)
+    except InvalidOperation as error:
+        raise ValueError(f"{digits[:60]} is beyond all measure") from error
 
 
 def read_schema(path: Path) -> Any:
@@ -197,7 +212,7 @@ class JsonFields(Metric):
     def _parsed(self, text: str) -> tuple[Any] | None:
         """The value in a tuple of its own, as it may be null; None when the text is no JSON."""
         try:
-            return (parse_json(text, allow_fence=self._allow_fence),)
+            return (parse_json(text, allow_fence=self._allow_fence, exact=True),)
         except ValueError:
             return None
 
