@@ -1,5 +1,6 @@
 # make demo    tune the embedded model on a task it cannot do, and show the scores before and after
 # make test    run the whole test suite
+# make fuzz    run its tests over invented input with 10,000 new cases each, for the night
 # make check   lint, format, types and import contracts
 #
 # Each makes the environment in .venv first, if it is not there. The Python to make it with: make demo PYTHON=python3.12
@@ -15,13 +16,16 @@ DEVELOPMENT := $(VENV)/.development
 # Waiting OpenMP threads sleep instead of spinning: with other work on the machine, spinning ones slow it threefold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check environment clean
+.PHONY: demo test fuzz check environment clean
 
 demo: $(RUNTIME)
 	$(VENV)/bin/weitiao demo --output runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(DEVELOPMENT)
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+fuzz: $(DEVELOPMENT)
+	$(VENV)/bin/python -m pytest --numprocesses 2 -m hypothesis --hypothesis-profile nightly
 
 check: $(DEVELOPMENT)
 	$(VENV)/bin/ruff check .
@@ -32,7 +36,7 @@ check: $(DEVELOPMENT)
 environment: $(DEVELOPMENT)
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # A stamp is touched after its last command, so an interrupted installation is taken up again.
 $(FOUND):

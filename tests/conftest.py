@@ -5,6 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The suite tries the same few invented cases every time; `make fuzz` tries many new ones.
+_SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("short", max_examples=50, derandomize=True, **_SLOW_MACHINE)
+settings.register_profile("nightly", max_examples=10_000, print_blob=True, **_SLOW_MACHINE)
+settings.load_profile("short")
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
