@@ -103,16 +103,17 @@ def print_report(report: Report, console: Console) -> None:
         console: Where to.
     """
     from rich.table import Table
+    from rich.text import Text
 
     machine, packages, features = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2)), Table(box=None)
     for label, value in _machine_rows(report):
-        machine.add_row(f"[bold]{label}", value)
+        machine.add_row(Text(label, "bold"), value)
     for name, version in report.packages.items():
-        packages.add_row(f"[bold]{name}", version or "[yellow]not installed")
+        packages.add_row(Text(name, "bold"), version or Text("not installed", "yellow"))
     for title in ("Feature", "Works here", "Why", "How to get it"):
         features.add_column(title, overflow="fold")
     for feature in report.features:
-        works = "[green]yes" if feature.available else "[yellow]no"
+        works = Text("yes", "green") if feature.available else Text("no", "yellow")
         features.add_row(feature.title, works, feature.reason, feature.remedy or "")
     for table in (machine, packages, features):
         console.print(table)

@@ -1,7 +1,7 @@
 """The real command line in processes of their own, forked from one that has imported everything: each starts at once.
 
-As a script: reads one call per line (JSON: arguments, files for stdout and stderr), forks it, and prints its process
-id, then its exit status.
+As a script: reads one call per line (JSON: arguments, encoding and files of stdout and stderr), forks it, and prints
+its process id, then its exit status.
 """
 
 from __future__ import annotations
@@ -42,20 +42,23 @@ class Forks:
             words, env={**environment(), "PYTHONPATH": paths}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def call(self, *arguments: str | Path, meanwhile: Callable[[int], None] = lambda pid: None) -> Done:
+    def call(
+        self, *arguments: str | Path, encoding: str = "utf-8", meanwhile: Callable[[int], None] = lambda pid: None
+    ) -> Done:
         """Call the command line.
 
         Args:
             arguments: As typed.
+            encoding: Of stdout and stderr.
             meanwhile: Is called with the process id while it runs.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps([list(map(str, arguments)), *map(str, self._files)]) + "\n")
+        self._server.stdin.write(json.dumps([list(map(str, arguments)), encoding, *map(str, self._files)]) + "\n")
         self._server.stdin.flush()
         meanwhile(int(self._server.stdout.readline()))
         code = int(self._server.stdout.readline())
-        return Done(code, *(file.read_text(encoding="utf-8") for file in self._files))
+        return Done(code, *(file.read_text(encoding=encoding) for file in self._files))
 
     def close(self) -> None:
         """End the process that forks."""
@@ -70,11 +73,14 @@ def serve() -> None:
     from weitiao.cli.main import main
 
     for line in sys.stdin:
-        arguments, stdout, stderr = json.loads(line)
+        arguments, encoding, stdout, stderr = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # stdin has the calls to come
             for number, path in ((1, stdout), (2, stderr)):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            for stream in (sys.stdout, sys.stderr):
+                stream.reconfigure(encoding=encoding, errors="strict")
             signal.signal(signal.SIGINT, signal.default_int_handler)
             sys.argv = ["weitiao", *arguments]
             code: object = 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from weitiao.study.baseline.advice import Advice
@@ -74,8 +75,9 @@ def _number(word: str) -> int | str:
 def _next(advice: Advice, recipe: Path, *, tuned: str, target: float | None, tried: bool) -> list[str]:
     """What to type next."""
     if advice.decision == "prompting suffices":
-        return [f"weitiao chat {advice.model}"]
+        return [f"weitiao chat {quoted(advice.model)}"]
     if target is None:
-        return [f"weitiao baseline {recipe} verdict.target=0.8"]
-    more = [] if tried else [f"weitiao baseline {recipe} baseline.selection=[random,nearest]"]
-    return [*more, f"weitiao train {recipe}" + ("" if advice.model == tuned else f" model={advice.model}")]
+        return [f"weitiao baseline {quoted(recipe)} verdict.target=0.8"]
+    more = [] if tried else [f"weitiao baseline {quoted(recipe)} baseline.selection=[random,nearest]"]
+    other = "" if advice.model == tuned else f" model={quoted(advice.model)}"
+    return [*more, f"weitiao train {quoted(recipe)}{other}"]

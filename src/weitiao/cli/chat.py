@@ -8,6 +8,7 @@ from random import randrange
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from weitiao.cli.console import messages, results
 
@@ -43,7 +44,7 @@ def chat(
 
     if base and compare:
         raise typer.BadParameter("--compare shows the base model as well: leave --base out.")
-    with messages().status(f"Loading {target}"):
+    with messages().status(Text(f"Loading {target}"), spinner="line"):
         opened = open_model(target)
     if (base or compare) and opened.adapter is None:
         raise ModelError(

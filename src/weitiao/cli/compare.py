@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 def compare(
@@ -62,7 +63,7 @@ def compare(
             results().print()
             print_preferences(compared.preferences, (a, b), results())
     facts = [("comparison", str(compared.path))]
-    commands = [f"weitiao chat {b} --compare"] if Path(b, "recipe.yaml").exists() else []
+    commands = [f"weitiao chat {quoted(b)} --compare"] if Path(b, "recipe.yaml").exists() else []
     if compared.preferences is None:
-        commands.insert(0, f"weitiao compare {a} {b} --judge human")
+        commands.insert(0, f"weitiao compare {quoted(a)} {quoted(b)} --judge human")
     closing_panel(console, "Compared", facts, commands)

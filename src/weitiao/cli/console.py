@@ -11,21 +11,31 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from weitiao.errors import WeitiaoError
+from weitiao.terminal import TextConsole, encodes_unicode
+
 
 def messages() -> Console:
     """The console for progress and messages; silent on all ranks but the first."""
-    return Console(stderr=True, quiet=not _is_first_rank())
+    return TextConsole(stderr=True, quiet=not _is_first_rank())
 
 
 def results() -> Console:
     """The console for results."""
-    return Console()
+    return TextConsole()
 
 
-def print_json(result: dict[str, Any]) -> None:
-    """Print the result of a command as one JSON object on one line, once for all ranks."""
+def print_json(result: dict[str, Any], *, indent: int | None = None) -> None:
+    """Print the result of a command as one JSON object, on one line unless indented, once for all ranks."""
     if _is_first_rank():
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(result, ensure_ascii=not encodes_unicode(), indent=indent))
+
+
+def print_error(error: WeitiaoError) -> None:
+    """Print what is wrong and what to do about it."""
+    console = TextConsole(stderr=True)
+    console.print(Text.assemble(("Error:", "bold red"), " ", error.what), soft_wrap=True)
+    console.print(Text.assemble(("Remedy:", "bold"), " ", error.remedy), soft_wrap=True)
 
 
 def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]], commands: Sequence[str]) -> None:
@@ -47,7 +57,7 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
         for command in commands:
             text.append(f"  {command}\n", style="cyan")
     text.rstrip()
-    console.print(Panel(text, title=title, title_align="left", border_style="green", expand=False))
+    console.print(Panel(text, title=Text(title), title_align="left", border_style="green", expand=False))
 
 
 def _is_first_rank() -> bool:

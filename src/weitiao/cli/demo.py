@@ -10,6 +10,7 @@ import typer
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.cli.outcome import print_outcome
 from weitiao.cli.report import ReportLanguage
+from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,9 +61,9 @@ def demo(
             ("run", str(work.path)),
         ],
         [
-            f"weitiao chat {work.path} --compare",
-            f"weitiao show {work.path}",
-            f"weitiao merge {work.path} {output}/merged",
+            f"weitiao chat {quoted(work.path)} --compare",
+            f"weitiao show {quoted(work.path)}",
+            f"weitiao merge {quoted(work.path)} {quoted(output / 'merged')}",
         ],
     )
 

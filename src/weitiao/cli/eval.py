@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 def eval(
@@ -44,7 +45,7 @@ def eval(
         print_scores(scored.scores, scored.predictions, results(), title=scored.name)
     facts = [("scores", str(scored.scores_path)), ("answers", str(scored.predictions_path))]
     if scored.tuned:
-        commands = [f"weitiao eval {target} --base", f"weitiao chat {target} --compare"]
+        commands = [f"weitiao eval {quoted(target)} --base", f"weitiao chat {quoted(target)} --compare"]
     else:
-        commands = [f"weitiao eval {target}"] if target.is_dir() else [f"weitiao train {target}"]
+        commands = [f"weitiao eval {quoted(target)}"] if target.is_dir() else [f"weitiao train {quoted(target)}"]
     closing_panel(console, "Evaluated", facts, commands)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from weitiao.cli import (
     baseline,
@@ -24,9 +23,11 @@ from weitiao.cli import (
     verdict,
     why,
 )  # fmt: skip
+from weitiao.cli.console import print_error
 from weitiao.cli.data import check, clean, convert, inspect, mix, split
 from weitiao.errors import WeitiaoError
 from weitiao.hardware import configure_process
+from weitiao.terminal import allow_any_text
 
 COMMANDS = (
     demo.demo,
@@ -70,19 +71,12 @@ app.add_typer(data, name="data")
 
 def main() -> None:
     """Run a command. Exit codes: 0 done, 1 a bug, 2 the user's input, 3 no, 4 undecided, 130 interrupted."""
+    allow_any_text()
     configure_process()
     try:
         app()
     except WeitiaoError as error:
-        console = Console(stderr=True)
-        console.print(f"[bold red]Error:[/] {_escaped(error.what)}", highlight=False, soft_wrap=True)
-        console.print(f"[bold]Remedy:[/] {_escaped(error.remedy)}", highlight=False, soft_wrap=True)
+        print_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

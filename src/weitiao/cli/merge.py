@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.terminal import quoted
 
 
 def merge(
@@ -47,7 +48,7 @@ def merge(
             ("effect", lost),
             ("top token", f"the same at {agreement.top1_agreement:.1%}"),
         ],
-        [f"weitiao chat {merged.path}"],
+        [f"weitiao chat {quoted(merged.path)}"],
     )
     if json:
         print_json(merged.to_dict())

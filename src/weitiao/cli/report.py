@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.terminal import quoted
 
 
 class ReportLanguage(StrEnum):
@@ -42,6 +43,6 @@ def report(
     path = write_report(run, output=output, language=language.value)
     if json:
         print_json({"path": str(path)})
-    closing_panel(console, "Reported", [("page", str(path))], [f"weitiao run {run}"])
+    closing_panel(console, "Reported", [("page", str(path))], [f"weitiao run {quoted(run)}"])
     if open:
         typer.launch(path.resolve().as_uri())

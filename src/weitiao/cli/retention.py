@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 class Suite(StrEnum):
@@ -54,4 +55,4 @@ def retention(
     if found.comparison is not None:
         lost = ", ".join(found.comparison.lost)
         facts.insert(0, ("lost", lost or "nothing that is certain"))
-    closing_panel(console, "Retention", facts, [f"weitiao eval {target}"] if found.paths else [])
+    closing_panel(console, "Retention", facts, [f"weitiao eval {quoted(target)}"] if found.paths else [])

@@ -10,6 +10,7 @@ import typer
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.cli.outcome import print_outcome
 from weitiao.cli.report import ReportLanguage
+from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from weitiao.study.pipeline.result import PipelineResult
@@ -74,10 +75,10 @@ def _closing(result: PipelineResult, recipe: Path) -> tuple[str, list[tuple[str,
         return "Stopped before the training", facts, [f"{_command(recipe)} {switch}=continue"]
     if result.verdict is not None:
         facts.insert(0, ("verdict", result.verdict.decision))
-        return "Done", facts, [f"weitiao chat {path} --compare", f"weitiao merge {path} MODEL_DIR"]
+        return "Done", facts, [f"weitiao chat {quoted(path)} --compare", f"weitiao merge {quoted(path)} MODEL_DIR"]
     title = "Done, without a verdict" if result.reached_end else "Done so far"
-    return title, facts, [_command(recipe), f"weitiao report {path}"]
+    return title, facts, [_command(recipe), f"weitiao report {quoted(path)}"]
 
 
 def _command(recipe: Path) -> str:
-    return f"weitiao run {recipe}"
+    return f"weitiao run {quoted(recipe)}"

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from weitiao.cli.console import print_json
+
 
 def schema(
     section: Annotated[str | None, typer.Argument(help="A section of the recipe, for instance `train`.")] = None,
@@ -20,8 +22,6 @@ def schema(
 
         weitiao schema > recipe.schema.json
     """
-    import json
-
     from weitiao.study.schema import recipe_schema
 
-    print(json.dumps(recipe_schema(section), indent=2, ensure_ascii=False))
+    print_json(recipe_schema(section), indent=2)

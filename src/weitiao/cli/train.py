@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.terminal import quoted
 
 
 def train(
@@ -33,10 +34,11 @@ def train(
 
     console = messages()
     run = run_training(load_recipe(recipe, overrides or ()), console=console)
+    path = quoted(run.path)
     if not run.finished:
         closing_panel(
             console, "Interrupted, everything is saved", [("run", str(run.path)), ("steps", str(run.steps))],
-            [f"weitiao train {run.path}"],
+            [f"weitiao train {path}"],
         )  # fmt: skip
         raise typer.Exit(130)
     best = "" if run.best_validation_loss is None else f", best validation loss {run.best_validation_loss:.4f}"
@@ -49,7 +51,7 @@ def train(
             ("loss", f"{run.loss:.4f} after {run.steps} steps{best}"),
             ("time", f"{run.seconds:.0f} s, {run.tokens_per_second:.0f} tokens/s"),
         ],
-        [f"weitiao eval {run.path}", f"weitiao chat {run.path}", f"weitiao merge {run.path} MODEL_DIR"],
+        [f"weitiao {what}" for what in (f"eval {path}", f"chat {path}", f"merge {path} MODEL_DIR")],
     )
     if json:
         print_json(asdict(run) | {"path": str(run.path)})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from weitiao.cli.console import print_json, results
 
@@ -31,6 +32,6 @@ def why(
         return
     console = results()
     for culprit in culprits:
-        console.rule(f"{culprit.row_id}  loss {culprit.loss:.4f}  weight {culprit.weight:g}", align="left")
+        console.rule(Text(f"{culprit.row_id}  loss {culprit.loss:.4f}  weight {culprit.weight:g}"), align="left")
         console.print(culprit.prompt, style="dim", markup=False, highlight=False)
         console.print(culprit.answer, style="bold", markup=False, highlight=False)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from weitiao.data.outputs import OnRow
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ def row_progress(console: Console) -> Iterator[OnRow]:
         What `convert_file`, `split_file` and `mix_files` take as `on_row`.
     """
     if console.is_terminal:
-        with console.status("") as status:
-            yield _Counter(lambda line, due: status.update(line)).tell
+        with console.status("", spinner="line") as status:
+            yield _Counter(lambda line, due: status.update(Text(line))).tell
     else:
         yield _Counter(lambda line, due: console.print(line, highlight=False) if due else None).tell
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from weitiao.errors import ModelError, RunError
 from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_base_note
 from weitiao.models.config import ModelConfig
+from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -44,7 +45,9 @@ def find_adapter(target: str | Path) -> Path | None:
     if not (path / "recipe.yaml").exists():
         return None
     if not (path / "final" / ADAPTER_CONFIG).exists():
-        raise RunError(f"{path} has no final weights: its training has not ended.", f"Go on with: weitiao train {path}")
+        raise RunError(
+            f"{path} has no final weights: its training has not ended.", f"Go on with: weitiao train {quoted(path)}"
+        )
     return path / "final"
 
 

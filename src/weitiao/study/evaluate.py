@@ -31,6 +31,7 @@ from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.setup import set_threads
 from weitiao.study.task import task_from_recipe
 from weitiao.study.train import token_budget
+from weitiao.terminal import TextConsole
 from weitiao.training.progress import PlainLines
 from weitiao.training.validation import ValidationLoss
 
@@ -109,7 +110,7 @@ def evaluate_recipe(
         WeitiaoError: Something else that the user can put right.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     if recipe.data.test is None and recipe.data.validation is None and not recipe.evaluate.benchmarks:
         raise RecipeError(
             "The recipe holds out no rows: neither `data.test` nor `data.validation` is there.",

@@ -28,6 +28,7 @@ from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.templates import apply_template
 from weitiao.study.dataset import prepare_tokenizer
 from weitiao.study.setup import set_threads
+from weitiao.terminal import TextConsole, quoted
 from weitiao.training.files import sha256, write_json
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"
@@ -82,7 +83,7 @@ def retention_target(
     Raises:
         WeitiaoError: Something the user can put right; the message says what.
     """
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     path = Path(target)
     is_run = (path / "recipe.yaml").exists()
     if not is_run and path.suffix not in (".yaml", ".yml"):
@@ -147,7 +148,7 @@ def read_retention(path: Path) -> RetentionScores:
         RunError: There is none, or it is damaged.
     """
     if not path.is_file():
-        raise RunError(f"There is no {path}.", f"Make it with: weitiao retention {path.parent}")
+        raise RunError(f"There is no {path}.", f"Make it with: weitiao retention {quoted(path.parent)}")
     try:
         return RetentionScores.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:

@@ -25,6 +25,7 @@ from weitiao.rendering.sequence import Sequence
 from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
 from weitiao.study.task import task_from_recipe
+from weitiao.terminal import TextConsole, quoted
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
 from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.training.interrupt import Interrupt, interruptible
@@ -79,11 +80,11 @@ def train(recipe: Recipe, *, console: Console | None = None) -> Run:
         WeitiaoError: Something the user can put right; the message says what.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     accelerator = make_accelerator(recipe)
     run = RunDir(recipe.run_dir)
     if not accelerator.is_main_process:
-        return _train(recipe, run, accelerator, Console(quiet=True))
+        return _train(recipe, run, accelerator, TextConsole(quiet=True))
     with run.locked():
         return _train(recipe, run, accelerator, console)
 
@@ -196,7 +197,7 @@ def _finish(
     if recipe.train.keep_best and state.best_step not in (None, state.step):
         check_whole(run.best)
         load_weights(run.best, objective)
-    remedy = f"Free some space, then go on with: weitiao train {run.path}"
+    remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with full_disk_is_named(f"the final weights in {run.final}", remedy), written_whole(run.final) as directory:
         save_adapter(directory, objective.model, data.tokenizer, base=recipe.model.name, fingerprint=fingerprint)
 
@@ -224,7 +225,7 @@ def _require_same(recipe: Recipe, run: RunDir) -> None:
     if changed:
         raise RunError(
             f"{run.path} was started with another recipe: {', '.join(changed)} differ.",
-            f"Go on as it was started with `weitiao train {run.path}`, or choose another run_dir.",
+            f"Go on as it was started with `weitiao train {quoted(run.path)}`, or choose another run_dir.",
         )
 
 

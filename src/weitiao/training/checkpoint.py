@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from weitiao.errors import RunError
+from weitiao.terminal import quoted
 from weitiao.training.files import check_whole, full_disk_is_named, written_whole
 from weitiao.training.run_dir import RunDir
 
@@ -86,7 +87,7 @@ def save_checkpoint(
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             moments[f"{key}/{names[parameter]}"] = value.detach().contiguous()
-    remedy = f"Free some space, then go on with: weitiao train {run.path}"
+    remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with (
         full_disk_is_named(f"the checkpoint of step {state.step} in {run.checkpoints}", remedy),
         written_whole(run.checkpoint(state.step)) as directory,

@@ -26,6 +26,7 @@ from weitiao.errors import TrainingError
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan, Step
 from weitiao.rendering.sequence import Sequence
+from weitiao.terminal import quoted
 from weitiao.training.checkpoint import State, learned_parameters, save_checkpoint, save_weights
 from weitiao.training.config import TrainConfig
 from weitiao.training.files import full_disk_is_named, written_whole
@@ -173,7 +174,8 @@ class Loop:
         rows = ", ".join(bad or [s.row_id for s in sequences])
         raise TrainingError(
             f"The {what} of step {values['step']} is not finite; the optimiser was not stepped. Rows: {rows}.",
-            f"Look at them with: weitiao why {self.run.path} --step {values['step']}; a lower learning rate may help.",
+            f"Look at them with: weitiao why {quoted(self.run.path)} --step {values['step']}; "
+            "a lower learning rate may help.",
         )
 
     def _validate(self, metrics: MetricsLog | None) -> None:
@@ -236,7 +238,7 @@ class Loop:
         save_checkpoint(self.run, model, optimizer, self.state, keep=self.config.keep_checkpoints)
 
     def _save_best(self) -> None:
-        remedy = f"Free some space, then go on with: weitiao train {self.run.path}"
+        remedy = f"Free some space, then go on with: weitiao train {quoted(self.run.path)}"
         with (
             full_disk_is_named(f"the best weights (step {self.state.step})", remedy),
             written_whole(self.run.best) as directory,

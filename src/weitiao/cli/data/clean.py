@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 def clean(
@@ -65,4 +66,4 @@ def clean(
     else:
         print_cleaning(summary, results())
     facts = [("cleaned", str(output / "cleaned.jsonl")), ("rejected", str(output / "rejected.jsonl"))]
-    closing_panel(console, "Cleaned", facts, [f"weitiao data check {output / 'cleaned.jsonl'}"])
+    closing_panel(console, "Cleaned", facts, [f"weitiao data check {quoted(output / 'cleaned.jsonl')}"])

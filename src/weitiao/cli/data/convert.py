@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.terminal import quoted
 
 
 def convert(
@@ -76,5 +77,8 @@ def convert(
     if json:
         print_json(done.to_dict())
     closing_panel(
-        console, "Converted", conversion_facts(done), [f"weitiao data inspect {output}", f"weitiao data check {output}"]
+        console,
+        "Converted",
+        conversion_facts(done),
+        [f"weitiao data inspect {quoted(output)}", f"weitiao data check {quoted(output)}"],
     )

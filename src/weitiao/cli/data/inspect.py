@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 def inspect(
@@ -41,4 +42,4 @@ def inspect(
     else:
         print_inspection(inspection, results())
     rows = sum(part.rows for part in inspection.parts)
-    closing_panel(console, "Inspected", [("rows", f"{rows:,}")], [f"weitiao data check {' '.join(files)}"])
+    closing_panel(console, "Inspected", [("rows", f"{rows:,}")], [f"weitiao data check {' '.join(map(quoted, files))}"])

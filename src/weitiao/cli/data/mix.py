@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 def mix(
@@ -66,5 +67,8 @@ def mix(
     else:
         results().print(mixture_table(done))
     closing_panel(
-        console, "Mixed", mixture_facts(done), [f"weitiao data inspect {output}", f"weitiao data check {output}"]
+        console,
+        "Mixed",
+        mixture_facts(done),
+        [f"weitiao data inspect {quoted(output)}", f"weitiao data check {quoted(output)}"],
     )

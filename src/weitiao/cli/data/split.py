@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.terminal import quoted
 
 
 def split(
@@ -68,7 +69,7 @@ def split(
         print_json(done.to_dict())
     else:
         results().print(split_table(done))
-    against = [f"--against {done.files[part]}" for part in done.files if part != "train"]
+    against = [f"--against {quoted(done.files[part])}" for part in done.files if part != "train"]
     closing_panel(
-        console, "Split", split_facts(done), [f"weitiao data check {done.files['train']} {' '.join(against)}"]
+        console, "Split", split_facts(done), [f"weitiao data check {quoted(done.files['train'])} {' '.join(against)}"]
     )

@@ -11,6 +11,7 @@ from weitiao.data.doctor.check import CheckReport
 from weitiao.data.doctor.clean import CleanSummary
 from weitiao.data.doctor.findings import Finding
 from weitiao.data.doctor.kinds import KINDS, SEVERITIES
+from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,10 +75,14 @@ def clean_command(report: CheckReport, files: Sequence[str], against: Sequence[s
         if kinds:
             break
     if not kinds:
-        return f"weitiao data inspect {' '.join(files)}"
+        return f"weitiao data inspect {' '.join(map(quoted, files))}"
     needed = against if {"leak", "near_leak"} & set(kinds) else ()
-    options = [*(f"--against {path}" for path in needed), *(f"--fix {kind}" for kind in kinds), "--output cleaned"]
-    return f"weitiao data clean {' '.join([*files, *options])}"
+    options = [
+        *(f"--against {quoted(path)}" for path in needed),
+        *(f"--fix {kind}" for kind in kinds),
+        "--output cleaned",
+    ]
+    return f"weitiao data clean {' '.join([*map(quoted, files), *options])}"
 
 
 def _is_found(report: CheckReport, kind: str, severity: str) -> bool:

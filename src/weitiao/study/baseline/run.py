@@ -26,6 +26,7 @@ from weitiao.study.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Can
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
 from weitiao.study.task import task_from_recipe
+from weitiao.terminal import TextConsole
 from weitiao.training.files import full_disk_is_named, write_json
 from weitiao.training.progress import PlainLines
 
@@ -70,7 +71,7 @@ def run_baseline(recipe: Recipe, *, console: Console | None = None) -> BaselineR
         WeitiaoError: Something else that the user can put right.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     tell: Tell = PlainLines(console).message
     if recipe.data.test is None:
         raise RecipeError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console
+from rich.text import Text
 
 from weitiao.errors import DataError
 from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, write_answers
@@ -116,7 +117,7 @@ def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Predic
 def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, console: Console) -> list[Answer]:
     assert side.model is not None
     target = side.path if side.is_tuned and side.path is not None else side.model.name
-    with console.status(f"Loading {side.name}"):
+    with console.status(Text(f"Loading {side.name}"), spinner="line"):
         opened = open_model(target, base=side.model, device=_device())
     with answer_progress(console) as on_progress:
         answers = write_answers(opened.model, tokenizer, task.gradable, task.generation, on_progress=on_progress)

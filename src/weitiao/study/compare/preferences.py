@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from rich.text import Text
 
 from weitiao.evaluation.chat_server import is_server
 from weitiao.evaluation.progress import answer_progress
@@ -115,7 +116,7 @@ def _judge_model(config: JudgeConfig, console: Console) -> Judge:
     if is_server(config.model):
         return ServerJudge(config)
     side = find_side(config.model)
-    with console.status(f"Loading {config.model}"):
+    with console.status(Text(f"Loading {config.model}"), spinner="line"):
         opened = open_model(config.model, base=side.model, device="cuda" if torch.cuda.is_available() else "cpu")
     return LocalJudge(config, opened, weights=side.weights)
 

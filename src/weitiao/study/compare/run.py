@@ -25,6 +25,7 @@ from weitiao.study.compare.sides import Side, find_side, require_different
 from weitiao.study.compare.test_rows import find_test_rows
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
+from weitiao.terminal import TextConsole
 from weitiao.training.progress import PlainLines
 
 
@@ -97,7 +98,7 @@ def compare_targets(
     Raises:
         WeitiaoError: Both sides are the same weights, or something else that the user can put right.
     """
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     sides = find_side(a), find_side(b)
     require_different(*sides)
     output = output or _default_output(sides)

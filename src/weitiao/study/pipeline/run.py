@@ -17,6 +17,7 @@ from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.step import Step
 from weitiao.study.pipeline.steps import STEPS
 from weitiao.study.report.wording import Language
+from weitiao.terminal import TextConsole
 from weitiao.training.files import full_disk_is_named
 from weitiao.training.run_dir import RunDir
 
@@ -59,7 +60,7 @@ def run_pipeline(
             "Train with `torchrun -m weitiao train RECIPE`; `weitiao run RECIPE` then takes the training over.",
         )
     run = RunDir(recipe.run_dir)
-    console = console or Console(stderr=True)
+    console = console or TextConsole(stderr=True)
     with run.locked(), full_disk_is_named(f"a file in {run.path}", "Free some space, then run it again."):
         pipeline = Pipeline(
             recipe=recipe,
