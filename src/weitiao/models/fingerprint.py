@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from weitiao.errors import ModelError
+from weitiao.models.directory import read_json_object
 
 _SAMPLE_BYTES = 64
 _SHAPING_KEYS = ("model_type", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "tie_word_embeddings")
@@ -31,7 +32,7 @@ def model_fingerprint(path: Path) -> str:
     Raises:
         ModelError: A weights file is damaged.
     """
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config = read_json_object(path / "config.json")
     digest = hashlib.sha256(json.dumps([config.get(key) for key in _SHAPING_KEYS]).encode())
     tensors: dict[str, bytes] = {}
     for file in path.glob("*.safetensors"):
@@ -48,10 +49,10 @@ def _describe_tensors(path: Path) -> dict[str, bytes]:
         try:
             (header_bytes,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(header_bytes))
-        except (struct.error, ValueError, OverflowError, MemoryError) as error:
+            header.pop("__metadata__", None)
+            return {name: _describe(file, 8 + header_bytes, entry) for name, entry in header.items()}
+        except (struct.error, ValueError, OverflowError, MemoryError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{path} is not a whole safetensors file.", "Download or copy the file again.") from error
-        header.pop("__metadata__", None)
-        return {name: _describe(file, 8 + header_bytes, entry) for name, entry in header.items()}
 
 
 def _describe(file: BinaryIO, data_start: int, entry: dict[str, Any]) -> bytes:

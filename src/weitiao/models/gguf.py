@@ -7,11 +7,11 @@ where all the matrices are of one half type.
 from __future__ import annotations
 
 import importlib.util
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import MissingExtraError, ModelError
+from weitiao.models.boundary import loading
 from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
 from weitiao.models.quiet import quiet_transformers
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 _REMEDY = "Use the model's Hugging Face directory or hub id instead."
+_AGAIN = "Download or copy the file again."
+_PACKAGES = ("gguf", "transformers")
 
 
 def convert_gguf(path: Path, directory: Path) -> None:
@@ -36,12 +38,14 @@ def convert_gguf(path: Path, directory: Path) -> None:
     """
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError("Loading a GGUF file", "gguf")
-    with quiet_transformers():
+    with loading(f"{path} is not a whole GGUF file", packages=_PACKAGES, remedy=_AGAIN):
         _check_header(path)
         reader = _open(path)
+    with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=_REMEDY):
         config = _read_config(path)
         tokenizer = read_gguf_tokenizer(path, max_length=config.max_position_embeddings)
         model = _read_model(path, reader, config)
+    with quiet_transformers():
         model.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
 
@@ -51,10 +55,7 @@ def _check_header(path: Path) -> None:
     from transformers.integrations.gguf import read_gguf_metadata
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-    try:
-        metadata, _ = read_gguf_metadata(str(path))
-    except (ValueError, IndexError, struct.error) as error:
-        raise ModelError(f"{path} is not a whole GGUF file: {error}", "Download or copy the file again.") from error
+    metadata, _ = read_gguf_metadata(str(path))
     architecture = metadata["general.architecture"]
     if architecture not in GGUF_SUPPORTED_ARCHITECTURES:
         raise ModelError(f"{path} holds a model of the architecture {architecture!r}, which is not supported.", _REMEDY)
@@ -68,10 +69,7 @@ def _check_header(path: Path) -> None:
 def _open(path: Path) -> GGUFReader:
     from gguf import GGUFReader
 
-    try:
-        return GGUFReader(path)
-    except ValueError as error:  # numpy, when the file ends before its tensors do
-        raise ModelError(f"{path} is not a whole GGUF file: {error}", "Download or copy the file again.") from error
+    return GGUFReader(path)
 
 
 def _read_config(path: Path) -> PretrainedConfig:

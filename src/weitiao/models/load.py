@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
 from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
-from weitiao.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
@@ -52,11 +52,8 @@ def read_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast  # it takes seconds
 
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            raise _loading_error("tokenizer", path, error) from error
+    with loading(f"The tokenizer in {path} cannot be loaded", path, packages=("transformers", "tokenizers")):
+        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(
             f"The tokenizer in {path} is a {type(tokenizer).__name__}, which does not say where in the text its tokens "
@@ -96,25 +93,21 @@ def load_model(
     """
     path = resolve_model(config, cache_dir=cache_dir)
     import torch  # after the cheap check: it takes seconds
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     device = torch.device(device)
     dtype = choose_dtype(detect_hardware(), device=device.type) if config.dtype == "auto" else config.dtype
-    with quiet_transformers():
-        try:
-            model, report = AutoModelForCausalLM.from_pretrained(
-                str(path),
-                dtype=getattr(torch, dtype),
-                attn_implementation=attention,
-                use_safetensors=True,
-                trust_remote_code=config.trust_remote_code,
-                device_map={"": device},
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise _loading_error("model", path, error) from error
+    with loading(f"The model in {path} cannot be loaded", path):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            str(path),
+            dtype=getattr(torch, dtype),
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=config.trust_remote_code,
+            device_map={"": device},
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+        )
     _check_weights(path, model, report)
     return model
 
@@ -132,12 +125,3 @@ def _check_weights(path: Path, model: PreTrainedModel, report: dict[str, Any]) -
             "%s holds %d weights that a %s has no place for, %s among them. They are left out.",
             path, len(unexpected), type(model).__name__, unexpected[0],
         )  # fmt: skip
-
-
-def _loading_error(what: str, path: Path, error: Exception) -> ModelError:
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    if "trust_remote_code" in str(error):
-        remedy = "The model brings its own Python code. If you trust its authors, set model.trust_remote_code: true."
-    else:
-        remedy = "Check that the directory is complete, or load another copy of the model."
-    return ModelError(f"The {what} in {path} cannot be loaded: {reason}", remedy)

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 from weitiao.errors import ModelError
+from weitiao.models.boundary import reason
 from weitiao.models.cache import converted_gguf
 from weitiao.models.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.config import ModelConfig
+from weitiao.models.directory import checked_directory
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Weights, configuration, tokenizer and templates; no pickles, no second copies in other formats or folders.
@@ -33,18 +35,17 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
     Raises:
         ModelError: There is no such model, or it is not one that can be loaded; the message lists what was tried.
     """
-    is_local = config.name in CATALOGUE or Path(config.name).expanduser().exists()
-    if is_local and config.revision is not None:
+    path = local_path(config.name)
+    if config.revision is not None and (config.name in CATALOGUE or path is not None):
         raise ModelError(
             f"model.revision is {config.revision!r}, but {config.name!r} is not a hub id and has no revisions.",
             "Remove model.revision, or name the model by its hub id.",
         )
     if config.name in CATALOGUE:
         return converted_gguf(catalogue_file(config.name), cache_dir=cache_dir)
-    path = Path(config.name).expanduser()
-    if path.is_dir():
-        return _checked_directory(path)
-    if path.is_file():
+    if path is not None and path.is_dir():
+        return checked_directory(path)
+    if path is not None:
         if path.suffix.lower() != ".gguf":
             raise ModelError(
                 f"The model {config.name!r} is a file, but not a .gguf file.",
@@ -53,45 +54,33 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
         return converted_gguf(path, cache_dir=cache_dir)
     if _is_written_as_path(config.name):
         raise ModelError(f"There is no file or directory {config.name!r} to load a model from.", _hint(config.name))
-    return _checked_directory(_download(config), hub_id=config.name)
+    return checked_directory(_download(config), hub_id=config.name)
+
+
+def local_path(name: str) -> Path | None:
+    """The file or directory of this name on this machine; None when there is none.
+
+    Raises:
+        ModelError: It is kept from being looked at.
+    """
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except PermissionError as error:
+        raise ModelError(
+            f"{name} cannot be read: {error.strerror}.", "Check the permissions of its folders."
+        ) from error
+    except (OSError, RuntimeError):  # a name that is too long, or the home of a user that there is not
+        return None
 
 
 def _is_written_as_path(name: str) -> bool:
     return name.startswith(("~", ".", "/")) or name.lower().endswith(".gguf") or not _HUB_ID.fullmatch(name)
 
 
-def _checked_directory(path: Path, *, hub_id: str | None = None) -> Path:
-    """The directory itself, if it holds a configuration and safetensors weights."""
-    shown = path if hub_id is None else hub_id
-    if not (path / "config.json").is_file():
-        if (path / "adapter_config.json").is_file():
-            raise ModelError(
-                f"{shown} holds an adapter, not a model.",
-                "Name its base model here, or merge the adapter into the base first.",
-            )
-        raise ModelError(
-            f"{shown} holds no config.json, so it is not a model directory.",
-            "Name the directory that holds config.json, the safetensors weights and the tokenizer.",
-        )
-    if not any(path.glob("*.safetensors")):
-        pickles = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.glob(pattern))
-        if hub_id is not None:
-            found = "others were not looked for, because a pickle can run code when it is read"
-        elif pickles:
-            found = f"only {pickles[0]}, a pickle, which can run code when it is read"
-        else:
-            found = "no weights at all"
-        raise ModelError(
-            f"{shown} holds no safetensors weights: {found}.",
-            "Convert the weights to safetensors (save_pretrained does), or take a copy of the model that has them.",
-        )
-    return path
-
-
 def _download(config: ModelConfig) -> Path:
     """The snapshot of a hub id in the hub's cache, fetched unless it is there or offline mode is on."""
     from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HFValidationError, RevisionResolutionError
 
     patterns = [*_WANTED_FILES, "*.py"] if config.trust_remote_code else _WANTED_FILES
     try:
@@ -100,14 +89,13 @@ def _download(config: ModelConfig) -> Path:
                 config.name, revision=config.revision, allow_patterns=patterns, ignore_patterns=_UNWANTED_FILES
             )
         )
-    except (OSError, HFValidationError, RevisionResolutionError) as error:
+    except Exception as error:  # the hub's client raises its own errors, those of HTTP and of the disk
         at = f"{config.name!r}" + (f" at revision {config.revision!r}" if config.revision else "")
         offline = constants.HF_HUB_OFFLINE
         where = "the local hub cache (offline mode is on)" if offline else f"the hub at {constants.ENDPOINT}"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"The model {at} was not found: it is not a catalogue name ({', '.join(CATALOGUE)}), not a local file or "
-            f"directory, and could not be had from {where}: {reason}",
+            f"directory, and could not be had from {where}: {reason(error)}",
             _hint(config.name, offline=offline),
         ) from error
 
