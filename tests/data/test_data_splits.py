@@ -7,16 +7,25 @@ from collections import Counter
 
 import pytest
 
+from weitiao.data.asked import asked_by
 from weitiao.data.example import Example
 from weitiao.data.mixing import repeat, take_sample
-from weitiao.data.splits import Keyed, find_overlaps, hold_out, input_key
+from weitiao.data.splits import Keyed, find_overlaps, hold_out
 
 
 def row(question: str, answer: str = "yes", row_id: str = "") -> Keyed:
     example = Example(
         row_id or question, ({"role": "user", "content": question}, {"role": "assistant", "content": answer})
     )
-    return Keyed(input_key(example), example)
+    return Keyed(asked_by(example), example)
+
+
+def key(example: Example) -> bytes:
+    return asked_by(example).keys[0]
+
+
+def taken(rows: list[Keyed], counts: list[int], *, seed: int) -> list[list[Keyed]]:
+    return hold_out(rows, counts, seed=seed).parts
 
 
 def questions(rows: list[Keyed]) -> list[str]:
@@ -24,25 +33,27 @@ def questions(rows: list[Keyed]) -> list[str]:
 
 
 def test_inputs_that_differ_in_case_marks_and_white_space_are_the_same_and_others_are_not() -> None:
-    assert row("Where is  my\nCARD?").key == row(" where is my card", "no").key
-    assert row("你好，世界！").key == row("你好世界").key == row("你好, 世界").key
-    assert row("ＡＢＣ　１").key == row("abc 1").key
-    assert row("What is 2 + 3?").key != row("What is 2 * 3?").key != row("What is 2 - 3?").key
-    assert row("What is 3.5?").key != row("What is 35?").key
-    assert row("My top-up isn't there").key == row("my top up isnt there.").key
+    assert key(row("Where is  my\nCARD?").example) == key(row(" where is my card", "no").example)
+    assert key(row("你好，世界！").example) == key(row("你好世界").example) == key(row("你好, 世界").example)
+    assert key(row("ＡＢＣ　１").example) == key(row("abc 1").example)
+    assert len({key(row(f"What is 2 {sign} 3?").example) for sign in "+*-"}) == 3
+    assert key(row("What is 3.5?").example) != key(row("What is 35?").example)
+    assert key(row("My top-up isn't there").example) == key(row("my top up isnt there.").example)
     turns = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"})
     longer = Example("", (*turns, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}))
-    assert input_key(Example("", turns)) != input_key(longer)
-    assert input_key(Example("", ({"role": "system", "content": "s"}, *turns))) != input_key(Example("", turns))
-    assert input_key(Example("", text="Some  text")) == input_key(Example("", text="some text"))
-    assert input_key(Example("", text="some text")) != input_key(Example("", text="other text"))
+    assert key(Example("", turns)) != key(longer)
+    assert key(Example("", ({"role": "system", "content": "s"}, *turns))) == key(Example("", turns))
+    only_system = [Example("", ({"role": "system", "content": text}, turns[1])) for text in ("one", "two")]
+    assert key(only_system[0]) != key(only_system[1])
+    assert key(Example("", text="Some  text")) == key(Example("", text="some text"))
+    assert key(Example("", text="some text")) != key(Example("", text="other text"))
 
 
 def test_parts_have_the_asked_size_and_share_no_input() -> None:
     rows = [row(f"question {i // 3 if i % 2 else i}", row_id=str(i)) for i in range(1000)]
-    test, validation, train = hold_out(rows, [100, 50], seed=0)
+    test, validation, train = taken(rows, [100, 50], seed=0)
     assert (len(test), len(validation), len(train)) == (100, 50, 850)
-    keys = [{one.key for one in part} for part in (test, validation, train)]
+    keys = [{one.asked.keys[0] for one in part} for part in (test, validation, train)]
     assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
     assert sorted(one.example.row_id for part in (test, validation, train) for one in part) == sorted(
         one.example.row_id for one in rows
@@ -64,35 +75,35 @@ def test_twins_are_those_that_brute_force_finds() -> None:
     # `3 3` and `33` do differ, so no question has two numbers in a row.
     asked = [question for question in (text() for _ in range(2500)) if "33" not in plain(question)]
     rows = [row(question, row_id=str(i)) for i, question in enumerate(asked)]
-    by_key, by_words = Counter(one.key for one in rows), Counter(map(plain, questions(rows)))
+    by_key, by_words = Counter(one.asked.keys[0] for one in rows), Counter(map(plain, questions(rows)))
     assert sorted(by_key.values()) == sorted(by_words.values()) and len(by_key) < 400
-    parts = [set(map(plain, questions(part))) for part in hold_out(rows, [300, 200], seed=0)]
+    parts = [set(map(plain, questions(part))) for part in taken(rows, [300, 200], seed=0)]
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
 
 
 def test_the_split_does_not_depend_on_the_order_of_the_file_and_keeps_it() -> None:
     rows = [row(f"question {i}") for i in range(300)]
     shuffled = random.Random(1).sample(rows, len(rows))
-    for part, other in zip(hold_out(rows, [40, 20], seed=3), hold_out(shuffled, [40, 20], seed=3), strict=True):
+    for part, other in zip(taken(rows, [40, 20], seed=3), taken(shuffled, [40, 20], seed=3), strict=True):
         assert set(questions(part)) == set(questions(other))
         assert questions(part) == [q for q in questions(rows) if q in set(questions(part))]
-    assert set(questions(hold_out(rows, [40], seed=3)[0])) != set(questions(hold_out(rows, [40], seed=4)[0]))
+    assert set(questions(taken(rows, [40], seed=3)[0])) != set(questions(taken(rows, [40], seed=4)[0]))
 
 
 def test_the_first_part_stays_when_the_second_changes() -> None:
     rows = [row(f"question {i}") for i in range(300)]
-    assert hold_out(rows, [30, 10], seed=0)[0] == hold_out(rows, [30, 60], seed=0)[0]
+    assert taken(rows, [30, 10], seed=0)[0] == taken(rows, [30, 60], seed=0)[0]
 
 
 def test_a_group_that_is_larger_than_a_part_stays_in_training() -> None:
     rows = [row("same") for _ in range(80)] + [row(f"question {i}") for i in range(20)]
-    test, train = hold_out(rows, [10], seed=0)
+    test, train = taken(rows, [10], seed=0)
     assert len(test) == 10 and "same" not in questions(test) and len(train) == 90
 
 
 def test_held_out_rows_are_spread_over_a_sorted_file() -> None:
     rows = [row(f"{label} {i}") for label in "abcde" for i in range(200)]
-    counts = Counter(question[0] for question in questions(hold_out(rows, [500], seed=0)[0]))
+    counts = Counter(question[0] for question in questions(taken(rows, [500], seed=0)[0]))
     # Hypergeometric: 100 expected per label, standard deviation 6.3; five of them are allowed.
     assert all(abs(counts[label] - 100) < 32 for label in "abcde")
 

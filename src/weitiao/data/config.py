@@ -173,6 +173,10 @@ class DataConfig(Config):
     """General rows against forgetting: a source, and the `share` that its rows are of all training rows. They are
     chosen by `seed`, come on top of the training rows, and are never held out or scored."""
 
+    keep_together: Literal["near", "same"] = "near"
+    """Which rows a fraction never parts: `near` those whose inputs are the same or almost the same, `same` only those
+    with the same input. Case, punctuation, white space and the system turn do not count."""
+
     clean: CleanConfig = CleanConfig()
     """What `weitiao data clean` mends in the training rows and which of them it drops. Training reads the files as they
     are."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from weitiao.data.asked import RawInput, asked_by
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.detection import detect_format
 from weitiao.data.example import Example
@@ -19,7 +20,8 @@ from weitiao.data.mixing import how_often, repeat, take_examples, take_sample
 from weitiao.data.paths import labels, resolve_paths
 from weitiao.data.rejected import RejectedRows, Rejection
 from weitiao.data.rows import BadRow, Row
-from weitiao.data.splits import Keyed, Overlap, find_overlaps, hold_out, input_key
+from weitiao.data.splits import Keyed, Overlap, find_overlaps, hold_out
+from weitiao.data.together import twins_of
 from weitiao.errors import DataError
 
 _NUM_ROWS_SEEN_FOR_FORMAT = 20
@@ -154,7 +156,7 @@ def _load_source(
     format = source.format
     if format == "auto":
         format = detect_format(source, [row for _, _, row in head], shown)
-    convert = Converter(source, format)
+    convert, raw_input = Converter(source, format), RawInput(source.prompt)
     before = rejected.count
     usable: list[Keyed] = []
     first_problem: Rejection | None = None
@@ -165,7 +167,7 @@ def _load_source(
             rejection = rejected.add(table.shown, row, problem)
             first_problem = first_problem or rejection
         else:
-            usable.append(Keyed(input_key(example), example))
+            usable.append(Keyed(asked_by(example, raw_input(row.data)), example))
     kind = " + ".join(dict.fromkeys(table.kind for table in tables))
     if source.sample is not None:
         usable = take_sample(usable, source.sample, seed=seed)
@@ -178,13 +180,15 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
     given = {part: [row for one in loaded if one.summary.part == part for row in one.rows] for part in PARTS}
     fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
     asked = {part: max(1, round(share * len(given["train"]))) for part, share in fractions.items() if share}
-    *held_out, rest = hold_out(given["train"], list(asked.values()), seed=config.seed)
+    near = config.keep_together == "near"
+    held = hold_out(given["train"], list(asked.values()), seed=config.seed, near=near)
+    *held_out, rest = held.parts
     parts = {**given, **dict(zip(asked, held_out, strict=True)), "train": rest}
     for part in ("train", *asked):
         if not parts[part]:
             raise DataError(
                 f"data.{part}: no row is left for it: the training sources have {len(given['train']):,} rows with "
-                f"{len({row.key for row in given['train']}):,} different inputs, which are never split up.",
+                f"{len({row.asked.keys[0] for row in given['train']}):,} different inputs, which are never split up.",
                 "Give more rows, another fraction, or a file of its own.",
             )
     train: list[Example] = []
@@ -196,9 +200,9 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
     summaries = [one.summary for one in loaded]
     replayed: list[Example] = []
     if config.replay is not None:
-        held_out_keys = {row.key for part in ("validation", "test") for row in parts[part]}
+        scored = [row for part in ("validation", "test") for row in parts[part]]
         # The source of `replay` is read last.
-        replayed, summaries[-1] = _replay(config, loaded[-1], len(train), held_out_keys)
+        replayed, summaries[-1] = _replay(config, loaded[-1], len(train), scored)
         train += replayed
     validation, test = (tuple(row.example for row in parts[part]) for part in ("validation", "test"))
     return DataSet(
@@ -206,19 +210,21 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
         validation=validation,
         test=test,
         summaries=tuple(summaries),
-        overlaps=find_overlaps(parts),
+        overlaps=find_overlaps(parts, near=bool(held.apart)),
         fingerprint=_fingerprint({"train": train, "validation": validation, "test": test}),
         num_replay=len(replayed),
     )
 
 
 def _replay(
-    config: DataConfig, loaded: _Loaded, num_train: int, held_out: Set[bytes]
+    config: DataConfig, loaded: _Loaded, num_train: int, scored: Sequence[Keyed]
 ) -> tuple[list[Example], SourceSummary]:
     """Chooses the general rows, and says in the summary how many there are."""
     assert config.replay is not None
     share = config.replay.share
-    usable = [row for row in loaded.rows if row.key not in held_out]
+    near = config.keep_together == "near"
+    twins = set(twins_of([row.asked for row in loaded.rows], [row.asked for row in scored], near=near))
+    usable = [row for position, row in enumerate(loaded.rows) if position not in twins]
     if not usable:
         raise DataError(
             f"data.replay: {loaded.summary.path}: each of its {len(loaded.rows):,} rows has the input of a validation "

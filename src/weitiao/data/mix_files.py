@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.amounts import Ingredient, amounts
+from weitiao.data.asked import digest
 from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.formats import columns_of
 from weitiao.data.mixing import take_positions
@@ -17,7 +18,7 @@ from weitiao.data.outputs import OnRow, bad_rows, refuse_inputs, silent
 from weitiao.data.paths import labels
 from weitiao.data.rejected import RejectedRows
 from weitiao.data.rows import BadRow, shown
-from weitiao.data.splits import digest, seeded_order
+from weitiao.data.splits import seeded_order
 from weitiao.data.spool import Spool
 from weitiao.data.writing import file_format, row_writer
 from weitiao.errors import DataError

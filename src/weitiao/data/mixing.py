@@ -20,7 +20,7 @@ def take_sample(rows: Sequence[Keyed], count: int, *, seed: int) -> list[Keyed]:
     Returns:
         The chosen rows, in their order.
     """
-    order = seeded_order([row.key for row in rows], seed=seed, purpose="sample")
+    order = seeded_order([row.asked.draw for row in rows], seed=seed, purpose="sample")
     return [rows[position] for position in sorted(order[:count])]
 
 
@@ -54,7 +54,7 @@ def take_examples(rows: Sequence[Keyed], count: int, *, seed: int, purpose: str)
         Whole rounds of the rows, then a part of them, chosen by content and seed. From the second time on, `#2`,
         `#3`, ... follow the row id.
     """
-    taken = take_positions([row.key for row in rows], count, seed=seed, purpose=purpose)
+    taken = take_positions([row.asked.draw for row in rows], count, seed=seed, purpose=purpose)
     return [_marked(rows[position].example, turn) for position, turn in taken]
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from weitiao.data.conversion.inputs import Key, input_of, value_of
+from weitiao.data.asked import Asked
+from weitiao.data.conversion.inputs import Ask, input_of, value_of
 from weitiao.data.conversion.records import Input, Opened
+from weitiao.data.doctor.boilerplate import find_boilerplate
 from weitiao.data.formats import columns_of
 from weitiao.data.outputs import OnRow, bad_rows, refuse_inputs, silent
 from weitiao.data.paths import DATA_SUFFIXES
 from weitiao.data.rejected import RejectedRows
 from weitiao.data.rows import BadRow, shown
 from weitiao.data.splits import choose_groups
-from weitiao.data.strata import Links, stratified_quotas
+from weitiao.data.strata import stratified_quotas
+from weitiao.data.together import Together, largest_group, sample_of
 from weitiao.data.writing import file_format, row_writer
 from weitiao.errors import DataError
 
@@ -40,6 +43,7 @@ class Split:
         asked: The number of rows that each held-out part should have.
         rejected: Rows that cannot be used.
         rejected_path: Where they are listed; None when there are none.
+        apart: Pairs of rows that ask almost the same and may stand in two parts, since their group would be too large.
     """
 
     source: str
@@ -51,6 +55,7 @@ class Split:
     asked: dict[str, int]
     rejected: int
     rejected_path: str | None
+    apart: int
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""
@@ -67,14 +72,15 @@ def split_file(
     input_columns: Sequence[str] = (),
     stratify: str | None = None,
     group: str | None = None,
+    near: bool = True,
     kind: str | None = None,
     skip_bad_rows: bool = False,
     on_row: OnRow = silent,
 ) -> Split:
     """Divides the rows of a file among `train`, `test` and `validation`, unchanged and in their order.
 
-    Rows with the same input, apart from case, punctuation and white space, come to one part. Which ones depends on
-    their content and the seed, not on where they stand. Memory holds a digest per row, not the rows.
+    Rows with the same input, or almost the same, come to one part. Which ones depends on their content and the seed,
+    not on where they stand. Memory holds a digest per row, and with `near` a signature of 256 bytes, not the rows.
 
     Args:
         given: The input.
@@ -84,6 +90,7 @@ def split_file(
         input_columns: The columns that are the input; the format tells when there are none.
         stratify: A column whose values divide among the parts as among all rows.
         group: A column whose equal values come to one part.
+        near: Keep rows together that ask almost the same, too.
         kind: One of `writing.FILE_FORMATS`; the input's own when None.
         skip_bad_rows: Leave out rows that cannot be used and list them in `rejected.jsonl`, instead of stopping.
         on_row: Is told about progress.
@@ -97,46 +104,65 @@ def split_file(
     opened = Opened(given)
     files = _files(folder, (*shares, "train"), opened, kind)
     others = [column for column in (stratify, group) if column is not None]
-    meaning, key = input_of(opened, input_columns, others)
+    meaning, ask = input_of(opened, input_columns, others)
     rejected_path = folder / "rejected.jsonl"
     with RejectedRows(rejected_path if skip_bad_rows else None) as rejected:
-        links, labels = _linked(opened, key, stratify, group, rejected, on_row)
+        together, labels, sample = _linked(opened, ask, stratify, group, rejected, on_row)
         if rejected.count and not skip_bad_rows:
             raise bad_rows(rejected)
-        asked, parts = _choose(opened, links, labels, shares, seed, stratified=stratify is not None)
+        asked = _asked(opened, len(labels) - rejected.count, shares)
+        apart = 0
+        if near:
+            rows = _again(opened, ask, together, on_row)
+            apart = together.join_near(rows, find_boilerplate(sample), most=largest_group(asked.values()))
+        parts = _choose(opened, together.units(), labels, asked, seed, stratified=stratify is not None)
         _write(opened, files, parts, len(labels), on_row)
     return Split(
         source=opened.shown,
         input=meaning,
         files={part: str(path) for part, path in files.items()},
         rows={part: len(positions) for part, positions in parts.items()},
-        inputs={part: links.num_inputs(positions) for part, positions in parts.items()},
+        inputs={part: together.num_inputs(positions) for part, positions in parts.items()},
         labels={p: dict(sorted(Counter(labels[i] for i in chosen).items())) for p, chosen in parts.items()}
         if stratify is not None
         else {},
         asked=asked,
         rejected=rejected.count,
         rejected_path=str(rejected_path) if rejected.count else None,
+        apart=apart,
     )
 
 
 def _linked(
-    opened: Opened, key: Key, stratify: str | None, group: str | None, rejected: RejectedRows, on_row: OnRow
-) -> tuple[Links, list[str]]:
-    """Reads all rows once: which must stay together, and the label of each."""
-    links, labels = Links(), list[str]()
-    for number, placed in enumerate(opened.rows(), start=1):
-        on_row("reading", number)
-        try:
-            row = columns_of(placed.row)
-            label = "" if stratify is None else value_of(row, stratify)
-            links.add(key(placed), group=None if group is None else value_of(row, group))
-            labels.append(label)
-        except BadRow as problem:
-            rejected.add(placed.file, placed.row, problem)
-            links.add(None)
-            labels.append("")
-    return links, labels
+    opened: Opened, ask: Ask, stratify: str | None, group: str | None, rejected: RejectedRows, on_row: OnRow
+) -> tuple[Together, list[str], list[Asked]]:
+    """Reads all rows once: which must stay together, the label of each, and what a sample of them asks."""
+    together, labels = Together(), list[str]()
+
+    def usable() -> Iterator[Asked]:
+        for number, placed in enumerate(opened.rows(), start=1):
+            on_row("reading", number)
+            try:
+                row = columns_of(placed.row)
+                label = "" if stratify is None else value_of(row, stratify)
+                asked, others = ask(placed), () if group is None else (value_of(row, group),)
+            except BadRow as problem:
+                rejected.add(placed.file, placed.row, problem)
+                together.add(None)
+                labels.append("")
+            else:
+                together.add(asked.draw, asked.keys[0], *others)
+                labels.append(label)
+                yield asked
+
+    return together, labels, sample_of(usable())
+
+
+def _again(opened: Opened, ask: Ask, together: Together, on_row: OnRow) -> Iterator[Asked | None]:
+    """Reads all rows once more: what those ask that can be used."""
+    for position, placed in enumerate(opened.rows()):
+        on_row("comparing", position + 1)
+        yield ask(placed) if together.is_in(position) else None
 
 
 def _check_shares(shares: Mapping[str, float]) -> None:
@@ -150,19 +176,28 @@ def _check_shares(shares: Mapping[str, float]) -> None:
             )
 
 
-def _choose(
-    opened: Opened, links: Links, labels: Sequence[str], shares: Mapping[str, float], seed: int, *, stratified: bool
-) -> tuple[dict[str, int], dict[str, list[int]]]:
-    """The number of rows that each held-out part should have, and the positions of all parts."""
-    units = links.units()
-    sizes = Counter(labels[position] for unit in units.values() for position in unit)
-    total = sizes.total()
+def _asked(opened: Opened, total: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """The number of rows that each held-out part should have."""
     asked = {part: max(1, round(share * total)) if share < 1 else int(share) for part, share in shares.items()}
     if sum(asked.values()) >= total:
         raise DataError(
             f"{opened.shown}: has {total:,} usable rows, and {sum(asked.values()):,} are to be held out.",
             "Hold out fewer: rows to train on must be left.",
         )
+    return asked
+
+
+def _choose(
+    opened: Opened,
+    units: Mapping[bytes, Sequence[int]],
+    labels: Sequence[str],
+    asked: Mapping[str, int],
+    seed: int,
+    *,
+    stratified: bool,
+) -> dict[str, list[int]]:
+    """The positions of all parts."""
+    sizes = Counter(labels[position] for unit in units.values() for position in unit)
     counts = list(asked.values())
     quotas = stratified_quotas(counts, sizes) if stratified else [Counter({"": count}) for count in counts]
     chosen = choose_groups(units, quotas, seed=seed, labels=labels if stratified else None)
@@ -170,11 +205,11 @@ def _choose(
     empty = next((part for part, positions in parts.items() if not positions), None)
     if empty is not None:
         raise DataError(
-            f"{opened.shown}: no row is left for {empty}: its {total:,} usable rows make {len(units):,} groups of rows "
-            "that must stay together.",
+            f"{opened.shown}: no row is left for {empty}: its {sizes.total():,} usable rows make {len(units):,} groups "
+            "of rows that must stay together.",
             "Give more rows, other numbers, or another --group.",
         )
-    return asked, parts
+    return parts
 
 
 def _write(

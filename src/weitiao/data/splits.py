@@ -3,85 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from weitiao.data.doctor.keys import fold
-from weitiao.data.example import Example, Message
+from weitiao.data.asked import Asked
+from weitiao.data.example import Example
+from weitiao.data.together import largest_group, stay_together, twins_of
 
 _DIGEST_BYTES = 16
-# `3 5` may be 3.5 or two numbers, but is not 35.
-_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 
 
 class Keyed(NamedTuple):
-    """An example with the digest of its input."""
+    """An example and what it asks."""
 
-    key: bytes
+    asked: Asked
     example: Example
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Rows with the same input in two parts, which only happens with parts that have files of their own.
+    """Rows of two parts that ask the same.
 
     Attributes:
         part: The one part.
-        rows: How many of its rows have an input that the other part has too.
+        rows: How many of its rows ask what a row of the other part asks.
         other: The other part.
-        other_rows: How many of its rows have an input that the one part has too.
+        other_rows: How many of its rows ask what a row of the one part asks.
+        near: Whether rows that ask almost the same are counted, too.
     """
 
     part: str
     rows: int
     other: str
     other_rows: int
+    near: bool = False
 
     def __str__(self) -> str:
+        same = "the same or almost the same input" if self.near else "the same input"
         return (
-            f"{self.rows:,} rows of {self.part} have the same input as {self.other_rows:,} rows of {self.other} "
+            f"{self.rows:,} rows of {self.part} have {same} as {self.other_rows:,} rows of {self.other} "
             "(apart from case, punctuation and white space)"
         )
-
-
-def input_key(example: Example) -> bytes:
-    """A digest of what a model is given: two rows with the same one must not stand on two sides of a split.
-
-    Args:
-        example: A conversation, whose turns before the last answer count (all turns, if it begins with the answer),
-            or raw text, which counts as a whole.
-
-    Returns:
-        16 bytes; the same for inputs that differ in case, punctuation or white space only: `don't` is `dont`, and
-        `top-up` is `top up` and `topup`.
-    """
-    turns = example.prompt or example.messages
-    return turns_key(turns) if turns else text_key(example.text)
-
-
-def turns_key(turns: Sequence[Message]) -> bytes:
-    """The digest of turns that a model is given, apart from case, punctuation and white space in their content."""
-    return digest([[m["role"], letters(m["content"]), m.get("tool_calls")] for m in turns])
-
-
-def text_key(text: str) -> bytes:
-    """The digest of raw text, apart from case, punctuation and white space."""
-    return digest(letters(text))
-
-
-def letters(text: str) -> str:
-    """What `fold` leaves of a text, without the spaces between words."""
-    return _SPACE.sub("", fold(text))
-
-
-def digest(value: Any) -> bytes:
-    """16 bytes that stand for a value of JSON."""
-    return hashlib.blake2b(json.dumps(value, default=str).encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def seeded_order(keys: Sequence[bytes], *, seed: int, purpose: str) -> list[int]:
@@ -99,22 +64,32 @@ def seeded_order(keys: Sequence[bytes], *, seed: int, purpose: str) -> list[int]
     return sorted(range(len(keys)), key=lambda i: hashlib.blake2b(salt + keys[i], digest_size=_DIGEST_BYTES).digest())
 
 
-def hold_out(rows: Sequence[Keyed], counts: Sequence[int], *, seed: int) -> list[list[Keyed]]:
-    """Takes parts from a set of rows, with rows of the same input kept together.
+class HeldOut(NamedTuple):
+    """What was taken from a set of rows.
+
+    Attributes:
+        parts: The rows of each part in their order, and last those that no part took.
+        apart: Pairs of rows that ask almost the same and may stand on two sides, since their group would be too large.
+    """
+
+    parts: list[list[Keyed]]
+    apart: int
+
+
+def hold_out(rows: Sequence[Keyed], counts: Sequence[int], *, seed: int, near: bool = True) -> HeldOut:
+    """Takes parts from a set of rows, with rows that ask the same kept together.
 
     Args:
         rows: The rows of all sources.
         counts: How many rows each part shall get.
         seed: The recipe's seed.
-
-    Returns:
-        The rows of each part in their order, and last those that no part took.
+        near: Whether rows that ask almost the same are kept together, too.
     """
-    groups: dict[bytes, list[int]] = {}
-    for position, row in enumerate(rows):
-        groups.setdefault(row.key, []).append(position)
+    if not counts:
+        return HeldOut([list(rows)], 0)
+    groups, apart = stay_together([row.asked for row in rows], near=near, most=largest_group(counts))
     parts = choose_groups(groups, [Counter({"": count}) for count in counts], seed=seed)
-    return [[rows[position] for position in part] for part in parts]
+    return HeldOut([[rows[position] for position in part] for part in parts], apart)
 
 
 def choose_groups(
@@ -159,19 +134,21 @@ def choose_groups(
     return [sorted(part) for part in parts]
 
 
-def find_overlaps(parts: Mapping[str, Sequence[Keyed]]) -> tuple[Overlap, ...]:
-    """Counts the rows whose input stands in another part, too.
+def find_overlaps(parts: Mapping[str, Sequence[Keyed]], *, near: bool = False) -> tuple[Overlap, ...]:
+    """Counts the rows that ask what a row of another part asks, too.
 
     Args:
         parts: The rows of each part by its name.
+        near: Whether rows that ask almost the same count.
 
     Returns:
-        One entry for each pair of parts that share an input.
+        One entry for each pair of parts that have such rows.
     """
     found = []
+    asked = {name: [row.asked for row in rows] for name, rows in parts.items()}
     for part, other in combinations(parts, 2):
-        shared = {row.key for row in parts[part]} & {row.key for row in parts[other]}
-        if shared:
-            counts = [sum(row.key in shared for row in parts[name]) for name in (part, other)]
-            found.append(Overlap(part, counts[0], other, counts[1]))
+        rows = twins_of(asked[part], asked[other], near=near)
+        if rows:
+            other_rows = twins_of(asked[other], asked[part], near=near)
+            found.append(Overlap(part, len(rows), other, len(other_rows), near))
     return tuple(found)

@@ -1,56 +1,9 @@
-"""Which rows must stay together, and how many of each label a part of a split gets."""
+"""How many rows of each label a part of a split gets."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-
-
-class Links:
-    """Positions that must stay together, because they share an input or a group (a union-find)."""
-
-    def __init__(self) -> None:
-        self._parents: list[int] = []
-        self._keys: list[bytes | None] = []
-        self._first_with: dict[Hashable, int] = {}
-
-    def add(self, key: bytes | None, *, group: str | None = None) -> None:
-        """Adds the next position.
-
-        Args:
-            key: The digest of its input; None for a position that belongs to no part.
-            group: What else it may share with others.
-        """
-        position = len(self._parents)
-        self._parents.append(position)
-        self._keys.append(key)
-        if key is None:
-            return
-        for link in (key, group):
-            if link is not None:
-                self._join(self._first_with.setdefault(link, position), position)
-
-    def units(self) -> dict[bytes, list[int]]:
-        """The positions that stay together, under the smallest digest of any of them: independent of their order."""
-        members: dict[int, list[int]] = {}
-        for position, key in enumerate(self._keys):
-            if key is not None:
-                members.setdefault(self._root(position), []).append(position)
-        return {min(key for p in unit if (key := self._keys[p]) is not None): unit for unit in members.values()}
-
-    def num_inputs(self, positions: Sequence[int]) -> int:
-        """How many different inputs stand at some positions."""
-        return len({self._keys[position] for position in positions})
-
-    def _root(self, position: int) -> int:
-        while self._parents[position] != position:
-            self._parents[position] = self._parents[self._parents[position]]
-            position = self._parents[position]
-        return position
-
-    def _join(self, one: int, other: int) -> None:
-        roots = sorted((self._root(one), self._root(other)))
-        self._parents[roots[1]] = roots[0]
+from collections.abc import Mapping, Sequence
 
 
 def stratified_quotas(counts: Sequence[int], sizes: Mapping[str, int]) -> list[Counter[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from doctoring import pair, write_rows
 
+from weitiao.data.doctor.boilerplate import Boilerplate
 from weitiao.data.doctor.check import parts_of_files
 from weitiao.data.doctor.look import Looked, Task, look
 from weitiao.data.doctor.pool import in_order
@@ -18,7 +19,7 @@ def tasks(file: Path) -> list[tuple[int, Task]]:
     (source,) = open_sources(parts_of_files([file]))
     batches = enumerate(source.batches)
     return [
-        (number, Task(rows, source.meaning, CheckSettings(), "train", frozenset(), True, True))
+        (number, Task(rows, source.meaning, CheckSettings(), "train", Boilerplate(), True, True))
         for number, (_, rows) in batches
     ]
 

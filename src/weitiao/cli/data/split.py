@@ -21,6 +21,10 @@ def split(
         str | None, typer.Option(help="A column whose values divide among the parts as among all rows.")
     ] = None,
     group: Annotated[str | None, typer.Option(help="A column whose equal values come to one part.")] = None,
+    keep_together: Annotated[
+        Literal["near", "same"],
+        typer.Option(help="Rows that come to one part: with almost the same input (near), or the same input only."),
+    ] = "near",
     input: Annotated[
         list[str] | None,
         typer.Option(help="A column that is the input, if the format does not tell. May be given again."),
@@ -35,7 +39,7 @@ def split(
     ] = "error",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Divide the rows of a file among train, validation and test. Rows with the same input come to one part.
+    """Divide the rows of a file among train, validation and test. Rows that ask (almost) the same come to one part.
 
     Examples:
 
@@ -61,6 +65,7 @@ def split(
             input_columns=input or (),
             stratify=stratify,
             group=group,
+            near=keep_together == "near",
             kind=format,
             skip_bad_rows=on_bad_rows == "skip",
             on_row=on_row,

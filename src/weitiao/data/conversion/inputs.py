@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from weitiao.data.asked import Asked, asked_by, asked_in, asked_values
 from weitiao.data.conversion.records import Opened, PlacedRow
 from weitiao.data.example import Example
 from weitiao.data.formats import columns_of, look_up
 from weitiao.data.plain_values import to_json
 from weitiao.data.preference import Record
 from weitiao.data.rows import BadRow
-from weitiao.data.splits import digest, input_key, letters, turns_key
 
-Key = Callable[[PlacedRow], bytes]
+Ask = Callable[[PlacedRow], Asked]
 
 
-def input_of(opened: Opened, columns: Sequence[str], others: Sequence[str]) -> tuple[str, Key]:
+def input_of(opened: Opened, columns: Sequence[str], others: Sequence[str]) -> tuple[str, Ask]:
     """How the input of a row is found.
 
     Args:
@@ -26,19 +26,19 @@ def input_of(opened: Opened, columns: Sequence[str], others: Sequence[str]) -> t
             named, all columns but these are the input.
 
     Returns:
-        What the input is, in words, and what gives the digest of a row's input or raises `BadRow`.
+        What the input is, in words, and what tells what a row asks or raises `BadRow`.
 
     Raises:
         DataError: The rows are no objects, or do not have the format that was named.
     """
     if columns:
-        return f"the columns {', '.join(columns)}", lambda placed: _columns_key(columns_of(placed.row), columns)
+        return f"the columns {', '.join(columns)}", lambda placed: _of_columns(columns_of(placed.row), columns)
     format = opened.format_or_none()
     if format is None:
         taken = [name for name in opened.columns if name not in others]
-        return f"the columns {', '.join(taken)} (no format fits)", lambda placed: _rest_key(placed, others)
+        return f"the columns {', '.join(taken)} (no format fits)", lambda placed: _of_rest(placed, others)
     read = opened.reader(format)
-    return f"the question of {format} rows", lambda placed: _record_key(read(placed))
+    return f"the question of {format} rows", lambda placed: _of_record(read(placed))
 
 
 def value_of(row: dict[str, Any], column: str) -> str:
@@ -53,15 +53,15 @@ def value_of(row: dict[str, Any], column: str) -> str:
     return value if isinstance(value, str) else to_json(value)
 
 
-def _record_key(record: Record) -> bytes:
-    return input_key(record) if isinstance(record, Example) else turns_key(record.prompt)
+def _of_record(record: Record) -> Asked:
+    return asked_by(record) if isinstance(record, Example) else asked_in(record.prompt)
 
 
-def _columns_key(row: dict[str, Any], columns: Sequence[str]) -> bytes:
-    return digest([letters(value_of(row, column)) for column in columns])
+def _of_columns(row: dict[str, Any], columns: Sequence[str]) -> Asked:
+    return asked_values([(column, value_of(row, column)) for column in columns], with_names=False)
 
 
-def _rest_key(placed: PlacedRow, others: Sequence[str]) -> bytes:
+def _of_rest(placed: PlacedRow, others: Sequence[str]) -> Asked:
     row = columns_of(placed.row)
     texts = {name: value if isinstance(value, str) else to_json(value) for name, value in row.items()}
-    return digest([[name, letters(text)] for name, text in sorted(texts.items()) if name not in others])
+    return asked_values([(name, text) for name, text in sorted(texts.items()) if name not in others], with_names=True)

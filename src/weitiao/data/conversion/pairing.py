@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from weitiao.data.asked import digest
 from weitiao.data.conversion.records import PlacedRow
 from weitiao.data.preference import Judged, Preference
 from weitiao.data.rows import BadRow, Row
-from weitiao.data.splits import digest
 from weitiao.data.spool import Spool
 
 Reject = Callable[[PlacedRow, BadRow], object]

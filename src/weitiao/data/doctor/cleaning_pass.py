@@ -10,6 +10,7 @@ from pathlib import Path
 from sys import intern
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from weitiao.data.doctor.boilerplate import Boilerplate
 from weitiao.data.doctor.config import CleanConfig
 from weitiao.data.doctor.decide import Decisions, Labels, decide
 from weitiao.data.doctor.findings import Problem
@@ -18,7 +19,7 @@ from weitiao.data.doctor.meaning import Meaning
 from weitiao.data.doctor.mend import Mender, set_answer
 from weitiao.data.doctor.pool import in_order
 from weitiao.data.doctor.settings import CheckSettings
-from weitiao.data.doctor.sources import PARTS, Part, Source, lines_shared_in, open_sources
+from weitiao.data.doctor.sources import PARTS, Part, Source, open_sources, shared_in
 from weitiao.data.doctor.table import RowTable, TableBuilder
 from weitiao.errors import DataError
 
@@ -135,7 +136,7 @@ class CleaningPass:
         """Mends all rows into a file; notes those that go for what stands in them."""
         fixes = frozenset(self._config.fix)
         near, near_leak = "near_duplicate" in fixes, "near_leak" in fixes
-        shared = lines_shared_in(self._sources) if near or near_leak else frozenset[str]()
+        shared = shared_in(self._sources) if near or near_leak else Boilerplate()
         names = [(source.part, file) for source in self._sources for file in source.files]
         settings = CheckSettings(kinds=frozenset())
         builder, labels = TableBuilder(self._scratch), LabelColumn()

@@ -60,7 +60,8 @@ class CleanRows(PipelineStep):
             mended = mend(Row(number, None, document.metadata["row"]))
             if mended.drop is None:
                 document.metadata["row"] = mended.row.data
-                document.text = fold("\n".join(read(mended.row).context))
+                asked = read(mended.row).asked
+                document.text = fold("\n".join(asked.texts)) if asked is not None else ""
                 self.stat_update("kept", *(f"mended: {fix}" for fix in mended.applied))
                 yield document
                 continue

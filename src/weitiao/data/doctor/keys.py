@@ -25,6 +25,8 @@ _OPERATOR = re.compile(r"(?:(?<=\d)|(?<=\d )|(?<=[=(+*/ ])|^)([-*])(?= ?\d)")
 _KEPT_OPERATORS = {"-": "−", "*": "×"}
 _HAN = "\u3005-\u3007\u3040-\u30ff\u3400-\u9fff"
 _NEXT_TO_HAN = re.compile(f"(?<=[{_HAN}]) | (?=[{_HAN}])")
+# `3 5` may be 3.5 or two numbers, but is not 35.
+_SPACE = re.compile(r"(?<![0-9]) | (?![0-9])")
 
 
 def fold(text: str) -> str:
@@ -45,6 +47,11 @@ def fold(text: str) -> str:
     if not folded.isascii():
         folded = _NEXT_TO_HAN.sub("", folded)
     return folded or "".join(plain.split())
+
+
+def letters(text: str) -> str:
+    """What `fold` leaves of a text, without the spaces between words: `top-up`, `top up` and `topup` are one."""
+    return _SPACE.sub("", fold(text))
 
 
 def key_of(text: str) -> int:

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from weitiao.data.doctor.boilerplate import own_text
+from weitiao.data.doctor.boilerplate import Boilerplate, own_text
 from weitiao.data.doctor.findings import Problem
 from weitiao.data.doctor.keys import fold, key_of
 from weitiao.data.doctor.meaning import Meaning
-from weitiao.data.doctor.minhash import LEAST_UNITS, shingles, signatures
+from weitiao.data.doctor.minhash import shingles, signatures
 from weitiao.data.doctor.row_checks import RowChecks
 from weitiao.data.doctor.settings import CheckSettings
-from weitiao.data.doctor.subject import Subject, SubjectReader
+from weitiao.data.doctor.subject import SubjectReader
 from weitiao.data.example import Example
 from weitiao.data.rows import Row
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LONGEST_LABEL = 80
 _SHORT_ANSWER = 40
-_LEAST_TURN = 40
 _AGAINST_KINDS = frozenset({"format", "encoding"})
 
 
@@ -39,7 +38,7 @@ class Task:
         meaning: What their columns mean.
         settings: What to look for.
         part: Which part of the data they belong to.
-        shared: Lines that do not make rows alike.
+        shared: What does not make rows alike.
         sign: Whether signatures of whole rows are wanted.
         sign_inputs: Whether signatures of inputs are wanted.
         keep: Whether the examples are wanted.
@@ -49,7 +48,7 @@ class Task:
     meaning: Meaning
     settings: CheckSettings
     part: str
-    shared: frozenset[str]
+    shared: Boilerplate
     sign: bool
     sign_inputs: bool
     keep: bool = False
@@ -101,22 +100,22 @@ def look(task: Task) -> Looked:
     problems = [(place, problem) for place, subject in enumerate(subjects) for problem in checks(subject)]
     if task.part == "against":
         problems = [(place, problem._replace(severity="warning")) for place, problem in problems]
-    folded = [fold("\n".join(subject.context)) if subject.context else "" for subject in subjects]
+    asked = [subject.asked for subject in subjects]
     answers = [fold(subject.answer) if subject.answer else "" for subject in subjects]
     looked = Looked(
         numbers=np.array([row.number for row in task.rows], dtype=np.uint32),
         lines=np.array([row.line or 0 for row in task.rows], dtype=np.uint32),
-        input_keys=np.array([key_of(text) if text else 0 for text in folded], dtype=np.uint64),
+        input_keys=np.array([_number(one.keys[0]) if one is not None else 0 for one in asked], dtype=np.uint64),
         answer_keys=np.array([key_of(text) if text else 0 for text in answers], dtype=np.uint64),
         short=np.array([len(subject.answer) <= _SHORT_ANSWER for subject in subjects], dtype=bool),
-        more_keys=[(place, key) for place, subject in enumerate(subjects) for key in _more_keys(subject)],
+        more_keys=[(i, _number(key)) for i, one in enumerate(asked) if one is not None for key in one.keys[1:]],
         labels=[subject.answer if 0 < len(subject.answer) <= LONGEST_LABEL else None for subject in subjects],
         problems=problems,
         examples=[subject.example for subject in subjects] if task.keep else None,
     )
     if task.sign or task.sign_inputs:
-        own = [own_text(subject, task.shared, text) for subject, text in zip(subjects, folded, strict=True)]
-        parts = [shingles(text) for text in own]
+        own = [own_text(one, task.shared) if one is not None else "" for one in asked]
+        parts = [task.shared.of_own(text) for text in own]
         if task.sign_inputs:
             looked.input_signatures, looked.inputs_signed = signatures(parts)
         if task.sign:
@@ -140,16 +139,6 @@ def _with_answer(answer: str, text: str, known: list[str], *, is_label: bool) ->
     return list(dict.fromkeys([*known, *(shingles(answer) or [answer])])) if known else shingles(f"{text} {answer}")
 
 
-def _more_keys(subject: Subject) -> list[int]:
-    """Keys of what is asked within a row: a template's columns, and the longer turns of a conversation."""
-    keys = []
-    if subject.raw_input:
-        keys.append(key_of(fold(subject.raw_input)))
-    if len(subject.inputs) > 1 and not subject.text:
-        turns = (fold(text) for text in subject.inputs)
-        keys += [key_of(text) for text in turns if len(text) >= _LEAST_TURN or _is_long_han(text)]
-    return keys
-
-
-def _is_long_han(text: str) -> bool:
-    return not text.isascii() and len(text) >= LEAST_UNITS * 3
+def _number(key: bytes) -> int:
+    """The first 64 bits of a digest; a million different ones share them with a probability of 3 in 100 million."""
+    return int.from_bytes(key[:8], "little")

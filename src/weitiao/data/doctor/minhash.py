@@ -1,13 +1,14 @@
 """MinHash: texts to shingles, and shingles to short signatures that agree as often as the texts are alike.
 
 A. Broder, "On the resemblance and containment of documents", 1997: two signatures agree at a place with the probability
-of the Jaccard similarity of the two sets of shingles. Signatures are made by rensa and cut to 16 bits a place, by which
-one place in 65,536 agrees by accident.
+of the Jaccard similarity of the two sets of shingles. A place is the least of the shingles' 32-bit hashes under its own
+permutation `a x + b` (a odd), folded to 16 bits, by which one place in 65,536 agrees by accident.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,34 @@ def signatures(texts: Sequence[list[str]]) -> tuple[NDArray[np.uint16], NDArray[
         An array of one row per text and `NUM_PLACES` columns, zero for texts without shingles; and which have any.
     """
     import numpy as np
-    from rensa import RMinHash
 
     table = np.zeros((len(texts), NUM_PLACES), dtype=np.uint16)
-    present = np.array([bool(parts) for parts in texts], dtype=bool)
-    if present.any():
-        digests = RMinHash.digest_matrix_from_token_sets([parts for parts in texts if parts], NUM_PLACES, _SEED)
-        table[present] = np.asarray(digests.to_rows(), dtype=np.uint64) & 0xFFFF
+    sizes = np.array([len(parts) for parts in texts], dtype=np.int64)
+    present = sizes > 0
+    if not present.any():
+        return table, present
+    # A lone surrogate has no UTF-8, but is a character like any other here.
+    codes = (zlib.crc32(part.encode("utf-8", "surrogatepass")) for parts in texts for part in parts)
+    hashes = _mixed(np.fromiter(codes, dtype=np.uint32, count=int(sizes.sum())))
+    starts = (np.cumsum(sizes) - sizes)[present]
+    for place, (factor, offset) in enumerate(_permutations()):
+        least = np.minimum.reduceat(hashes * factor + offset, starts)
+        table[present, place] = least ^ (least >> np.uint32(16))
     return table, present
+
+
+def _permutations() -> list[tuple[np.uint32, np.uint32]]:
+    import numpy as np
+
+    drawn = np.random.default_rng(_SEED).integers(0, 1 << 32, size=(NUM_PLACES, 2), dtype=np.uint32)
+    return [(factor | np.uint32(1), offset) for factor, offset in drawn]
+
+
+def _mixed(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The finalizer of MurmurHash3 (A. Appleby): CRC-32 is linear, and alike texts would have alike hashes."""
+    import numpy as np
+
+    hashes = (hashes ^ hashes >> np.uint32(16)) * np.uint32(0x85EBCA6B)
+    hashes = (hashes ^ hashes >> np.uint32(13)) * np.uint32(0xC2B2AE35)
+    mixed: NDArray[np.uint32] = hashes ^ hashes >> np.uint32(16)
+    return mixed

@@ -24,7 +24,7 @@ _BLOCK = 1 << 16
 
 
 class Pairs(NamedTuple):
-    """Pairs of similar rows: `first[i] < second[i]` are indices, `agreement[i]` the share of places that agree."""
+    """Pairs of similar rows: `first[i]` comes before `second[i]`, `agreement[i]` is the share of places that agree."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -42,17 +42,20 @@ def similar_pairs(
     *,
     threshold: float,
     classes: NDArray[np.uint64] | None = None,
+    neighbours: int = _NEIGHBOURS,
 ) -> Pairs:
     """Finds pairs of similar rows.
 
-    Within a band, rows with the same hash stand side by side after sorting; each is compared with the twelve before it
-    and with the first. A group of up to thirteen rows is thereby compared in full, and a larger one in linear time.
+    Within a band, rows with the same hash stand side by side after sorting; each is compared with the `neighbours`
+    before it and with the first. A group of one row more than that is thereby compared in full, and a larger one in
+    linear time.
 
     Args:
         signatures: One per row, N x `NUM_PLACES`.
-        rows: Which of them to compare, ascending.
+        rows: Which of them to compare; the order decides which are neighbours and which is `first`.
         threshold: Share of places that must agree.
         classes: One number per row of `signatures`; rows of two classes are no pair. None is one class for all.
+        neighbours: With how many others of its band a row is compared, beside the first.
 
     Returns:
         The pairs, ordered by `second`, then `first`; none twice.
@@ -65,7 +68,7 @@ def similar_pairs(
     size = places_per_band(threshold)
     for start in range(0, NUM_PLACES - size + 1, size):
         order, groups = _groups(_band_hashes(signatures, rows, start, size, classes), rows)
-        for first, second in _candidates(order, groups):
+        for first, second in _candidates(order, groups, neighbours):
             pair = np.unique(first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64))
             new = pair[~_is_in(pair, known)]
             one, two = (new >> np.uint64(32)).astype(np.int64), (new & np.uint64(0xFFFFFFFF)).astype(np.int64)
@@ -207,12 +210,12 @@ def _groups(hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> tuple[NDArra
 
 
 def _candidates(
-    order: NDArray[np.int64], groups: NDArray[np.int64]
+    order: NDArray[np.int64], groups: NDArray[np.int64], neighbours: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of rows of one group, the lower row first, in blocks."""
+    """Pairs of rows of one group, the earlier one first, in blocks."""
     import numpy as np
 
-    for distance in range(1, _NEIGHBOURS + 1):
+    for distance in range(1, neighbours + 1):
         if len(order) <= distance:
             return
         same = np.flatnonzero(groups[distance:] == groups[:-distance])
@@ -221,7 +224,7 @@ def _candidates(
         yield from _blocks(order[same], order[same + distance])
     starts = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]]))
     begin = starts[groups]
-    far = np.flatnonzero(np.arange(len(order)) - begin > _NEIGHBOURS)
+    far = np.flatnonzero(np.arange(len(order)) - begin > neighbours)
     if len(far):
         yield from _blocks(order[begin[far]], order[far])
 

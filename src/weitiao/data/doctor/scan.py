@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from weitiao.data.doctor.boilerplate import Boilerplate
 from weitiao.data.doctor.findings import Findings, Place, Problem
 from weitiao.data.doctor.labels import LabelCounts
 from weitiao.data.doctor.look import Task, look
 from weitiao.data.doctor.pool import in_order
 from weitiao.data.doctor.settings import CheckSettings
-from weitiao.data.doctor.sources import PARTS, Source, lines_shared_in
+from weitiao.data.doctor.sources import PARTS, Source, shared_in
 from weitiao.data.doctor.table import RowTable, TableBuilder
 from weitiao.data.example import Example
 
@@ -69,11 +70,11 @@ def scan(
     """
     names = [(source.part, file) for source in sources for file in source.files]
     has_others = any(source.part not in ("train", "replay") for source in sources)
-    shared = frozenset[str]()
+    shared = Boilerplate()
     near = settings.available("near_duplicate")
     near_leak = settings.available("near_leak") and has_others
     if near or near_leak:
-        shared = lines_shared_in(sources)
+        shared = shared_in(sources)
     columns = TableBuilder(scratch)
     labels = {part: LabelCounts() for part in PARTS[:-1]}
 

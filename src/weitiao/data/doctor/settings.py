@@ -12,8 +12,6 @@ from weitiao.errors import DataError
 EXTRA = "data"
 NEEDS: Mapping[str, str] = {
     "encoding": "ftfy",
-    "near_leak": "rensa",
-    "near_duplicate": "rensa",
     "label_typo": "rapidfuzz",
     "personal_data": "stdnum",
     "language": "py3langid",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.doctor.boilerplate import shared_lines
+from weitiao.data.doctor.boilerplate import Boilerplate, find_boilerplate
 from weitiao.data.doctor.meaning import Meaning, find_meaning
 from weitiao.data.doctor.reading import read_tables
 from weitiao.data.doctor.subject import SubjectReader
@@ -99,14 +99,15 @@ def _batches(rows: Iterator[tuple[Table, Row]]) -> Iterator[tuple[str, list[Row]
         yield file, batch
 
 
-def lines_shared_in(sources: Sequence[Source]) -> frozenset[str]:
-    """The lines that many of the first rows of a source share, of all sources; the rows are put back."""
-    shared = frozenset[str]()
+def shared_in(sources: Sequence[Source]) -> Boilerplate:
+    """What many of the first rows of a source share, of all sources; the rows are put back."""
+    shared = Boilerplate()
     for source in sources:
         read = SubjectReader(source.meaning)
         head = list(islice(source.batches, -(-_HEAD_ROWS // _BATCH_ROWS)))
         source.batches = chain(head, source.batches)
-        shared |= shared_lines(read(row) for _, rows in head for row in rows)
+        asked = (read(row).asked for _, rows in head for row in rows)
+        shared |= find_boilerplate(one for one in asked if one is not None)
     return shared
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from weitiao.data.asked import Asked, RawInput, asked_in, asked_text
 from weitiao.data.doctor.findings import Problem
 from weitiao.data.doctor.meaning import ANSWER_COLUMN, TEXT_COLUMN, Meaning
 from weitiao.data.doctor.reading import BAD_BYTES, NOT_UTF8
@@ -16,8 +16,6 @@ from weitiao.data.formats import Converter
 from weitiao.data.rows import BadRow, Row
 
 _ANSWER_FIELDS = ("output", "completion")
-_VARIABLES = re.compile(r"{{[^}]*}}|{%[^%]*%}")
-_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,13 @@ class Subject:
         return tuple(str(message["content"]) for message in self.messages if message["role"] == "user")
 
     @cached_property
-    def context(self) -> tuple[str, ...]:
-        """All that a model is given and that tells rows apart: every turn but the system's and the last answer."""
+    def asked(self) -> Asked | None:
+        """What it asks; None where that cannot be read."""
         if self.text:
-            return (self.text,)
-        turns = self.messages[:-1] if self.messages and self.messages[-1]["role"] == "assistant" else self.messages
-        return tuple(
-            f"{message['content']}{message.get('tool_calls') or ''}" for message in turns if message["role"] != "system"
-        )
+            return asked_text(self.text)
+        last = self.messages[-1:] if self.messages and self.messages[-1]["role"] == "assistant" else ()
+        turns = self.messages[: len(self.messages) - len(last)] or self.messages
+        return asked_in(turns, self.raw_input) if turns else None
 
     def texts(self) -> Iterator[tuple[str, str, str]]:
         """Role, field and text of each turn; raw text has the role `text`."""
@@ -92,8 +89,7 @@ class SubjectReader:
         if field == "completion":
             update["completion"] = None
         self._without_answer = Converter(meaning.source.model_copy(update=update), meaning.format)
-        expressions = " ".join(_VARIABLES.findall(meaning.source.prompt or ""))
-        self._input_columns = tuple(dict.fromkeys(_NAME.findall(expressions)))
+        self._raw_input = RawInput(meaning.source.prompt)
 
     def __call__(self, row: Row, row_id: str = "") -> Subject:
         """Reads one row.
@@ -150,10 +146,6 @@ class SubjectReader:
         except BadRow:
             return (), ""
         return example.messages[:-1], ""
-
-    def _raw_input(self, data: Any) -> str:
-        values = (data.get(name) for name in self._input_columns) if isinstance(data, dict) else ()
-        return "\n".join(str(value) for value in values if value is not None and isinstance(value, (str, int, float)))
 
 
 def _as_problem(bad: BadRow) -> Problem:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain, islice, zip_longest
 
+from weitiao.data.asked import Asked, asked_by, asked_in
 from weitiao.data.example import Example
-from weitiao.data.splits import seeded_order, turns_key
+from weitiao.data.splits import seeded_order
+from weitiao.data.together import twins_of
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.baseline_config import Selection
@@ -23,8 +25,8 @@ def choose_shots(
 ) -> tuple[Shots, ...]:
     """Choose solved examples for each test row.
 
-    A training row whose input is that of any test row, apart from case, white space and punctuation, is never chosen;
-    of training rows with the same input only the first can be. `random` and `per_class` choose by content and seed,
+    A training row that asks what any test row asks, or almost that, is never chosen; of training rows with the same
+    input only the first can be. `random` and `per_class` choose by content and seed,
     not by place in the file, and the same examples for every row, so that all prompts share them. `nearest` orders the
     examples of a row by likeness, the most alike last, next to the question.
 
@@ -48,26 +50,27 @@ def choose_shots(
     if len(pool) < num:
         raise DataError(
             f"baseline.shots: {num} examples are asked for, and the training part has {len(pool)} rows that can be "
-            f"shown, of {len(train):,} (each input once, and none that is also a test row's).",
+            f"shown, of {len(train):,} (each input once, and none that a test row asks, or almost).",
             f"Ask for at most {len(pool)}, or give more training rows.",
         )
     if selection == "nearest":
         found = nearest([_question(row) for row in pool], [_question(row) for row in test], num)
         return tuple(tuple(pool[place] for place in reversed(places)) for places in found)
-    order = seeded_order([turns_key(own_turns(row)) for row in pool], seed=seed, purpose="shots")
+    order = seeded_order([asked_in(own_turns(row)).draw for row in pool], seed=seed, purpose="shots")
     shuffled = [pool[place] for place in order]
     chosen = tuple(_in_turn(shuffled, num) if selection == "per_class" else shuffled[:num])
     return (chosen,) * len(test)
 
 
 def _pool(train: Sequence[Example], test: Sequence[Example]) -> list[Example]:
-    taken = {turns_key(own_turns(row)) for row in test}
-    pool = []
+    first: dict[bytes, tuple[Asked, Example]] = {}
     for row in train:
-        if is_gradable(row) and (key := turns_key(own_turns(row))) not in taken:
-            taken.add(key)
-            pool.append(row)
-    return pool
+        if is_gradable(row):
+            asked = asked_by(row)
+            first.setdefault(asked.keys[0], (asked, row))
+    found = list(first.values())
+    twins = set(twins_of([asked for asked, _ in found], [asked_by(row) for row in test]))
+    return [row for place, (_, row) in enumerate(found) if place not in twins]
 
 
 def _in_turn(rows: Sequence[Example], num: int) -> list[Example]:

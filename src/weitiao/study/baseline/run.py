@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from weitiao.data.asked import asked_by
 from weitiao.data.example import Example
 from weitiao.data.load import load_data
-from weitiao.data.splits import input_key, seeded_order
+from weitiao.data.splits import seeded_order
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.gap.analyse import Gap, analyse_gap
@@ -110,7 +111,7 @@ def _asked(recipe: Recipe, task: Task, tell: Tell) -> tuple[Example, ...]:
     if limit is None or limit >= len(rows):
         return rows
     tell(f"{limit:,} of {len(rows):,} test rows are asked (baseline.limit)")
-    order = seeded_order([input_key(row) for row in rows], seed=recipe.baseline.seed, purpose="baseline")
+    order = seeded_order([asked_by(row).draw for row in rows], seed=recipe.baseline.seed, purpose="baseline")
     return tuple(rows[place] for place in sorted(order[:limit]))
 
 
