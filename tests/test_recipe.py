@@ -105,6 +105,56 @@ def test_a_fault_of_an_override_is_said_to_be_on_the_command_line(recipe: Path) 
         load_recipe(recipe, ["epochs"])
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.epochs=["], r"command line: `train.epochs=\[`: not valid YAML"),
+        (["train.epochs={a: }}"], "command line: .*: not valid YAML"),
+        (["train.epochs=*x"], "command line: .*: not valid YAML"),
+        (["train.epochs=&x [*x]"], "stands inside of what it names"),
+        (["train.epochs=\t1"], "not valid YAML.*not with tabs"),
+        (["method.r="], "command line: `method.r`"),
+        (["train.epochs=1", "train.epochs=2"], "`train.epochs` is given 2 times"),
+        (["train.epochs.x=1"], "`train.epochs` holds 3, nothing below it can be set"),
+        (["a.b.c="], "command line: unknown key `a`"),
+        (["train..epochs=1"], "is no override"),
+        (["=1"], "is no override"),
+        (["train.epochs=" + "9" * 5000], "command line: .*"),
+        (["train.epochs=" + "[" * 400], "command line: .*: not valid YAML"),
+        (["data.train=[a.jsonl]", "data.train.1.limit=3"], "is a list of 1, it has no `1`"),
+        (["data.train=[a.jsonl]", "data.train.limit=3"], "is a list of 1, it has no `limit`"),
+        (["model=\x00"], "command line: .*"),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_an_error_in_one_line(
+    recipe: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(WeitiaoError, match=message) as caught:
+        load_recipe(recipe, overrides)
+    assert "\n" not in caught.value.what
+
+
+def test_an_override_reaches_into_short_forms_and_lists(recipe: Path) -> None:
+    assert load_recipe(recipe, ["data.train.limit=5"]).data.train[0].limit == 5
+    assert load_recipe(recipe, ["data.train=[{path: rows.jsonl}]", "data.train.0.limit=5"]).data.train[0].limit == 5
+    assert load_recipe(recipe, ["train.epochs=&x 2"]).train.epochs == 2
+
+
+def test_what_looks_like_a_date_is_a_text(recipe: Path) -> None:
+    recipe.write_text(GOOD + "run_dir: 2024-05-01\n")
+    assert load_recipe(recipe).run_dir == Path("2024-05-01")
+    assert load_recipe(recipe, ["run_dir=2024-13-45"]).run_dir == Path("2024-13-45")
+
+
+@pytest.mark.parametrize("given", ["q_proj", "'q_proj, v_proj'", "[q_proj]", "all-linear"])
+def test_target_modules_are_one_name_or_several(recipe: Path, given: str) -> None:
+    wanted = {"q_proj": ["q_proj"], "'q_proj, v_proj'": ["q_proj", "v_proj"], "[q_proj]": ["q_proj"]}
+    assert load_recipe(recipe, [f"method.target_modules={given}"]).method.target_modules == wanted.get(given, given)
+    for none in ("[]", "''", "3"):
+        with pytest.raises(WeitiaoError, match=r"method.target_modules"):
+            load_recipe(recipe, [f"method.target_modules={none}"])
+
+
 def test_the_written_recipe_reads_back_as_the_same(recipe: Path, tmp_path: Path) -> None:
     read = load_recipe(recipe, ["run_dir=here"])
     write_recipe(read, tmp_path / "copy.yaml")

@@ -12,10 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.comments import CommentedMap
 
-from weitiao.config import Config
+from weitiao.config import Config, exists
 from weitiao.data.config import DataConfig
 from weitiao.data.paths import resolve_paths
 from weitiao.errors import RecipeError
@@ -26,9 +25,13 @@ from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.methods.config import LoraConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import SftConfig
+from weitiao.overrides import apply_overrides, name_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.run_config import RunConfig
 from weitiao.training.config import TrainConfig
+from weitiao.yaml_text import read_yaml
+
+_TEXT_EXPECTED = frozenset(("string_type", "path_type"))
 
 
 class Recipe(Config):
@@ -85,9 +88,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: The file or an override cannot be used. The message names file, line and the nearest known key.
     """
     run_dir = None
-    if path.is_dir():
+    if exists(path) and path.is_dir():
         run_dir, path = path, path / "recipe.yaml"
-    if not path.is_file():
+    if not (exists(path) and path.is_file()):
         raise RecipeError(
             f"There is no recipe {path}.", "Check the path; `weitiao schema` describes what a recipe holds."
         )
@@ -95,8 +98,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if run_dir is not None and isinstance(values.get("data"), dict):
         # A run from before this setting was split without regard to almost equal inputs; its test rows stay its own.
         values["data"].setdefault("keep_together", "same")
-    for override in overrides:
-        _override(values, override)
+    apply_overrides(values, overrides)
     recipe = _validate(values, path, overrides)
     recipe = recipe.model_copy(update={"data": resolve_paths(recipe.data, [path.parent.resolve(), Path.cwd()])})
     run_dir = run_dir or recipe.run_dir or Path("runs") / path.stem
@@ -151,34 +153,10 @@ def _differing(a: Any, b: Any, name: str = "") -> list[str]:
 
 
 def _read_yaml(path: Path) -> CommentedMap:
-    try:
-        values = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise RecipeError(
-            f"{where}: not valid YAML: {error.problem}.", "Check indentation, colons and quotes."
-        ) from error
+    values = read_yaml(path, places=True)
     if not isinstance(values, CommentedMap):
         raise RecipeError(f"{path} is not a recipe: it holds no sections.", "Write `model:` and `data:` at least.")
     return values
-
-
-def _override(values: CommentedMap, override: str) -> None:
-    name, equals, text = override.partition("=")
-    if not equals or not name:
-        raise RecipeError(f"`{override}` is no override.", "Write section.key=value, for instance train.epochs=1.")
-    *parents, key = name.split(".")
-    place: Any = values
-    for parent in parents:
-        if not isinstance(place.get(parent), dict):
-            # `model: NAME` is short for `model: {name: NAME}`
-            old = place.get(parent)
-            place[parent] = CommentedMap() if old is None or parent != "model" else CommentedMap(name=old)
-        place = place[parent]
-    place[key] = YAML(typ="safe", pure=True).load(text)
 
 
 def _validate(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
@@ -187,38 +165,51 @@ def _validate(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
     except ValidationError as error:
         problems = error.errors()
         first = problems[0]
-        place = [part for part in first["loc"] if part not in ("fraction", "sources")]
-        where, name = _locate(values, path, place, overrides)
-        more = f" ({len(problems) - 1} more problems)" if len(problems) > 1 else ""
+        place, line = _locate(values, first["loc"])
+        name = ".".join(place) or "recipe"
+        # Each form that a setting may have complains of its own.
+        alike = [one for one in problems if _locate(values, one["loc"])[0] == place]
+        more = f" ({len(problems) - len(alike)} more problems)" if len(problems) > len(alike) else ""
         if first["type"] == "extra_forbidden":
             what, remedy = f"unknown key `{name}`", _nearest(place)
         elif first["type"] == "missing":
             what, remedy = f"`{name}` is missing", "Add it to the recipe."
         else:
-            message = first["msg"].removeprefix("Value error, ")
+            messages = dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in alike)
+            message = " or: ".join(" ".join(one.split()) for one in messages)
             given = f", not {first['input']!r}" if isinstance(first["input"], str | int | float | bool) else ""
             what, remedy = f"`{name}`: {message}{given}", "Correct the value; `weitiao schema` lists what is allowed."
-        raise RecipeError(f"{where}: {what}{more}.", remedy) from error
+            if first["type"] in _TEXT_EXPECTED and isinstance(first["input"], bool | int | float):
+                remedy = "If it is meant as text, put it in quotes: 'text'."
+        raise RecipeError(f"{_where(name, line, path, overrides)}: {what}{more}.", remedy) from error
 
 
-def _locate(values: Any, path: Path, place: Sequence[Any], overrides: Sequence[str]) -> tuple[str, str]:
-    """Where a setting stands (file:line, or the command line), and its dotted name as the user wrote it."""
-    name, line, node = [], None, values
-    for part in place:
-        if isinstance(node, CommentedMap | CommentedSeq) and isinstance(node, dict) != isinstance(part, int):
-            known = part in node if isinstance(node, dict) else part < len(node)
-            if known:
-                line = _line(node, part) or line
-                node = node[part]
-                name.append(str(part))
-                continue
-        if isinstance(part, str):
-            name.append(part)
-        node = None
-    dotted = ".".join(name) or "recipe"
-    if any(override.split("=", 1)[0] == dotted for override in overrides):
-        return "command line", dotted
-    return (f"{path}:{line}" if line is not None else str(path)), dotted
+def _where(name: str, line: int | None, path: Path, overrides: Sequence[str]) -> str:
+    """file:line, or the command line."""
+    names = [name_of(override) for override in overrides]
+    if name in names or (line is None and any(one.startswith(f"{name}.") for one in names)):
+        return "command line"
+    return f"{path}:{line}" if line is not None else str(path)
+
+
+def _locate(values: Any, loc: Sequence[str | int]) -> tuple[list[str], int | None]:
+    """A setting's place as the user wrote it, without pydantic's names of the forms that were tried; and its line."""
+    place: list[str] = []
+    line, node = None, values
+    for number, part in enumerate(loc, start=1):
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            known = True
+        elif isinstance(node, dict):
+            known = part in node
+        else:
+            continue
+        if known:
+            line = _line(node, part) or line
+            node = node[part]
+            place.append(str(part))
+        elif number == len(loc):
+            place.append(str(part))
+    return place, line
 
 
 def _line(node: Any, part: Any) -> int | None:
@@ -249,5 +240,5 @@ def _nearest(place: Sequence[Any]) -> str:
 
 def _absolute(name: str, folder: Path) -> str:
     """A path that is there, meant relative to the recipe or to the current directory, made absolute; else the name."""
-    found = [base / name for base in (folder, Path.cwd()) if (base / name).exists()]
+    found = [base / name for base in (folder, Path.cwd()) if exists(base / name)]
     return str(found[0].resolve()) if found else name

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from weitiao.config import exists
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.rows import shown
 from weitiao.errors import DataError
@@ -52,7 +53,7 @@ def _resolve(path: str, base_dirs: Sequence[Path]) -> str:
     # An absolute path stays as it is whatever it is joined to; a dict keeps the order and drops doubles.
     candidates = list(dict.fromkeys((base / wanted).absolute() for base in base_dirs))
     for candidate in candidates:
-        if candidate.exists():
+        if exists(candidate):
             return str(candidate)
     if wanted.suffix.lower() not in DATA_SUFFIXES and _HUB_ID.fullmatch(path):
         return path
@@ -63,7 +64,7 @@ def _resolve(path: str, base_dirs: Sequence[Path]) -> str:
 def _advice(name: str, candidates: Sequence[Path]) -> str:
     for candidate in candidates:
         folder = candidate.parent
-        if folder.is_dir():
+        if exists(folder) and folder.is_dir():
             close = difflib.get_close_matches(name, [entry.name for entry in folder.iterdir()], n=1)
             if close:
                 return f"Did you mean {shown(folder / close[0])}?"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from weitiao.config import Config
 
 if TYPE_CHECKING:
     from weitiao.methods.lora import Lora
+
+
+def _as_names(value: Any) -> Any:
+    """One name, or several with commas between them, as a list."""
+    if not isinstance(value, str) or value == "all-linear":
+        return value
+    return [name for part in value.split(",") if (name := part.strip())]
 
 
 class LoraConfig(Config):
@@ -27,9 +34,12 @@ class LoraConfig(Config):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapters' input. Above 0, layers run unfused, which is slower."""
 
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
-    """Names of the linear layers that get an adapter, or `all-linear`: every one inside the decoder layers, routers of
-    mixtures of experts excepted."""
+    target_modules: Annotated[
+        Literal["all-linear"] | Annotated[list[str], Field(min_length=1)],
+        BeforeValidator(_as_names, json_schema_input_type=str | list[str]),
+    ] = "all-linear"
+    """Names of the linear layers that get an adapter (`q_proj`, `[q_proj, v_proj]`), or `all-linear`: every one inside
+    the decoder layers, routers of mixtures of experts excepted."""
 
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases learn as well."""

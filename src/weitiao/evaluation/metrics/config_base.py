@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from weitiao.config import Config
+from weitiao.config import Config, exists
 
 Normalize = Literal["none", "whitespace", "casefold"]
 
@@ -46,4 +46,4 @@ class MetricConfigBase(Config):
 def found(path: Path, folders: Sequence[Path]) -> Path:
     """The path in the first folder that has it, made absolute; the path as it is when none has."""
     places = ((folder / path.expanduser()).absolute() for folder in folders)
-    return next((place for place in places if place.exists()), path)
+    return next((place for place in places if exists(place)), path)

@@ -62,14 +62,12 @@ def read_schema(path: Path) -> Any:
     Raises:
         RecipeError: The file cannot be read.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from weitiao.yaml_text import read_yaml
 
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"The JSON Schema {path} cannot be read: {reason}", "Name a JSON or YAML file.") from error
+        return read_yaml(path)  # JSON is YAML
+    except RecipeError as error:
+        raise RecipeError(f"The JSON Schema {error.what}", "Name a JSON or YAML file.") from error
 
 
 class JsonValid(Metric):

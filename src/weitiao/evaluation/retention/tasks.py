@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -35,6 +35,7 @@ from weitiao.evaluation.retention.parts import (
 )
 from weitiao.evaluation.retention.scores import PartScores, accuracy, loss
 from weitiao.evaluation.task import Task, evaluate
+from weitiao.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -170,14 +171,9 @@ def _find(name: str, folders: Sequence[Path]) -> Path:
 
 
 def _read(path: Path) -> TaskConfig:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    values = read_yaml(path)
     try:
-        values: Any = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         return _ADAPTER.validate_python(values)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not valid YAML: {str(error).splitlines()[0]}.", "Correct the file.") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the task"

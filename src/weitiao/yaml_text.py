@@ -1,0 +1,95 @@
+"""Reading YAML that people wrote: whatever is wrong with it becomes one error that says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import RoundTripConstructor, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError
+
+from weitiao.errors import RecipeError
+
+
+class _PlacedTexts(RoundTripConstructor):
+    """Reads `2024-05-01` as the text that it is: no setting is a date, and names of directories look like one."""
+
+
+class _Texts(SafeConstructor):
+    """The same, without the places."""
+
+
+for _constructor in (_PlacedTexts, _Texts):
+    _constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+
+_REMEDY = "Check indentation, colons and quotes; a text with special characters stands in 'quotes'."
+
+
+def read_yaml(path: Path, *, places: bool = False) -> Any:
+    """The value of a YAML file.
+
+    Args:
+        path: The file.
+        places: Keep the line of every key and item (`lc` of ruamel's mappings and lists).
+
+    Raises:
+        RecipeError: It cannot be read, or is not YAML in UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
+    return parse_yaml(text, str(path), places=places)
+
+
+def parse_yaml(text: str, where: str, *, places: bool = False) -> Any:
+    """The value of a YAML text.
+
+    Args:
+        text: YAML 1.2.
+        where: What errors call it.
+        places: As for `read_yaml`.
+
+    Raises:
+        RecipeError: It is not YAML, or a part of it holds itself.
+    """
+    yaml = YAML(typ="rt") if places else YAML(typ="safe", pure=True)
+    yaml.Constructor = _PlacedTexts if places else _Texts
+    try:
+        value = yaml.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        if mark and "\n" in where + text:
+            where = f"{where}:{mark.line + 1}:{mark.column + 1}"
+        tab = " (YAML is indented with spaces, not with tabs)" if "'\\t'" in str(error.problem) else ""
+        raise RecipeError(f"{where}: not valid YAML: {_one_line(error.problem)}{tab}.", _REMEDY) from error
+    except Exception as error:
+        raise RecipeError(f"{where}: not valid YAML: {_one_line(error)}.", _REMEDY) from error
+    _refuse_cycles(value, where)
+    return value
+
+
+def _one_line(problem: object) -> str:
+    text = " ".join(str(problem).split()).rstrip(".")
+    return text or type(problem).__name__
+
+
+def _refuse_cycles(value: Any, where: str) -> None:
+    """An alias may stand inside of what it names; no recipe means that, and no reader of it would end."""
+    above: set[int] = set()
+    done: set[int] = set()
+    stack = [(value, False)]
+    while stack:
+        node, left = stack.pop()
+        if left:
+            above.discard(id(node))
+            done.add(id(node))
+        elif id(node) in above:
+            raise RecipeError(f"{where}: an alias (`*name`) stands inside of what it names.", "Write the value out.")
+        elif isinstance(node, dict | list) and id(node) not in done:
+            above.add(id(node))
+            stack.append((node, True))
+            stack += [(child, False) for child in (node.values() if isinstance(node, dict) else node)]
