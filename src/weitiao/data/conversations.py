@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from weitiao.data.example import LEARNING_MARKS, Message
+from weitiao.data.json_values import JsonError, parse_json
 from weitiao.data.rows import BadRow, kind_of
 
 ROLES = {
@@ -67,12 +67,12 @@ def parsed_json(text: str, field: str) -> Any:
     """The value of JSON text that stands in a column.
 
     Raises:
-        BadRow: It is not valid JSON.
+        BadRow: It is not valid JSON, or its value cannot be used.
     """
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadRow(field, f"is not valid JSON: {error.msg} at character {error.pos + 1}") from error
+        return parse_json(text)
+    except JsonError as error:
+        raise BadRow(field, error.reason) from error
 
 
 def _tool(tool: Any, field: str) -> dict[str, Any]:

@@ -2,123 +2,173 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
-from weitiao.data.rows import Row, shown, unreadable
+from weitiao.data.csv_records import Line, Lines, Record, num_after_broken
+from weitiao.data.notes import Notes
+from weitiao.data.opening import data_suffix, opened
+from weitiao.data.rows import Row, shown
 from weitiao.data.utf8 import refuse_utf16, utf8_remedy
 from weitiao.errors import DataError
 
-
-class _Lines:
-    """The lines of a file for `csv.reader`, which remembers the raw text of the record that is being read.
-
-    Bytes that are not UTF-8 were decoded to lone surrogates: commas, quotes and line breaks are ASCII, so the records
-    stay whole around them.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.number = 0
-        self._offset = 0
-        self._raw: list[str] = []
-        self._problem = ""
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._stream)
-        self.number += 1
-        self._raw.append(line)
-        if line.isascii():
-            self._offset += len(line)
-            return line
-        try:
-            self._offset += len(line.encode("utf-8"))
-        except UnicodeEncodeError as error:
-            at = self._offset + len(line[: error.start].encode("utf-8"))
-            self._offset += len(line.encode("utf-8", errors="surrogateescape"))
-            byte = f"{ord(line[error.start]) - 0xDC00:02x}"
-            self._problem = self._problem or f"is not UTF-8: the byte {byte} at byte {at} of the file"
-        return line.removeprefix("\ufeff") if self.number == 1 else line
-
-    def take(self) -> tuple[str, str]:
-        """The raw text of the lines since the last call, and what is wrong with their bytes."""
-        raw = "".join(self._raw).encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
-        problem = self._problem
-        self._raw, self._problem = [], ""
-        return raw, problem
+_SWALLOWED = "hold, in a quoted field, lines that look like rows of their own (check the quotes)"
 
 
-def read_csv(path: Path) -> Iterator[Row]:
+def read_csv(path: Path, notes: Notes) -> Iterator[Row]:
     """Reads the records below the header line; every value is text.
 
+    Where tabs divide the fields, a quote is text as corpora have it, unless the line as it stands does not have the
+    header's number of fields, the field doubles every quote in it, or the header is quoted.
+
     Args:
-        path: A file with commas; tabs in a `.tsv`; semicolons or tabs also elsewhere when the header has no comma.
+        path: A file with commas; tabs in a `.tsv`; semicolons or tabs also elsewhere when the header asks for them.
+        notes: Gets records that hold what looks like other records.
 
     Yields:
         Rows. A record with too many or too few fields, with a broken quote or with bytes that are not UTF-8 comes with
-        its problem and its raw text.
+        its problem and its raw text; what may belong to a broken record is never read as another.
 
     Raises:
         DataError: The file cannot be read, or its header cannot be used.
     """
-    try:
-        with path.open("rb") as binary:
-            refuse_utf16(path, binary.read(2))
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            yield from _records(path, stream)
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
-def _records(path: Path, stream: TextIO) -> Iterator[Row]:
-    delimiter = _delimiter(path, stream.readline())
-    stream.seek(0)
-    lines = _Lines(stream)
-    records = csv.reader(lines, delimiter=delimiter, strict=True)
-    header = _header(path, records, lines)
-    number = 0
-    while True:
-        line = lines.number + 1
-        broken = ""
-        fields: list[str] = []
-        try:
-            fields = next(records)
-        except StopIteration:
+    with opened(path) as binary:
+        refuse_utf16(path, binary.read(4))
+    with opened(path) as binary:
+        stream = io.TextIOWrapper(binary, encoding="utf-8", errors="surrogateescape", newline="")
+        lines = Lines(stream)
+        while (first := lines.peek()) is not None and not first.text.strip():
+            lines.take()
+        if first is None:
             return
-        except csv.Error as error:
-            broken = f"is not valid CSV: {error}"
-        raw, problem = lines.take()
-        if not fields and not broken:
-            continue  # a blank line
-        number += 1
-        problem = problem or broken
-        if not problem and len(fields) != len(header):
-            problem = f"has {len(fields)} fields where the header has {len(header)}"
-        yield Row(number, line, raw if problem else dict(zip(header, fields, strict=True)), problem)
+        delimiter = _delimiter(path, first, lines.peek(1))
+        quotes_are_text = delimiter == "\t" and not first.text.startswith('"')
+        header = _header(path, lines, delimiter)
+        yield from _Reader(header, delimiter, lines, notes, quotes_are_text=quotes_are_text).rows()
 
 
-def _delimiter(path: Path, header: str) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    if "," in header:
-        return ","
-    return next((mark for mark in (";", "\t") if mark in header), ",")
+class _Reader:
+    """Reads the records of one file."""
+
+    def __init__(
+        self, header: Sequence[str], delimiter: str, lines: Lines, notes: Notes, *, quotes_are_text: bool
+    ) -> None:
+        self._header = header
+        self._delimiter = delimiter
+        self._lines = lines
+        self._notes = notes
+        self._quotes_are_text = quotes_are_text
+
+    def rows(self) -> Iterator[Row]:
+        number = 0
+        while (first := self._lines.peek()) is not None:
+            if not first.text.strip("\r\n"):
+                self._lines.take()
+                continue  # a blank line
+            number += 1
+            fields, taken, problem = self._record()
+            problem = next((line.problem for line in taken if line.problem), "") or problem
+            if not problem and len(fields) != len(self._header):
+                problem = f"has {len(fields)} fields where the header has {len(self._header)}"
+            if problem:
+                yield Row(number, first.number, _raw(taken), problem)
+                continue
+            if len(taken) > 2 and all(self._is_whole(line) for line in taken[1:-1]):
+                self._notes.add(_SWALLOWED, f"row {number}, lines {first.number} to {taken[-1].number}")
+            yield Row(number, first.number, dict(zip(self._header, fields, strict=True)))
+
+    def _record(self) -> tuple[list[str], list[Line], str]:
+        """The fields of the next record, the lines that it took, and what is wrong with it."""
+        taken = [self._lines.take()]
+        text = taken[0].text
+        if '"' not in text:
+            return text.rstrip("\r\n").split(self._delimiter), taken, ""
+        record = Record(self._delimiter)
+        record.feed(text)
+        if self._quotes_are_text and self._is_whole(taken[0]) and not (record.open and self._goes_on()):
+            return [_unquoted(field) for field in text.rstrip("\r\n").split("\t")], taken, ""
+        while record.open and self._lines.peek() is not None:
+            taken.append(self._lines.take())
+            record.feed(taken[-1].text)
+        if record.open:
+            lines = f": it would hold all {len(taken):,} lines to the end of the file" if len(taken) > 1 else ""
+            return [], taken, f"is not valid CSV: a quoted field is never closed{lines}"
+        if not record.fault:
+            return record.fields, taken, ""
+        if self._quotes_are_text:
+            return [], taken, f"is not valid TSV: {record.fault}"
+        return [], taken, f"is not valid CSV: {record.fault}{self._skip_broken(taken)}"
+
+    def _skip_broken(self, taken: list[Line]) -> str:
+        """Takes the lines that may belong to a broken record, and says how many there are."""
+        count = num_after_broken(self._lines, self._delimiter)
+        before = len(taken)
+        while self._lines.peek() is not None and (count is None or len(taken) < before + count):
+            taken.append(self._lines.take())
+        more = len(taken) - before
+        if not more:
+            return ""
+        return f"; the next {more:,} lines{', all that are left,' if count is None else ''} may be part of it"
+
+    def _goes_on(self) -> bool:
+        """Whether the next line that is not blank is no record as it stands."""
+        index = 0
+        while (line := self._lines.peek(index)) is not None and not line.text.strip():
+            index += 1
+        return line is not None and not self._is_whole(line)
+
+    def _is_whole(self, line: Line) -> bool:
+        """Whether a line has as many fields as the header when quotes mean nothing, and more than one."""
+        return len(self._header) > 1 and line.text.count(self._delimiter) + 1 == len(self._header)
 
 
-def _header(path: Path, records: Iterator[list[str]], lines: _Lines) -> list[str]:
-    try:
-        header = next(records, [])
-    except csv.Error as error:
-        raise DataError(f"{shown(path)}, line 1: the header is not valid CSV: {error}.", "Correct the line.") from error
-    _, problem = lines.take()
+def _raw(lines: Sequence[Line]) -> str:
+    """The text of lines, bytes that are not UTF-8 as `\\xNN`."""
+    text = "".join(line.text for line in lines)
+    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
+
+
+def _unquoted(field: str) -> str:
+    """A field between tabs as it is, but for one that doubles each quote within quotes: there nobody meant text."""
+    inner = field[1:-1]
+    if len(field) < 2 or not (field[0] == field[-1] == '"') or '""' not in inner:
+        return field
+    return inner.replace('""', '"') if '"' not in inner.replace('""', "") else field
+
+
+def _header(path: Path, lines: Lines, delimiter: str) -> list[str]:
+    """Takes the header and returns the names of the columns."""
+    record = Record(delimiter)
+    taken: list[Line] = []
+    while (not taken or record.open) and lines.peek() is not None:
+        taken.append(lines.take())
+        record.feed(taken[-1].text)
+    where = f"{shown(path)}, line {taken[0].number}: "
+    problem = next((line.problem for line in taken if line.problem), "")
     if problem:
-        raise DataError(f"{shown(path)}, line 1: the header {problem}.", utf8_remedy(path))
+        raise DataError(f"{where}the header {problem}.", utf8_remedy(path))
+    fault = "a quoted field is never closed" if record.open else record.fault
+    if fault:
+        raise DataError(f"{where}the header is not valid CSV: {fault}.", "Correct the line.")
+    header = record.fields
     double = next((name for name in header if header.count(name) > 1), None)
     if double is not None:
-        raise DataError(f"{shown(path)}, line 1: two columns are named `{double}`.", "Rename one of them.")
+        raise DataError(f"{where}two columns are named `{double}`.", "Rename one of them.")
     return header
+
+
+def _delimiter(path: Path, header: Line, following: Line | None) -> str:
+    """Tabs in a `.tsv`; else what the header has; where it has several, what divides the next line alike."""
+    if data_suffix(path) == ".tsv":
+        return "\t"
+    found = [mark for mark in (",", ";", "\t") if mark in header.text]
+    if len(found) > 1 and following is not None:
+        found.sort(key=lambda mark: _num_fields(header, mark) != _num_fields(following, mark))
+    return found[0] if found else ","
+
+
+def _num_fields(line: Line, delimiter: str) -> int:
+    record = Record(delimiter)
+    record.feed(line.text)
+    return len(record.fields) + record.open

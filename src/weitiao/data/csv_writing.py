@@ -49,7 +49,7 @@ class CsvWriter:
         """Adds a row; nested values become JSON text, null becomes an empty field.
 
         Raises:
-            BadRow: A value cannot be written, or is longer than Python's `csv` reads.
+            BadRow: A value cannot be written.
         """
         fields = {name: _text(name, value) for name, value in row.items()}
         if self._waiting is not None:
@@ -66,7 +66,5 @@ def _text(name: str, value: Any) -> str:
         return ""
     # Dates are text in JSON, too; in a field they need no quotes.
     text = value if isinstance(value, str) else to_json(value).strip('"')
-    if len(text) > csv.field_size_limit():
-        raise BadRow(name, f"has {len(text):,} characters, and a CSV field is read up to {csv.field_size_limit():,}")
     check_utf8(name, text)
     return text

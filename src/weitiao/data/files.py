@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from weitiao.data.config import SourceConfig
 from weitiao.data.csv_files import read_csv
 from weitiao.data.hub import is_saved_dataset, read_hub, read_saved_dataset
 from weitiao.data.json_files import read_json
+from weitiao.data.notes import Notes
+from weitiao.data.opening import data_suffix
+from weitiao.data.parquet_files import read_parquet
 from weitiao.data.paths import data_files
-from weitiao.data.rows import Row, shown, unreadable
+from weitiao.data.rows import Row, shown
 from weitiao.data.utf8 import text_lines
 from weitiao.errors import DataError
 
@@ -26,12 +28,14 @@ class Table:
         shown: The name as messages print it.
         kind: What the file turned out to be: `JSON`, `JSON Lines`, `CSV`, `Parquet`, `text lines`, `hub`.
         rows: The rows, once.
+        notes: What is found while the rows are read and has to be said.
     """
 
     name: str
     shown: str
     kind: str
     rows: Iterator[Row]
+    notes: Notes = field(default_factory=Notes)
 
 
 def open_source(source: SourceConfig) -> Iterator[Table]:
@@ -44,27 +48,31 @@ def open_source(source: SourceConfig) -> Iterator[Table]:
         DataError: There is no such data, or it cannot be read.
     """
     path = Path(source.path)
+    notes = Notes()
     if not path.is_absolute():
-        yield Table(source.path, source.path, "hub", read_hub(source.path, source.subset, source.split))
+        rows = read_hub(source.path, source.subset, source.split, notes)
+        yield Table(source.path, source.path, "hub", rows, notes)
         return
     if source.subset is not None:
         raise DataError(
             f"{shown(path)}: only a hub data set has subsets, but `subset: {source.subset}` is set.", "Remove `subset`."
         )
     if is_saved_dataset(path):
-        yield Table(str(path), shown(path), "saved data set", read_saved_dataset(path, source.split))
+        rows = read_saved_dataset(path, source.split, notes)
+        yield Table(str(path), shown(path), "saved data set", rows, notes)
         return
     for file in data_files(path, source.split):
-        kind, rows = _read(file)
-        yield Table(str(file), shown(file), kind, rows)
+        notes = Notes()
+        kind, rows = _read(file, notes)
+        yield Table(str(file), shown(file), kind, rows, notes)
 
 
-def _read(path: Path) -> tuple[str, Iterator[Row]]:
-    match path.suffix.lower():
+def _read(path: Path, notes: Notes) -> tuple[str, Iterator[Row]]:
+    match data_suffix(path):
         case ".csv" | ".tsv":
-            return "CSV", read_csv(path)
+            return "CSV", read_csv(path, notes)
         case ".parquet":
-            return "Parquet", _parquet(path)
+            return "Parquet", read_parquet(path, notes)
         case ".txt":
             return "text lines", _text(path)
         case _:
@@ -75,25 +83,3 @@ def _text(path: Path) -> Iterator[Row]:
     """One row per line that is not blank."""
     for number, (line, text, problem) in enumerate(text_lines(path), start=1):
         yield Row(number, line, text if problem else {"text": text}, problem)
-
-
-def _parquet(path: Path) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1024):
-                data: dict[str, Any]
-                for data in batch.to_pylist():
-                    number += 1
-                    yield Row(number, None, data)
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise unreadable(path, error) from error
-        # Arrow reports a damaged file as OSError without a number, and text that is not UTF-8 as Python does.
-        said = " ".join(str(error).split())
-        raise DataError(
-            f"{shown(path)}, after row {number}: is no intact Parquet file: {said}", "Write or copy the file again."
-        ) from error

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from weitiao.data.notes import Notes
+from weitiao.data.opening import loaded_by
 from weitiao.data.rows import Row, shown
+from weitiao.data.typed_rows import typed_rows
 from weitiao.errors import DataError
 
 
-def read_hub(name: str, subset: str | None, split: str | None) -> Iterator[Row]:
+def read_hub(name: str, subset: str | None, split: str | None, notes: Notes) -> Iterator[Row]:
     """Reads one split of a hub data set through `datasets`, which downloads it once and keeps it in its cache.
 
     `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE` and `HF_DATASETS_OFFLINE` are respected, since `datasets` does so.
@@ -18,25 +21,20 @@ def read_hub(name: str, subset: str | None, split: str | None) -> Iterator[Row]:
         name: The id, `owner/name`.
         subset: Its subset (configuration), if it has several.
         split: The split; `train` when None.
+        notes: See `typed_rows`.
 
     Raises:
         DataError: The data set cannot be had; the message holds what `datasets` says.
     """
     import datasets
 
-    try:
+    remedy = (
+        "Check the id, `subset` and `split`; offline, only data sets in the cache can be read. If you meant a file, "
+        "check its path."
+    )
+    with loaded_by("datasets", f"{name}: the hub data set cannot be loaded", remedy):
         data = datasets.load_dataset(name, subset, split=split or "train")
-    # `datasets` reports a wrong subset or split as ValueError, a loading script as RuntimeError, the rest as OSError
-    # (ConnectionError and the errors of the hub's client are among them) or as its own type.
-    except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise DataError(
-            f"{name}: the hub data set cannot be loaded: {said}",
-            "Check the id, `subset` and `split`; offline, only data sets in the cache can be read. "
-            "If you meant a file, check its path.",
-        ) from error
-    for number, row in enumerate(data, start=1):
-        yield Row(number, None, row)
+        yield from typed_rows(data, notes)
 
 
 def is_saved_dataset(path: Path) -> bool:
@@ -44,28 +42,26 @@ def is_saved_dataset(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
-def read_saved_dataset(path: Path, split: str | None) -> Iterator[Row]:
+def read_saved_dataset(path: Path, split: str | None, notes: Notes) -> Iterator[Row]:
     """Reads a directory that `save_to_disk` wrote.
 
     Args:
         path: The directory.
         split: The split, where the directory holds several; `train` when None.
+        notes: See `typed_rows`.
 
     Raises:
         DataError: The directory is damaged, or has no such split.
     """
     import datasets
 
-    try:
+    with loaded_by("datasets", f"{shown(path)}: the saved data set cannot be read", "Save it again."):
         data = datasets.load_from_disk(str(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{shown(path)}: the saved data set cannot be read: {error}", "Save it again.") from error
-    if isinstance(data, datasets.DatasetDict):
-        wanted = split or "train"
-        if wanted not in data:
-            raise DataError(f"{shown(path)}: has no split `{wanted}`.", f"Its splits are: {', '.join(data)}.")
-        data = data[wanted]
-    elif split is not None:
-        raise DataError(f"{shown(path)}: has no splits, but `split: {split}` is set.", "Remove `split`.")
-    for number, row in enumerate(data, start=1):
-        yield Row(number, None, row)
+        if isinstance(data, datasets.DatasetDict):
+            wanted = split or "train"
+            if wanted not in data:
+                raise DataError(f"{shown(path)}: has no split `{wanted}`.", f"Its splits are: {', '.join(data)}.")
+            data = data[wanted]
+        elif split is not None:
+            raise DataError(f"{shown(path)}: has no splits, but `split: {split}` is set.", "Remove `split`.")
+        yield from typed_rows(data, notes)

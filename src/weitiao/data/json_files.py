@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from weitiao.data.config import CanonicalField
-from weitiao.data.rows import Row, kind_of, shown, unreadable
-from weitiao.data.utf8 import text_lines, whole_text
+from weitiao.data.json_values import JsonError, decode_json, parse_json
+from weitiao.data.opening import data_suffix, opened
+from weitiao.data.rows import Row, kind_of, shown
+from weitiao.data.utf8 import BOM, refuse_utf16, text_lines, whole_text
 from weitiao.errors import DataError
 
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -36,20 +38,23 @@ def read_json(path: Path) -> tuple[str, Iterator[Row]]:
 
 
 def _is_lines(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
-            if not start.startswith(b"{"):
-                return bool(start) and not start.startswith(b"[") and path.suffix.lower() != ".json"
-            stream.seek(0)
-            first = next(line for line in stream if line.strip(b"\xef\xbb\xbf \t\r\n"))
-            try:
-                value = json.loads(first.decode("utf-8-sig"))
-            except ValueError:
-                return path.suffix.lower() != ".json"
-            return any(line.strip() for line in stream) or not _is_nested(value)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    suffix = data_suffix(path)
+    with opened(path) as stream:
+        start = stream.read(256)
+        refuse_utf16(path, start)
+        start = start.removeprefix(BOM).lstrip()
+        if not start.startswith(b"{"):
+            return bool(start) and not start.startswith(b"[") and suffix != ".json"
+    with opened(path) as stream:
+        first = next(line for line in stream if line.strip(BOM + b" \t\r\n"))
+        try:
+            text = first.decode("utf-8-sig").strip()
+            value, end, _ = decode_json(text, 0)
+        except ValueError:
+            return suffix != ".json"
+        if end < len(text):
+            return suffix != ".json"
+        return any(line.strip() for line in stream) or not _is_nested(value)
 
 
 def _is_nested(value: dict[str, Any]) -> bool:
@@ -67,9 +72,9 @@ def _lines(path: Path) -> Iterator[Row]:
             yield Row(number, line, text, problem)
             continue
         try:
-            row = Row(number, line, json.loads(text))
-        except json.JSONDecodeError as error:
-            row = Row(number, line, text, f"is not valid JSON: {error.msg} at column {error.colno}")
+            row = Row(number, line, parse_json(text))
+        except JsonError as error:
+            row = Row(number, line, text, error.reason)
         yield row
 
 
@@ -89,7 +94,7 @@ def _document(path: Path) -> Iterator[Row]:
         end += 1
     else:
         try:
-            value, _ = json.JSONDecoder().raw_decode(text, start)
+            value, _, _ = decode_json(text, start)
         except json.JSONDecodeError as error:
             raise _invalid(path, error) from error
         raise DataError(
@@ -102,7 +107,6 @@ def _document(path: Path) -> Iterator[Row]:
 
 def _array(path: Path, text: str, position: int) -> Generator[Row, None, int]:
     """Decodes the elements of an array one by one, so that only one is held; returns the position after the array."""
-    decoder = json.JSONDecoder()
     number, line, counted = 0, 1, 0
     position = _skip_blank(text, position)
     if text[position : position + 1] == "]":
@@ -110,12 +114,13 @@ def _array(path: Path, text: str, position: int) -> Generator[Row, None, int]:
     while True:
         line += text.count("\n", counted, position)
         counted = position
+        start = position
         try:
-            value, position = decoder.raw_decode(text, position)
+            value, position, problem = decode_json(text, start)
         except json.JSONDecodeError as error:
             raise _invalid(path, error) from error
         number += 1
-        yield Row(number, line, value)
+        yield Row(number, line, text[start:position] if problem else value, problem)
         position = _skip_blank(text, position)
         mark = text[position : position + 1]
         if mark == "]":

@@ -41,6 +41,7 @@ class SourceSummary:
         rows: Usable rows, before `weight`.
         rejected: Rows that cannot be used.
         note: What was done with the rows, where that is not plain from the recipe.
+        findings: What was found while they were read and has to be said, a sentence each.
     """
 
     part: str
@@ -51,12 +52,14 @@ class SourceSummary:
     rows: int
     rejected: int
     note: str = ""
+    findings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         format = f"{self.format} (detected)" if self.detected else self.format
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
         note = f", {self.note}" if self.note else ""
-        return f"{self.part}: {self.path}: {self.kind}, {format}, {self.rows:,} rows{rejected}{note}"
+        findings = "".join(f"\n  {finding}" for finding in self.findings)
+        return f"{self.part}: {self.path}: {self.kind}, {format}, {self.rows:,} rows{rejected}{note}{findings}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,12 @@ def _load_source(
     kind = " + ".join(dict.fromkeys(table.kind for table in tables))
     if source.sample is not None:
         usable = take_sample(usable, source.sample, seed=seed)
-    summary = SourceSummary(part, shown, kind, format, source.format == "auto", len(usable), rejected.count - before)
+    findings = tuple(
+        line if len(tables) == 1 else f"{table.shown}: {line}" for table in tables for line in table.notes.lines()
+    )
+    detected = source.format == "auto"
+    count = rejected.count - before
+    summary = SourceSummary(part, shown, kind, format, detected, len(usable), count, findings=findings)
     return _Loaded(source, summary, usable, first_problem)
 
 

@@ -108,7 +108,7 @@ class UntypedWriter:
             before = self._kinds.get(name, kind)
             if before != kind and "null" not in (before, kind):
                 raise BadRow(name, f"is {kind}, and {before} in a row before; a Parquet column has one type")
-        check_utf8("", to_json(row))
+        check_utf8("", to_json(row, strict=False))
         self._waiting.append(row)
         for name, kind in kinds.items():
             if self._kinds.get(name, "null") == "null":

@@ -10,16 +10,22 @@ from typing import Any
 from weitiao.data.rows import BadRow
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any, *, strict: bool = True) -> str:
     """A value as JSON text on one line; dates and times in ISO 8601, decimal numbers as text.
+
+    Args:
+        value: The value.
+        strict: Whether NaN and Infinity, which only Python's own reader takes, are refused.
 
     Raises:
         BadRow: A part of it has no form in JSON, as bytes have none.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, default=_plain)
+        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=not strict)
     except TypeError as error:
         raise BadRow("", str(error)) from error
+    except ValueError as error:
+        raise BadRow("", "holds NaN or Infinity, which JSON does not have") from error
 
 
 def check_utf8(name: str, text: str) -> None:

@@ -50,7 +50,7 @@ class Spool:
         Raises:
             BadRow: It cannot be written as JSON.
         """
-        text = to_json(value)
+        text = to_json(value, strict=False)
         self._offsets.append(self._stream.tell())
         # Half a surrogate pair is written as the escape that JSON has for it.
         self._stream.write(text.encode("utf-8", errors="backslashreplace") + b"\n")

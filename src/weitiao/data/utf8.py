@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from weitiao.data.rows import shown, unreadable
+from weitiao.data.opening import opened
+from weitiao.data.rows import shown
 from weitiao.errors import DataError
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+_WIDE = {
+    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
+}
+"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -21,25 +27,22 @@ def text_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     Raises:
         DataError: The file cannot be opened, or is UTF-16.
     """
-    try:
-        offset = 0
-        with path.open("rb") as stream:
-            for number, raw in enumerate(stream, start=1):
-                line = raw
-                if number == 1:
-                    refuse_utf16(path, raw)
-                    line = raw.removeprefix(_BOM)
-                if line.strip():
-                    start = offset + len(raw) - len(line)
-                    line = line.rstrip(b"\r\n")
-                    try:
-                        yield number, line.decode("utf-8"), ""
-                    except UnicodeDecodeError as error:
-                        problem = f"is not UTF-8: {_fault(line, error.start)} at byte {start + error.start} of the file"
-                        yield number, line.decode("utf-8", errors="backslashreplace"), problem
-                offset += len(raw)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    offset = 0
+    with opened(path) as stream:
+        for number, raw in enumerate(stream, start=1):
+            line = raw
+            if number == 1:
+                refuse_utf16(path, raw)
+                line = raw.removeprefix(BOM)
+            if line.strip():
+                start = offset + len(raw) - len(line)
+                line = line.rstrip(b"\r\n")
+                try:
+                    yield number, line.decode("utf-8"), ""
+                except UnicodeDecodeError as error:
+                    problem = f"is not UTF-8: {_fault(line, error.start)} at byte {start + error.start} of the file"
+                    yield number, line.decode("utf-8", errors="backslashreplace"), problem
+            offset += len(raw)
 
 
 def whole_text(path: Path) -> str:
@@ -48,16 +51,14 @@ def whole_text(path: Path) -> str:
     Raises:
         DataError: The file cannot be read, or is not UTF-8; the message names the byte and the line.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with opened(path) as stream:
+        data = stream.read()
     refuse_utf16(path, data)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # The codec counts from after the byte order mark.
-        start = error.start + (len(_BOM) if data.startswith(_BOM) else 0)
+        start = error.start + (len(BOM) if data.startswith(BOM) else 0)
         line = data.count(b"\n", 0, start) + 1
         raise DataError(
             f"{shown(path)}, line {line}: is not UTF-8: {_fault(data, start)} at byte {start} of the file.",
@@ -66,11 +67,20 @@ def whole_text(path: Path) -> str:
 
 
 def refuse_utf16(path: Path, start: bytes) -> None:
-    """Raises the error for a file that begins with the byte order mark of UTF-16, which no line of it survives."""
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+    """Raises the error for a file that begins as UTF-16 or UTF-32, which no line of it survives.
+
+    Args:
+        path: The file.
+        start: Its first bytes. Without a byte order mark, every other one of the first four is zero.
+    """
+    name = next((name for name, marks in _WIDE.items() if start.startswith(marks)), "")
+    zeros = [index for index, byte in enumerate(start[:4]) if not byte]
+    if zeros in ([0, 2], [1, 3]):
+        name = name or ("UTF-16BE" if zeros == [0, 2] else "UTF-16LE")
+    if name:
         raise DataError(
-            f"{shown(path)}: is UTF-16, not UTF-8.",
-            f"Re-encode it: iconv -f UTF-16 -t UTF-8 {path.name} > new{path.suffix}",
+            f"{shown(path)}: is {name}, not UTF-8.",
+            f"Re-encode it: iconv -f {name} -t UTF-8 {path.name} > new{path.suffix}",
         )
 
 

@@ -50,7 +50,7 @@ def value_of(row: dict[str, Any], column: str) -> str:
     value = look_up(row, column)
     if value is None:
         raise BadRow(column, "is null" if column in row else f"the column `{column}` is missing")
-    return value if isinstance(value, str) else to_json(value)
+    return value if isinstance(value, str) else to_json(value, strict=False)
 
 
 def _of_record(record: Record) -> Asked:
@@ -63,5 +63,5 @@ def _of_columns(row: dict[str, Any], columns: Sequence[str]) -> Asked:
 
 def _of_rest(placed: PlacedRow, others: Sequence[str]) -> Asked:
     row = columns_of(placed.row)
-    texts = {name: value if isinstance(value, str) else to_json(value) for name, value in row.items()}
+    texts = {name: value if isinstance(value, str) else to_json(value, strict=False) for name, value in row.items()}
     return asked_values([(name, text) for name, text in sorted(texts.items()) if name not in others], with_names=True)

@@ -17,8 +17,10 @@ from typing import BinaryIO
 
 from weitiao.data.config import SourceConfig
 from weitiao.data.files import Table, open_source
-from weitiao.data.rows import Row, shown, unreadable
-from weitiao.data.utf8 import refuse_utf16
+from weitiao.data.json_values import JsonError, decode_json, parse_json
+from weitiao.data.opening import opened
+from weitiao.data.rows import Row, shown
+from weitiao.data.utf8 import BOM
 from weitiao.errors import DataError
 
 NOT_UTF8 = "is not UTF-8"
@@ -65,8 +67,8 @@ def _revived(rows: Iterator[Row]) -> Iterator[Row]:
             continue
         text = _WRITTEN_BYTE.sub(lambda m: m[1] + chr(0xDC00 + int(m[2], 16)), row.data)
         try:
-            yield replace(row, data=json.loads(text))
-        except json.JSONDecodeError:
+            yield replace(row, data=parse_json(text))
+        except JsonError:
             yield row
 
 
@@ -84,6 +86,11 @@ class _Window:
         self._stream = stream
         self._chunk_bytes = chunk_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+        start = stream.read(len(BOM))
+        if start != BOM:
+            self.text = self._decoder.decode(start)
+        else:
+            self._offset = len(BOM)
 
     def more(self) -> None:
         """Reads on; what lies before the position is given up."""
@@ -146,29 +153,22 @@ def _document(path: Path, whole: Iterator[Row], chunk_bytes: int) -> Iterator[Ro
         whole: Its rows as the ordinary reader gives them, which has the right error for a file without such an array.
         chunk_bytes: How much is read at a time.
     """
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(3)
-            refuse_utf16(path, start)
-            stream.seek(3 if start == codecs.BOM_UTF8 else 0)
-            window = _Window(path, stream, chunk_bytes)
-            opening = window.match(_OPENING)
-            if opening is None:
-                yield from whole
-                return
-            window.position = opening.end()
-            yield from _array(window)
-            if opening[1] and window.skip_blank() == "}":
-                window.position += 1
-            if window.skip_blank():
-                raise window.invalid("more follows after the list of rows", window.position)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with opened(path) as stream:
+        window = _Window(path, stream, chunk_bytes)
+        opening = window.match(_OPENING)
+        if opening is None:
+            yield from whole
+            return
+        window.position = opening.end()
+        yield from _array(window)
+        if opening[1] and window.skip_blank() == "}":
+            window.position += 1
+        if window.skip_blank():
+            raise window.invalid("more follows after the list of rows", window.position)
 
 
 def _array(window: _Window) -> Iterator[Row]:
     """The elements of an array; moves the window behind its end."""
-    decoder = json.JSONDecoder()
     number = 0
     if window.skip_blank() == "]":
         window.position += 1
@@ -177,7 +177,7 @@ def _array(window: _Window) -> Iterator[Row]:
         window.skip_blank()
         while True:
             try:
-                value, end = decoder.raw_decode(window.text, window.position)
+                value, end, problem = decode_json(window.text, window.position)
             except json.JSONDecodeError as error:
                 if window.ended:
                     raise window.invalid(error.msg, error.pos) from error
@@ -188,9 +188,11 @@ def _array(window: _Window) -> Iterator[Row]:
             window.more()
         number += 1
         line = window.count_lines()
-        problem = window.fault(end)
+        row = Row(number, line, value, window.fault(end))
+        if problem:
+            row = replace(row, data=window.text[window.position : end], problem=problem)
         window.position = end
-        yield Row(number, line, value, problem)
+        yield row
         mark = window.skip_blank()
         window.position += 1
         if mark == "]":
