@@ -53,6 +53,7 @@ def retention(
         print_scores(scores, results(), title=found.name)
     facts = [("time", f"{scores.seconds:.0f} s"), *(("scores", str(path)) for path in found.paths)]
     if found.comparison is not None:
-        lost = ", ".join(found.comparison.lost)
-        facts.insert(0, ("lost", lost or "nothing that is certain"))
+        facts.insert(0, ("lost", ", ".join(found.comparison.lost) or "nothing that is certain"))
+        if found.comparison.worse:
+            facts.insert(1, ("worse", f"{', '.join(found.comparison.worse)} (not surely by more than is tolerated)"))
     closing_panel(console, "Retention", facts, [f"weitiao eval {quoted(target)}"] if found.paths else [])

@@ -44,7 +44,9 @@ class PairedDifference:
     num_worse: int
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: int = 0) -> PairedDifference:
+def paired_difference(
+    before: Sequence[float], after: Sequence[float], *, seed: int = 0, bounded: bool = True
+) -> PairedDifference:
     """Compare two models on the same items.
 
     Right-or-wrong scores get McNemar's exact test (Q. McNemar, Psychometrika 12 (1947)) and Tango's score interval
@@ -55,16 +57,18 @@ def paired_difference(before: Sequence[float], after: Sequence[float], *, seed: 
         before: Scores of A, one per item; at least one.
         after: Scores of B for the same items in the same order.
         seed: Of the resamples.
+        bounded: Whether scores that lie in 0 to 1 can lie nowhere else; losses can.
     """
     a, b = (np.asarray(values, dtype=np.float64) for values in (before, after))
     assert a.shape == b.shape and a.size > 0
     better, worse = int((b > a).sum()), int((b < a).sum())
     means = float(a.mean()), float(b.mean())
-    if is_binary(a) and is_binary(b):
+    if bounded and is_binary(a) and is_binary(b):
         low, high = _tango_interval(better, worse, a.size)
         difference = Estimate((better - worse) / a.size, low, high, a.size)
         return PairedDifference(difference, *means, mcnemar(better, worse), "McNemar's exact test", better, worse)
-    bounds = (-1.0, 1.0) if all(values.min() >= 0 and values.max() <= 1 for values in (a, b)) else None
+    within = bounded and all(values.min() >= 0 and values.max() <= 1 for values in (a, b))
+    bounds = (-1.0, 1.0) if within else None
     items_NK = np.stack([b - a, np.ones_like(a)], axis=1)
     difference = statistic_of_sums(items_NK, lambda sums_BK: sums_BK[:, 0] / sums_BK[:, 1], bounds=bounds, seed=seed)
     changed = (b - a)[b != a]

@@ -110,6 +110,8 @@ def _in_words(score: Estimate) -> str:
     """A share in per cent, another number (a perplexity) as it is."""
     if score.high <= 1:
         return str(score)
+    if not score.has_interval:
+        return f"{score.value:.3f} (n = 1: no interval from one item)"
     return f"{score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f}, n = {score.n:,})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,11 @@ class Estimate:
     high: float
     n: int
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether the ends mean anything: one item of unbounded scores (a loss) does not tell how others spread."""
+        return self.n > 1 or self.low < self.high
+
     def __str__(self) -> str:
         return f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, n = {self.n:,})"
 
@@ -57,8 +63,8 @@ class SignTest:
     p_value: float
 
 
-def proportion(num_successes: int, n: int) -> Estimate:
-    """The share `num_successes / n` with its 95 % Wilson score interval.
+def proportion(num_successes: int, n: int, *, confidence: float = CONFIDENCE) -> Estimate:
+    """The share `num_successes / n` with its Wilson score interval.
 
     Unlike the interval of the normal approximation it holds for small n and for shares at 0 and 1, which scores
     before and after tuning often are. Source: E. B. Wilson, "Probable inference, the law of succession, and
@@ -67,51 +73,63 @@ def proportion(num_successes: int, n: int) -> Estimate:
     Args:
         num_successes: How many of the n.
         n: At least 1.
+        confidence: Of the interval.
     """
     assert 0 <= num_successes <= n > 0
-    share, z2 = num_successes / n, Z**2
+    z = normal_quantile(confidence)
+    share, z2 = num_successes / n, z**2
     center = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half_width = Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
+    half_width = z * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
     # At the ends the formula gives 0 and 1 only up to rounding.
     low = 0.0 if num_successes == 0 else center - half_width
     high = 1.0 if num_successes == n else center + half_width
     return Estimate(share, low, high, n)
 
 
-def mean(values: Sequence[float], *, bounds: Bounds = (0.0, 1.0), seed: int = 0) -> Estimate:
-    """The mean of scores of items with its 95 % interval.
+def mean(
+    values: Sequence[float], *, bounds: Bounds = (0.0, 1.0), seed: int = 0, confidence: float = CONFIDENCE
+) -> Estimate:
+    """The mean of scores of items with its interval.
 
     Scores that are all 0 or 1 get the Wilson interval, others the bootstrap interval of `statistic_of_sums`.
 
     Args:
         values: One score per item, at least one.
-        bounds: The range of the scores, for scores that do not vary; None when they have none.
+        bounds: The range of the scores, for scores that do not vary; None when they have none, as losses.
         seed: Of the resamples.
+        confidence: Of the interval.
     """
     array = np.asarray(values, dtype=np.float64)
     assert array.size > 0
-    if is_binary(array):
-        return proportion(int(array.sum()), array.size)
+    if bounds is not None and is_binary(array):
+        return proportion(int(array.sum()), array.size, confidence=confidence)
     items_NK = np.stack([array, np.ones_like(array)], axis=1)
-    return statistic_of_sums(items_NK, lambda sums_BK: sums_BK[:, 0] / sums_BK[:, 1], bounds=bounds, seed=seed)
+    return statistic_of_sums(items_NK, _ratio, bounds=bounds, seed=seed, confidence=confidence)
 
 
 def statistic_of_sums(
-    items_NK: Floats, statistic: Callable[[Floats], Floats], *, bounds: Bounds = (0.0, 1.0), seed: int = 0
+    items_NK: Floats,
+    statistic: Callable[[Floats], Floats],
+    *,
+    bounds: Bounds = (0.0, 1.0),
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """A score of a whole set (a mean, macro-F1, BLEU ...) with its 95 % bootstrap interval.
+    """A score of a whole set (a mean, macro-F1, BLEU ...) with its bootstrap interval.
 
     The interval is the bias-corrected and accelerated one (B. Efron, "Better bootstrap confidence intervals", JASA 82
     (1987), eq. 2.3 and 6.6), with the quantile of Student's t in place of the normal one, which widens it for few items
     as T. Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69 (2015), section 4.2,
     does for percentiles. Items that all contribute the same say nothing about their spread: then the interval holds
-    whatever the score could be if the share of other items were as large as the Wilson interval of "none in n" allows.
+    whatever the score could be if the share of other items were as large as the Wilson interval of "none in n" allows;
+    scores without bounds have no interval then, and both ends are the value.
 
     Args:
         items_NK: What each item contributes to the K sums that the score is made from, at least one item.
         statistic: The score [B] of sums [B, K]; sums are of n items, or of all items but one.
         bounds: The range of the score, for items that do not vary; None when it has none.
         seed: Of the resamples.
+        confidence: Of the interval.
     """
     n = len(items_NK)
     assert n > 0
@@ -120,12 +138,18 @@ def statistic_of_sums(
     if n > 1:
         resampled_B, left_out_N = _resampled(items_NK, statistic, seed), statistic(totals_K - items_NK)
         if np.ptp(resampled_B) > _slack(value) and np.ptp(left_out_N) > 0:
-            return Estimate(value, *_accelerated_interval(value, resampled_B, left_out_N), n)
+            return Estimate(value, *_accelerated_interval(value, resampled_B, left_out_N, confidence), n)
     if bounds is None:
         return Estimate(value, value, value, n)
-    known = proportion(n, n).low
+    known = proportion(n, n, confidence=confidence).low
     low, high = (known * value + (1 - known) * bound for bound in bounds)
     return Estimate(value, low, high, n)
+
+
+@cache
+def normal_quantile(confidence: float) -> float:
+    """How many standard errors an interval of this confidence reaches to either side."""
+    return float(stats.norm.ppf(0.5 + confidence / 2))
 
 
 def is_binary(values: Floats) -> bool:
@@ -178,7 +202,13 @@ def _resampled(items_NK: Floats, statistic: Callable[[Floats], Floats], seed: in
     return np.concatenate(scores)
 
 
-def _accelerated_interval(value: float, resampled_B: Floats, left_out_N: Floats) -> tuple[float, float]:
+def _ratio(sums_BK: Floats) -> Floats:
+    return sums_BK[:, 0] / sums_BK[:, 1]
+
+
+def _accelerated_interval(
+    value: float, resampled_B: Floats, left_out_N: Floats, confidence: float
+) -> tuple[float, float]:
     """The ends of the bootstrap interval, from the score without each item (the jackknife)."""
     n = len(left_out_N)
     # A score equal to that of the sample counts half to either side; at least half a resample lies on each.
@@ -188,7 +218,7 @@ def _accelerated_interval(value: float, resampled_B: Floats, left_out_N: Floats)
     bias = float(stats.norm.ppf(min(max(below, edge), 1 - edge)))
     deviations_N = left_out_N.mean() - left_out_N
     acceleration = float((deviations_N**3).sum() / (6 * (deviations_N**2).sum() ** 1.5))
-    reach = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1))
+    reach = math.sqrt(n / (n - 1)) * float(stats.t.ppf(0.5 + confidence / 2, n - 1))
     ends = []
     for side in (-reach, reach):
         shifted = bias + side

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from weitiao.errors import RunError
+from weitiao.evaluation.borders import Status, status_of
 from weitiao.evaluation.paired import PairedDifference
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.verdict_config import VerdictConfig
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from weitiao.evaluation.retention.comparison import PartComparison, RetentionComparison
 
 Decision = Literal["ship", "do not ship", "undecided"]
-Status = Literal["met", "violated", "open"]
 Unit = Literal["share", "points", "nats"]
 
 EXIT_CODES: dict[Decision, int] = {"ship": 0, "do not ship": 3, "undecided": 4}
@@ -70,12 +70,15 @@ class Verdict:
     Attributes:
         decision: `ship` when all points are met, `do not ship` when one is violated, `undecided` otherwise.
         reasons: The points, in the order target, gain, retention.
-        set_aside: Parts of the retention suite that it does not lean on.
+        set_aside: Parts of the retention suite that do not count.
+        noted: Parts that are surely worse than before, though not surely by more than is tolerated, and on which it
+            does not depend, because all parts together decide.
     """
 
     decision: Decision
     reasons: tuple[Reason, ...]
     set_aside: tuple[SetAside, ...] = ()
+    noted: tuple[Reason, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -86,18 +89,24 @@ class Verdict:
         """The verdict as plain JSON values, with the exit code and a sentence per reason in English and Chinese."""
         from weitiao.evaluation.verdict_text import sentence
 
-        reasons = [{**asdict(one), "en": sentence(one, "en"), "zh": sentence(one, "zh")} for one in self.reasons]
+        reasons, noted = (
+            [{**asdict(one), "en": sentence(one, "en"), "zh": sentence(one, "zh")} for one in points]
+            for points in (self.reasons, self.noted)
+        )
         set_aside = [asdict(one) for one in self.set_aside]
-        return {"decision": self.decision, "exit_code": self.exit_code, "reasons": reasons, "set_aside": set_aside}
+        return {
+            "decision": self.decision,
+            "exit_code": self.exit_code,
+            "reasons": reasons,
+            "set_aside": set_aside,
+            "noted": noted,
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Verdict:
         """The verdict that `to_dict` made these values from."""
-        reasons = []
-        for one in values["reasons"]:
-            fields = {key: value for key, value in one.items() if key not in ("en", "zh")}
-            reasons.append(Reason(**{**fields, "measured": Estimate(**one["measured"])}))
-        return cls(values["decision"], tuple(reasons), tuple(SetAside(**one) for one in values["set_aside"]))
+        reasons, noted = (tuple(map(_reason_of, values.get(key, ()))) for key in ("reasons", "noted"))
+        return cls(values["decision"], reasons, tuple(SetAside(**one) for one in values["set_aside"]), noted)
 
 
 def decide(
@@ -111,21 +120,23 @@ def decide(
     Args:
         tuned: Score of the tuned model on the test rows.
         gain: Tuned model against best prompt on the same rows.
-        retention: The retention suite before and after; None when it was not run.
+        retention: The retention suite before and after; None when it was not run. Its outcomes are those of `config`.
         config: The recipe section `verdict`.
     """
     reasons = []
     if config.target is not None:
         reasons.append(_at_least("target", "target", "share", config.target, tuned, config.least_rows))
     reasons.append(_at_least("gain", "gain", "points", config.least_gain, gain.difference, config.least_rows))
+    noted: list[Reason] = []
+    retention = None if retention is None else retention.judged(config)
     parts = () if retention is None else retention.parts
-    of_parts = [_retention(part, config) for part in parts if part.informative]
+    counting = [part for part in parts if part.informative]
     if retention is not None and config.retention == "overall":
-        of_parts = [reason for reason in of_parts if reason.status == "violated"]
-        reasons += [_retention(part, config) for part in retention.overall]
-    reasons += of_parts
+        noted = [_retention(part, config) for part in counting if part.outcome == "worse"]
+        counting = [*retention.overall, *(part for part in counting if part.outcome == "lost")]
+    reasons += [_retention(part, config) for part in counting]
     set_aside = tuple(SetAside(part.name, part.reason) for part in parts if not part.informative)
-    return Verdict(_decision([reason.status for reason in reasons]), tuple(reasons), set_aside)
+    return Verdict(_decision([reason.status for reason in reasons]), tuple(reasons), set_aside, tuple(noted))
 
 
 def write_verdict(directory: Path, verdict: Verdict) -> Path:
@@ -155,6 +166,11 @@ def read_verdict(directory: Path) -> Verdict:
         raise RunError(f"{path} is damaged: {error}.", "Remove it, and run the recipe again.") from error
 
 
+def _reason_of(values: dict[str, Any]) -> Reason:
+    fields = {key: value for key, value in values.items() if key not in ("en", "zh")}
+    return Reason(**{**fields, "measured": Estimate(**values["measured"])})
+
+
 def _decision(statuses: Sequence[Status]) -> Decision:
     if "violated" in statuses:
         return "do not ship"
@@ -164,17 +180,14 @@ def _decision(statuses: Sequence[Status]) -> Decision:
 def _at_least(
     name: str, kind: Literal["target", "gain"], unit: Unit, asked: float, measured: Estimate, least_rows: int
 ) -> Reason:
-    status: Status = "met" if measured.low >= asked else "violated" if measured.high < asked else "open"
+    status = status_of(measured, asked, at_least=True, least_rows=least_rows)
     return _reason(name, kind, unit, asked, True, measured, status, least_rows)
 
 
 def _retention(part: PartComparison, config: VerdictConfig) -> Reason:
     """What a part lost: an accuracy falls and a loss rises, and `decline` is positive for both."""
     unit: Unit = "points" if part.kind == "accuracy" else "nats"
-    most = config.largest_loss if part.kind == "accuracy" else config.largest_loss_nats
-    loss = part.decline
-    status: Status = "met" if loss.high <= most else "violated" if loss.low > most else "open"
-    return _reason(part.name, "retention", unit, most, False, loss, status, config.least_rows)
+    return _reason(part.name, "retention", unit, part.tolerated, False, part.decline, part.status, config.least_rows)
 
 
 def _reason(
@@ -188,8 +201,6 @@ def _reason(
     least_rows: int,
 ) -> Reason:
     needed = None
-    if measured.n < least_rows:
-        status = "open"
     if status == "open":
         needed = rows_needed(measured, asked)
         needed = needed if needed is None else max(needed, least_rows)

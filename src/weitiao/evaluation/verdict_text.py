@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from weitiao.evaluation.borders import Status
 from weitiao.evaluation.retention.comparison import OVERALL
-from weitiao.evaluation.verdict import Decision, Reason, Status, Unit, Verdict
+from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.verdict import Decision, Reason, Unit, Verdict
 
 if TYPE_CHECKING:
     from rich.panel import Panel
@@ -34,6 +36,8 @@ def sentence(reason: Reason, language: Language) -> str:
         reason: What was asked and measured.
         language: `en` or `zh`.
     """
+    if reason.kind == "retention":
+        return _of_retention(reason, language)
     measured = reason.measured
     asked = number(reason.asked, reason.unit, language)
     value = number(measured.value, reason.unit, language, signed=reason.unit != "share")
@@ -49,6 +53,33 @@ def sentence(reason: Reason, language: Language) -> str:
     )
 
 
+def change_of(reason: Reason) -> Estimate:
+    """What changed, after minus before: a fall of an accuracy is below 0, a rise of a loss above."""
+    decline = reason.measured
+    if reason.unit == "nats":
+        return decline
+    return Estimate(-decline.value, -decline.high, -decline.low, decline.n)
+
+
+def _of_retention(reason: Reason, language: Language) -> str:
+    """How far an accuracy may fall, or a loss rise, and what it did."""
+    change = change_of(reason)
+    asked, value = (number(size, reason.unit, language) for size in (reason.asked, abs(change.value)))
+    low, high = _bare(change.low, reason.unit), _bare(change.high, reason.unit)
+    rose, is_loss = change.value > 0, reason.unit == "nats"
+    if language == "zh":
+        what = f"{_place_zh(reason)}上的{'损失' if is_loss else '准确率'}".strip()
+        return (
+            f"{what}最多可{'上升' if is_loss else '下降'} {asked}，实际{'上升' if rose else '下降'} {value}"
+            f"（95% 区间 {low} 至 {high}，n = {change.n:,}）：{_outcome_zh(reason)}。"
+        )
+    did = f"{'rose' if rose else 'fell'} by {value}" if change.value else "did not change"
+    return (
+        f"The {'loss' if is_loss else 'accuracy'} on {_place(reason)} may {'rise' if is_loss else 'fall'} by at most "
+        f"{asked}; it {did} (95% interval {low} to {high}, n = {change.n:,}): {_outcome(reason)}."
+    )
+
+
 def verdict_panel(verdict: Verdict) -> Panel:
     """The verdict with its reasons as a table, green, red or yellow."""
     from rich.console import Group
@@ -61,16 +92,18 @@ def verdict_panel(verdict: Verdict) -> Panel:
     for name in ("Asked", "Measured (95% interval)", "n", ""):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for one in verdict.reasons:
-        value, low, high = (_bare(end, one.unit) for end in (one.measured.value, one.measured.low, one.measured.high))
+        measured = change_of(one) if one.kind == "retention" else one.measured
+        value, low, high = (_bare(end, one.unit) for end in (measured.value, measured.low, measured.high))
         table.add_row(
             Text(_short(one)),
-            f"{'≥' if one.at_least else '≤'} {number(one.asked, one.unit)}",
+            _border(one),
             f"{value} ({low} to {high})",
             f"{one.measured.n:,}",
             Text(one.status, _STATUS_COLOURS[one.status]),
         )
     lines = [Text(f"{_short(one)}: {_outcome(one)}", "yellow") for one in verdict.reasons if one.status == "open"]
-    lines += [Text(f"{one.name} is not leant on: {one.reason}", "dim") for one in verdict.set_aside]
+    lines += [Text(f"Noted: {sentence(one, 'en')}", "yellow") for one in verdict.noted]
+    lines += [Text(f"{one.name} does not count: {one.reason}", "dim") for one in verdict.set_aside]
     colour = _COLOURS[verdict.decision]
     title = Text(f"{verdict.decision.upper()}  {_DECISIONS_ZH[verdict.decision]}", f"bold {colour}")
     return Panel(Group(table, *lines), title=title, title_align="left", border_style=colour, expand=False)
@@ -88,34 +121,32 @@ def _short(reason: Reason) -> str:
         case "gain":
             return "Gain over best prompt"
         case _:
-            return f"{'Accuracy lost' if reason.unit == 'points' else 'Rise of the loss'} on {_place(reason)}"
+            return f"Change of {'accuracy' if reason.unit == 'points' else 'loss'}, {_place(reason)}"
+
+
+def _border(reason: Reason) -> str:
+    """What is asked, in the terms of the number beside it."""
+    if reason.kind != "retention":
+        return f"{'≥' if reason.at_least else '≤'} {number(reason.asked, reason.unit)}"
+    if reason.unit == "nats":
+        return f"≤ {number(reason.asked, reason.unit, signed=True)}"
+    return f"≥ {number(-reason.asked if reason.asked else 0.0, reason.unit, signed=True)}"
 
 
 def _place(reason: Reason) -> str:
     return "all parts together" if reason.name in OVERALL.values() else reason.name
 
 
+def _place_zh(reason: Reason) -> str:
+    return "全部测项" if reason.name in OVERALL.values() else f" {reason.name} "
+
+
 def _what(reason: Reason) -> str:
-    match reason.kind:
-        case "target":
-            return "The score of the tuned model"
-        case "gain":
-            return "The gain over the best prompt"
-        case _:
-            return (
-                f"The {'fall of the accuracy' if reason.unit == 'points' else 'rise of the loss'} on {_place(reason)}"
-            )
+    return "The score of the tuned model" if reason.kind == "target" else "The gain over the best prompt"
 
 
 def _what_zh(reason: Reason) -> str:
-    match reason.kind:
-        case "target":
-            return "微调后模型的得分"
-        case "gain":
-            return "相对最佳提示词的提升"
-        case _:
-            place = "全部测项" if reason.name in OVERALL.values() else f" {reason.name} "
-            return f"{place}上的{'准确率下降' if reason.unit == 'points' else '损失上升'}".strip()
+    return "微调后模型的得分" if reason.kind == "target" else "相对最佳提示词的提升"
 
 
 def _outcome(reason: Reason) -> str:

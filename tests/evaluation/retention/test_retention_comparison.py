@@ -82,10 +82,30 @@ def test_a_loss_that_surely_rises_but_by_less_than_is_tolerated_is_kept() -> Non
 
 
 def test_a_change_within_the_noise_means_nothing() -> None:
-    noisy = compare_retention(scores(right(150, noise=0.06)), scores(right(140)))
-    assert only(noisy).outcome == "kept"
+    """Five points fewer are lost where two are tolerated, but not when the model differs by six from itself."""
+    noisy = compare_retention(scores(right(150, noise=0.06)), scores(right(140)), STRICT)
+    assert (only(noisy).outcome, only(noisy).tolerated) == ("unclear", 0.06)
+    assert only(compare_retention(scores(right(150)), scores(right(140)), STRICT)).outcome == "lost"
     assert only(compare_retention(scores(right(150)), scores(right(150)))).outcome == "kept"
     assert noisy.noise == {"knowledge": 0.06}
+    rounding = scores(losses(0, noise=1e-6)), scores(losses(1e-7, spread=1e-9))
+    assert only(compare_retention(*rounding, VerdictConfig(largest_loss_nats=0))).outcome == "kept"
+
+
+def test_one_item_gives_a_loss_no_interval_and_no_outcome() -> None:
+    """Interval and difference of a loss know no bounds: 2.3 nats are not 0.475 to 1.269, nor 0.3 within 0 and 1."""
+    for value in (2.3, 0.3):
+        one = loss("text", {"a": value})
+        assert (one.estimate.low, one.estimate.value, one.estimate.high) == (value, value, value)
+        assert not one.estimate.has_interval
+        comparison = compare_retention(scores(one, losses(0)), scores(loss("text", {"a": value + 0.02}), losses(0)))
+        part = comparison.parts[0]
+        assert (part.outcome, part.reason) == ("not informative", "one item gives no interval")
+        assert not part.difference.has_interval
+        assert comparison.overall[0].difference.n == 40
+    alike = loss("text", dict.fromkeys(map(str, range(40)), 0.4)).estimate
+    assert (alike.low, alike.high, alike.has_interval) == (pytest.approx(0.4), alike.value, True)
+    assert loss("text", {"a": 0.0, "b": 1.0, "c": 0.0}).estimate.high > 0.9  # no share of right answers
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from weitiao.errors import RunError
+from weitiao.evaluation.borders import Status, status_of
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.retention.scores import Kind, PartScores, RetentionScores
 from weitiao.evaluation.statistics import CONFIDENCE, Estimate, mean
 from weitiao.evaluation.verdict_config import VerdictConfig
 
-Outcome = Literal["kept", "lost", "unclear", "not informative"]
+Outcome = Literal["kept", "lost", "worse", "unclear", "not informative"]
 
 SIGNIFICANT = 1 - CONFIDENCE
-"""Lost is only what the paired test finds, too: the interval of a few items may exclude 0 a little earlier."""
+"""Worse is only what the paired test finds, too: the interval of a few items may exclude 0 a little earlier."""
 
 OVERALL: dict[Kind, str] = {"accuracy": "all accuracies", "loss": "all losses"}
 
@@ -33,9 +34,10 @@ class PartComparison:
         informative: Whether the part can show forgetting.
         reason: Why not; empty otherwise.
         noise: What the grade of an item differs by, on average, when the same model is scored again.
-        outcome: `kept`: the whole interval is within what is tolerated, or the change is no larger than the noise.
-            `lost`: surely worse (interval and test agree), and by more than is tolerated. `unclear`: neither.
-            `not informative`: see `reason`.
+        outcome: What the verdict goes by. `kept`: the whole interval is within what is tolerated. `lost`: it is wholly
+            beyond that. `worse`: surely worse than before (interval and test agree), though not surely by more than is
+            tolerated. `unclear`: none of these. `not informative`: see `reason`.
+        tolerated: How far it may decline: what the recipe says, or the noise where that is more.
     """
 
     name: str
@@ -48,6 +50,7 @@ class PartComparison:
     reason: str
     noise: float
     outcome: Outcome
+    tolerated: float = 0.0
 
     @property
     def decline(self) -> Estimate:
@@ -55,6 +58,23 @@ class PartComparison:
         if self.kind == "loss":
             return self.difference
         return Estimate(-self.difference.value, -self.difference.high, -self.difference.low, self.difference.n)
+
+    @property
+    def status(self) -> Status:
+        """The outcome as that of a point of a verdict."""
+        return "met" if self.outcome == "kept" else "violated" if self.outcome == "lost" else "open"
+
+    def judged(self, config: VerdictConfig) -> PartComparison:
+        """The part with the outcome that the recipe section `verdict` gives it."""
+        asked = config.largest_loss if self.kind == "accuracy" else config.largest_loss_nats
+        tolerated, decline = max(asked, self.noise), self.decline
+        outcomes: dict[Status, Outcome] = {"met": "kept", "violated": "lost", "open": "unclear"}
+        outcome = outcomes[status_of(decline, tolerated, at_least=False, least_rows=config.least_rows)]
+        if not self.informative:
+            outcome = "not informative"
+        elif outcome == "unclear" and self.p_value < SIGNIFICANT and decline.low > self.noise:
+            outcome = "worse"
+        return replace(self, outcome=outcome, tolerated=tolerated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +93,24 @@ class RetentionComparison:
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """Names of the parts (and totals) that are worse by more than is tolerated."""
-        return tuple(part.name for part in (*self.parts, *self.overall) if part.outcome == "lost")
+        """Names of the parts (and totals) that are surely worse by more than is tolerated."""
+        return self._with("lost")
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """Names of the parts (and totals) that are surely worse, though not surely by more than is tolerated."""
+        return self._with("worse")
+
+    def _with(self, outcome: Outcome) -> tuple[str, ...]:
+        return tuple(part.name for part in (*self.parts, *self.overall) if part.outcome == outcome)
+
+    def judged(self, config: VerdictConfig) -> RetentionComparison:
+        """The comparison with the outcomes that the recipe section `verdict` gives."""
+        return replace(
+            self,
+            parts=tuple(part.judged(config) for part in self.parts),
+            overall=tuple(part.judged(config) for part in self.overall),
+        )
 
     @property
     def noise(self) -> dict[str, float]:
@@ -88,12 +124,13 @@ class RetentionComparison:
             "overall": [asdict(part) for part in self.overall],
             "skipped": dict(self.skipped),
             "lost": list(self.lost),
+            "worse": list(self.worse),
             "noise": self.noise,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RetentionComparison:
-        """The comparison that `to_dict` made these values from."""
+        """The comparison that `to_dict` made these values from; those of earlier versions want to be `judged` again."""
         parts, overall = (
             tuple(PartComparison(**{**one, **_estimates(one)}) for one in values[key]) for key in ("parts", "overall")
         )
@@ -126,23 +163,19 @@ def compare_retention(
             "The two models were not asked the same parts of the retention suite: only one has a chat template.",
             "Give both the same chat template with rendering.template.",
         )
-    config = tolerated or VerdictConfig()
-    most: dict[Kind, float] = {"accuracy": config.largest_loss, "loss": config.largest_loss_nats}
-    parts = tuple(_compare(a, b, most[a.kind]) for a, b in pairs)
     overall = []
-    for kind, limit in most.items():
+    for kind, name in OVERALL.items():
         chosen = [(a, b) for a, b in pairs if a.kind == kind and a.is_informative]
         if chosen:
-            first, second = (_pooled(OVERALL[kind], kind, one) for one in zip(*chosen, strict=True))
-            overall.append(_compare(first, second, limit))
-    return RetentionComparison(parts, tuple(overall), before.skipped)
+            overall.append(_compare(*(_pooled(name, kind, one) for one in zip(*chosen, strict=True))))
+    parts = tuple(_compare(a, b) for a, b in pairs)
+    return RetentionComparison(parts, tuple(overall), before.skipped).judged(tolerated or VerdictConfig())
 
 
-def _compare(before: PartScores, after: PartScores, tolerated: float) -> PartComparison:
+def _compare(before: PartScores, after: PartScores) -> PartComparison:
     first, second = list(before.grades.values()), list(after.grades.values())
-    paired = paired_difference(first, second)
-    noise = max(before.noise, after.noise)
-    comparison = PartComparison(
+    paired = paired_difference(first, second, bounded=before.kind == "accuracy")
+    return PartComparison(
         name=before.name,
         kind=before.kind,
         before=before.estimate,
@@ -151,31 +184,17 @@ def _compare(before: PartScores, after: PartScores, tolerated: float) -> PartCom
         p_value=paired.p_value,
         informative=before.is_informative,
         reason=before.reason,
-        noise=noise,
+        noise=max(before.noise, after.noise),
         outcome="unclear",
     )
-    change = sum(abs(b - a) for a, b in zip(first, second, strict=True)) / len(first)
-    return _with_outcome(comparison, change, tolerated)
-
-
-def _with_outcome(part: PartComparison, change: float, tolerated: float) -> PartComparison:
-    """The outcome; `change` is the mean absolute difference of the items, which the noise is measured in."""
-    decline = part.decline
-    outcome: Outcome = "unclear"
-    if not part.informative:
-        outcome = "not informative"
-    elif change <= part.noise or decline.high <= tolerated:
-        outcome = "kept"
-    elif part.p_value < SIGNIFICANT and decline.low > part.noise and decline.value > tolerated:
-        outcome = "lost"
-    return replace(part, outcome=outcome)
 
 
 def _pooled(name: str, kind: Kind, parts: Sequence[PartScores]) -> PartScores:
     """The items of several parts as one part; its noise is the mean over the items."""
     grades = {f"{part.name}/{item}": grade for part in parts for item, grade in part.grades.items()}
     noise = sum(part.noise * len(part.grades) for part in parts) / len(grades)
-    return PartScores(name, kind, mean(list(grades.values())), grades, noise=noise)
+    bounds = (0.0, 1.0) if kind == "accuracy" else None
+    return PartScores(name, kind, mean(list(grades.values()), bounds=bounds), grades, noise=noise)
 
 
 def _estimates(values: Mapping[str, Any]) -> dict[str, Estimate]:

@@ -11,11 +11,14 @@ from weitiao.evaluation.retention.scores import Kind, RetentionScores
 from weitiao.evaluation.statistics import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
-_STYLES: dict[Outcome, str] = {"kept": "green", "lost": "bold red", "unclear": "yellow", "not informative": "dim"}
+_STYLES: dict[Outcome, str] = {
+    "kept": "green", "lost": "bold red", "worse": "red", "unclear": "yellow", "not informative": "dim",
+}  # fmt: skip
+NO_INTERVAL = "none from one item"
 _LEAST_P = 0.001
 
 
@@ -38,7 +41,7 @@ def print_scores(scores: RetentionScores, console: Console, *, title: str) -> No
         guessing = "" if part.guessing is None else f"{part.guessing:.0%}"
         shown = Text("yes", "green") if part.is_informative else Text(f"no: {part.reason}", "dim")
         estimate = part.estimate
-        value, interval = _value(estimate.value, part.kind), _interval(estimate, part.kind)
+        value, interval = _value(estimate.value, part.kind), _interval(estimate, part.kind, _value)
         table.add_row(part.name, value, interval, f"{estimate.n:,}", guessing, shown)
     console.print(table)
     _print_notes(scores.skipped, console)
@@ -69,6 +72,8 @@ def print_comparison(comparison: RetentionComparison, console: Console, *, title
         kind: max((part.noise for part in comparison.parts if part.kind == kind), default=0.0)
         for kind in ("accuracy", "loss")
     }
+    if comparison.worse:
+        console.print(Text("worse: surely worse than before, though not surely by more than is tolerated.", "dim"))
     console.print(
         Text(
             "Accuracies in points, losses in nats per token. The same model scored again differs by at most "
@@ -88,7 +93,7 @@ def _cells(part: PartComparison) -> tuple[str | Text, ...]:
         _value(part.before.value, part.kind),
         _value(part.after.value, part.kind),
         _difference(part.difference.value, part.kind),
-        f"{_difference(part.difference.low, part.kind)} to {_difference(part.difference.high, part.kind)}",
+        _interval(part.difference, part.kind, _difference),
         p_value,
         f"{part.difference.n:,}",
         outcome,
@@ -99,8 +104,10 @@ def _value(value: float, kind: Kind) -> str:
     return f"{value:.1%}" if kind == "accuracy" else f"{value:.3f}"
 
 
-def _interval(estimate: Estimate, kind: Kind) -> str:
-    return f"{_value(estimate.low, kind)} to {_value(estimate.high, kind)}"
+def _interval(estimate: Estimate, kind: Kind, write: Callable[[float, Kind], str]) -> str:
+    if not estimate.has_interval:
+        return NO_INTERVAL
+    return f"{write(estimate.low, kind)} to {write(estimate.high, kind)}"
 
 
 def _difference(value: float, kind: Kind) -> str:

@@ -36,7 +36,9 @@ class PartScores:
     @property
     def reason(self) -> str:
         """Why this part cannot show that something was forgotten; empty when it can."""
-        if self.guessing is None:
+        if self.kind == "loss":
+            return "" if self.estimate.n > 1 else "one item gives no interval"
+        if self.guessing is None:  # several parts together
             return ""
         if self.estimate.low <= self.guessing:
             return f"not surely above guessing ({self.guessing:.0%})"
@@ -59,7 +61,7 @@ def accuracy(
 
 def loss(name: str, losses: Mapping[str, float]) -> PartScores:
     """A part of losses in nats per token."""
-    return PartScores(name, "loss", mean(list(losses.values())), losses)
+    return PartScores(name, "loss", mean(list(losses.values()), bounds=None), losses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ruamel.yaml import YAML
+
 from weitiao.errors import RunError
 from weitiao.study.pipeline.record import Records, read_records
 from weitiao.training.metrics import read_metrics
@@ -24,6 +26,7 @@ class RunFiles:
         path: The run directory.
         records: What `weitiao run` has done there; empty for a run that was made command by command.
         recipe: `recipe.yaml` as it is written.
+        settings: The values in it.
         values: JSON file to content; files of steps whose result is not up to date are left out.
         predictions: Predictions file to its rows.
         metrics: The lines of `metrics.jsonl`.
@@ -32,6 +35,7 @@ class RunFiles:
     path: Path
     records: Records
     recipe: str
+    settings: Values
     values: dict[str, Values] = field(default_factory=dict)
     predictions: dict[str, list[Values]] = field(default_factory=dict)
     metrics: list[Values] = field(default_factory=list)
@@ -81,7 +85,8 @@ def read_run(path: Path) -> RunFiles:
     run = RunDir(path)
     if not run.recipe_path.is_file():
         raise RunError(f"{path} is no run directory: it has no recipe.yaml.", "Name the directory of a run.")
-    files = RunFiles(path, read_records(path), run.recipe_path.read_text(encoding="utf-8"))
+    recipe = run.recipe_path.read_text(encoding="utf-8")
+    files = RunFiles(path, read_records(path), recipe, YAML(typ="safe", pure=True).load(recipe))
     for name, step in STEP_OF.items():
         if name.endswith(".json") and (path / name).is_file() and _counts(files.records, step):
             files.values[name] = _read_json(path / name)

@@ -10,7 +10,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
-from ruamel.yaml import YAML
 
 from weitiao.study.report.files import RunFiles, read_run
 from weitiao.study.report.sections.costs import costs_section
@@ -55,7 +54,6 @@ def render_report(run: Path, *, language: Language = "en") -> str:
         RunError: It is no run directory, or a file in it is damaged.
     """
     files = read_run(run)
-    recipe: dict[str, Any] = YAML(typ="safe", pure=True).load(files.recipe)
     words = Wording(language)
     environment = Environment(
         loader=PackageLoader("weitiao.study.report", "templates"),
@@ -68,7 +66,7 @@ def render_report(run: Path, *, language: Language = "en") -> str:
     data = {name: section(files, words) for name, section in SECTIONS.items()}
     return environment.get_template("report.html.jinja").render(
         words=words,
-        head=_head(files, recipe),
+        head=_head(files),
         sections=_order(files),
         data={"verdict": verdict_section(files, words), **data},
         style=_asset("style.css"),
@@ -115,8 +113,8 @@ def with_code(text: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
 
 
-def _head(files: RunFiles, recipe: dict[str, Any]) -> dict[str, Any]:
-    model, method = recipe["model"], recipe.get("method", {})
+def _head(files: RunFiles) -> dict[str, Any]:
+    model, method = files.settings["model"], files.settings.get("method", {})
     model_name = model if isinstance(model, str) else model["name"]
     now = datetime.now().astimezone()
     facts = [Path(model_name).name, str(method.get("type", "")), f"{now:%Y-%m-%d}"]

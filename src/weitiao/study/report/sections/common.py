@@ -90,6 +90,8 @@ def plain_axis(scale: Scale) -> Axis:
 
 def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
     """An interval: `95 % interval 80.1% to 87.3%, n = 500`."""
+    if not one.has_interval:
+        return words("interval.none")
     low, high = (end_of_interval(end, words, unit) for end in (one.low, one.high))
     return words("interval", low=low, high=high, n=words.count(one.n))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weitiao.evaluation.retention.comparison import OVERALL
+from weitiao.evaluation.retention.comparison import OVERALL, RetentionComparison
 from weitiao.evaluation.retention.parts import ANSWERS
 from weitiao.evaluation.retention.run import NO_TEMPLATE
 from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.study.report.charts.intervals import interval
 from weitiao.study.report.charts.scale import Scale, around
 from weitiao.study.report.files import RunFiles
@@ -25,7 +26,7 @@ from weitiao.study.report.wording import Wording
 
 Section = dict[str, Any]
 
-_TONES = {"kept": "good", "lost": "bad", "unclear": "open"}
+_TONES = {"kept": "good", "lost": "bad", "worse": "bad", "unclear": "open"}
 _UNITS = {"accuracy": "points", "loss": "nats"}
 
 
@@ -37,7 +38,7 @@ def retention_section(files: RunFiles, words: Wording) -> Section:
         words: Of the report.
     """
     before = files.get("retention-before.json")
-    comparison = (files.get("comparison.json") or {}).get("retention")
+    comparison = _compared(files)
     section: Section = {
         "missing": missing(files, words, "retention-before", "retention-before.json")
         or missing(files, words, "retention-after", "retention-after.json"),
@@ -71,6 +72,15 @@ def retention_section(files: RunFiles, words: Wording) -> Section:
         for name, reason in comparison["skipped"].items()
     ]
     return section
+
+
+def _compared(files: RunFiles) -> Section | None:
+    """The comparison with the outcomes that the recipe's `verdict` gives it: the page has one rule, the verdict's."""
+    values = (files.get("comparison.json") or {}).get("retention")
+    if values is None:
+        return None
+    asked = VerdictConfig.model_validate(files.settings.get("verdict") or {})
+    return RetentionComparison.from_dict(values).judged(asked).to_dict()
 
 
 def _group(kind: str, parts: list[Mapping[str, Any]], totals: set[str], words: Wording) -> Section:
@@ -125,6 +135,8 @@ def why_not(files: RunFiles, part: Mapping[str, Any], words: Wording) -> str:
     before = scores.get(part["name"])
     if before is None:
         return str(part["reason"])
+    if before["guessing"] is None:
+        return words("retention.one_item")
     if before["estimate"]["low"] <= before["guessing"]:
         return words("retention.floor", share=words.share(before["guessing"]))
     return words("retention.ceiling")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from weitiao.evaluation.verdict import Reason, Verdict
+from weitiao.evaluation.verdict_text import sentence
 from weitiao.study.report.files import RunFiles
 from weitiao.study.report.sections.common import estimate_of, interval_in_words, number
 from weitiao.study.report.sections.retention import part_name, why_not
@@ -24,7 +26,7 @@ def verdict_section(files: RunFiles, words: Wording) -> Section:
         words: Of the report.
     """
     verdict, stop = files.get("verdict.json"), files.records.stop
-    section: Section = {"tiles": _tiles(files, words), "reasons": [], "set_aside": [], "skipped": ""}
+    section: Section = {"tiles": _tiles(files, words), "reasons": [], "noted": [], "set_aside": [], "skipped": ""}
     if files.records.skipped:
         names = words("list.comma").join(words(f"step.{name}") for name in files.records.skipped)
         section["skipped"] = words("verdict.skipped", steps=names)
@@ -33,12 +35,13 @@ def verdict_section(files: RunFiles, words: Wording) -> Section:
         return section | {"tone": tone, "word": words(key), "sentence": _stopped(files, words)}
     if verdict is None:
         return section | {"tone": "info", "word": words("verdict.none"), "sentence": words("verdict.none.sentence")}
-    decision = verdict["decision"]
+    decision, decided = verdict["decision"], Verdict.from_dict(verdict)
     return section | {
         "tone": _TONES[decision],
         "word": words(f"verdict.{decision}"),
         "sentence": _sentence(files, words, verdict),
-        "reasons": [_reason(one, words) for one in verdict["reasons"]],
+        "reasons": [_reason(one, words) for one in decided.reasons],
+        "noted": [words("verdict.noted", text=sentence(one, words.language)) for one in decided.noted],
         "set_aside": [
             words("verdict.set_aside", name=part_name(one["name"], words), reason=why_not(files, one, words))
             for one in verdict["set_aside"]
@@ -46,9 +49,10 @@ def verdict_section(files: RunFiles, words: Wording) -> Section:
     }
 
 
-def _reason(reason: Mapping[str, Any], words: Wording) -> Section:
-    mark, tone = _STATUS[reason["status"]]
-    return {"mark": mark, "tone": tone, "status": words(f"status.{reason['status']}"), "text": reason[words.language]}
+def _reason(reason: Reason, words: Wording) -> Section:
+    mark, tone = _STATUS[reason.status]
+    text = sentence(reason, words.language)
+    return {"mark": mark, "tone": tone, "status": words(f"status.{reason.status}"), "text": text}
 
 
 def _sentence(files: RunFiles, words: Wording, verdict: Mapping[str, Any]) -> str:
