@@ -126,9 +126,9 @@ def _qwen25(messages: Messages) -> list[str]:
 
 
 def _qwen3(messages: Messages) -> list[str]:
-    last_user = max(index for index, message in enumerate(messages) if message["role"] == "user")
+    # Each answer as it is printed when the conversation ends there, with its reasoning or an empty think block.
     answers = []
-    for index, message in enumerate(messages):
+    for message in messages:
         if message["role"] != "assistant":
             continue
         reasoning, tag, body = message["content"].partition("</think>")
@@ -136,9 +136,7 @@ def _qwen3(messages: Messages) -> list[str]:
             reasoning, body = reasoning.removeprefix("<think>").strip("\n"), body.lstrip("\n")
         else:
             reasoning, body = "", message["content"]
-        if index > last_user:
-            body = f"<think>\n{reasoning}\n</think>\n\n" + body.lstrip("\n")
-        answers.append(body + "<|im_end|>")
+        answers.append(f"<think>\n{reasoning}\n</think>\n\n" + body.lstrip("\n") + "<|im_end|>")
     return answers
 
 

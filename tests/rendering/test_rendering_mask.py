@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from chat_styles import CHATML, LLAMA3, MISTRAL_LAST, QWEN3, QWEN25, STYLES
+from chat_styles import CHATML, LLAMA3, MISTRAL_FIRST, MISTRAL_LAST, QWEN3, QWEN25, STYLES
 
 from weitiao.data.example import Example
 from weitiao.errors import RenderingError
@@ -84,31 +84,39 @@ def normalized(tokenizer: Any, text: str) -> str:
     return normalizer.normalize_str(text) if normalizer else text
 
 
+def answers_of(messages: Messages) -> list[int]:
+    return [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+
+
 @pytest.mark.parametrize("content", list(CONVERSATIONS))
 @pytest.mark.parametrize("name", list(STYLES))
-def test_sequence_is_what_the_template_prints_and_each_answer_with_its_end_of_turn_is_learned(
+def test_sequences_are_what_the_template_prints_and_each_answer_with_its_end_of_turn_is_learned(
     tokenizer: Any, name: str, content: str
 ) -> None:
     style, messages = STYLES[name], CONVERSATIONS[content]
     tokenizer.chat_template = style.template
-    sequence = sequence_of(tokenizer, messages)
-    whole = tokenizer.apply_chat_template(messages, tokenize=False)
-    assert tokenizer.decode(list(sequence.token_ids)) == normalized(tokenizer, whole).rstrip("\n")
-    assert texts_of(sequence, tokenizer) == [normalized(tokenizer, text) for text in style.answers(messages)]
-    assert list(sequence.token_ids[:2]) != [tokenizer.bos_token_id] * 2
+    sequences = rendered(tokenizer, messages).sequences
+    rewrites = name == "qwen3" or (name == "mistral_system_last" and content == "with_system")
+    assert len(sequences) == (len(answers_of(messages)) if rewrites else 1)
+    ends = answers_of(messages)[-len(sequences) :]
+    for sequence, end in zip(sequences, ends, strict=True):
+        whole = tokenizer.apply_chat_template(messages[: end + 1], tokenize=False)
+        assert tokenizer.decode(list(sequence.token_ids)) == normalized(tokenizer, whole).rstrip("\n")
+        assert list(sequence.token_ids[:2]) != [tokenizer.bos_token_id] * 2
+    learned = [text for sequence in sequences for text in texts_of(sequence, tokenizer)]
+    assert learned == [normalized(tokenizer, text) for text in style.answers(messages)]
 
 
 @pytest.mark.parametrize("content", list(CONVERSATIONS))
-@pytest.mark.parametrize("name", [name for name in STYLES if name not in ("mistral_system_last", "qwen3")])
+@pytest.mark.parametrize("name", list(STYLES))
 def test_prompt_of_every_turn_and_what_is_generated_after_it_are_the_training_ids(
     tokenizer: Any, name: str, content: str
 ) -> None:
     messages = CONVERSATIONS[content]
     tokenizer.chat_template = STYLES[name].template
-    sequence = sequence_of(tokenizer, messages)
-    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    for index, (start, _) in zip(answers, learned_spans(sequence), strict=True):
-        assert render_prompt(tokenizer, messages[:index]) == list(sequence.token_ids[:start])
+    sequences = rendered(tokenizer, messages).sequences
+    prompts = [sequence.token_ids[:start] for sequence in sequences for start, _ in learned_spans(sequence)]
+    assert prompts == [tuple(render_prompt(tokenizer, messages[:index])) for index in answers_of(messages)]
 
 
 @pytest.mark.parametrize("content", list(CONVERSATIONS))
@@ -144,7 +152,7 @@ TAGGED = {
         "-}}{%- if m.role == 'assistant' -%}{% generation %}{{- m.content | trim + '<|eot_id|>' -}}{% endgeneration %}"
         "{%- else -%}{{- m.content | trim + '<|eot_id|>' -}}{%- endif -%}",
     ),
-    "mistral": MISTRAL_LAST.replace(
+    "mistral": MISTRAL_FIRST.replace(
         "{{- ' ' + m.content | trim + '</s>' -}}",
         "{% generation %}{{- ' ' + m.content | trim + '</s>' -}}{% endgeneration %}",
     ),
@@ -166,31 +174,34 @@ def test_mask_equals_that_of_generation_tags_in_the_template(newline_runs: Any, 
     assert not any(tagged["assistant_masks"][length:])
 
 
-def test_earlier_turn_starts_behind_its_instruction_when_the_system_text_moves(tokenizer: Any) -> None:
+def test_each_turn_has_the_system_text_where_its_prompt_has_it(tokenizer: Any) -> None:
     tokenizer.chat_template = MISTRAL_LAST
     messages = turns("one", "first", "two", "second", system="Be short.")
-    sequence = sequence_of(tokenizer, messages)
-    assert texts_of(sequence, tokenizer) == [" first</s>", " second</s>"]
-    assert "Be short." in tokenizer.decode(list(sequence.token_ids[: learned_spans(sequence)[1][0]]))
+    first, second = rendered(tokenizer, messages).sequences
+    assert texts_of(first, tokenizer) == [" first</s>"] and texts_of(second, tokenizer) == [" second</s>"]
+    assert tokenizer.decode(list(first.token_ids)) == "<s>[INST] Be short.\n\none [/INST] first</s>"
+    assert "Be short." in tokenizer.decode(list(second.token_ids)).partition("first")[2]
 
 
 def test_inserted_think_block_is_learned_when_the_prompt_does_not_hold_it(byte_level: Any) -> None:
     byte_level.chat_template = QWEN3
-    sequence = sequence_of(byte_level, turns("Why?", "So."))
+    found = rendered(byte_level, turns("Why?", "So."))
+    (sequence,) = found.sequences
     assert texts_of(sequence, byte_level) == ["<think>\n\n</think>\n\nSo.<|im_end|>"]
+    assert any(r"'<think>\n\n</think>\n\n' in front of the answer in 1 row" in line for line in found.report)
+
+
+OPENS_THINKING = CHATML.replace("'<|im_start|>assistant\n' -}}", "'<|im_start|>assistant\n<think>\n' -}}")
 
 
 def test_think_tag_that_the_generation_prompt_holds_is_not_learned(byte_level: Any) -> None:
-    byte_level.chat_template = CHATML.replace("'<|im_start|>assistant\n' -}}", "'<|im_start|>assistant\n<think>\n' -}}")
-    sequence = sequence_of(byte_level, turns("Why?", "<think>\nhm\n</think>\n\nSo.", "And?", "No thought."))
+    byte_level.chat_template = OPENS_THINKING
+    messages = turns("Why?", "<think>\nhm\n</think>\n\nSo.", "And?", "No thought.")
+    sequence = sequence_of(byte_level, messages)
     assert texts_of(sequence, byte_level) == ["hm\n</think>\n\nSo.<|im_end|>", "No thought.<|im_end|>"]
-
-
-def test_rewritten_earlier_answers_are_reported(byte_level: Any) -> None:
-    byte_level.chat_template = QWEN3
-    conversation = CONVERSATIONS["reasoning"]
-    assert any("rewrites earlier turns" in line for line in rendered(byte_level, conversation).report)
-    assert not any("rewrites" in line for line in rendered(byte_level, conversation, turns="last").report)
+    prompts = [render_prompt(byte_level, messages[:1]), render_prompt(byte_level, messages[:3])]
+    assert prompts == [list(sequence.token_ids[:start]) for start, _ in learned_spans(sequence)]
+    assert byte_level.decode(prompts[1]).endswith("assistant\n<think>\n")
 
 
 def test_last_turn_only(tokenizer: Any) -> None:
@@ -275,12 +286,17 @@ def test_text_between_answer_and_end_of_turn_is_learned(byte_level: Any) -> None
     assert texts_of(sequence, byte_level) == ["b ### end</s>", "d ### end</s>"]
 
 
-@pytest.mark.parametrize("last_only", [False, True])
-def test_template_without_end_of_turn_is_an_error(byte_level: Any, last_only: bool) -> None:
-    end = "{{- '</s>' if loop.last else '\n' -}}" if last_only else "{{- '\n' -}}"
-    byte_level.chat_template = "{%- for m in messages -%}{{- m.role + ': ' + m.content -}}" + end + "{%- endfor -%}"
+def test_template_without_end_of_turn_is_an_error(byte_level: Any) -> None:
+    byte_level.chat_template = "{%- for m in messages -%}{{- m.role + ': ' + m.content + '\n' -}}{%- endfor -%}"
     with pytest.raises(RenderingError, match="no end-of-turn token after message 2"):
         rendered(byte_level, turns("a", "b", "c", "d"))
+
+
+def test_an_end_of_turn_that_only_the_last_answer_has_is_learned_with_every_answer(byte_level: Any) -> None:
+    end = "{{- '</s>' if loop.last and m.role == 'assistant' else '\n' -}}"
+    byte_level.chat_template = "{%- for m in messages -%}{{- m.role + ': ' + m.content -}}" + end + "{%- endfor -%}"
+    sequences = rendered(byte_level, turns("a", "b", "c", "d")).sequences
+    assert [texts_of(one, byte_level) for one in sequences] == [["assistant: b</s>"], ["assistant: d</s>"]]
 
 
 def test_template_that_does_not_print_answers_is_an_error(byte_level: Any) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from weitiao.data.example import Example
 from weitiao.data.rows import BadRow, Row
 from weitiao.errors import DataError
 
@@ -83,9 +85,9 @@ class RejectedRows:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 # A lone surrogate from a `\ud83d` in the data is written as that same escape.
                 self._stream = self._path.open("w", encoding="utf-8", errors="backslashreplace")
-            self._stream.write(json.dumps(asdict(rejection), ensure_ascii=False, default=str) + "\n")
+            self._stream.write(_line(rejection))
         except OSError as error:
-            raise DataError(f"{self._path}: cannot be written: {error.strerror}.", "Make room, or check it.") from error
+            raise _unwritable(self._path, error) from error
         return rejection
 
     def error(self) -> DataError:
@@ -100,3 +102,37 @@ class RejectedRows:
             f"{self.first[0]}.{more}",
             "Correct them, or set `on_bad_rows: skip` to leave them out and list them in rejected.jsonl.",
         )
+
+
+def add_rejected(path: Path, examples: Sequence[Example], reasons: Iterable[tuple[str, str]]) -> None:
+    """Add rows that were read, and cannot be used all the same, to those that `RejectedRows` wrote.
+
+    Args:
+        path: `rejected.jsonl`.
+        examples: The rows.
+        reasons: Row id of each that cannot be used, and why.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    known = {example.row_id: example for example in examples}
+    lines = []
+    for row_id, reason in dict(reasons).items():  # a row that is repeated is listed once
+        file, _, row = row_id.rpartition(":")
+        data = {"messages": known[row_id].messages}
+        lines.append(_line(Rejection(file, int(row), None, "messages", reason, data)))
+    if lines:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.writelines(lines)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _line(rejection: Rejection) -> str:
+    return json.dumps(asdict(rejection), ensure_ascii=False, default=str) + "\n"
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written: {error.strerror}.", "Make room, or check it.")

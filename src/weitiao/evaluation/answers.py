@@ -24,7 +24,7 @@ class Answer:
     """What a model wrote.
 
     Attributes:
-        text: Without special tokens.
+        text: Without special tokens, and without what belongs to the template (see `AnswerReader`).
         num_tokens: Tokens that were generated for it.
         stopped: Whether the model ended the answer itself; if not, the limit of new tokens cut it off.
     """
@@ -42,7 +42,7 @@ class Prediction:
         row_id: The `Example.row_id`.
         messages: The turns that were the prompt.
         expected: The answer that the row has.
-        answer: What the model wrote, without special tokens.
+        answer: What the model wrote, without special tokens and what belongs to the template.
         num_tokens: Tokens that were generated for it.
         stopped: Whether the model ended the answer itself; if not, the limit of new tokens cut it off.
         correct: Whether the first metric grades it 1.
@@ -109,18 +109,21 @@ def write_answers(
         RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
     """
     from weitiao.generation.generate import generate, stop_ids
+    from weitiao.rendering.answers import AnswerReader
     from weitiao.rendering.render import render_prompt
 
-    prompts = [render_prompt(tokenizer, example.prompt, example.tools) for example in examples]
+    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in examples]
     _require_room(model, examples, prompts)
     stops = stop_ids(model, tokenizer)
+    written = generate(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
+    reader = AnswerReader(tokenizer)
     return [
         Answer(
-            text=tokenizer.decode(one.token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False),
+            text=reader.read(asked.prompt, asked.tools, one.token_ids, expected=asked.answer),
             num_tokens=len(one.token_ids),
             stopped=one.stopped,
         )
-        for one in generate(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
+        for asked, one in zip(examples, written, strict=True)
     ]
 
 

@@ -13,6 +13,7 @@ from weitiao.data.example import Message
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import stop_ids, stream
 from weitiao.models.parts import decoder
+from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.render import render_prompt
 
 if TYPE_CHECKING:
@@ -23,10 +24,17 @@ UNFINISHED = "\ufffd"
 
 
 class AnswerText:
-    """Tokens to text as they come: only whole characters are handed out."""
+    """Tokens to text as they come: only whole characters are handed out.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    Args:
+        tokenizer: Decodes them.
+        without: What is left out where the text begins with it: what the template puts in front of an answer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, without: str = "") -> None:
         self._tokenizer = tokenizer
+        self._without = without
+        self._held = ""  # the beginning, as long as it may become what is left out
         self._tokens: list[int] = []
         self._context = 0  # text is decoded from here on, so that a tokenizer which trims the start of a text does not
         self._given = 0  # tokens whose text was handed out
@@ -35,11 +43,19 @@ class AnswerText:
         """Take the next token; returns the text that is complete with it, often empty."""
         self._tokens.append(token)
         fresh = self._fresh()
-        return "" if fresh.endswith(UNFINISHED) else self._give(fresh)
+        return "" if fresh.endswith(UNFINISHED) else self._after_beginning(self._give(fresh))
 
     def finish(self) -> str:
         """The rest, when no more tokens come."""
-        return self._give(self._fresh())
+        return self._after_beginning(self._give(self._fresh()), last=True)
+
+    def _after_beginning(self, piece: str, *, last: bool = False) -> str:
+        held = self._held + piece
+        if self._without.startswith(held) and held != self._without and not last:
+            self._held = held
+            return ""
+        rest, self._held, self._without = held.removeprefix(self._without), "", ""
+        return rest
 
     def _fresh(self) -> str:
         before = self._decode(self._tokens[self._context : self._given])
@@ -85,6 +101,7 @@ class Conversation:
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._base = base
         self._stop_ids = stop_ids(model, tokenizer)
+        self._reader = AnswerReader(tokenizer) if tokenizer.chat_template is not None else None
         self._num_answers = 0
         self.turns: list[Message] = []
 
@@ -107,8 +124,11 @@ class Conversation:
             RenderingError: The tokenizer has no chat template, or it refuses the conversation.
         """
         question: Message = {"role": "user", "content": text}
-        prompt = render_prompt(self._tokenizer, [*self._system, *self.turns, question])
-        answer_text, said, complete = AnswerText(self._tokenizer), "", False
+        asked = [*self._system, *self.turns, question]
+        prompt = render_prompt(self._tokenizer, asked)
+        assert self._reader is not None, "render_prompt needs a chat template"
+        answer_text = AnswerText(self._tokenizer, without=self._reader.inserted(asked))
+        said, complete = "", False
         number = self._num_answers  # the next answer draws other random numbers, even to the same question
         self._num_answers += 1
         try:

@@ -1,261 +1,200 @@
-"""A conversation as text, and where the assistant's turns stand in it, whatever the chat template does.
+"""A conversation as texts to learn from: each answer behind the very prompt that will ask for it.
 
-A template is a program: it may trim contents, insert text, rewrite earlier turns or move the system text. So nothing
-is assumed about it. What it made of a message is found by printing the conversation again with another content in
-that place: the two texts agree up to the content and from its end on. Where an answer starts is what the template
-itself prints as the prompt for it.
+The prompt for an answer is what the template prints for the turns before it with `add_generation_prompt`: that is what
+inference gives. What the model has to write is what the template prints of the answer when the conversation ends there.
+Where a template rewrites earlier turns (it removes their reasoning, for instance), the conversation printed as a whole
+holds neither, and each answer becomes a text of its own.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weitiao.data.example import Message
-from weitiao.errors import RenderingError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from weitiao.data.rows import BadRow
+from weitiao.rendering.printing import Place, Printer, marked_calls, squeezed, unused_character
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Where an assistant turn stands in the text of its conversation, as character offsets.
+    """An answer as it is asked for.
 
     Attributes:
         message: Index of its message in the conversation.
-        start: The first character that the model has to write: the end of the prompt that it gets at inference.
-        content_end: Behind what the template made of the content and the tool calls.
-        end: Behind the end-of-turn token; None when the template writes none.
+        text: The prompt, and what the model has to write, up to and with the end-of-turn token.
+        start: Length of the prompt in characters.
+        inserted: What the template puts in front of the content where the prompt does not hold it, such as an empty
+            think block or the header of the turn.
+        opened: What the prompt holds beyond the printed conversation, such as a think tag, where the row's answer does
+            not begin with it.
+        restored: Whether the template prints only a part of the content, and the text has all of it.
     """
 
     message: int
+    text: str
     start: int
-    content_end: int
-    end: int | None
+    inserted: str = ""
+    opened: str = ""
+    restored: bool = False
 
     @property
-    def stop(self) -> int:
-        """The end of the turn, with its end-of-turn token when there is one."""
-        return self.content_end if self.end is None else self.end
+    def written(self) -> str:
+        """What the model has to write."""
+        return self.text[self.start :]
 
 
-class SpecialTokens:
-    """The texts of a tokenizer's special tokens, as patterns.
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A text to learn from: that of an answer, with the earlier answers that stand in it as they were asked for.
 
     Attributes:
-        special: Matches a token that is marked as special.
-        closing: Matches any token that was added to the vocabulary, with white space before it; runs of white space,
-            which some vocabularies add as tokens, are left out.
+        text: The text.
+        turns: The answers in it, in order.
+        learned: Those of them that are learned in this text.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        tokens = tokenizer.added_tokens_decoder.values()
-        special = {token.content for token in tokens if token.special} | set(tokenizer.all_special_tokens)
-        self.special = any_of(special)
-        added = any_of({token.content for token in tokens if token.content.strip()} | special)
-        self.closing = re.compile(rf"\s*(?:{added.pattern})")
+    text: str
+    turns: tuple[Turn, ...]
+    learned: tuple[Turn, ...]
 
 
-def any_of(texts: Iterable[str]) -> re.Pattern[str]:
-    """Return a pattern that matches the longest of the texts that stands at a place; of no texts, it never matches."""
-    longest_first = sorted((text for text in texts if text), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-
-
-class Chat:
-    """A conversation under a tokenizer's chat template.
+def leaves(turns: Sequence[Turn], learned: Collection[int]) -> list[Leaf]:
+    """The fewest texts in which every learned answer stands behind its prompt.
 
     Args:
-        tokenizer: Prints the conversation with its chat template.
-        messages: The turns.
-        tools: Tool definitions that the template may print.
-        special_tokens: Of the same tokenizer.
-        where: The row that errors name.
-        for_answer: Whether the text ends in the generation prompt.
+        turns: The answers that can be asked for, in order.
+        learned: The messages to be learned.
     """
+    ends: list[tuple[Turn, list[Turn]]] = []
+    for turn in reversed([turn for turn in turns if turn.message in learned]):
+        going_on = [found for end, found in ends if end.text.startswith(turn.text)]
+        if going_on:
+            going_on[0].insert(0, turn)
+        else:
+            ends.append((turn, [turn]))
+    return [Leaf(end.text, standing(end.text, turns), tuple(found)) for end, found in reversed(ends)]
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        messages: Sequence[Message],
-        tools: Sequence[dict[str, Any]],
-        *,
-        special_tokens: SpecialTokens,
-        where: str,
-        for_answer: bool = False,
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._messages = list(messages)
-        self._tools = list(tools) or None
-        self._tokens = special_tokens
-        self._where = where
-        self._for_answer = for_answer
 
-    @cached_property
-    def text(self) -> str:
-        """What the template prints.
+def standing(text: str, turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """The answers with which a text begins just as they were asked for and written."""
+    found: list[Turn] = []
+    for turn in turns:
+        if text.startswith(turn.text) and (not found or turn.start >= len(found[-1].text)):
+            found.append(turn)
+    return tuple(found)
 
-        Raises:
-            RenderingError: The template refuses the conversation or fails on it.
-        """
-        return self._print(self._messages, for_answer=self._for_answer)
 
-    def without_tools(self) -> str:
-        """What the template prints when no tool is defined."""
-        return Chat(
-            self._tokenizer,
-            self._messages,
-            (),
-            special_tokens=self._tokens,
-            where=self._where,
-            for_answer=self._for_answer,
-        ).text
+def places(turns: Iterable[Turn]) -> list[int]:
+    """Where a text is cut: before each answer and behind it."""
+    return [place for turn in turns for place in (turn.start, len(turn.text))]
 
-    def turns(self) -> list[Turn]:
-        """Find the assistant turns.
 
-        Raises:
-            RenderingError: The template does not print an answer, or not its tool calls.
-        """
-        return [self._turn(index) for index, message in enumerate(self._messages) if message["role"] == "assistant"]
+def asked_turns(printer: Printer, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> list[Turn]:
+    """The answers of a conversation that can be asked for; others are passed over."""
+    found = []
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant":
+            try:
+                found.append(asked_turn(printer, messages, tools, index))
+            except BadRow:
+                continue
+    return found
 
-    def _turn(self, index: int) -> Turn:
-        message = self._messages[index]
-        if message.get("tool_calls"):
-            self._require_tool_calls(index)
-        region = self._region(index)
-        if region is None:
-            raise RenderingError(
-                f"{self._where}: the chat template does not print message {index + 1}, an answer.",
-                "Set rendering.template to a template that prints every assistant message.",
-            )
-        start = self._start(index, region[0])
-        content_end = max(region[1], start)
-        return Turn(index, start, content_end, self._end(index, content_end))
 
-    def _region(self, index: int) -> tuple[int, int] | None:
-        """Return where the template prints the content (and tool calls) of a message; None when it does not."""
-        mark = _unused_character(self.text)
-        varied = [*self._messages]
-        varied[index] = _with_content(varied[index], mark)
-        marked = self._print(varied, for_answer=self._for_answer)
-        return None if marked == self.text else _difference(self.text, marked, mark)
+def asked_turn(printer: Printer, messages: Sequence[Message], tools: Sequence[dict[str, Any]], index: int) -> Turn:
+    """An answer behind the prompt that asks for it.
 
-    def _start(self, index: int, begin: int) -> int:
-        """Return where the model starts to write, given where the content begins."""
-        if index == 0:
-            return begin
-        prompt = self._part(self._messages[:index], for_answer=True)
-        try:
-            asked = prompt.text
-        except RenderingError:  # the template does not go on from there, so inference never asks for this answer
-            return begin
-        if self.text.startswith(asked):
-            return len(asked)
-        # The template prints the beginning differently when more turns follow. What stands behind the content of the
-        # previous message may still be the same in both.
-        here, there = self._region(index - 1), prompt._region(index - 1)
-        if here is None or there is None:
-            return begin
-        opening, ending = self.text[here[1] : begin], asked[there[1] :]
-        return here[1] + len(ending) if opening.startswith(ending) else begin
+    Args:
+        printer: The chat template.
+        messages: The conversation.
+        tools: Its tool definitions.
+        index: The message, an assistant's.
 
-    def _end(self, index: int, content_end: int) -> int | None:
-        """Return where the end-of-turn token ends."""
-        close = self._tokens.closing.match(self.text, content_end)
-        if close and not self._messages[index].get("tool_calls"):
-            return close.end()
-        # Text stands between the content and the token. It belongs to this turn as far as the template also prints it
-        # when the conversation ends here.
-        closing = self._closing(index)
-        token = self._tokens.special.search(closing)
-        if token is None or not self.text.startswith(closing[: token.end()], content_end):
-            return None
-        return content_end + token.end()
-
-    def _closing(self, index: int) -> str:
-        here = self._part(self._messages[: index + 1], for_answer=False)
-        region = here._region(index)
-        return "" if region is None else here.text[region[1] :]
-
-    def _part(self, messages: Sequence[Message], *, for_answer: bool) -> Chat:
-        return Chat(
-            self._tokenizer,
-            messages,
-            self._tools or (),
-            special_tokens=self._tokens,
-            where=self._where,
-            for_answer=for_answer,
+    Raises:
+        BadRow: The template refuses the conversation or the prompt, does not print the answer or its tool calls, ends
+            it in no special token, or prints it in a form that does not follow from the prompt.
+    """
+    number, message, upto = index + 1, messages[index], messages[: index + 1]
+    closed = printer.print(upto, tools)
+    if message.get("tool_calls"):
+        _require_tool_calls(printer, closed, upto, tools)
+    place = printer.find(closed, upto, index, tools)
+    if place is None:
+        raise BadRow("", f"the chat template does not print message {number}, an answer")
+    end = _end(printer, closed, place.end, calls=bool(message.get("tool_calls")))
+    if end is None:
+        raise BadRow(
+            "",
+            f"the chat template writes no end-of-turn token after message {number}, so a model could not learn to stop",
         )
-
-    def _require_tool_calls(self, index: int) -> None:
-        message = self._messages[index]
-        without = [*self._messages]
-        without[index] = {**message, "tool_calls": _marked_calls(message["tool_calls"], _unused_character(self.text))}
-        if self._print(without, for_answer=self._for_answer) == self.text:
-            raise RenderingError(
-                f"{self._where}: the chat template does not print the tool calls of message {index + 1}.",
-                "Set rendering.template to one that prints tool calls, chatml for instance.",
-            )
-
-    def _print(self, messages: list[Message], *, for_answer: bool) -> str:
-        import jinja2
-
-        try:
-            text = self._tokenizer.apply_chat_template(
-                messages, tools=self._tools, tokenize=False, add_generation_prompt=for_answer
-            )
-        except (jinja2.TemplateError, TypeError) as error:
-            raise RenderingError(
-                f"{self._where}: the chat template cannot print this conversation: {error}",
-                "Change the row, or set rendering.template to a template that takes such conversations.",
-            ) from error
-        assert isinstance(text, str)
-        return text
+    if index == 0:  # nothing asks for it
+        return Turn(index, closed[:end], place.start)
+    prompt = _prompt(printer, messages[:index], tools)
+    content = message.get("content") or ""
+    only = printer.find(closed, upto, index, tools, calls=False) if message.get("tool_calls") else place
+    printed = closed[only.start : only.end] if only else ""
+    removed = only is not None and _is_cut(closed, only, content)
+    if closed[:end].startswith(prompt) and not removed:
+        header = place.header or ""
+        inserted = header[len(prompt) :] if header.startswith(prompt) and closed.startswith(header) else ""
+        return Turn(index, closed[:end], len(prompt), inserted=inserted)
+    return _behind(prompt, closed[:end], only or place, content if removed else printed, number)
 
 
-def _with_content(message: Message, content: str) -> Message:
-    varied = {**message, "content": content}
-    if calls := message.get("tool_calls"):
-        varied["tool_calls"] = _marked_calls(calls, content)
-    return varied
+def _is_cut(closed: str, place: Place, content: str) -> bool:
+    """Whether the template prints only a part of the content."""
+    printed = closed[place.start : place.end]
+    if content.strip() in printed or squeezed(printed) not in squeezed(content):
+        return False
+    whole = squeezed(content)  # a part of it may be equal to what stands there with any content, an empty think block
+    return squeezed(closed).count(whole) <= squeezed(place.marked).count(whole)
 
 
-def _marked_calls(calls: Sequence[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
-    """Return tool calls of the same form with the mark for names and arguments."""
-    marked = []
-    for call in calls:
-        function = call.get("function", call)
-        arguments = mark if isinstance(function.get("arguments"), str) else {mark: mark}
-        function = {**function, "name": mark, "arguments": arguments}
-        marked.append({**call, "function": function} if "function" in call else function)
-    return marked
+def _behind(prompt: str, closed: str, place: Place, content: str, number: int) -> Turn:
+    """An answer behind a prompt that the printed conversation does not begin with, or that is printed in part."""
+    header = place.header
+    if header is None or not closed.startswith(header) or not (prompt.startswith(header) or header.startswith(prompt)):
+        raise BadRow("", f"message {number}, an answer, does not follow from the prompt that the chat template prints")
+    opened, rest = prompt[len(header) :], content
+    if (core := opened.strip()) and content.lstrip().startswith(core):
+        # The row brings what the prompt holds: it is not said twice.
+        rest = content.lstrip()[len(core) :].removeprefix(opened[len(opened.rstrip()) :])
+        opened = ""
+    text = max(prompt, header, key=len) + rest + closed[place.end :]
+    return Turn(
+        number - 1,
+        text,
+        len(prompt),
+        inserted=header[len(prompt) :],
+        opened=opened,
+        restored=content != closed[place.start : place.end],
+    )
 
 
-def _unused_character(text: str) -> str:
-    """Return a character of the private use area that the text does not contain."""
-    return next(character for character in map(chr, range(0xE000, 0xF900)) if character not in text)
+def _prompt(printer: Printer, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> str:
+    try:
+        prompt = printer.print(messages, tools, for_answer=True)
+    except BadRow as error:
+        reason = f"no prompt is printed for message {len(messages) + 1}, an answer: {error.reason}"
+        raise BadRow("", reason) from error
+    if not prompt:
+        raise BadRow("", f"the chat template prints nothing as the prompt for message {len(messages) + 1}, an answer")
+    return prompt
 
 
-def _difference(text: str, marked: str, mark: str) -> tuple[int, int]:
-    """Return the part of `text` that `marked` does not have, as the longest common beginning and end leave it."""
-    first, last = marked.find(mark), marked.rfind(mark)
-    head, tail = marked[: max(first, 0)], marked[last + 1 :]
-    # Nearly always the texts agree right up to the mark on both sides; comparing slices is fast.
-    if first >= 0 and len(head) + len(tail) <= len(text) and text.startswith(head) and text.endswith(tail):
-        return len(head), len(text) - len(tail)
-    begin = _common_prefix(text, marked)
-    return begin, len(text) - min(_common_suffix(text, marked), len(text) - begin)
+def _end(printer: Printer, text: str, content_end: int, *, calls: bool) -> int | None:
+    """Where the end-of-turn token ends; text between the content and the token belongs to the turn."""
+    close = printer.closing.match(text, content_end)
+    if close is None or calls:
+        close = printer.special.search(text, content_end)
+    return close.end() if close else None
 
 
-def _common_prefix(one: str, other: str) -> int:
-    pairs = zip(one, other, strict=False)
-    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
-
-
-def _common_suffix(one: str, other: str) -> int:
-    return _common_prefix(one[::-1], other[::-1])
+def _require_tool_calls(
+    printer: Printer, closed: str, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
+) -> None:
+    calls = marked_calls(messages[-1]["tool_calls"], unused_character(closed))
+    if printer.print([*messages[:-1], {**messages[-1], "tool_calls": calls}], tools) == closed:
+        raise BadRow("", f"the chat template does not print the tool calls of message {len(messages)}")

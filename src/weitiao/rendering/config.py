@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date as Date
 from typing import Literal
 
 from pydantic import Field
@@ -15,6 +16,10 @@ class RenderingConfig(Config):
     template: str = "auto"
     """The chat template: `auto` (the tokenizer's own), a built-in one (`alpaca`, `chatml`), or the path of a `.jinja`
     file. Whichever it is, it is saved with the tokenizer, and evaluation, chat and export use the same."""
+
+    date: Literal["auto"] | Date = "auto"
+    """The day that a chat template prints which asks for the date: `auto` is the day on which the run began. It is
+    written into the template that is saved with the tuned model."""
 
     train_on_prompt: bool = False
     """Learn the prompt as well as the answers: every token but the first has weight 1."""

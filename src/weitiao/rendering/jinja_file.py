@@ -37,7 +37,7 @@ def read_chat_template(path: Path) -> str:
             f"rendering.template: {path} cannot be read: {error.strerror}.", "Check the file and its permissions."
         ) from error
     try:
-        _parse(text)
+        parse_template(text)
     except jinja2.TemplateSyntaxError as error:
         raise RenderingError(
             f"rendering.template: {path}:{error.lineno}: {error.message}", "Correct the template at that line."
@@ -45,7 +45,12 @@ def read_chat_template(path: Path) -> str:
     return text
 
 
-def _parse(text: str) -> None:
+def parse_template(text: str) -> nodes.Template:
+    """The syntax tree of a template in the dialect of transformers.
+
+    Raises:
+        jinja2.TemplateSyntaxError: It is no valid template.
+    """
     from jinja2 import Environment
     from jinja2.ext import Extension
 
@@ -58,4 +63,4 @@ def _parse(text: str) -> None:
             next(parser.stream)
             return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
-    Environment(extensions=["jinja2.ext.loopcontrols", GenerationTag]).parse(text)
+    return Environment(extensions=["jinja2.ext.loopcontrols", GenerationTag]).parse(text)

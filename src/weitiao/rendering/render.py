@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Example, Message, is_learned
+from weitiao.data.rows import BadRow
 from weitiao.errors import RenderingError
-from weitiao.rendering.chat import Chat, SpecialTokens, Turn
+from weitiao.rendering.chat import Leaf, asked_turn, asked_turns, leaves, places, standing
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.printing import Printer, special_tokens
 from weitiao.rendering.report import Tally
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.tokens import Encoder
+from weitiao.rendering.watch import note_answers, note_other_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,12 +30,13 @@ class Rendered:
     """A data set as sequences.
 
     Attributes:
-        sequences: In the order of the examples.
+        sequences: In the order of the examples; an example gives several where the template rewrites earlier turns.
         num_dropped_long: Examples left out because they are too long, or because nothing to learn was left of them.
         num_truncated: Sequences whose end was cut off.
         num_without_target: Examples left out because no token of them is supervised.
-        longest: Length of the longest example before dropping and truncating, in tokens.
+        longest: Length of the longest sequence before dropping and truncating, in tokens.
         report: What a user should know about it, one line each.
+        refused: Row id and reason of each example that the template cannot render (`skip_bad_rows`).
     """
 
     sequences: tuple[Sequence, ...]
@@ -42,36 +45,45 @@ class Rendered:
     num_without_target: int
     longest: int
     report: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 def render(
-    examples: ListOf[Example], tokenizer: PreTrainedTokenizerBase, config: RenderingConfig, *, max_context: int
+    examples: ListOf[Example],
+    tokenizer: PreTrainedTokenizerBase,
+    config: RenderingConfig,
+    *,
+    max_context: int,
+    skip_bad_rows: bool = False,
 ) -> Rendered:
     """Turn examples into token ids with a loss weight per token.
 
-    A conversation is printed with the tokenizer's chat template (see `apply_template`) and ends behind its last
-    answer: what follows could only cost time. Each answer is learned from the end of the prompt that the template
-    prints for it up to and with its end-of-turn token. Raw text gets the EOS token, and the BOS token when the
-    tokenizer adds one by itself, and all of it but the first token is learned.
+    A conversation is printed with the tokenizer's chat template (see `apply_template`). Each answer is learned behind
+    the prompt that the template prints for it, up to and with its end-of-turn token. Where the conversation printed as
+    a whole holds all answers behind their prompts it is one sequence, else there are several. Raw text gets the EOS
+    token, and the BOS token when the tokenizer adds one by itself, and all of it but the first token is learned.
 
     Args:
         examples: The rows.
         tokenizer: Tokenizer with its chat template.
         config: The recipe section `rendering`.
         max_context: The model's context, in tokens.
+        skip_bad_rows: Leave out and count rows that the template cannot render; else they are an error.
 
     Returns:
         The sequences, with counts of what was left out.
 
     Raises:
-        RenderingError: The template fails on a row or writes no end-of-turn token, a row is too long and
-            `on_long` is `error`, or nothing is supervised in any row.
+        RenderingError: The template cannot render a row, a row is too long and `on_long` is `error`, or nothing is
+            supervised in any row.
     """
     renderer = _Renderer(tokenizer, config, max_context=max_context)
     sequences: list[Sequence] = []
     for start in range(0, len(examples), _CHUNK):
         sequences += renderer.chunk(examples[start : start + _CHUNK])
     tally = renderer.tally
+    if tally.refused and not skip_bad_rows:
+        raise tally.refusal()
     report = tally.lines(sequences, num_examples=len(examples), limit=renderer.limit, on_long=config.on_long)
     if examples and not sequences:
         raise RenderingError(
@@ -80,16 +92,21 @@ def render(
         )
     return Rendered(
         sequences=tuple(sequences),
-        num_dropped_long=tally.num_dropped_long,
-        num_truncated=tally.num_truncated,
-        num_without_target=tally.num_without_target,
+        num_dropped_long=tally.dropped_long.rows,
+        num_truncated=tally.truncated.count,
+        num_without_target=tally.without_target.rows,
         longest=tally.longest,
         report=report,
+        refused=tuple(tally.refused),
     )
 
 
 def render_prompt(
-    tokenizer: PreTrainedTokenizerBase, messages: ListOf[Message], tools: ListOf[dict[str, Any]] = ()
+    tokenizer: PreTrainedTokenizerBase,
+    messages: ListOf[Message],
+    tools: ListOf[dict[str, Any]] = (),
+    *,
+    where: str = "the conversation",
 ) -> list[int]:
     """Return the prompt for the next answer, with the very ids that training has before that answer.
 
@@ -97,6 +114,7 @@ def render_prompt(
         tokenizer: Tokenizer with its chat template.
         messages: The turns so far, the last of them usually the user's.
         tools: Tool definitions that the template may print.
+        where: What errors call it, a row for instance.
 
     Returns:
         The token ids, the generation prompt included.
@@ -104,12 +122,21 @@ def render_prompt(
     Raises:
         RenderingError: The tokenizer has no template, or the template refuses the conversation.
     """
-    _require_template(tokenizer)
-    chat = Chat(
-        tokenizer, messages, tools, special_tokens=SpecialTokens(tokenizer), where="the conversation", for_answer=True
-    )
-    places = [place for turn in chat.turns() for place in (turn.start, turn.stop)]
-    return Encoder(tokenizer).cut(chat.text, places)[0]
+    printer = _printer(tokenizer, where)
+    try:
+        text = printer.print(messages, tools, for_answer=True)
+    except BadRow as error:
+        raise RenderingError(
+            f"{where}: {error.reason}",
+            "Change the conversation, or set rendering.template to a template that takes it.",
+        ) from error
+    ids = Encoder(tokenizer).cut(text, places(standing(text, asked_turns(printer, messages, tools))))[0]
+    if not ids:
+        raise RenderingError(
+            f"{where}: the chat template prints nothing as the prompt for an answer.",
+            "Set rendering.template to a template that prints the turns before an answer.",
+        )
+    return ids
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -123,26 +150,12 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """
     if tokenizer.chat_template is None:
         return None
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    chat = Chat(tokenizer, messages, (), special_tokens=SpecialTokens(tokenizer), where="a probe of the chat template")
-    turn = chat.turns()[-1]
-    if turn.end is None:
-        return None
-    return Encoder(tokenizer).encode(chat.text[: turn.end])[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A conversation as text, before it is tokenised."""
-
-    example: Example
-    text: str
-    turns: tuple[Turn, ...]
-    learned: tuple[Turn, ...]
-
-    @property
-    def places(self) -> list[int]:
-        return [place for turn in self.turns for place in (turn.start, turn.stop)]
+    printer = Printer(tokenizer)
+    probe: list[Message] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    for messages in (probe, [{"role": "system", "content": "c"}, *probe]):
+        for turn in asked_turns(printer, messages, ()):
+            return Encoder(tokenizer).encode(turn.text)[-1]
+    return None
 
 
 class _Renderer:
@@ -156,73 +169,102 @@ class _Renderer:
         self.tally = Tally()
         self._tokenizer = tokenizer
         self._config = config
-        self._special = SpecialTokens(tokenizer)
+        self._special = special_tokens(tokenizer)
         self._encoder = Encoder(tokenizer)
+        self._printer: Printer | None = None
         self._tools_checked = False
 
     def chunk(self, examples: ListOf[Example]) -> Iterator[Sequence]:
         """Render some examples; what becomes of each is in the tally."""
-        plans = {index: self._plan(example) for index, example in enumerate(examples) if example.messages}
+        found = {index: self._leaves(example) for index, example in enumerate(examples) if example.messages}
+        texts = [leaf for leaves in found.values() for leaf in leaves or ()]
         self._encoder.learn(
-            text for plan in plans.values() for text in (plan.text, *(plan.text[:place] for place in plan.places))
+            text for leaf in texts for text in (leaf.text, *(leaf.text[:place] for place in places(leaf.turns)))
         )
         raw = [index for index, example in enumerate(examples) if not example.messages]
         raw_ids = self._encoder.batch([examples[index].text for index in raw], add_special_tokens=True) if raw else []
-        texts = dict(zip(raw, raw_ids, strict=True))
+        ids_of = dict(zip(raw, raw_ids, strict=True))
         for index, example in enumerate(examples):
+            if (conversation := found.get(index, [])) is None:
+                continue
             self._note_special_text(example)
-            ids, weights = self._conversation(plans[index]) if example.messages else self._raw(texts[index])
-            if sequence := self._fit(example.row_id, ids, weights):
-                yield sequence
+            if not example.messages:
+                tokens = [self._raw(example.row_id, ids_of[index])]
+            else:
+                tokens = list(self._conversation(conversation))
+                if not tokens:
+                    self.tally.without_target.add(example.row_id)
+            for ids, weights in tokens:
+                if sequence := self._fit(example.row_id, ids, weights):
+                    yield sequence
 
-    def _plan(self, example: Example) -> _Plan:
-        _require_template(self._tokenizer, example.row_id)
-        chat = Chat(
-            self._tokenizer, example.messages, example.tools, special_tokens=self._special, where=example.row_id
+    def _leaves(self, example: Example) -> list[Leaf] | None:
+        """The texts to learn from; None when the template cannot render the row, which is then in the tally."""
+        if self._printer is None:
+            self._printer = _printer(self._tokenizer, example.row_id)
+        try:
+            return self._asked(example, self._printer)
+        except BadRow as error:
+            self.tally.refused.append((example.row_id, error.reason))
+            return None
+
+    def _asked(self, example: Example, printer: Printer) -> list[Leaf]:
+        answers = [index for index, message in enumerate(example.messages) if message["role"] == "assistant"]
+        wanted = answers[-1:] if self._config.turns == "last" else answers
+        learned = [index for index in wanted if is_learned(example.messages[index])]
+        if not learned:
+            return []
+        turns = {index: asked_turn(printer, example.messages, example.tools, index) for index in learned}
+        others = (
+            {turn.message: turn for turn in asked_turns(printer, example.messages[: learned[-1]], example.tools)}
+            if len(learned) < len(answers)
+            else {}
         )
+        found = leaves([one for _, one in sorted((others | turns).items())], learned)
         if example.tools and not self._tools_checked:
             self._tools_checked = True
-            self.tally.tools_ignored = chat.without_tools() == chat.text
-        turns = tuple(chat.turns())
-        asked = turns[-1:] if self._config.turns == "last" else turns
-        learned = tuple(turn for turn in asked if is_learned(example.messages[turn.message]))
-        for turn in learned:
-            if turn.end is None:
-                raise RenderingError(
-                    f"{example.row_id}: the chat template (rendering.template: {self._config.template}) writes no "
-                    f"end-of-turn token after message {turn.message + 1}, so a model could not learn to stop.",
-                    "Set rendering.template to one that ends every answer in a special token that this tokenizer has.",
-                )
-            self._note_rewritten(example, chat.text[turn.start : turn.end], turn)
-        return _Plan(example, chat.text[: turns[-1].stop] if turns else chat.text, turns, learned)
+            upto = example.messages[: learned[-1] + 1]
+            self.tally.tools_ignored = printer.print(upto, example.tools) == printer.print(upto)
+        note_answers(self.tally, example, turns.values())
+        note_other_turns(self.tally, example, printer, found[-1])
+        return found
 
-    def _conversation(self, plan: _Plan) -> tuple[list[int], list[float]]:
-        ids, counts = self._encoder.cut(plan.text, plan.places)
-        if self._config.train_on_prompt and plan.turns:
-            return ids, _all_but_first(ids)
-        weights = [0.0] * len(ids)
-        for turn, start, stop in zip(plan.turns, counts[::2], counts[1::2], strict=True):
-            if turn in plan.learned:
-                weights[start:stop] = [1.0] * (stop - start)
-        weights[0] = 0.0
-        return ids, weights
+    def _conversation(self, leaves: ListOf[Leaf]) -> Iterator[tuple[list[int], list[float]]]:
+        """The ids and weights of each text of a conversation."""
+        before: list[list[int]] = []
+        for leaf in leaves:
+            ids, counts = self._encoder.cut(leaf.text, places(leaf.turns))
+            spans = list(zip(leaf.turns, counts[::2], counts[1::2], strict=True))
+            weights = [0.0] * len(ids)
+            if self._config.train_on_prompt:
+                # What an earlier text of the row begins with, too, is learned there.
+                known = max((_common(ids, earlier) for earlier in before), default=0)
+                weights[known:] = [1.0] * (len(ids) - known)
+                before.append(ids)
+            for turn, start, stop in spans:
+                weights[start:stop] = [float(turn in leaf.learned)] * (stop - start)
+            weights[0] = 0.0
+            yield ids, weights
 
-    def _raw(self, ids: list[int]) -> tuple[list[int], list[float]]:
-        eos = self._tokenizer.eos_token_id
+    def _raw(self, row_id: str, ids: list[int]) -> tuple[list[int], list[float]]:
+        eos, bos = self._tokenizer.eos_token_id, self._tokenizer.bos_token_id
         if eos is None:
             raise RenderingError(
                 "Raw text is closed with the EOS token, and this tokenizer has none.",
                 "Use a tokenizer with an eos_token.",
             )
+        if bos is not None and ids[:2] == [bos, bos]:  # the text brings the token that the tokenizer adds
+            self.tally.second_bos.add(row_id)
+            ids = ids[1:]
         ids = ids if ids[-1:] == [eos] else [*ids, eos]
-        return ids, _all_but_first(ids)
+        return ids, [0.0] + [1.0] * (len(ids) - 1)
 
     def _fit(self, row_id: str, ids: list[int], weights: list[float]) -> Sequence | None:
         """Apply the length limit."""
         tally = self.tally
         tally.longest = max(tally.longest, len(ids))
         if not any(weights):
-            tally.without_target(row_id)
+            tally.without_target.add(row_id)
             return None
         if len(ids) <= self.limit:
             return Sequence(row_id, tuple(ids), tuple(weights))
@@ -232,34 +274,27 @@ class _Renderer:
                 "Shorten the row, raise rendering.max_length, or set rendering.on_long to drop or truncate.",
             )
         if self._config.on_long == "drop" or not any(weights[: self.limit]):
-            tally.dropped_long(row_id)
+            tally.dropped_long.add(row_id)
             return None
-        tally.truncated(row_id)
+        tally.truncated.add(row_id)
         return Sequence(row_id, tuple(ids[: self.limit]), tuple(weights[: self.limit]), truncated=True)
 
     def _note_special_text(self, example: Example) -> None:
         for text in (example.text, *(message.get("content") for message in example.messages)):
-            if isinstance(text, str) and (found := self._special.special.search(text)):
+            if isinstance(text, str) and (found := self._special.search(text)):
                 self.tally.special_text(example.row_id, found.group())
                 return
 
-    def _note_rewritten(self, example: Example, printed: str, turn: Turn) -> None:
-        content = example.messages[turn.message].get("content") or ""
-        if content not in printed and _squeezed(content) not in _squeezed(printed):
-            self.tally.rewritten(example.row_id)
+
+def _common(one: list[int], other: list[int]) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
 
 
-def _all_but_first(ids: list[int]) -> list[float]:
-    return [0.0] + [1.0] * (len(ids) - 1)
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", text)
-
-
-def _require_template(tokenizer: PreTrainedTokenizerBase, where: str = "the conversation") -> None:
+def _printer(tokenizer: PreTrainedTokenizerBase, where: str) -> Printer:
     if tokenizer.chat_template is None:
         raise RenderingError(
             f"{where}: a conversation needs a chat template, and this tokenizer has none.",
             "Set rendering.template to alpaca, chatml or the path of a .jinja file.",
         )
+    return Printer(tokenizer)

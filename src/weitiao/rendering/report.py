@@ -5,22 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence as ListOf
 from dataclasses import dataclass, field
 
+from weitiao.errors import RenderingError
 from weitiao.rendering.sequence import Sequence
+
+_NUM_NAMED = 3
 
 
 @dataclass(slots=True)
-class _Rows:
-    """How many rows something happened to, and the first of them."""
+class Rows:
+    """How many rows something happened to, and the first of them.
 
+    Attributes:
+        rows: The rows.
+        count: How often it happened; a row can give several sequences.
+        first: The first row.
+        example: What happened there: a text of the template, a role.
+    """
+
+    rows: int = 0
     count: int = 0
     first: str = ""
+    example: str = ""
+    _last: str = ""
 
-    def add(self, row_id: str) -> None:
+    def add(self, row_id: str, example: str = "") -> None:
+        """Count it; what happens to one row stands together."""
         self.count += 1
+        self.rows += row_id != self._last
+        self._last = row_id
         self.first = self.first or row_id
+        self.example = self.example or example
 
     def __str__(self) -> str:
-        return f"{_counted(self.count, 'row')} (the first is {self.first})"
+        return f"{counted(self.rows, 'row')} (the first is {self.first})"
 
 
 @dataclass(slots=True)
@@ -28,46 +45,49 @@ class Tally:
     """Counts what happens to rows.
 
     Attributes:
-        longest: Length of the longest row, in tokens.
+        longest: Length of the longest sequence, in tokens.
         tools_ignored: Whether the template prints nothing of the tool definitions.
+        refused: Row id and reason of each row that the template cannot render.
+        dropped_long, truncated: By the limit of length.
+        without_target: Nothing is learned of them.
+        rewritten: An answer is not learned as it is written.
+        restored: The template prints only a part of an answer; the whole is learned.
+        inserted: The template puts text in front of an answer that the prompt does not hold.
+        opened: The prompt holds text that the answer does not begin with.
+        reasoning_ignored: The template does not print the reasoning that a turn has in a key of its own.
+        left_out: The template does not print a turn of the prompt.
+        asked_to_learn: Turns of others than the assistant that say that they are learned.
+        second_bos: Raw text that brings the BOS token.
     """
 
     longest: int = 0
     tools_ignored: bool = False
-    _dropped: _Rows = field(default_factory=_Rows)
-    _truncated: _Rows = field(default_factory=_Rows)
-    _without_target: _Rows = field(default_factory=_Rows)
-    _rewritten: _Rows = field(default_factory=_Rows)
-    _special: _Rows = field(default_factory=_Rows)
-    _special_text: str = ""
-
-    @property
-    def num_dropped_long(self) -> int:
-        return self._dropped.count
-
-    @property
-    def num_truncated(self) -> int:
-        return self._truncated.count
-
-    @property
-    def num_without_target(self) -> int:
-        return self._without_target.count
-
-    def dropped_long(self, row_id: str) -> None:
-        self._dropped.add(row_id)
-
-    def truncated(self, row_id: str) -> None:
-        self._truncated.add(row_id)
-
-    def without_target(self, row_id: str) -> None:
-        self._without_target.add(row_id)
-
-    def rewritten(self, row_id: str) -> None:
-        self._rewritten.add(row_id)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    dropped_long: Rows = field(default_factory=Rows)
+    truncated: Rows = field(default_factory=Rows)
+    without_target: Rows = field(default_factory=Rows)
+    rewritten: Rows = field(default_factory=Rows)
+    restored: Rows = field(default_factory=Rows)
+    inserted: Rows = field(default_factory=Rows)
+    opened: Rows = field(default_factory=Rows)
+    reasoning_ignored: Rows = field(default_factory=Rows)
+    left_out: Rows = field(default_factory=Rows)
+    asked_to_learn: Rows = field(default_factory=Rows)
+    second_bos: Rows = field(default_factory=Rows)
+    _special: Rows = field(default_factory=Rows)
 
     def special_text(self, row_id: str, text: str) -> None:
-        self._special.add(row_id)
-        self._special_text = self._special_text or text
+        self._special.add(row_id, text)
+
+    def refusal(self) -> RenderingError:
+        """The error that names the first rows that cannot be rendered, and how many there are."""
+        named = "; ".join(f"{row_id}: {reason}" for row_id, reason in self.refused[:_NUM_NAMED])
+        count = len(self.refused)
+        rest = f"; and {count - _NUM_NAMED:,} more" if count > _NUM_NAMED else ""
+        return RenderingError(
+            named if count == 1 else f"{named}{rest}. In all, {count:,} rows cannot be rendered.",
+            "Correct the rows, set rendering.template to a template that takes them, or data.on_bad_rows: skip.",
+        )
 
     def lines(self, sequences: ListOf[Sequence], *, num_examples: int, limit: int, on_long: str) -> tuple[str, ...]:
         """Return the sentences that a user should read.
@@ -80,33 +100,80 @@ class Tally:
         """
         tokens = sum(len(sequence) for sequence in sequences)
         learned = sum(1 for sequence in sequences for weight in sequence.weights if weight)
-        lines = [
-            f"{_counted(len(sequences), 'sequence')} from {_counted(num_examples, 'row')}: "
-            f"{_counted(tokens, 'token')}, {learned:,} of them supervised; the longest row has {self.longest:,}."
-        ]
-        if self._dropped.count:
+        several = len(sequences) > len({sequence.row_id for sequence in sequences})
+        return (
+            f"{counted(len(sequences), 'sequence')} from {counted(num_examples, 'row')}: "
+            f"{counted(tokens, 'token')}, {learned:,} of them supervised; "
+            f"the longest {'sequence' if several else 'row'} has {self.longest:,}.",
+            *([_SEVERAL] if several else []),
+            *self._left_out_rows(limit, on_long),
+            *self._what_the_template_does(),
+        )
+
+    def _left_out_rows(self, limit: int, on_long: str) -> list[str]:
+        lines = []
+        if self.refused:
+            row_id, reason = self.refused[0]
+            lines.append(f"Left out {counted(len(self.refused), 'row')} that cannot be rendered: {row_id}: {reason}.")
+        if self.dropped_long.count:
             why = ", nothing to learn was left after truncation" if on_long == "truncate" else ""
-            lines.append(f"Dropped {self._dropped}: longer than {limit:,} tokens{why}.")
-        if self._truncated.count:
+            lines.append(f"Dropped {self._some(self.dropped_long)}: longer than {limit:,} tokens{why}.")
+        if self.truncated.count:
             lines.append(
-                f"Truncated {self._truncated} to {limit:,} tokens; the end-of-turn token is cut off with the end."
+                f"Truncated {self._some(self.truncated)} to {limit:,} tokens; the end-of-turn token is cut off with "
+                "the end."
             )
-        if self._without_target.count:
-            lines.append(f"Dropped {self._without_target}: no token of it is supervised.")
-        if self._rewritten.count:
-            lines.append(
-                f"The template does not print an answer as it is written in {self._rewritten}: it rewrites earlier "
-                "turns, for instance by removing their reasoning. rendering.turns: last learns only the last answer."
-            )
+        if self.without_target.count:
+            lines.append(f"Dropped {self._some(self.without_target)}: no token of it is supervised.")
+        return lines
+
+    def _what_the_template_does(self) -> list[str]:
+        said = [
+            (
+                self.inserted,
+                "The template puts {0!r} in front of the answer in {1}, and the prompt does not hold it: it is "
+                "learned, and no part of an answer in evaluation and chat.",
+            ),
+            (
+                self.opened,
+                "The prompt ends in {0!r}, and the answer in {1} does not begin with it: it is learned behind it.",
+            ),
+            (
+                self.restored,
+                "The template prints an answer without a part of it, its reasoning for instance, in {1}: it is learned "
+                "as the row has it.",
+            ),
+            (self.rewritten, "The template does not print an answer as it is written in {1}: its own form is learned."),
+            (
+                self.reasoning_ignored,
+                "The template does not print the reasoning that a turn has in a key of its own in {1}: it is not "
+                "learned.",
+            ),
+            (self.left_out, "The template does not print a turn of the role {0} in {1}."),
+            (self.asked_to_learn, "Turns of other roles than the assistant's ask to be learned in {1}: they are not."),
+            (self.second_bos, "Raw text begins with the BOS token that the tokenizer adds in {1}: there is one of it."),
+            (
+                self._special,
+                "The text of a special token, {0!r} for instance, stands in {1}: it becomes that token.",
+            ),
+        ]  # fmt: skip
+        lines = [sentence.format(rows.example, rows) for rows, sentence in said if rows.count]
         if self.tools_ignored:
             lines.append("The template prints nothing of the tool definitions in the rows.")
-        if self._special.count:
-            lines.append(
-                f"The text of a special token, {self._special_text!r} for instance, stands in {self._special}: "
-                "it becomes that token."
-            )
-        return tuple(lines)
+        return lines
+
+    def _some(self, rows: Rows) -> str:
+        if rows.count == rows.rows:
+            return str(rows)
+        return f"{counted(rows.count, 'sequence')} of {rows}"
 
 
-def _counted(count: int, noun: str) -> str:
+_SEVERAL = (
+    "Rows with several answers are several sequences where the template prints earlier turns in another way than it "
+    "asked for them: each answer stands behind the prompt that will ask for it."
+)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.dates import pin_date, pinned_date, prints_date
 from weitiao.rendering.jinja_file import read_chat_template
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, config: RenderingConfig) 
     """Set the chat template that the recipe asks for on the tokenizer, so that it is saved and used with it.
 
     A built-in template starts with the BOS token when the tokenizer puts one in front of ordinary text. `auto` leaves
-    the tokenizer as it is, also when it has no template: raw text needs none.
+    the tokenizer as it is, also when it has no template: raw text needs none. In a template that prints the date, the
+    day is fixed.
 
     Args:
         tokenizer: Gets the template in `tokenizer.chat_template`.
@@ -30,6 +33,29 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, config: RenderingConfig) 
     Raises:
         RenderingError: The template is neither built in nor a file, or the tokenizer lacks a token that it needs.
     """
+    _set_template(tokenizer, config)
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # one for each purpose
+        tokenizer.chat_template = {name: _with_day(text, config) for name, text in template.items()}
+    elif template is not None:
+        tokenizer.chat_template = _with_day(template, config)
+
+
+def fixed_date(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The day that is fixed in the chat template of a tokenizer; None when it prints none, or that of its use."""
+    template = tokenizer.chat_template
+    texts = template.values() if isinstance(template, dict) else [template or ""]
+    return next(filter(None, map(pinned_date, texts)), None)
+
+
+def _with_day(template: str, config: RenderingConfig) -> str:
+    # A model that was tuned before keeps its day.
+    if not prints_date(template) or (config.date == "auto" and pinned_date(template)):
+        return template
+    return pin_date(template, date.today() if config.date == "auto" else config.date)
+
+
+def _set_template(tokenizer: PreTrainedTokenizerBase, config: RenderingConfig) -> None:
     if config.template == "auto":
         return
     if config.template in BUILT_IN:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from weitiao.rendering.chat import any_of
+from weitiao.rendering.printing import any_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -222,9 +222,11 @@ def token_counter(tokenizer: PreTrainedTokenizerFast, rendering: RenderingConfig
 
     def lengths(examples: Sequence[Example]) -> dict[str, Measured]:
         rendered = render(examples, tokenizer, unlimited, max_context=_NO_LIMIT)
-        return {
-            one.row_id: Measured(len(one), sum(1 for weight in one.weights if weight)) for one in rendered.sequences
-        }
+        found: dict[str, Measured] = {}
+        for one in rendered.sequences:  # a row may be several sequences; the longest has to fit
+            row, learned = found.get(one.row_id, Measured(0, 0)), sum(1 for weight in one.weights if weight)
+            found[one.row_id] = Measured(max(row.length, len(one)), row.supervised + learned)
+        return found
 
     def measure(examples: Sequence[Example]) -> list[Measured]:
         numbered = [replace(example, row_id=str(index)) for index, example in enumerate(examples)]

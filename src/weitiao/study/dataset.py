@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weitiao.data.load import DataSet, load_data
+from weitiao.data.rejected import add_rejected
 from weitiao.models.load import load_tokenizer
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
+from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render
 from weitiao.rendering.sequence import Sequence
-from weitiao.rendering.templates import apply_template
+from weitiao.rendering.templates import apply_template, fixed_date
+from weitiao.training.run_dir import RunDir
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,8 +54,17 @@ class RenderedData:
 def prepare_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
     """The tokenizer of the recipe's model, with the recipe's template."""
     tokenizer = load_tokenizer(recipe.model)
-    apply_template(tokenizer, recipe.rendering)
+    apply_template(tokenizer, dated(recipe))
     return tokenizer
+
+
+def dated(recipe: Recipe) -> RenderingConfig:
+    """The section `rendering`, with the day of the run where the recipe leaves it open and the run has begun."""
+    path = None if recipe.run_dir is None else RunDir(recipe.run_dir).environment_path
+    if recipe.rendering.date != "auto" or path is None or not path.is_file():
+        return recipe.rendering
+    day = json.loads(path.read_text(encoding="utf-8")).get("date")
+    return recipe.rendering.model_copy(update={"date": date.fromisoformat(day)}) if day else recipe.rendering
 
 
 def model_context(recipe: Recipe) -> int:
@@ -71,15 +85,24 @@ def load_rendered(recipe: Recipe, *, max_context: int, tell: Tell, rejected_path
         tell: Gets every line that a person should see.
         rejected_path: Where rows go that `on_bad_rows: skip` leaves out.
     """
+    skip = recipe.data.on_bad_rows == "skip"
     data = load_data(recipe.data, rejected_path=rejected_path)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
     tokenizer = prepare_tokenizer(recipe)
+    if day := fixed_date(tokenizer):
+        tell(f"The chat template prints the date: in this run it is {day} (rendering.date).")
     parts = []
     for name, examples in (("train", data.train), ("validation", data.validation)):
-        rendered = render(examples, tokenizer, recipe.rendering, max_context=max_context) if examples else None
+        rendered = (
+            render(examples, tokenizer, recipe.rendering, max_context=max_context, skip_bad_rows=skip)
+            if examples
+            else None
+        )
         parts.append(rendered.sequences if rendered else ())
         if rendered:
+            if rejected_path is not None:
+                add_rejected(rejected_path, examples, rendered.refused)
             for line in rendered.report:
                 tell(f"{name}: {line}")
     return RenderedData(tokenizer, data, *parts)

@@ -187,7 +187,10 @@ def _losses(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], part
     """How likely the model holds what training would learn of each row."""
     if not examples:
         return []
-    rendered = render(examples, opened.tokenizer, recipe.rendering, max_context=model_context(recipe))
+    skip = recipe.data.on_bad_rows == "skip"
+    rendered = render(
+        examples, opened.tokenizer, recipe.rendering, max_context=model_context(recipe), skip_bad_rows=skip
+    )
     for line in rendered.report:
         tell(f"{part}: {line}")
     return likelihoods(

@@ -26,7 +26,7 @@ from weitiao.models.load import read_tokenizer
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.templates import apply_template
-from weitiao.study.dataset import prepare_tokenizer
+from weitiao.study.dataset import dated, prepare_tokenizer
 from weitiao.study.setup import set_threads
 from weitiao.terminal import TextConsole, quoted
 from weitiao.training.files import sha256, write_json
@@ -133,7 +133,7 @@ def score_retention(recipe: Recipe, *, tuned: bool, console: Console) -> Retenti
     set_threads(recipe, detect_hardware())
     opened = open_model(adapter or recipe.model.name, base=recipe.model, device=_device())
     if adapter is None:
-        apply_template(opened.tokenizer, recipe.rendering)
+        apply_template(opened.tokenizer, dated(recipe))
     with retention_progress(console, "tuned model" if tuned else "base model") as on_progress:
         scores = run_retention(opened.model, opened.tokenizer, recipe.retention, on_progress=on_progress)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.templates import fixed_date
 from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
 from weitiao.study.task import task_from_recipe
@@ -112,7 +113,8 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
             write_recipe(_resolved(recipe, model, budget), run.recipe_path)
-            write_json(run.environment_path, environment(hardware))
+            day = fixed_date(data.tokenizer)
+            write_json(run.environment_path, environment(hardware) | ({"date": day} if day else {}))
     method = recipe.method.build()
     fingerprint = model_fingerprint(resolve_model(recipe.model))
     adapted = method.apply(model, seed=recipe.train.seed)

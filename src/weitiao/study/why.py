@@ -43,10 +43,10 @@ def rows_behind(run_path: Path, step: int, *, num: int) -> list[Culprit]:
     table = read_losses(RunDir(run_path).losses, step).slice(0, num)
     recipe = load_recipe(run_path)
     data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
-    sequences = {sequence.row_id: sequence for sequence in data.train}
     culprits = []
     for row in table.to_pylist():
-        sequence = sequences[row["row_id"]]
+        of_row = [sequence for sequence in data.train if sequence.row_id == row["row_id"]]
+        sequence = min(of_row, key=lambda one: abs(one.weight - row["weight"]))  # a row may be several sequences
         first = next(i for i, weight in enumerate(sequence.weights) if weight)
         prompt, answer = (
             data.tokenizer.decode(ids) for ids in (sequence.token_ids[:first], sequence.token_ids[first:])

@@ -117,6 +117,7 @@ def _local(model: str, max_new_tokens: int) -> Answerer:
 
     from weitiao.generation.generate import generate, stop_ids
     from weitiao.methods.open import open_model
+    from weitiao.rendering.answers import AnswerReader
     from weitiao.rendering.render import render_prompt
 
     opened = open_model(model, device="cuda" if torch.cuda.is_available() else "cpu")
@@ -126,6 +127,8 @@ def _local(model: str, max_new_tokens: int) -> Answerer:
     def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
         prompts = [render_prompt(opened.tokenizer, conversation) for conversation in conversations]
         completions = generate(opened.model, prompts, config, stop_ids=stops)
-        return [opened.tokenizer.decode(one.token_ids, skip_special_tokens=True) for one in completions]
+        reader = AnswerReader(opened.tokenizer)
+        asked = zip(conversations, completions, strict=True)
+        return [reader.read(conversation, (), one.token_ids) for conversation, one in asked]
 
     return answer

@@ -27,6 +27,7 @@ from weitiao.rendering.render import render_prompt
 from weitiao.rendering.templates import apply_template
 from weitiao.study.compare.answer_files import AnswersKey, answers_key, find_answers, keep_answers, note_key
 from weitiao.study.compare.sides import Side, weights_hash
+from weitiao.study.dataset import dated
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -134,7 +135,7 @@ def _tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFas
         if adapter is not None and (adapter / "tokenizer.json").exists():
             return read_tokenizer(adapter)
     tokenizer = load_tokenizer(side.model)
-    apply_template(tokenizer, side.recipe.rendering if side.recipe is not None else rendering)
+    apply_template(tokenizer, dated(side.recipe) if side.recipe is not None else rendering)
     return tokenizer
 
 
