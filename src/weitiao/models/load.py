@@ -70,6 +70,11 @@ def read_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     return tokenizer
 
 
+def dtype_of(config: ModelConfig, *, device: str) -> str:
+    """The number format that a model gets: the configured one, or what `auto` means on a `cpu` or on `cuda`."""
+    return choose_dtype(detect_hardware(), device=device) if config.dtype == "auto" else config.dtype
+
+
 def load_model(
     config: ModelConfig,
     *,
@@ -96,7 +101,7 @@ def load_model(
     from transformers import AutoModelForCausalLM
 
     device = torch.device(device)
-    dtype = choose_dtype(detect_hardware(), device=device.type) if config.dtype == "auto" else config.dtype
+    dtype = dtype_of(config, device=device.type)
     with loading(f"The model in {path} cannot be loaded", path):
         model, report = AutoModelForCausalLM.from_pretrained(
             str(path),

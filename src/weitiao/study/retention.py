@@ -21,15 +21,15 @@ from weitiao.evaluation.retention.scores import RetentionScores
 from weitiao.evaluation.retention.tasks import resolve_tasks
 from weitiao.hardware import detect_hardware
 from weitiao.methods.open import find_adapter, open_model
-from weitiao.models.fingerprint import model_fingerprint
-from weitiao.models.load import read_tokenizer
-from weitiao.models.names import resolve_model
+from weitiao.models.load import dtype_of, read_tokenizer
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.templates import apply_template
+from weitiao.study.compare.sides import weights_hash
 from weitiao.study.dataset import dated, prepare_tokenizer
 from weitiao.study.setup import set_threads
+from weitiao.study.versions import COMPUTING, versions
 from weitiao.terminal import TextConsole, quoted
-from weitiao.training.files import sha256, write_json
+from weitiao.training.files import write_json
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"
 
@@ -162,22 +162,26 @@ def _model_alone(name: str, config: RetentionConfig, console: Console) -> Retain
     return Retained(name, None, scores, None, ())
 
 
-def _key(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
-    """What the scores depend on: weights, chat template and items."""
-    weights = model_fingerprint(resolve_model(recipe.model))
-    tokenizer = prepare_tokenizer(recipe)
-    if adapter is not None:
-        weights += sha256(adapter / "adapter_model.safetensors")[:16]
-        tokenizer = read_tokenizer(adapter) if (adapter / "tokenizer.json").exists() else tokenizer
+def _key(recipe: Recipe, adapter: Path | None) -> dict[str, Any]:
+    """What the scores depend on: weights, chat template, items, number format, and what computes and grades."""
+    has_own = adapter is not None and (adapter / "tokenizer.json").exists()
+    tokenizer = read_tokenizer(adapter) if adapter is not None and has_own else prepare_tokenizer(recipe)
     template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]
-    return {"weights": weights, "template": template, "items": fingerprint(retention_parts(recipe.retention))}
+    parts = retention_parts(recipe.retention)
+    return {
+        "weights": weights_hash(recipe.model, adapter),
+        "template": template,
+        "items": fingerprint(parts),
+        "dtype": dtype_of(recipe.model, device=_device()),
+        "packages": versions([*COMPUTING, *(name for part in parts for name in part.packages)]),
+    }
 
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _read(path: Path, key: dict[str, str]) -> RetentionScores | None:
+def _read(path: Path, key: dict[str, Any]) -> RetentionScores | None:
     """Stored scores, if they are of the same weights, template and items."""
     if not path.is_file():
         return None

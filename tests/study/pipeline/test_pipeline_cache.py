@@ -19,6 +19,7 @@ from weitiao.recipe import Recipe, load_recipe
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.pipeline.steps import STEP_NAMES
+from weitiao.study.retention import score_retention
 from weitiao.study.train import CHANGEABLE
 
 AFTER_COMPARE = ["compare", "verdict", "report"]
@@ -301,3 +302,69 @@ def test_a_damaged_record_is_an_error_with_a_remedy(recipe_path: Path) -> None:
     (recipe.run_dir / "steps.json").write_text("[")
     with pytest.raises(RunError, match=r"steps\.json cannot be read"):
         call(recipe)
+
+
+def install(folder: Path, package: str) -> None:
+    """Another version of a package, as far as its metadata says."""
+    directory = folder / f"{package.replace('-', '_')}-99.0.dist-info"
+    directory.mkdir(parents=True)
+    (directory / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 99.0\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "settings", "expected"),
+    [
+        ("ftfy", [], ["check", *REPORT]),
+        ("python-stdnum", [], ["check", *REPORT]),
+        ("bm25s", ["baseline.selection=nearest"], ["baseline", *AFTER_COMPARE]),
+        ("sacrebleu", ["evaluate.metrics=[bleu]"], ["baseline", "eval", *AFTER_COMPARE]),
+        ("sacrebleu", ["evaluate.metrics=[rouge_l]"], []),
+        ("peft", [], ["baseline", "retention-before", "eval", "retention-after", *AFTER_COMPARE]),
+    ],
+)
+def test_another_version_of_a_package_redoes_what_its_result_depends_on(
+    recipe_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, settings: list[str], expected: Any
+) -> None:
+    """The weights of a training stay: they are what is measured, whatever was installed since."""
+    recipe = load_recipe(recipe_path, settings)
+    call(recipe)
+    install(tmp_path / "packages", package)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    assert call(recipe)[0] == expected
+
+
+def test_the_function_that_grades_a_retention_task_counts_by_its_content(recipe_path: Path) -> None:
+    folder = recipe_path.parent
+    (folder / "my.py").write_text("def score(answer, expected, row):\n    return 0.5\n")
+    (folder / "moved").mkdir()
+    shutil.copy(folder / "my.py", folder / "moved" / "my.py")
+
+    def recipe(place: str) -> Recipe:
+        task = {
+            "type": "generate",
+            "name": "mine",
+            "data": str(folder / "test.jsonl"),
+            "metric": f"{folder}/{place}:score",
+        }
+        return load_recipe(recipe_path, [f"retention.tasks={json.dumps([task])}"])
+
+    call(recipe("my.py"))
+    assert call(recipe("moved/my.py"))[0] == REPORT
+    (folder / "my.py").write_text("def score(answer, expected, row):\n    return 0.25\n")
+    assert call(recipe("my.py"))[0] == ["retention-before", "retention-after", *AFTER_COMPARE]
+
+
+def test_what_a_fraction_keeps_together_counts_where_there_is_a_fraction(recipe_path: Path) -> None:
+    call(load_recipe(recipe_path))
+    assert call(load_recipe(recipe_path, ["data.keep_together=same"]))[0] == REPORT
+    call(load_recipe(recipe_path, ["data.test=0.2"]))
+    again = call(load_recipe(recipe_path, ["data.test=0.2", "data.keep_together=same"]))[0]
+    assert again == ["check", "baseline", *AFTER_TRAIN]
+
+
+def test_retention_scores_of_another_number_format_are_not_taken_over(recipe_path: Path) -> None:
+    recipe, console = load_recipe(recipe_path), Console(quiet=True)
+    exact = score_retention(recipe, tuned=False, console=console)
+    assert score_retention(recipe, tuned=False, console=console) == exact  # with the time that it took then
+    rounded = score_retention(load_recipe(recipe_path, ["model.dtype=bfloat16"]), tuned=False, console=console)
+    assert rounded.parts[0].grades != exact.parts[0].grades

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,14 @@ class MetricConfigBase(Config):
 
     name: str | None = Field(default=None, pattern=r"^[\w.:-]+$")
     """What the score is called in tables and files; the type (for a function: its name) when not given."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages of others that its grades depend on."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return ()
 
     @property
     def title(self) -> str:

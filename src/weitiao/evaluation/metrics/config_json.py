@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -43,6 +43,13 @@ class JsonSchemaConfig(MetricConfigBase):
 
     allow_fence: bool = False
     """Whether the answer may stand in a Markdown code fence."""
+
+    packages: ClassVar[tuple[str, ...]] = ("jsonschema",)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return () if self.path is None else (self.path,)
 
     @model_validator(mode="after")
     def _one_schema(self) -> JsonSchemaConfig:

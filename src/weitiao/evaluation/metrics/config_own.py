@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -23,6 +23,8 @@ class RougeLConfig(MetricConfigBase):
     type: Literal["rouge_l"] = "rouge_l"
     """The metric."""
 
+    packages: ClassVar[tuple[str, ...]] = ("rouge-score",)
+
     def build(self, setting: Setting) -> Metric:
         from weitiao.evaluation.metrics.overlap import RougeL
 
@@ -39,6 +41,8 @@ class BleuConfig(MetricConfigBase):
     """The tokenizer of sacrebleu. `auto`: `zh` for references with Chinese characters, `char` for those with kana, else
     `13a`."""
 
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
+
     def build(self, setting: Setting) -> Metric:
         from weitiao.evaluation.metrics.overlap import Bleu
 
@@ -50,6 +54,8 @@ class ChrfConfig(MetricConfigBase):
 
     type: Literal["chrf"] = "chrf"
     """The metric."""
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
 
     def build(self, setting: Setting) -> Metric:
         from weitiao.evaluation.metrics.overlap import Chrf
@@ -78,6 +84,11 @@ class FunctionConfig(MetricConfigBase):
     def title(self) -> str:
         """What the score is called."""
         return self.name or self._parts()[1]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return (self._parts()[0],)
 
     def located(self, folders: Sequence[Path]) -> FunctionConfig:
         path, function = self._parts()

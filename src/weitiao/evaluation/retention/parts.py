@@ -82,6 +82,15 @@ class Part(ABC):
         """Whether prompts are conversations."""
         return False
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages of others that grade the answers."""
+        return ()
+
+    def identity(self) -> str:
+        """Changes when an item, or how it is asked and graded, does."""
+        return repr(self)
+
     @abstractmethod
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
         """About how much is to be computed, in tokens."""

@@ -89,8 +89,8 @@ def retention_parts(config: RetentionConfig) -> tuple[Part, ...]:
 
 
 def fingerprint(parts: Sequence[Part]) -> str:
-    """Changes when an item, or how it is asked, does."""
-    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
+    """Changes when an item, or how it is asked and graded, does."""
+    return hashlib.sha256("\n".join(part.identity() for part in parts).encode()).hexdigest()
 
 
 def _steps(parts: Iterable[Part], config: RetentionConfig) -> list[tuple[Part, Batching, bool]]:

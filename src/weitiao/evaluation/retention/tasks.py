@@ -35,6 +35,7 @@ from weitiao.evaluation.retention.parts import (
 )
 from weitiao.evaluation.retention.scores import PartScores, accuracy, loss
 from weitiao.evaluation.task import Task, evaluate
+from weitiao.training.files import sha256
 from weitiao.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -126,6 +127,17 @@ class GeneratePart(Part):
     @property
     def needs_chat_template(self) -> bool:
         return True
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return self.task.metric.packages
+
+    def identity(self) -> str:
+        """Files that grade the answers count by their content, wherever they lie."""
+        metric = repr(self.task.metric)
+        for path in self.task.metric.files:
+            metric = metric.replace(str(path), sha256(path) if path.is_file() else str(path))
+        return repr((self.name, self.examples, metric, self.task.generation, self.labels))
 
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
         generated = GENERATED_TOKEN * self.task.generation.max_new_tokens * len(self.examples)

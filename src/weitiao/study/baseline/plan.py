@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,14 @@ from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.fewshot.context import PromptCost, prompt_cost, require_room
 from weitiao.evaluation.fewshot.prompt import with_shots
 from weitiao.evaluation.fewshot.select import Shots, choose_shots
-from weitiao.evaluation.metrics.config_own import FUNCTION
 from weitiao.evaluation.task import Task
-from weitiao.hardware import choose_dtype, detect_hardware
 from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.load import dtype_of
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
 from weitiao.rendering.render import render_prompt
 from weitiao.study.dataset import model_context, prepare_tokenizer
+from weitiao.study.versions import COMPUTING, versions
 from weitiao.training.files import sha256
 
 if TYPE_CHECKING:
@@ -156,35 +156,21 @@ def _common_rows(shots: Sequence[Shots]) -> tuple[str, ...]:
 
 
 def _weights(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str) -> list[object]:
-    """What names the model's weights, their number format, and the tokens that end an answer."""
-    dtype = recipe.model.dtype
-    if dtype == "auto":
-        dtype = choose_dtype(detect_hardware(), device=device)
+    """What names the model's weights, their number format, the tokens that end an answer, and what computes them."""
+    dtype = dtype_of(recipe.model, device=device)
     path = resolve_model(recipe.model)
     generation = path / "generation_config.json"
     ends = generation.read_text(encoding="utf-8") if generation.is_file() else ""
-    return [model_fingerprint(path), dtype, tokenizer.chat_template, tokenizer.eos_token_id, ends]
+    return [model_fingerprint(path), dtype, tokenizer.chat_template, tokenizer.eos_token_id, ends, versions(COMPUTING)]
 
 
 def _grading(recipe: Recipe, train: Sequence[Example]) -> list[object]:
-    """How answers are written and graded: settings, files that the metrics use, and the training rows' labels."""
+    """How answers are written and graded: settings, files and packages of metrics, and the training rows' labels."""
     settings = recipe.evaluate.model_dump(mode="json", exclude=_NOT_ABOUT_ANSWERS)
-    files = [sha256(path) for path in map(_file, _values(recipe)) if path is not None and path.is_file()]
-    return [settings, files, sorted({row.answer for row in train if is_gradable(row)})]
-
-
-def _values(recipe: Recipe) -> Iterator[object]:
-    """The settings of all metrics."""
-    for metric in recipe.evaluate.metrics:
-        yield from (value for _, value in metric)
-
-
-def _file(value: object) -> Path | None:
-    """The file that a setting names, alone or as `FILE.py:FUNCTION`."""
-    if isinstance(value, str):
-        function = FUNCTION.fullmatch(value)
-        return None if function is None else Path(function["path"])
-    return value if isinstance(value, Path) else None
+    metrics = recipe.evaluate.metrics
+    files = [sha256(path) for one in metrics for path in one.files if path.is_file()]
+    packages = versions(name for one in metrics for name in one.packages)
+    return [settings, files, packages, sorted({row.answer for row in train if is_gradable(row)})]
 
 
 def _digest(fixed: list[object], rows: Sequence[Example], prompts: Sequence[Prompt]) -> str:

@@ -18,10 +18,9 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.task import Task
-from weitiao.hardware import choose_dtype, detect_hardware
 from weitiao.methods.open import find_adapter, open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.load import load_tokenizer, read_tokenizer
+from weitiao.models.load import dtype_of, load_tokenizer, read_tokenizer
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
 from weitiao.rendering.templates import apply_template
@@ -140,7 +139,7 @@ def _tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFas
 
 
 def _key(weights: str, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task) -> AnswersKey:
-    dtype = choose_dtype(detect_hardware(), device=_device()) if model.dtype == "auto" else model.dtype
+    dtype = dtype_of(model, device=_device())
     prompts = [render_prompt(tokenizer, example.prompt, example.tools) for example in task.gradable]
     return answers_key(weights, dtype, task.gradable, prompts, task.generation)
 

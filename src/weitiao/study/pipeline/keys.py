@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import SourceConfig
+from weitiao.data.doctor.settings import NEEDS
 from weitiao.data.hub import is_saved_dataset
 from weitiao.data.paths import data_files
+from weitiao.evaluation.retention.config import RetentionConfig
 from weitiao.evaluation.retention.run import fingerprint, retention_parts
 from weitiao.hardware import choose_dtype, detect_hardware
 from weitiao.models.config import ModelConfig
@@ -21,6 +23,7 @@ from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
 from weitiao.study.pipeline.step import Step
 from weitiao.study.train import CHANGEABLE
+from weitiao.study.versions import COMPUTING, versions
 from weitiao.training.files import sha256
 
 _USER_FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
@@ -50,6 +53,8 @@ class Identities:
             )
         if section == "data" and rest:
             return self._data(rest)
+        if section == "packages":
+            return versions(self._packages(rest))
         value: Any = self.recipe
         for part in name.split("."):
             value = getattr(value, part)
@@ -63,7 +68,7 @@ class Identities:
         if name == "baseline":
             dumped["models"] = [model_identity(model) for model in value.models]
         if name == "retention":
-            return fingerprint(retention_parts(value))
+            return retention_identity(value)
         return _by_content(dumped)
 
     def _data(self, part: str) -> Any:
@@ -78,10 +83,28 @@ class Identities:
             if data.replay
             else [],  # general rows that are scored are left out of the training rows
         }
+        if data.validation_fraction or data.test_fraction:
+            of_train["keep_together"] = data.keep_together
         fraction = {"train": 0.0, "validation": data.validation_fraction, "test": data.test_fraction}[part]
         held_out = {"train": (), "validation": data.validation_sources, "test": data.test_sources}[part]
         rows = of_train if fraction or part == "train" else [source_identity(source) for source in held_out]
         return {"part": part, "rows": rows, "seed": data.seed, "on_bad_rows": data.on_bad_rows}
+
+    def _packages(self, what: str) -> tuple[str, ...]:
+        """Packages of others that a kind of work depends on: `check`, `model`, `metrics`, `examples`."""
+        recipe = self.recipe
+        match what:
+            case "check":
+                return tuple(NEEDS.values())
+            case "model":
+                return COMPUTING
+            case "metrics":
+                benchmarks = ("lm-eval",) if recipe.evaluate.benchmarks else ()
+                return (*(package for one in recipe.evaluate.metrics for package in one.packages), *benchmarks)
+            case "examples":
+                return ("bm25s",) if "nearest" in recipe.baseline.selection else ()
+            case _:
+                raise AssertionError(what)
 
 
 def step_key(step: Step, identities: Identities, upstream: Mapping[str, str], **more: Any) -> str:
@@ -114,6 +137,12 @@ def source_identity(source: SourceConfig) -> dict[str, Any]:
     return values
 
 
+def retention_identity(config: RetentionConfig) -> dict[str, Any]:
+    """The items of a suite, and how they are asked and graded."""
+    parts = retention_parts(config)
+    return {"items": fingerprint(parts), "packages": versions(name for part in parts for name in part.packages)}
+
+
 def model_identity(config: ModelConfig) -> dict[str, Any]:
     """A model by the fingerprint of its weights, its tokenizer and configuration, and the number format."""
     path = resolve_model(config)
@@ -121,13 +150,17 @@ def model_identity(config: ModelConfig) -> dict[str, Any]:
     return {
         "weights": model_fingerprint(path),
         "files": {file.name: sha256(file) for file in small},
-        "dtype": default_dtype() if config.dtype == "auto" else config.dtype,
+        "dtype": _dtype(config),
     }
 
 
+def _dtype(config: ModelConfig) -> str:
+    """The number format of a model on this machine."""
+    return config.dtype if config.dtype != "auto" else _default_dtype()
+
+
 @cache
-def default_dtype() -> str:
-    """What `dtype: auto` means on this machine."""
+def _default_dtype() -> str:
     hardware = detect_hardware()
     return choose_dtype(hardware, device="cuda" if hardware.gpus else "cpu")
 

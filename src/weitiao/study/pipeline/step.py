@@ -42,7 +42,8 @@ class Step:
     Attributes:
         name: As `--until`, `--redo` and `--skip` say it.
         version: Raised by hand when the step's code gives another result from the same input.
-        reads: What of the recipe it depends on: a section, or `data.PART`; files that it names count by their content.
+        reads: What it depends on: a section of the recipe, `data.PART` (files that it names count by their content), or
+            `packages.KIND` (versions of what is installed).
         needs: Steps without whose result it cannot be done.
         uses: Steps whose results it takes when they are there.
         writes: Patterns of the files and directories that it leaves in the run directory.

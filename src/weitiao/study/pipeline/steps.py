@@ -7,12 +7,14 @@ from weitiao.study.pipeline.forecast import as_baseline, as_quick, as_retention_
 from weitiao.study.pipeline.step import Step
 
 _MODEL = ("model", "rendering")
+_GRADED = ("packages.model", "packages.metrics")
+# The weights that a training has left are what is measured and shipped: a newer package does not make them others.
 
 STEPS: tuple[Step, ...] = (
     Step(
         name="check",
         version=1,
-        reads=("data.train", "data.validation", "data.test", *_MODEL),
+        reads=("data.train", "data.validation", "data.test", "packages.check", *_MODEL),
         needs=(),
         uses=(),
         writes=("data-check.json",),
@@ -21,7 +23,9 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="baseline",
         version=1,
-        reads=("data.train", "data.test", "baseline", "evaluate", "verdict.target", *_MODEL),
+        reads=(
+            "data.train", "data.test", "baseline", "evaluate", "verdict.target", "packages.examples", *_GRADED, *_MODEL,
+        ),
         needs=(),
         uses=(),
         writes=("baseline.json", "gap.json", "predictions-baseline-*.jsonl"),
@@ -31,7 +35,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="retention-before",
         version=1,
-        reads=("retention", *_MODEL),
+        reads=("retention", "packages.model", *_MODEL),
         needs=(),
         uses=(),
         writes=("retention-before.json",),
@@ -50,7 +54,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="eval",
         version=1,
-        reads=("data.validation", "data.test", "evaluate", *_MODEL),
+        reads=("data.validation", "data.test", "evaluate", *_GRADED, *_MODEL),
         needs=("train",),
         uses=(),
         writes=("scores.json", "predictions.jsonl", "predictions.key.json"),
@@ -60,7 +64,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="retention-after",
         version=1,
-        reads=("retention", *_MODEL),
+        reads=("retention", "packages.model", *_MODEL),
         needs=("retention-before", "train"),
         uses=(),
         writes=("retention-after.json",),
