@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.detection import detect_format
+from weitiao.data.detection import detect
 from weitiao.data.example import Example, is_learned
 from weitiao.data.formats import Converter
 from weitiao.data.rows import BadRow, Row
@@ -21,7 +21,7 @@ TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type
 def convert(row: Any, **settings: Any) -> Example:
     source = SourceConfig(path="x.jsonl", **settings)
     rows = [Row(1, 1, row)]
-    format = detect_format(source, rows, "x.jsonl") if source.format == "auto" else source.format
+    format = detect(source, rows, "x.jsonl").format if source.format == "auto" else source.format
     return Converter(source, format)(rows[0], "x.jsonl:1")
 
 
@@ -175,7 +175,7 @@ def test_a_system_template_is_for_rows_that_bring_no_system_turn() -> None:
     ],
 )  # fmt: skip
 def test_the_format_is_detected(row: dict[str, Any], settings: dict[str, Any], format: str) -> None:
-    assert detect_format(SourceConfig(path="x", **settings), [Row(1, 1, [0]), Row(2, 2, row)], "x") == format
+    assert detect(SourceConfig(path="x", **settings), [Row(1, 1, [0]), Row(2, 2, row)], "x").format == format
 
 
 def test_a_table_of_text_and_label_is_not_taken_for_raw_text() -> None:
@@ -222,7 +222,7 @@ def messages(*pairs: tuple[str, Any]) -> dict[str, Any]:
         ({"messages": {"role": "user"}}, {}, "messages", "must be a list of turns, is an object"),
         ({"messages": ["hi"]}, {}, "messages[0]", "a turn must be an object"),
         (messages(("user", "a")), {}, "messages", "no assistant turn"),
-        (messages(("user", "a"), ("bot", "b")), {}, "messages[1].role", "'bot' is not known"),
+        (messages(("user", "a"), ("narrator", "b")), {}, "messages[1].role", "'narrator' is not known"),
         (messages(("user", "a"), ("assistant", "")), {}, "messages[1].content", "answer is empty"),
         (messages(("user", ""), ("assistant", "b")), {"system": "s"}, "messages[0].content", "user turn is empty"),
         (messages(("user", "a"), ("assistant", None)), {}, "messages[1].content", "is null"),

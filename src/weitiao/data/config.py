@@ -45,6 +45,10 @@ class SourceConfig(Config):
     """Names of columns that differ from the format's own, as `field: column`. A dotted name reaches into a nested
     value: `instances.0.input`."""
 
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = Field(default_factory=dict)
+    """Who speaks under names that are not known, as `name: role`: `{customer: user, agent: assistant}`. Upper and lower
+    case are the same."""
+
     prompt: str | None = None
     """A Jinja template over the row's columns that makes the user turn: `Classify: {{ text }}`."""
 
@@ -137,7 +141,7 @@ Sources = Annotated[
 ]
 
 
-_MEANING = ("format", "columns", "prompt", "system", "completion")
+_MEANING = ("format", "columns", "roles", "prompt", "system", "completion")
 
 
 def _read_like(part: Any, meaning: dict[str, Any]) -> Any:

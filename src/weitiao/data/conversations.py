@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weitiao.data.example import LEARNING_MARKS, Message
 from weitiao.data.json_values import JsonError, parse_json
+from weitiao.data.roles import CALLS, ROLES, role_of, single_turns
 from weitiao.data.rows import BadRow, kind_of
 
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "function_call": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-}
-"""The roles of OpenAI's and of ShareGPT's spelling, and the four that chat templates know."""
-
+_CONTENTS = ("content", "value", "parts", "text")
 _CONSUMED = {"role", "from", "content", "value", "tool_calls", "function_call"}
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
-def to_messages(value: Any, field: str) -> tuple[Message, ...]:
+def to_messages(value: Any, field: str, roles: Mapping[str, str] = ROLES) -> tuple[Message, ...]:
     """Converts a list of turns.
 
     Args:
-        value: Turns with `role` and `content`, or `from` and `value`; or the same list as JSON text.
+        value: Turns with `role` and `content`, or `from` and `value`, or `role` and Gemini's `parts`; pairs of a
+            question and its answer (`single_turns`); or the same list as JSON text.
         field: Where the list stands in the row.
+        roles: Names of roles, in small letters, beside those that are known.
 
     Returns:
         Messages with `role`, `content` (always text; empty for a turn that only calls tools), `tool_calls` whose
@@ -46,7 +37,7 @@ def to_messages(value: Any, field: str) -> tuple[Message, ...]:
         raise BadRow(field, f"must be a list of turns, is {kind_of(turns)}")
     if not turns:
         raise BadRow(field, "the conversation is empty")
-    return tuple(_message(turn, f"{field}[{index}]") for index, turn in enumerate(turns))
+    return tuple(_message(turn, place, roles) for turn, place in single_turns(turns, field, roles))
 
 
 def to_tools(value: Any, field: str) -> tuple[dict[str, Any], ...]:
@@ -85,43 +76,47 @@ def _tool(tool: Any, field: str) -> dict[str, Any]:
     return wrapped
 
 
-def _message(turn: Any, field: str) -> Message:
+def _message(turn: Any, field: str, roles: Mapping[str, str]) -> Message:
     if not isinstance(turn, dict):
         raise BadRow(field, f"a turn must be an object with a role and a content, is {kind_of(turn)}")
-    role_key, role = _first(turn, "role", "from", field)
-    if not isinstance(role, str) or role not in ROLES:
-        raise BadRow(f"{field}.{role_key}", f"the role {role!r} is not known; known are {', '.join(ROLES)}")
-    content_key, content = _first(turn, "content", "value", field)
+    role_key, name = _first(turn, ("role", "from"), field)
+    role = role_of(name, roles)
+    if role is None:
+        remedy = f"say who it is, for example `roles: {{{name}: user}}`" if isinstance(name, str) else ""
+        raise BadRow(f"{field}.{role_key}", f"the role {name!r} is not known", remedy)
+    content_key, content = _first(turn, _CONTENTS, field)
     place = f"{field}.{content_key}"
-    extras = {key: value for key, value in turn.items() if key not in _CONSUMED and value is not None}
+    used = {*_CONSUMED, content_key}
+    extras = {key: value for key, value in turn.items() if key not in used and value is not None}
     for key in LEARNING_MARKS:
         if (mark := extras.get(key)) is not None and mark not in (0, 1):
             raise BadRow(f"{field}.{key}", f"must be true, false, 1 or 0 (whether the turn is learned), is {mark!r}")
-    if role == "function_call":
+    if name.strip().casefold() in CALLS:
         calls = _calls(_text(content, place), place)
         return {"role": "assistant", "content": "", "tool_calls": calls, **extras}
     calls = _calls(turn.get("tool_calls"), f"{field}.tool_calls")
     calls += _calls(turn.get("function_call"), f"{field}.function_call")
-    if calls and ROLES[role] != "assistant":
-        raise BadRow(f"{field}.tool_calls", f"only the assistant calls tools, this is a turn of the role {role}")
+    if calls and role != "assistant":
+        raise BadRow(f"{field}.tool_calls", f"only the assistant calls tools, this is a turn of the role {name}")
     text = "" if content is None and calls else _text(content, place)
-    if not text.strip() and ROLES[role] == "user":
+    if not text.strip() and role == "user":
         raise BadRow(place, "the user turn is empty")
-    if not text.strip() and ROLES[role] == "assistant" and not calls:
+    if not text.strip() and role == "assistant" and not calls:
         raise BadRow(place, "the answer is empty")
-    return {"role": ROLES[role], "content": text, **({"tool_calls": calls} if calls else {}), **extras}
+    return {"role": role, "content": text, **({"tool_calls": calls} if calls else {}), **extras}
 
 
-def _first(turn: dict[str, Any], key: str, other: str, field: str) -> tuple[str, Any]:
-    """The first of two keys that the turn has (with a value, if one has), and its value."""
-    for name in (key, other):
+def _first(turn: dict[str, Any], keys: Sequence[str], field: str) -> tuple[str, Any]:
+    """The first of some keys that the turn has (with a value, if one has), and its value."""
+    for name in keys:
         if turn.get(name) is not None:
             return name, turn[name]
-    if key == "content" and (turn.get("tool_calls") or turn.get("function_call")):
-        return key, None
-    if key in turn or other in turn:
-        raise BadRow(f"{field}.{key if key in turn else other}", "is null")
-    raise BadRow(f"{field}.{key}", f"is missing (nor is there `{other}`)")
+    if keys is _CONTENTS and (turn.get("tool_calls") or turn.get("function_call")):
+        return keys[0], None
+    null = next((name for name in keys if name in turn), None)
+    if null is not None:
+        raise BadRow(f"{field}.{null}", "is null")
+    raise BadRow(f"{field}.{keys[0]}", f"is missing (nor is there `{keys[1]}`)")
 
 
 def _text(content: Any, field: str) -> str:
@@ -131,7 +126,9 @@ def _text(content: Any, field: str) -> str:
     if not isinstance(content, (list, tuple)):
         raise BadRow(field, f"must be text, is {kind_of(content)}")
     for index, part in enumerate(content):
-        if not (isinstance(part, dict) and part.get("type") in _TEXT_PARTS and isinstance(part.get("text"), str)):
+        if not (
+            isinstance(part, dict) and part.get("type", "text") in _TEXT_PARTS and isinstance(part.get("text"), str)
+        ):
             raise BadRow(f"{field}[{index}]", "only parts of the type text are supported")
     return "".join(part["text"] for part in content)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.rows import Row, kind_of
+from weitiao.data.config import CanonicalField, FormatName, SourceConfig
+from weitiao.data.conversations import to_messages
+from weitiao.data.roles import role_of
+from weitiao.data.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
 
 
@@ -34,9 +36,26 @@ FORMATS: dict[FormatName, Fields] = {
     "text": Fields(("text",)),
 }
 
+Columns = dict[CanonicalField, str]
+_BESIDE_A_PAIR = {"system", "history", "id", "idx", "index", "uid", "uuid", "_id"}
+"""Columns beside a question and an answer that leave no doubt about the two."""
 
-def detect_format(source: SourceConfig, rows: Sequence[Row], shown: str) -> FormatName:
-    """Finds the format whose fields the first rows have.
+
+class Detected(NamedTuple):
+    """A format, and the source with `columns` for what has other names than those of the format."""
+
+    format: FormatName
+    source: SourceConfig
+
+    @property
+    def told(self) -> str:
+        """The columns that were found out, as a recipe would have them; empty when there are none."""
+        columns = ", ".join(f"{field}: {column}" for field, column in self.source.columns.items())
+        return f"`columns: {{{columns}}}`" if columns else ""
+
+
+def detect(source: SourceConfig, rows: Sequence[Row], shown: str) -> Detected:
+    """Finds the format whose fields the first rows have; where their columns have other names, by what they hold.
 
     Args:
         source: The source; its `columns` and templates count as fields, and formats that use them are preferred.
@@ -66,17 +85,100 @@ def detect_format(source: SourceConfig, rows: Sequence[Row], shown: str) -> Form
     if fitting == ["text"] and "text" not in asked and len(names) > 1:
         # A table of `text` and `category` is hardly ever meant as raw text, and training would run all the same.
         fitting = []
-    if not fitting:
-        raise _no_format(source, names, shown)
-    return max(fitting, key=lambda name: len(asked.intersection(FORMATS[name].all)))
+    if fitting:
+        best = max(fitting, key=lambda name: len(asked.intersection(FORMATS[name].all)))
+        return Detected(best, source)
+    found = None if asked else _by_values(objects, names, source.roles)
+    if found is None:
+        raise _no_format(source, objects, names, shown)
+    return Detected(found[0], source.model_copy(update={"columns": found[1]}))
 
 
-def _no_format(source: SourceConfig, names: Sequence[str], shown: str) -> DataError:
+def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the columns of rows may mean, for a remedy: columns by field where a question and an answer can be found.
+
+    Args:
+        objects: The first rows.
+    """
+    names = list(dict.fromkeys(key for row in objects for key in row))
+    if conversations := _conversations(objects, names, {}):
+        return {"messages": conversations[0]}
+    texts = [name for name in names if _holds(objects, name, (str,))]
+    scalars = [name for name in names if _holds(objects, name, (str, int, float))]
+    asked = [name for name in texts if role_of(name) == "user"] or texts
+    answers = [name for name in scalars if role_of(name) == "assistant"]
+    answers += [name for name in scalars if name not in answers and name not in asked[:1]]
+    if not asked or not answers:
+        return {}
+    question, answer = asked[0], answers[0]
+    if question == "instruction" and _holds(objects, answer, (str,)):
+        given = {"input": "context"} if "context" in texts and "input" not in names else {}
+        return {**given, "output": answer}
+    return {"prompt": question, "completion": answer}
+
+
+def _by_values(
+    objects: Sequence[dict[str, Any]], names: Sequence[str], roles: Mapping[str, str]
+) -> tuple[FormatName, Columns] | None:
+    """The format of rows whose columns have names of their own, where there is only one way to understand them."""
+    conversations = _conversations(objects, names, roles)
+    if len(conversations) == 1 and not {"chosen", "rejected"}.intersection(names):
+        return (
+            ("sharegpt", {"conversations": conversations[0]})
+            if "system" in names
+            else (
+                "messages",
+                {"messages": conversations[0]},
+            )
+        )
+    pair = {role_of(name): name for name in names if name not in _BESIDE_A_PAIR}
+    if len(names) - len(_BESIDE_A_PAIR.intersection(names)) == 2 and pair.keys() == {"user", "assistant"}:
+        question, answer = pair["user"], pair["assistant"]
+        if all(_holds(objects, name, (str,)) for name in (question, answer)):
+            # Only alpaca has a `history`, and a `system` that needs no asking for.
+            if {"system", "history"}.intersection(names):
+                return "alpaca", {"instruction": question, "output": answer}
+            return "prompt_completion", {"prompt": question, "completion": answer}
+    return None
+
+
+def _conversations(objects: Sequence[dict[str, Any]], names: Sequence[str], roles: Mapping[str, str]) -> list[str]:
+    """The columns that hold conversations with an answer in all of the rows; a `history` is the beginning of one."""
+    own = {name.strip().casefold(): role for name, role in roles.items()}
+    return [
+        name for name in names if name != "history" and all(_is_conversation(row.get(name), own) for row in objects)
+    ]
+
+
+def _is_conversation(value: Any, roles: Mapping[str, str]) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    try:
+        return any(message["role"] == "assistant" for message in to_messages(value, "", roles))
+    except BadRow:
+        return False
+
+
+def _holds(objects: Sequence[dict[str, Any]], name: str, types: tuple[type, ...]) -> bool:
+    """Whether a column has values of some types, and no others but null."""
+    values = [row[name] for row in objects if row.get(name) is not None]
+    return bool(values) and all(isinstance(value, types) for value in values)
+
+
+def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: Sequence[str], shown: str) -> DataError:
     with_columns = f" with `columns` for {', '.join(source.columns)}" if source.columns else ""
-    two = names if len(names) == 2 else ("NAME", "NAME")
+    found = proposal(objects)
     raw = "; if it is raw text, set `format: text`" if "text" in names else ""
+    answer = found.get("completion")
+    if answer is not None and not _holds(objects, answer, (str,)):
+        from weitiao.data.formats import template_for, variable
+
+        prompt, completion = variable(found["prompt"]), template_for(answer, 0)
+        example = f'with templates: `{{prompt: "{prompt}", completion: "{completion}"}}`{raw}'
+    else:
+        columns = ", ".join(f"{name}: {column}" for name, column in found.items()) or "prompt: NAME, completion: NAME"
+        example = f"for example `columns: {{{columns}}}`, or with the templates `prompt` and `completion`{raw}"
     return DataError(
         f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",
-        f"Say what they mean, for example `columns: {{prompt: {two[0]}, completion: {two[1]}}}`, or with the templates "
-        f"`prompt` and `completion`{raw}.",
+        f"Say what they mean, {example}.",
     )

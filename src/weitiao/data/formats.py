@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from weitiao.data.config import FormatName, SourceConfig
@@ -30,12 +30,16 @@ class Converter:
 
     def __init__(self, source: SourceConfig, format: FormatName) -> None:
         self._columns: dict[str, str] = {str(field): column for field, column in source.columns.items()}
+        self._roles = {name.strip().casefold(): role for name, role in source.roles.items()}
         self._format = format
         self._fields = FORMATS[format]
         templates = {"prompt": source.prompt, "system": source.system, "completion": source.completion}
         self._templates = {name: RowTemplate(text) for name, text in templates.items() if text is not None}
         fields = {*self._fields.required, *self._fields.optional, *self._columns} - self._templates.keys()
         self._consumed = {self._columns.get(field, field) for field in fields}
+        named = [column.split(".")[0] for column in self._consumed]
+        printed = [template.names for template in self._templates.values()]
+        self._read = None if None in printed else frozenset(named).union(*(names or () for names in printed))
         unused = set(source.columns).difference(self._fields.all)
         if unused:
             unused_names = ", ".join(sorted(unused))
@@ -61,6 +65,10 @@ class Converter:
         _check_unicode(example)
         return example
 
+    def unread(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """Those of some columns that no turn is made of; none where a template may print any."""
+        return () if self._read is None else tuple(name for name in columns if name not in self._read)
+
     def _example(self, row: dict[str, Any], row_id: str) -> Example:
         columns = {name: value for name, value in row.items() if name not in self._consumed}
         if self._format == "text":
@@ -74,7 +82,7 @@ class Converter:
         match self._format:
             case "messages" | "sharegpt":
                 field = self._fields.required[0]
-                messages = to_messages(self._required(row, field), field)
+                messages = to_messages(self._required(row, field), field, self._roles)
                 if not any(message["role"] == "assistant" for message in messages):
                     raise BadRow(field, "the conversation has no assistant turn")
                 return messages
@@ -97,7 +105,9 @@ class Converter:
         if isinstance(history, str):
             history = parsed_json(history, "history")
         if not isinstance(history, (list, tuple)):
-            raise BadRow("history", f"must be a list of pairs, is {kind_of(history)}")
+            raise BadRow("history", f"must be a list of pairs or of turns, is {kind_of(history)}")
+        if any(isinstance(turn, dict) for turn in history):
+            return list(to_messages(history, "history", self._roles))
         turns: list[Message] = []
         for index, pair in enumerate(history):
             place = f"history[{index}]"
@@ -116,15 +126,34 @@ class Converter:
                 raise BadRow("prompt", "is empty")
             turns: tuple[Message, ...] = ({"role": "user", "content": prompt},)
         else:
-            turns = to_messages(prompt, "prompt")
+            turns = self._as_turns(row, "prompt", prompt)
         if isinstance(completion, str):
             if not completion.strip():
                 raise BadRow("completion", "the answer is empty")
             return (*turns, _answer(completion))
-        answers = to_messages(completion, "completion")
+        answers = self._as_turns(row, "completion", completion)
         if answers[-1]["role"] != "assistant":
             raise BadRow("completion", "must end with an assistant turn")
         return (*turns, *answers)
+
+    def _as_turns(self, row: dict[str, Any], field: str, value: Any) -> tuple[Message, ...]:
+        """The turns of a field that is no text; what cannot be turns must be text."""
+        is_list = isinstance(value, (list, tuple)) and not (value and all(map(_is_scalar, value)))
+        if not is_list:
+            raise self._must_be_text(row, field, value)
+        return to_messages(value, field, self._roles)
+
+    def _must_be_text(self, row: dict[str, Any], field: str, value: Any) -> BadRow:
+        """The reason for a value that is no text, with the templates that make text of it."""
+        made = template_for(self._columns.get(field, field), value)
+        settings = {"completion" if field == "output" else field: made}
+        if self._format == "alpaca":
+            asked = [name for name in ("instruction", "input") if self._look_up(row, name)]
+            settings = {"prompt": " ".join(variable(self._columns.get(name, name)) for name in asked)} | settings
+        told = ", ".join(f'`{name}: "{template}"`' for name, template in settings.items())
+        return BadRow(
+            field, f"must be text, is {kind_of(value)}" + (f"; what makes text of it: {told}" if made else "")
+        )
 
     def _with_system(self, row: dict[str, Any], messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Puts the system turn of a column, or else of the template, before a conversation that has none."""
@@ -143,7 +172,9 @@ class Converter:
         return self._required(row, field) if template is None else template.render(row, name=field)
 
     def _text(self, row: dict[str, Any], field: str) -> str:
-        text = self._string(self._required(row, field), field)
+        text = self._required(row, field)
+        if not isinstance(text, str):
+            raise self._must_be_text(row, field, text)
         if not text.strip():
             raise BadRow(field, "the text is empty" if field == "text" else "the answer is empty")
         return text
@@ -159,8 +190,11 @@ class Converter:
         value = self._look_up(row, field)
         if value is None:
             column = self._columns.get(field, field)
-            known = column in row
-            raise BadRow(field, "is null" if known else f"the column `{column}` is missing")
+            if column in row:
+                raise BadRow(field, "is null")
+            alike = next((name for name in row if name.strip().casefold() == column.strip().casefold()), None)
+            told = f"; there is `{alike}`, which differs in white space or case" if alike is not None else ""
+            raise BadRow(field, f"the column `{column}` is missing{told}")
         return value
 
     def _optional(self, row: dict[str, Any], field: str) -> Any:
@@ -170,6 +204,23 @@ class Converter:
     def _look_up(self, row: dict[str, Any], field: str) -> Any:
         """The value of a field's column."""
         return look_up(row, self._columns.get(field, field))
+
+
+def variable(column: str) -> str:
+    """What prints a column in a template."""
+    return f"{{{{ {column} }}}}" if column.isidentifier() else f"{{{{ row[{column!r}] }}}}"
+
+
+def template_for(column: str, value: Any) -> str:
+    """The template that makes text of a number, of true or false, or of a list of texts; empty for other values."""
+    if isinstance(value, (list, tuple)):
+        joined = value and all(map(_is_scalar, value))
+        return variable(column).replace(" }}", " | join(', ') }}") if joined else ""
+    return variable(column) if _is_scalar(value) else ""
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int, float))
 
 
 def columns_of(row: Row) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from weitiao.data.asked import RawInput, asked_by
 from weitiao.data.config import DataConfig, SourceConfig
-from weitiao.data.detection import detect_format
+from weitiao.data.detection import detect
 from weitiao.data.example import Example
 from weitiao.data.files import Table, open_source
 from weitiao.data.formats import Converter
 from weitiao.data.mixing import how_often, repeat, take_examples, take_sample
+from weitiao.data.notes import Notes
 from weitiao.data.paths import labels, resolve_paths
 from weitiao.data.rejected import RejectedRows, Rejection
 from weitiao.data.rows import BadRow, Row
@@ -25,6 +26,7 @@ from weitiao.data.together import twins_of
 from weitiao.errors import DataError
 
 _NUM_ROWS_SEEN_FOR_FORMAT = 20
+_NUM_NAMED = 8
 PARTS = ("train", "validation", "test")
 
 
@@ -156,12 +158,15 @@ def _load_source(
     shown = tables[0].shown if len(tables) == 1 else source.path
     if not head:
         raise DataError(f"{shown}: there are no rows in it.", "Give a source with rows, or remove it from the recipe.")
-    format = source.format
+    format, told = source.format, ""
     if format == "auto":
-        format = detect_format(source, [row for _, _, row in head], shown)
+        found = detect(source, [row for _, _, row in head], shown)
+        told = "" if source.columns else found.told
+        format, source = found.format, found.source
     convert, raw_input = Converter(source, format), RawInput(source.prompt)
     before = rejected.count
     usable: list[Keyed] = []
+    notes, columns = Notes(), dict[str, None]()
     first_problem: Rejection | None = None
     for table, name, row in chain(head, rows):
         try:
@@ -171,16 +176,26 @@ def _load_source(
             first_problem = first_problem or rejection
         else:
             usable.append(Keyed(asked_by(example, raw_input(row.data)), example))
+            columns.update(dict.fromkeys(example.columns))
+            if example.messages and example.messages[-1]["role"] != "assistant":
+                notes.add("go on after their last answer, with turns that nothing is learned from", example.row_id)
     kind = " + ".join(dict.fromkeys(table.kind for table in tables))
     if source.sample is not None:
         usable = take_sample(usable, source.sample, seed=seed)
-    findings = tuple(
-        line if len(tables) == 1 else f"{table.shown}: {line}" for table in tables for line in table.notes.lines()
-    )
+    findings = [f"read with {told}"] if told else []
+    findings += [one for table in tables for one in table.notes.lines("" if len(tables) == 1 else f"{table.shown}, ")]
+    findings += notes.lines()
+    if unread := convert.unread(columns):
+        findings.append(f"columns that no turn is made of: {_listed(unread)}")
     detected = source.format == "auto"
     count = rejected.count - before
-    summary = SourceSummary(part, shown, kind, format, detected, len(usable), count, findings=findings)
+    summary = SourceSummary(part, shown, kind, format, detected, len(usable), count, findings=tuple(findings))
     return _Loaded(source, summary, usable, first_problem)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NUM_NAMED
+    return ", ".join(names[:_NUM_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:

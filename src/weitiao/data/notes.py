@@ -19,6 +19,8 @@ class Notes:
         count, first = self._found.get(what, (0, place))
         self._found[what] = (count + 1, first)
 
-    def lines(self) -> tuple[str, ...]:
-        """One line per kind."""
-        return tuple(f"rows that {what}: {count:,} (first: {place})" for what, (count, place) in self._found.items())
+    def lines(self, file: str = "") -> tuple[str, ...]:
+        """One line per kind; `file` stands before the place of the first row."""
+        return tuple(
+            f"rows that {what}: {count:,} (first: {file}{place})" for what, (count, place) in self._found.items()
+        )

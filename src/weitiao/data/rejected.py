@@ -74,7 +74,8 @@ class RejectedRows:
         Raises:
             DataError: The file for rejected rows cannot be written.
         """
-        rejection = Rejection(file, row.number, row.line, problem.field, problem.reason, row.data)
+        reason = f"{problem.reason}; {problem.remedy}" if problem.remedy else problem.reason
+        rejection = Rejection(file, row.number, row.line, problem.field, reason, row.data)
         self.count += 1
         if len(self.first) < _NUM_NAMED:
             self.first.append(rejection)

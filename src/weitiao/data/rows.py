@@ -32,12 +32,14 @@ class BadRow(Exception):  # noqa: N818 - becomes a DataError or a line of reject
     Args:
         field: The field at fault, as a path (`messages[2].content`); empty when it is the row as a whole.
         reason: What is wrong, as the end of a sentence ("is empty").
+        remedy: The setting of a recipe that would make the row usable; empty when there is none.
     """
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
+    def __init__(self, field: str, reason: str, remedy: str = "") -> None:
+        super().__init__(field, reason, remedy)
         self.field = field
         self.reason = reason
+        self.remedy = remedy
 
 
 def kind_of(value: Any) -> str:

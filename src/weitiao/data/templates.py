@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jinja2
+import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from weitiao.data.rows import BadRow
@@ -26,6 +27,9 @@ class RowTemplate:
     Args:
         source: The template's text. One newline at its end is dropped, as YAML's block strings add one.
 
+    Attributes:
+        names: The columns that it may print; None when `row` lets it print any.
+
     Raises:
         ValueError: The text is no valid template.
     """
@@ -33,8 +37,11 @@ class RowTemplate:
     def __init__(self, source: str) -> None:
         try:
             self._template = _ENVIRONMENT.from_string(source)
+            names = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise ValueError(f"is no valid Jinja template: {error.message} (line {error.lineno})") from error
+
+        self.names = None if "row" in names else frozenset(names)
 
     def render(self, row: dict[str, Any], *, name: str) -> str:
         """Fills the template in.

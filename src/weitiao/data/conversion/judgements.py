@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from weitiao.data.config import CanonicalField, SourceConfig
-from weitiao.data.detection import FORMATS, detect_format
+from weitiao.data.detection import FORMATS, detect
 from weitiao.data.formats import Converter, columns_of
 from weitiao.data.preference import Judged
 from weitiao.data.rows import BadRow, Row, kind_of
@@ -34,9 +34,10 @@ class JudgedReader:
         names = {name for row in rows if isinstance(row.data, dict) for name in row.data}
         self._mark = next((mark for mark in MARKS if mark in names), "label")
         bare = [Row(row.number, row.line, self._unmarked(row.data), row.problem) for row in rows]
-        self._format = detect_format(SourceConfig(path=path), bare, shown)
+        self._format, source = detect(SourceConfig(path=path), bare, shown)
         named = EXTRAS if self._format == "prompt_completion" else {}
-        self._convert = Converter(SourceConfig(path=path, columns=named), self._format)
+        self._columns = {**named, **source.columns}
+        self._convert = Converter(SourceConfig(path=path, columns=self._columns), self._format)
 
     def __call__(self, row: Row, row_id: str) -> Judged:
         """Converts one row.
@@ -55,8 +56,9 @@ class JudgedReader:
         field = FORMATS[self._format].required[-1]
         if not example.messages or example.messages[-1]["role"] != "assistant":
             raise BadRow(field, "must end with an assistant turn")
-        is_list = self._format == "prompt_completion" and not isinstance(data["completion"], str)
-        size = len(data["completion"]) if is_list else 1
+        answer = data.get(self._columns.get("completion", "completion"))
+        is_list = self._format == "prompt_completion" and isinstance(answer, list)
+        size = len(answer) if is_list and answer is not None else 1
         prompt, completion = example.messages[:-size], example.messages[-size:]
         if not prompt:
             raise BadRow(field, "no turn comes before the answer")

@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
-from weitiao.data.conversations import ROLES, parsed_json, to_messages
+from weitiao.data.conversations import parsed_json, to_messages
 from weitiao.data.conversion.judgements import EXTRAS
 from weitiao.data.conversion.transcripts import shared_beginning, whole_conversation
 from weitiao.data.example import Message
 from weitiao.data.formats import Converter, columns_of
 from weitiao.data.preference import Preference
+from weitiao.data.roles import role_of
 from weitiao.data.rows import BadRow, Row
 
 SIDES = ("chosen", "rejected")
@@ -95,7 +96,7 @@ def _is_whole(answer: Any) -> bool:
     if not isinstance(answer, (list, tuple)) or not answer or not isinstance(answer[0], dict):
         return False
     role = answer[0].get("role") or answer[0].get("from")
-    return ROLES.get(str(role)) in ("system", "user")
+    return role_of(role) in ("system", "user")
 
 
 def _parted(row: dict[str, Any], prompt: Any) -> dict[str, Any]:

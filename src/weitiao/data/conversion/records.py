@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
@@ -13,7 +15,7 @@ from pydantic import ValidationError
 from weitiao.data.config import CanonicalField, DataConfig, FormatName, SourceConfig
 from weitiao.data.conversion.judgements import MARKS, JudgedReader, is_mark
 from weitiao.data.conversion.preferences import SIDES, PreferenceReader
-from weitiao.data.detection import FORMATS, detect_format
+from weitiao.data.detection import FORMATS, Detected, detect, proposal
 from weitiao.data.files import open_source
 from weitiao.data.formats import Converter, look_up
 from weitiao.data.paths import labels, resolve_paths
@@ -114,14 +116,21 @@ class Opened:
                 return "preference"
             if _is_judged(objects, names):
                 return "kto"
-        source = self._example_source("auto")
+        self._example_source("auto")  # what is wrong with the settings has a remedy of its own
         try:
-            return detect_format(source, self._head, self.shown)
+            return self._detected.format
         except DataError as error:
             if not self.columns:
                 raise
-            remedy = "Say what they mean, for example --column prompt=question --column completion=answer."
-            raise DataError(error.what, remedy) from error
+            objects = [row.data for row in self._head if isinstance(row.data, dict) and not row.problem]
+            means = proposal(objects) or {"prompt": "question", "completion": "answer"}
+            remedy = " ".join(f"--column {shlex.quote(f'{field}={column}')}" for field, column in means.items())
+            raise DataError(error.what, f"Say what they mean, for example {remedy}.") from error
+
+    @cached_property
+    def _detected(self) -> Detected:
+        """What the first rows show of the columns of an example."""
+        return detect(self._example_source("auto"), self._head, self.shown)
 
     def format_or_none(self) -> RecordFormat | None:
         """What the columns mean, or None when the rows have columns, but no format fits and nothing else was said.
@@ -150,7 +159,8 @@ class Opened:
             self._check_columns(format)
             read = JudgedReader(self.path, [self._renamed(row) for row in self._head], self.shown)
         else:
-            convert = Converter(self._example_source(format), format)
+            source = self._detected.source if self.given.format == "auto" else self._example_source(format)
+            convert = Converter(source, format)
             return lambda placed: convert(placed.row, placed.row_id)
         return lambda placed: read(self._renamed(placed.row), placed.row_id)
 
@@ -168,7 +178,7 @@ class Opened:
             return row
         values = {name: look_up(row.data, column) for name, column in columns.items()}
         rest = {name: value for name, value in row.data.items() if name not in columns.values()}
-        return Row(row.number, row.line, {**rest, **{k: v for k, v in values.items() if v is not None}}, row.problem)
+        return replace(row, data={**rest, **{k: v for k, v in values.items() if v is not None}})
 
     def _example_source(self, format: str) -> SourceConfig:
         values = {"format": format, "columns": dict(self.given.columns), **self.given.templates}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.detection import detect_format
+from weitiao.data.detection import detect
 from weitiao.data.rows import Row
 from weitiao.errors import DataError
 
@@ -70,13 +70,15 @@ def find_meaning(
     if source.format != "auto":
         return Meaning(source, source.format, note=source.format)
     try:
-        format = detect_format(source, list(head), shown)
+        format, found = detect(source, list(head), shown)
     except DataError:
         if not objects or source.columns or source.prompt or source.completion:
             raise
         return _guess(source, objects)
     prefers = "chosen" if format in ("messages", "sharegpt") and all("chosen" in row for row in objects) else ""
-    return Meaning(source, format, prefers=prefers, note=f"{format}{', answered by `chosen`' if prefers else ''}")
+    told = "" if source.columns else ", ".join(f"{field} `{column}`" for field, column in found.columns.items())
+    note = f"{format}{f', {told}' if told else ''}{', answered by `chosen`' if prefers else ''}"
+    return Meaning(found, format, prefers=prefers, note=note)
 
 
 def used_columns(meaning: Meaning) -> frozenset[str] | None:

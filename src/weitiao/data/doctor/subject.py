@@ -13,6 +13,7 @@ from weitiao.data.doctor.meaning import ANSWER_COLUMN, TEXT_COLUMN, Meaning
 from weitiao.data.doctor.reading import BAD_BYTES, NOT_UTF8
 from weitiao.data.example import Example, Message
 from weitiao.data.formats import Converter
+from weitiao.data.roles import role_of
 from weitiao.data.rows import BadRow, Row
 
 _ANSWER_FIELDS = ("output", "completion")
@@ -187,7 +188,7 @@ def _as_turn(chosen: Any) -> Any:
 
 
 def _is_empty_answer(turn: Any) -> bool:
-    if not isinstance(turn, dict) or (turn.get("role") or turn.get("from")) not in ("assistant", "gpt"):
+    if not isinstance(turn, dict) or role_of(turn.get("role") or turn.get("from")) != "assistant":
         return False
     content = turn.get("content", turn.get("value"))
     return content is None or (isinstance(content, str) and not content.strip())
