@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict
 
 
@@ -14,11 +12,3 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-def exists(path: Path) -> bool:
-    """Whether there is such a file or directory. What is too long for a path, or holds a null, is not there."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from weitiao.config import Config, exists
+from weitiao.config import Config
 from weitiao.data.config import DataConfig
 from weitiao.data.paths import resolve_paths
 from weitiao.errors import RecipeError
@@ -26,6 +26,7 @@ from weitiao.methods.config import LoraConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import SftConfig
 from weitiao.overrides import apply_overrides, name_of
+from weitiao.paths import exists, find_path, user_path
 from weitiao.rendering.config import RenderingConfig
 from weitiao.run_config import RunConfig
 from weitiao.training.config import TrainConfig
@@ -87,7 +88,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: The file or an override cannot be used. The message names file, line and the nearest known key.
     """
-    run_dir = None
+    run_dir, path = None, user_path(path)
     if exists(path) and path.is_dir():
         run_dir, path = path, path / "recipe.yaml"
     if not (exists(path) and path.is_file()):
@@ -100,21 +101,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         values["data"].setdefault("keep_together", "same")
     apply_overrides(values, overrides)
     recipe = _validate(values, path, overrides)
-    recipe = recipe.model_copy(update={"data": resolve_paths(recipe.data, [path.parent.resolve(), Path.cwd()])})
-    run_dir = run_dir or recipe.run_dir or Path("runs") / path.stem
-    model = recipe.model.model_copy(update={"name": _absolute(recipe.model.name, path.parent)})
-    rendering = recipe.rendering.model_copy(update={"template": _absolute(recipe.rendering.template, path.parent)})
-    candidates = tuple(
-        one.model_copy(update={"name": _absolute(one.name, path.parent)}) for one in recipe.baseline.models
-    )
-    update = {
-        "run_dir": run_dir,
-        "model": model,
-        "rendering": rendering,
-        "baseline": recipe.baseline.model_copy(update={"models": candidates}),
-        "evaluate": recipe.evaluate.located([path.parent.resolve(), Path.cwd()]),
-    }
-    return recipe.model_copy(update=update)
+    run_dir = run_dir or user_path(recipe.run_dir or Path("runs") / path.stem)
+    return _located(recipe, [path.parent.resolve(), Path.cwd()]).model_copy(update={"run_dir": run_dir})
 
 
 def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe:
@@ -124,7 +112,7 @@ def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe
         RecipeError: A value cannot be used.
     """
     recipe = _validate(values, Path("recipe"), ())
-    return recipe.model_copy(update={"data": resolve_paths(recipe.data, [*([base] if base else []), Path.cwd()])})
+    return _located(recipe, [*([base.resolve()] if base else []), Path.cwd()])
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -238,7 +226,20 @@ def _nearest(place: Sequence[Any]) -> str:
     return f"Did you mean `{elsewhere[0]}`?" if elsewhere else f"Known keys: {', '.join(known)}."
 
 
-def _absolute(name: str, folder: Path) -> str:
-    """A path that is there, meant relative to the recipe or to the current directory, made absolute; else the name."""
-    found = [base / name for base in (folder, Path.cwd()) if exists(base / name)]
-    return str(found[0].resolve()) if found else name
+def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
+    """The recipe with all that it names on this machine looked up in the same folders, and made absolute."""
+
+    def model(config: ModelConfig) -> ModelConfig:
+        return config.model_copy(update={"name": str(find_path(config.name, folders) or config.name)})
+
+    template = recipe.rendering.template
+    models = tuple(map(model, recipe.baseline.models))
+    update = {
+        "data": resolve_paths(recipe.data, folders),
+        "model": model(recipe.model),
+        "rendering": recipe.rendering.model_copy(update={"template": str(find_path(template, folders) or template)}),
+        "baseline": recipe.baseline.model_copy(update={"models": models}),
+        "evaluate": recipe.evaluate.located(folders),
+        "retention": recipe.retention.located(folders),
+    }
+    return recipe.model_copy(update=update)

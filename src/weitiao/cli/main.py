@@ -27,6 +27,7 @@ from weitiao.cli.console import print_error
 from weitiao.cli.data import check, clean, convert, inspect, mix, split
 from weitiao.errors import WeitiaoError
 from weitiao.hardware import configure_process
+from weitiao.paths import expanded_word
 from weitiao.terminal import allow_any_text
 
 COMMANDS = (
@@ -74,7 +75,7 @@ def main() -> None:
     allow_any_text()
     configure_process()
     try:
-        app()
+        app(list(map(expanded_word, sys.argv[1:])))
     except WeitiaoError as error:
         print_error(error)
         sys.exit(error.exit_code)

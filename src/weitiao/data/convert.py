@@ -20,6 +20,7 @@ from weitiao.data.rejected import RejectedRows
 from weitiao.data.rows import BadRow
 from weitiao.data.writing import RowWriter, file_format, row_writer
 from weitiao.errors import DataError
+from weitiao.paths import user_path
 
 _WITH_TEXT_FORM = ("prompt_completion", "preference", "kto")
 
@@ -88,6 +89,7 @@ def convert_file(
         DataError: The input cannot be read, a row cannot be used or held (the first ones are named), the formats
             have nothing in common, or the output cannot be written.
     """
+    output = user_path(output)
     kind = file_format(output, kind)
     opened = Opened(given)
     refuse_inputs(output, opened.paths)

@@ -22,6 +22,7 @@ from weitiao.data.splits import seeded_order
 from weitiao.data.spool import Spool
 from weitiao.data.writing import file_format, row_writer
 from weitiao.errors import DataError
+from weitiao.paths import user_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ def mix_files(
         DataError: A source cannot be read, sources have different formats, the amounts contradict each other, or the
             output cannot be written.
     """
+    output = user_path(output)
     kind = file_format(output, kind)
     opened = [Opened(Input(one.path)) for one in ingredients]
     refuse_inputs(output, [path for one in opened for path in one.paths])

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from weitiao.config import exists
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.rows import shown
 from weitiao.errors import DataError
+from weitiao.paths import exists, find_path, places_of
 
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
@@ -49,12 +49,10 @@ def resolve_paths(config: DataConfig, base_dirs: Sequence[Path]) -> DataConfig:
 
 
 def _resolve(path: str, base_dirs: Sequence[Path]) -> str:
-    wanted = Path(path).expanduser()
-    # An absolute path stays as it is whatever it is joined to; a dict keeps the order and drops doubles.
-    candidates = list(dict.fromkeys((base / wanted).absolute() for base in base_dirs))
-    for candidate in candidates:
-        if exists(candidate):
-            return str(candidate)
+    found = find_path(path, base_dirs)
+    if found is not None:
+        return str(found)
+    wanted, candidates = Path(path), places_of(path, base_dirs)
     if wanted.suffix.lower() not in DATA_SUFFIXES and _HUB_ID.fullmatch(path):
         return path
     places = " and ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))

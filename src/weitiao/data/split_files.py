@@ -23,6 +23,7 @@ from weitiao.data.strata import stratified_quotas
 from weitiao.data.together import Together, largest_group, sample_of
 from weitiao.data.writing import file_format, row_writer
 from weitiao.errors import DataError
+from weitiao.paths import user_path
 
 HELD_OUT = ("test", "validation")
 _BAD = 255
@@ -101,6 +102,7 @@ def split_file(
     """
     shares = {part: share for part, share in (("test", test), ("validation", validation)) if share is not None}
     _check_shares(shares)
+    folder = user_path(folder)
     opened = Opened(given)
     files = _files(folder, (*shares, "train"), opened, kind)
     others = [column for column in (stratify, group) if column is not None]

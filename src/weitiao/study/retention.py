@@ -95,8 +95,7 @@ def retention_target(
         return _model_alone(target, RetentionConfig(suite=suite or "full"), console)
     settings = [*overrides, *([] if suite is None else [f"retention.suite={suite}"])]
     recipe = load_recipe(path, settings)
-    folder = path if is_run else path.parent
-    config = resolve_tasks(recipe.retention, [folder.resolve(), Path.cwd()])
+    config = resolve_tasks(recipe.retention, [Path.cwd()])
     recipe = recipe.model_copy(update={"retention": config})
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     if is_run and not base:

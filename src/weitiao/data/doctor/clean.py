@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from weitiao.data.doctor.config import CleanConfig
 from weitiao.data.doctor.kinds import KINDS
 from weitiao.data.doctor.settings import EXTRA, NEEDS, CheckSettings
 from weitiao.data.doctor.sources import Part, Source
+from weitiao.data.rows import shown
 from weitiao.errors import DataError, MissingExtraError
+from weitiao.paths import user_path
 
 CLEANED, REJECTED, SUMMARY = "cleaned.jsonl", "rejected.jsonl", "summary.json"
 _MOST_PASSES = 10
@@ -81,14 +84,38 @@ def clean(
     for kind in config.fix:
         if not settings.available(kind):
             raise MissingExtraError(f"The fix `{kind}` ({NEEDS[kind]})", EXTRA)
+    output = user_path(output).absolute()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DataError(f"{output}: is there already and not empty.", "Name a new directory: --output DIR.")
-    output.mkdir(parents=True, exist_ok=True)
+        raise DataError(f"{shown(output)}: is there already and not empty.", "Name a new directory: --output DIR.")
     tally = CleanTally()
-    with tempfile.TemporaryDirectory(prefix=".cleaning-", dir=output) as scratch:
-        passes = _run_passes(parts, config, output, Path(scratch), tally, workers, on_rows)
+    with _appearing(output) as (folder, scratch):
+        passes = _run_passes(parts, config, folder, scratch, tally, workers, on_rows)
+        summary = _summary(config, tally, passes)
+        text = json.dumps(summary.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        (folder / SUMMARY).write_text(text, encoding="utf-8")
+    return summary
+
+
+@contextmanager
+def _appearing(output: Path) -> Iterator[tuple[Path, Path]]:
+    """A directory that takes its place when it is complete, and one for scratch files; both beside the place."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".cleaning-", dir=output.parent) as beside:
+            folder, scratch = Path(beside, "output"), Path(beside, "scratch")
+            folder.mkdir()
+            scratch.mkdir()
+            yield folder, scratch
+            folder.replace(output)
+    except OSError as error:
+        raise DataError(
+            f"{shown(output)}: cannot be written: {error.strerror or error}.", "Make room, or check the folder."
+        ) from error
+
+
+def _summary(config: CleanConfig, tally: CleanTally, passes: int) -> CleanSummary:
     order = list(KINDS)
-    summary = CleanSummary(
+    return CleanSummary(
         fixes=config.fix,
         rows_before=tally.rows_before,
         rows_after=tally.rows_after,
@@ -99,9 +126,6 @@ def clean(
         rejected=dict(sorted(tally.rejected.items(), key=lambda item: order.index(item[0]))),
         passes=passes,
     )
-    text = json.dumps(summary.to_dict(), ensure_ascii=False, indent=2) + "\n"
-    (output / SUMMARY).write_text(text, encoding="utf-8")
-    return summary
 
 
 def _run_passes(

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from weitiao.config import Config, exists
+from weitiao.config import Config
+from weitiao.paths import find_path
 
 Normalize = Literal["none", "whitespace", "casefold"]
 
@@ -53,5 +54,4 @@ class MetricConfigBase(Config):
 
 def found(path: Path, folders: Sequence[Path]) -> Path:
     """The path in the first folder that has it, made absolute; the path as it is when none has."""
-    places = ((folder / path.expanduser()).absolute() for folder in folders)
-    return next((place for place in places if exists(place)), path)
+    return find_path(path, folders) or path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -10,6 +12,7 @@ from weitiao.config import Config
 from weitiao.data.config import SourceConfig
 from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.generation.config import GenerationConfig
+from weitiao.paths import find_path
 
 
 class ChoiceTaskConfig(Config):
@@ -107,3 +110,20 @@ class RetentionConfig(Config):
 
     token_budget: int = Field(default=2048, ge=1)
     """Tokens computed at once. It limits the memory and changes nothing else."""
+
+    def located(self, folders: Sequence[Path]) -> RetentionConfig:
+        """The same with the files of its tasks looked up in these folders, in this order, and made absolute."""
+        tasks = tuple(_located(task, folders) for task in self.tasks)
+        return self.model_copy(update={"tasks": tasks})
+
+
+def _located(task: TaskConfig | str, folders: Sequence[Path]) -> TaskConfig | str:
+    if isinstance(task, str):
+        return str(find_path(task, folders) or task)
+    if isinstance(task, ChoiceTaskConfig):
+        return task.model_copy(update={"data": str(find_path(task.data, folders) or task.data)})
+    path = str(find_path(task.data.path, folders) or task.data.path)
+    update: dict[str, object] = {"data": task.data.model_copy(update={"path": path})}
+    if isinstance(task, GenerateTaskConfig):
+        update["metric"] = task.metric.located(folders)
+    return task.model_copy(update=update)

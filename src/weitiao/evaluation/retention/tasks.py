@@ -35,6 +35,7 @@ from weitiao.evaluation.retention.parts import (
 )
 from weitiao.evaluation.retention.scores import PartScores, accuracy, loss
 from weitiao.evaluation.task import Task, evaluate
+from weitiao.paths import find_path, places_of
 from weitiao.training.files import sha256
 from weitiao.yaml_text import read_yaml
 
@@ -174,10 +175,9 @@ def _texts(examples: Sequence[Example]) -> list[str]:
 
 
 def _find(name: str, folders: Sequence[Path]) -> Path:
-    places = [(folder / Path(name).expanduser()).absolute() for folder in folders]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        looked = " and ".join(dict.fromkeys(str(place.parent) for place in places))
+    found = find_path(name, folders)
+    if found is None or not found.is_file():
+        looked = " and ".join(str(place.parent) for place in places_of(name, folders))
         raise RecipeError(f"retention.tasks: there is no file {name}; looked in {looked}.", "Check the path.")
     return found
 
