@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from weitiao.errors import WeitiaoError
+from weitiao.json_text import json_text
 from weitiao.terminal import TextConsole, encodes_unicode
 
 
@@ -28,7 +28,7 @@ def results() -> Console:
 def print_json(result: dict[str, Any], *, indent: int | None = None) -> None:
     """Print the result of a command as one JSON object, on one line unless indented, once for all ranks."""
     if _is_first_rank():
-        print(json.dumps(result, ensure_ascii=not encodes_unicode(), indent=indent))
+        print(json_text(result, ascii=not encodes_unicode(), indent=indent))
 
 
 def print_error(error: WeitiaoError) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TextIO
 from weitiao.data.example import Example
 from weitiao.data.rows import BadRow, Row
 from weitiao.errors import DataError
+from weitiao.json_text import json_text
 
 _NUM_NAMED = 3
 
@@ -132,7 +132,7 @@ def add_rejected(path: Path, examples: Sequence[Example], reasons: Iterable[tupl
 
 
 def _line(rejection: Rejection) -> str:
-    return json.dumps(asdict(rejection), ensure_ascii=False, default=str) + "\n"
+    return json_text(asdict(rejection), default=str) + "\n"
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:

@@ -15,6 +15,7 @@ from weitiao.evaluation.classes import ClassScore, ClassScores, Confusion
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.labels import Labels
 from weitiao.evaluation.statistics import Estimate
+from weitiao.json_text import json_text, lines_of
 from weitiao.training.files import write_json
 
 if TYPE_CHECKING:
@@ -148,10 +149,10 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
 
 
 def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
-    """Write a JSON Lines file in one step; values that JSON does not have are written as text."""
+    """Write a JSON Lines file in one step; NaN becomes null, other values that JSON does not have become text."""
     beside = path.with_name(f"{path.name}.part")
     with beside.open("w", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(one, ensure_ascii=False, default=str) + "\n" for one in values)
+        stream.writelines(json_text(one, default=str) + "\n" for one in values)
     beside.replace(path)
 
 
@@ -175,7 +176,7 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
     """
     found: list[Prediction] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in lines_of(path):
             row = json.loads(line)
             found.append(Prediction(**{**row, "messages": tuple(row["messages"])}))
     except OSError as error:

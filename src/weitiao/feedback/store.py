@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from filelock import FileLock
 
 from weitiao.errors import DataError, RunError
+from weitiao.json_text import json_text
 
 Choice = Literal["a", "b", "tie"]
 Order = Literal["ab", "ba"]
@@ -109,7 +110,7 @@ class JudgementStore:
         self._found[key] = one
 
     def _append(self, values: dict[str, Any]) -> None:
-        line = json.dumps(values, ensure_ascii=False).encode() + b"\n"
+        line = json_text(values).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_name(f".{self.path.name}.lock")), _opened(self.path) as descriptor:

@@ -15,6 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from weitiao.errors import RunError
+from weitiao.json_text import json_text
 
 COMPLETE = "COMPLETE"
 
@@ -89,7 +90,7 @@ def full_disk_is_named(what: str, remedy: str) -> Iterator[None]:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one step."""
     beside = path.with_name(f"{path.name}.part")
-    beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.write_text(json_text(value, indent=2) + "\n", encoding="utf-8")
     beside.replace(path)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
+
+from weitiao.json_text import json_text, lines_of
 
 
 class MetricsLog:
@@ -18,7 +21,7 @@ class MetricsLog:
     def __init__(self, path: Path, *, start: int) -> None:
         self.path = path
         if path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) <= start]
+            kept = [line for line in lines_of(path) if _step(line) <= start]
             beside = path.with_suffix(".part")
             beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
             beside.replace(path)
@@ -26,12 +29,19 @@ class MetricsLog:
     def add(self, values: dict[str, Any]) -> None:
         """Append one object and hand it to the operating system at once."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write(json_text(values, ascii=True) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """All objects of a `metrics.jsonl`, without a last line that is still being written."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    """All objects of a `metrics.jsonl`, without a last line that is still being written.
+
+    A loss that was not finite is null in the file, and NaN here.
+    """
+    return [_with_nan(json.loads(line)) for line in lines_of(path) if line.endswith("}")]
+
+
+def _with_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None and "loss" in key else value for key, value in values.items()}
 
 
 def _step(line: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from weitiao.data.doctor.settings import EXTRA, NEEDS, CheckSettings
 from weitiao.data.doctor.sources import Part, Source
 from weitiao.data.rows import shown
 from weitiao.errors import DataError, MissingExtraError
+from weitiao.json_text import json_text
 from weitiao.paths import user_path
 
 CLEANED, REJECTED, SUMMARY = "cleaned.jsonl", "rejected.jsonl", "summary.json"
@@ -91,7 +91,7 @@ def clean(
     with _appearing(output) as (folder, scratch):
         passes = _run_passes(parts, config, folder, scratch, tally, workers, on_rows)
         summary = _summary(config, tally, passes)
-        text = json.dumps(summary.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        text = json_text(summary.to_dict(), indent=2) + "\n"
         (folder / SUMMARY).write_text(text, encoding="utf-8")
     return summary
 

@@ -22,6 +22,7 @@ from weitiao.data.doctor.settings import CheckSettings
 from weitiao.data.doctor.sources import PARTS, Part, Source, open_sources, shared_in
 from weitiao.data.doctor.table import RowTable, TableBuilder
 from weitiao.errors import DataError
+from weitiao.json_text import json_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,7 +198,7 @@ class CleaningPass:
                 kind, reason = gone.get(index) or decisions.reason(index)
                 place = table.place(index)
                 entry = {"file": place.file, "row": place.row, "line": place.line, "kind": kind, "reason": reason}
-                rejected.write(json.dumps({**entry, "data": row.data}, ensure_ascii=False, default=str) + "\n")
+                rejected.write(json_text({**entry, "data": row.data}, default=str) + "\n")
                 tally.rejected[kind] += 1
 
     def _renamed(self, line: str, decisions: Decisions, index: int, tally: CleanTally) -> str:
@@ -209,7 +210,7 @@ class CleaningPass:
             return line
         tally.changed["label_typo"] += 1
         tally.rows_changed += 1
-        return json.dumps(data, ensure_ascii=False) + "\n"
+        return json_text(data) + "\n"
 
 
 class LabelColumn:
@@ -246,7 +247,7 @@ def _mended(work: _Work) -> _Batch:
     lines = []
     for result in results:
         writable = result.drop is None and not result.row.problem
-        lines.append(json.dumps(result.row.data, ensure_ascii=False, default=str) if writable else "")
+        lines.append(json_text(result.row.data, default=str) if writable else "")
     return _Batch(
         lines=lines,
         applied=[result.applied for result in results],

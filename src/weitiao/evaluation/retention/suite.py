@@ -73,4 +73,4 @@ def _instructions(language: str) -> tuple[Instruction, ...]:
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:
     file = resources.files("weitiao.evaluation.retention") / "suite" / f"{name}.jsonl"
-    return map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    return map(json.loads, filter(None, file.read_text(encoding="utf-8").split("\n")))
