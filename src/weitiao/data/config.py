@@ -35,8 +35,9 @@ class SourceConfig(Config):
     """One source of rows: a file, a directory of files, or a data set of the hub."""
 
     path: str = Field(min_length=1)
-    """A file (.json, .jsonl, .csv, .tsv, .parquet, .txt), a directory of such files, or a hub id such as `owner/name`.
-    A relative path is looked up in the recipe's folder, then in the current one."""
+    """A file (.json, .jsonl, .csv, .tsv, .parquet, .txt, or one of these packed as .gz, .bz2, .xz or .zst), a directory
+    of such files, or a hub id such as `owner/name`. A relative path is looked up in the recipe's folder, then in the
+    current one."""
 
     format: Literal["auto", "alpaca", "messages", "sharegpt", "prompt_completion", "text"] = "auto"
     """What the columns of a row mean together; `auto` finds out from the first rows and says what it found."""

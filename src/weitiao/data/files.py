@@ -13,7 +13,7 @@ from weitiao.data.json_files import read_json
 from weitiao.data.notes import Notes
 from weitiao.data.opening import data_suffix
 from weitiao.data.parquet_files import read_parquet
-from weitiao.data.paths import data_files
+from weitiao.data.paths import data_files, passed_over
 from weitiao.data.rows import Row, shown
 from weitiao.data.utf8 import text_lines
 from weitiao.errors import DataError
@@ -65,6 +65,14 @@ def open_source(source: SourceConfig) -> Iterator[Table]:
         notes = Notes()
         kind, rows = _read(file, notes)
         yield Table(str(file), shown(file), kind, rows, notes)
+
+
+def left_beside(source: SourceConfig) -> str:
+    """What lies in the source's directory and is not read, in words; empty when there is nothing, or no directory."""
+    path = Path(source.path)
+    if not path.is_absolute() or not path.is_dir() or is_saved_dataset(path):
+        return ""
+    return passed_over(path, data_files(path, source.split))
 
 
 def _read(path: Path, notes: Notes) -> tuple[str, Iterator[Row]]:

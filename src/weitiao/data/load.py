@@ -14,7 +14,7 @@ from weitiao.data.asked import RawInput, asked_by
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.detection import detect
 from weitiao.data.example import Example
-from weitiao.data.files import Table, open_source
+from weitiao.data.files import Table, left_beside, open_source
 from weitiao.data.formats import Converter
 from weitiao.data.mixing import how_often, repeat, take_examples, take_sample
 from weitiao.data.notes import Notes
@@ -183,6 +183,8 @@ def _load_source(
     if source.sample is not None:
         usable = take_sample(usable, source.sample, seed=seed)
     findings = [f"read with {told}"] if told else []
+    if beside := left_beside(source):
+        findings.append(beside)
     findings += [one for table in tables for one in table.notes.lines("" if len(tables) == 1 else f"{table.shown}, ")]
     findings += notes.lines()
     if unread := convert.unread(columns):

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.opening import COMPRESSED, data_suffix
 from weitiao.data.rows import shown
 from weitiao.errors import DataError
 from weitiao.paths import exists, find_path, places_of
 
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
+_NUM_NAMED = 5
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _SPLIT_NAMES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation"}
 _SPLIT_NAMES |= {"val": "validation", "dev": "validation", "eval": "validation", "test": "test"}
@@ -53,7 +55,7 @@ def _resolve(path: str, base_dirs: Sequence[Path]) -> str:
     if found is not None:
         return str(found)
     wanted, candidates = Path(path), places_of(path, base_dirs)
-    if wanted.suffix.lower() not in DATA_SUFFIXES and _HUB_ID.fullmatch(path):
+    if data_suffix(wanted) not in DATA_SUFFIXES and _HUB_ID.fullmatch(path):
         return path
     places = " and ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
     raise DataError(f"{path}: no such file or directory; looked in {places}.", _advice(wanted.name, candidates))
@@ -80,16 +82,14 @@ def data_files(path: Path, split: str | None) -> tuple[Path, ...]:
         DataError: The file is of an unknown kind, the directory has no data file (of that split), or it has files of
             several splits and none was asked for.
     """
-    known = ", ".join(DATA_SUFFIXES)
+    known = f"{', '.join(DATA_SUFFIXES)}, and {', '.join(COMPRESSED)} behind them"
     if not path.is_dir():
-        if path.suffix.lower() not in DATA_SUFFIXES:
+        if data_suffix(path) not in DATA_SUFFIXES:
             raise DataError(f"{shown(path)}: the kind of file is not known.", f"Known kinds are {known}.")
         if split is not None:
             raise DataError(f"{shown(path)}: a file has no splits, but `split: {split}` is set.", "Remove `split`.")
         return (path,)
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in DATA_SUFFIXES and not f.name.startswith("."))
-    if split is not None:
-        files = [file for file in files if file.name.startswith(split)]
+    files = [file for file in sorted(path.iterdir()) if _is_data(file) and file.name.startswith(split or "")]
     if not files:
         which = f" whose name begins with `{split}`" if split else ""
         raise DataError(f"{shown(path)}: the directory holds no data file{which}.", f"Known kinds are {known}.")
@@ -100,6 +100,23 @@ def data_files(path: Path, split: str | None) -> tuple[Path, ...]:
             "Add `split: train` to the source, or name one file.",
         )
     return tuple(files)
+
+
+def passed_over(path: Path, files: Sequence[Path]) -> str:
+    """What lies in a directory beside the data files that are read, in words; empty when there is nothing.
+
+    Args:
+        path: The directory.
+        files: Those of `data_files`.
+    """
+    others = [one for one in sorted(path.iterdir()) if one not in files and not one.name.startswith(".")]
+    names = [f"{one.name}/" if one.is_dir() else one.name for one in others]
+    rest = f" and {len(names) - _NUM_NAMED:,} more" if len(names) > _NUM_NAMED else ""
+    return f"files that are not read: {', '.join(names[:_NUM_NAMED])}{rest}" if names else ""
+
+
+def _is_data(path: Path) -> bool:
+    return data_suffix(path) in DATA_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def labels(paths: Sequence[str]) -> tuple[str, ...]:

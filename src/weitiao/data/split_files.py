@@ -14,6 +14,7 @@ from weitiao.data.conversion.inputs import Ask, input_of, value_of
 from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.doctor.boilerplate import find_boilerplate
 from weitiao.data.formats import columns_of
+from weitiao.data.opening import data_suffix
 from weitiao.data.outputs import OnRow, bad_rows, refuse_inputs, silent
 from weitiao.data.paths import DATA_SUFFIXES
 from weitiao.data.rejected import RejectedRows
@@ -246,7 +247,7 @@ def _known_columns(opened: Opened, output: Path) -> dict[str, Any]:
     kind = file_format(output)
     if kind == "csv" and opened.kind == "CSV" and len(opened.paths) == 1:
         return {"columns": opened.columns}
-    if kind == "parquet" and opened.kind == "Parquet":
+    if kind == "parquet" and opened.kind == "Parquet" and all(path.endswith(".parquet") for path in opened.paths):
         import pyarrow.parquet
 
         schemas = [pyarrow.parquet.read_schema(path) for path in opened.paths]
@@ -260,7 +261,7 @@ def _files(folder: Path, parts: Sequence[str], opened: Opened, kind: str | None)
     if kind is not None:
         suffix = "." + file_format(folder / "train", kind)
     elif opened.kind == "CSV":
-        suffix = Path(opened.paths[0]).suffix.lower()
+        suffix = data_suffix(Path(opened.paths[0]))
     else:
         suffix = _SUFFIXES.get(opened.kind, ".jsonl")
     files = {part: folder / f"{part}{suffix}" for part in parts}
