@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -16,8 +20,12 @@ from weitiao.doctor import Report, diagnose, print_report
 
 KEYS = {
     "lora", "gguf", "smollm2_135m", "bf16", "flex_attention", "hub", "tracker_tensorboard", "tracker_wandb",
-    "tracker_mlflow", "tracker_trackio",
+    "tracker_mlflow", "tracker_trackio", "extra_cluster", "extra_data", "extra_demo", "extra_eval", "extra_gguf",
+    "extra_tensorboard",
 }  # fmt: skip
+
+
+_MODULES = {"lm-eval": "lm_eval", "python-stdnum": "stdnum", "rouge-score": "rouge_score"}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +57,18 @@ def test_every_tracker_that_is_missing_comes_with_its_command(report: Report) ->
         if feature.key.startswith("tracker_"):
             package = feature.key.removeprefix("tracker_")
             assert feature.remedy == (None if feature.available else f"pip install {package}")
+
+
+def test_the_extras_are_those_of_pyproject(report: Report) -> None:
+    declared = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    assert {f"extra_{name}" for name in declared["optional-dependencies"] if name != "dev"} <= KEYS
+    told = {feature.key: feature for feature in report.features}
+    for name in ("data", "eval", "cluster"):
+        feature = told[f"extra_{name}"]
+        needed = [re.split(r"[\[<>=]", text)[0] for text in declared["optional-dependencies"][name]]
+        assert all(one in feature.reason for one in needed)
+        assert feature.available is all(importlib.util.find_spec(_MODULES.get(one, one)) for one in needed)
+        assert feature.remedy == (None if feature.available else f"pip install 'weitiao[{name}]'")
 
 
 def test_the_printed_report_names_every_feature_and_what_to_do(report: Report) -> None:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from packaging.requirements import Requirement
+
 from weitiao.hardware import Hardware, choose_dtype, choose_threads, detect_hardware
 from weitiao.models.catalogue import CATALOGUE, find_catalogue_file
 
@@ -90,6 +92,7 @@ def diagnose() -> Report:
             _bf16(hardware, device),
             _flex_attention(hardware),
             *(_tracker(name, title) for name, title in _TRACKERS.items()),
+            *(_extra(name, needed) for name, needed in extras().items()),
             _hub(),
         ),
     )
@@ -140,6 +143,38 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def extras() -> dict[str, tuple[Requirement, ...]]:
+    """The extras that the installed package declares, but for `dev`, and what each needs."""
+    try:
+        names = metadata.metadata("weitiao").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:  # run from its source, not installed
+        return {}
+    declared = [Requirement(text) for text in metadata.requires("weitiao") or () if "extra ==" in text]
+    return {
+        name: tuple(one for one in declared if one.marker is not None and one.marker.evaluate({"extra": name}))
+        for name in sorted(names)
+        if name != "dev"
+    }
+
+
+def _extra(name: str, needed: tuple[Requirement, ...]) -> Feature:
+    """Whether all of an extra is installed, in versions that suit."""
+    found = {one.name: _version(one.name) for one in needed}
+    lacking = [one.name for one in needed if found[one.name] is None]
+    unsuited = [
+        f"{one.name}{one.specifier} is wanted, {v} is there"
+        for one in needed
+        if (v := found[one.name]) and v not in one.specifier
+    ]
+    key, title = f"extra_{name}", f"Extra `{name}`"
+    if not lacking and not unsuited:
+        return Feature(key, title, True, ", ".join(f"{one} {version}" for one, version in found.items()))
+    models = {entry.distribution: entry.install_command for entry in CATALOGUE.values()}
+    remedy = next((models[one] for one in lacking if one in models), f"pip install 'weitiao[{name}]'")
+    reason = "; ".join([*([f"{', '.join(lacking)} not installed"] if lacking else []), *unsuited])
+    return Feature(key, title, False, reason, remedy)
 
 
 def _lora() -> Feature:

@@ -12,8 +12,8 @@ import pytest
 from workbench import command, environment, weitiao, write_recipe
 
 COMMANDS = (
-    "demo", "run", "show", "baseline", "train", "why", "eval", "retention", "compare", "verdict", "report", "chat",
-    "merge", "doctor", "schema",
+    "init", "demo", "run", "show", "baseline", "train", "why", "eval", "retention", "compare", "verdict", "report",
+    "chat", "merge", "doctor", "schema",
 )  # fmt: skip
 
 

@@ -50,7 +50,9 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     calls.close()
 
 
-def test_every_command_prints_rows_and_paths_as_they_are(folder: Path, forks: Forks, tmp_path: Path) -> None:
+def test_every_command_prints_rows_and_paths_as_they_are(
+    folder: Path, forks: Forks, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
     for name in ("merged [", "clean [", "split [", "converted [", "mixed ["):
         (tmp_path / name).mkdir()
     recipe, rows, run = folder / "recipe [/x].yaml", folder / "rows [/x].jsonl", tmp_path / "run [/x]"
@@ -65,6 +67,8 @@ def test_every_command_prints_rows_and_paths_as_they_are(folder: Path, forks: Fo
         ["data", "split", rows, "--test", "0.2", "--output", tmp_path / "split [/x]"],
         ["data", "convert", rows, tmp_path / "converted [/x].jsonl", "--to", "messages"],
         ["data", "mix", rows, rows, "--output", tmp_path / "mixed [/x].jsonl"],
+        ["init", rows, "--output", tmp_path / "first [/x].yaml"],
+        ["show", tmp_path / "first [/x].yaml", f"model={tiny_llama_dir}", "-n", "14"],
     ):  # fmt: skip
         done = forks.call(*words)
         text = done.stdout + done.stderr
@@ -78,6 +82,8 @@ def test_every_command_prints_rows_and_paths_as_they_are(folder: Path, forks: Fo
     assert r"\x1b[2J" in printed["show"]
     assert "[/b]" in printed["eval"]
     assert f"weitiao eval '{run}'" in printed["train"]
+    assert "Answer with exactly one of: " in printed["show"]  # the labels are in the first recipe
+    assert f"weitiao show '{tmp_path / 'first [/x].yaml'}'" in printed["init"]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

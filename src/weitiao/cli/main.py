@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -13,6 +14,7 @@ from weitiao.cli import (
     demo,
     doctor,
     eval,
+    init,
     merge,
     report,
     retention,
@@ -30,23 +32,16 @@ from weitiao.hardware import configure_process
 from weitiao.paths import expanded_word
 from weitiao.terminal import allow_any_text
 
-COMMANDS = (
-    demo.demo,
-    run.run,
-    show.show,
-    baseline.baseline,
-    train.train,
-    why.why,
-    eval.eval,
-    retention.retention,
-    compare.compare,
-    verdict.verdict,
-    report.report,
-    chat.chat,
-    merge.merge,
-    doctor.doctor,
-    schema.schema,
-)
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Data: what to learn from": (init.init, show.show),
+    "Try: what is possible without tuning": (demo.demo, baseline.baseline),
+    "Train": (run.run, train.train, why.why),
+    "Prove: better at the task, nothing forgotten": (
+        eval.eval, retention.retention, compare.compare, verdict.verdict, report.report,
+    ),
+    "Use": (chat.chat, merge.merge, doctor.doctor, schema.schema),
+}  # fmt: skip
+"""Panels of `weitiao --help`, in the order of the work, and their commands."""
 
 DATA_COMMANDS = (inspect.inspect, check.check, clean.clean, split.split, mix.mix, convert.convert)
 
@@ -58,8 +53,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in COMMANDS:
-    app.command()(command)
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 data = typer.Typer(
     help="Look at data, check, clean, split, mix and convert it. 查看、检查、清洗、拆分、混合和转换数据。",
@@ -67,7 +63,7 @@ data = typer.Typer(
 )
 for data_command in DATA_COMMANDS:
     data.command()(data_command)
-app.add_typer(data, name="data")
+app.add_typer(data, name="data", rich_help_panel=next(iter(COMMANDS)))
 
 
 def main() -> None:
