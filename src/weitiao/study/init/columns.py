@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.detection import FORMATS, detect_format
+from weitiao.data.detection import FORMATS, detect
 from weitiao.data.rows import Row
 from weitiao.errors import DataError
 
@@ -68,12 +68,13 @@ def source_settings(rows: Sequence[Row], shown: str) -> tuple[dict[str, Any], st
     """
     objects = [row.data for row in rows if isinstance(row.data, dict) and not row.problem]
     try:
-        format = detect_format(SourceConfig(path=shown), rows, shown)
+        found = detect(SourceConfig(path=shown), rows, shown)
     except DataError:
         if not objects:
             raise
         return _guess(objects, shown)
-    return {}, f"the columns are those of the format {format}"
+    columns = {"columns": dict(found.source.columns)} if found.source.columns else {}
+    return columns, f"read as {found.format}" + (f", {found.told}" if found.told else "")
 
 
 def _guess(objects: Sequence[dict[str, Any]], shown: str) -> tuple[dict[str, Any], str]:

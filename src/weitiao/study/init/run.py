@@ -13,7 +13,7 @@ from typing import Any
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.conversion.records import Input
 from weitiao.data.convert import convert_file
-from weitiao.data.detection import detect_format
+from weitiao.data.detection import detect
 from weitiao.data.example import Example
 from weitiao.data.files import open_source
 from weitiao.data.formats import Converter
@@ -148,8 +148,8 @@ def _look(path: str, folder: Path, note: Callable[[str], None], converted: list[
         path = str(good)
         shown, rows = _rows(path)
     settings, why = source_settings(rows, shown)
-    source = SourceConfig(path=path, **settings)
-    convert = Converter(source, detect_format(source, rows, shown))
+    found = detect(SourceConfig(path=path, **settings), rows, shown)
+    convert = Converter(found.source, found.format)
     examples, problems = [], []
     for row in rows:
         try:
