@@ -69,6 +69,11 @@ def test_every_step_has_a_rule_with_its_number_and_says_what_came_out(whole: tup
         assert noise not in whole[1]
 
 
+def test_how_the_data_was_read_is_said_once(whole: tuple[Path, str, int]) -> None:
+    said = [line for line in whole[1].splitlines() if "(detected)" in line or "sequences from" in line]
+    assert len(said) == len(set(said)) == 5  # three parts are read, two are rendered
+
+
 def test_a_second_call_does_nothing_and_exits_as_the_first(whole: tuple[Path, str, int], forks: Forks) -> None:
     run, _, code = whole
     done = forks.call("run", run.parent / "recipe.yaml")

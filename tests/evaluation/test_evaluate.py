@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -24,6 +25,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
+from weitiao.study.compare.sides import weights_hash
 from weitiao.study.evaluate import evaluate_target
 from weitiao.study.task import task_from_recipe
 
@@ -218,6 +220,23 @@ def test_settings_limit_and_output_come_from_the_command_line(
     scores = json.loads((tmp_path / "elsewhere" / "scores.json").read_text())
     assert (scores["exact_match"]["n"], scores["validation_loss"]) == (2, None)
     assert not (run_dir / "scores.json").exists()
+
+
+def test_scores_of_other_rows_or_settings_go_beside_those_of_the_run(run_dir: Path) -> None:
+    whole = evaluate_target(run_dir)
+    written = (run_dir / "scores.json").read_bytes(), (run_dir / "predictions.jsonl").read_bytes()
+    part = evaluate_target(run_dir, ["evaluate.limit=2", "data.validation=null"])
+    assert part.scores.exact_match is not None
+    assert (part.scores.exact_match.n, part.scores_path.parent.parent) == (2, run_dir)
+    assert evaluate_target(run_dir, ["evaluate.limit=2"], base=True).scores_path.parent.parent == run_dir
+    assert ((run_dir / "scores.json").read_bytes(), (run_dir / "predictions.jsonl").read_bytes()) == written
+    of, of_part = (json.loads(one.scores_path.read_text())["of"] for one in (whole, part))
+    assert of["weights"] == of_part["weights"] == weights_hash(load_recipe(run_dir).model, run_dir / "final")
+    assert of["task"] != of_part["task"]
+    assert of["files"] == {"predictions.jsonl": hashlib.sha256(written[1]).hexdigest()}
+    again = evaluate_target(run_dir, ["evaluate.generation.batch_size=3"])  # changes no answer
+    assert again.scores_path == whole.scores_path
+    assert json.loads(again.scores_path.read_text())["of"] == of
 
 
 def test_the_task_of_a_recipe_has_its_rows_limit_and_metrics(recipe_path: Path) -> None:

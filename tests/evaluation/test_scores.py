@@ -99,7 +99,7 @@ def test_files_hold_scores_and_predictions_with_stable_keys(tmp_path: Path) -> N
     stored = json.loads(scores_path.read_text(encoding="utf-8"))
     assert list(stored) == [
         "primary", "metrics", "exact_match", "details", "classes", "num_unstopped", "num_ungraded", "seconds",
-        "tokens_per_second", "validation_loss", "validation_perplexity", "benchmarks",
+        "tokens_per_second", "validation_loss", "validation_perplexity", "benchmarks", "of",
     ]  # fmt: skip
     assert list(stored["exact_match"]) == ["value", "low", "high", "n"]
     assert stored["metrics"]["exact_match"] == stored["exact_match"]

@@ -23,6 +23,7 @@ from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.statistics import mean, proportion
 from weitiao.recipe import load_recipe
+from weitiao.recipe import write_recipe as write_resolved
 from weitiao.study.baseline.advice import Advice, Contender, advise
 from weitiao.study.baseline.report import print_baseline
 from weitiao.study.baseline.result import Baseline, read_baseline
@@ -175,6 +176,20 @@ def test_a_changed_row_a_changed_file_and_a_changed_function_are_noticed(recipe_
     test.write_text(test.read_text().replace("thing 103 ", "thing 203 "))
     fourth = run(recipe_path, settings)
     assert not set(seconds(fourth).items()) & set(seconds(third).items())
+
+
+def test_a_baseline_by_other_settings_goes_beside_that_of_the_run_and_takes_its_answers_over(recipe_path: Path) -> None:
+    own = run(recipe_path)
+    write_resolved(load_recipe(recipe_path), own.directory / "recipe.yaml")
+    written = own.baseline_path.read_bytes(), own.gap_path.read_bytes()
+    fewer, other = run(recipe_path, "baseline.limit=5"), run(recipe_path, "verdict.target=0.9")
+    assert fewer.directory.parent == other.directory.parent == own.directory
+    assert (fewer.baseline.num_rows, other.baseline.target) == (5, 0.9)
+    assert (own.baseline_path.read_bytes(), own.gap_path.read_bytes()) == written
+    assert other.baseline.cells == own.baseline.cells  # with the times: nothing was answered again
+    assert read_baseline(other.directory) == other.baseline
+    assert len(read_predictions(other.directory / other.baseline.best.predictions)) == 12
+    assert run(recipe_path).directory == own.directory
 
 
 class Interrupting(io.StringIO):

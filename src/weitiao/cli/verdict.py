@@ -24,10 +24,10 @@ def verdict(
 
         weitiao verdict runs/tickets --json
     """
-    from weitiao.evaluation.verdict import read_verdict
     from weitiao.evaluation.verdict_text import verdict_panel
+    from weitiao.study.verdict import verdict_of
 
-    found = read_verdict(run)
+    found = verdict_of(run)
     if json:
         print_json(found.to_dict())
     else:

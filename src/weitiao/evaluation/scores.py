@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,7 +16,7 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.labels import Labels
 from weitiao.evaluation.statistics import Estimate
 from weitiao.json_text import json_text, lines_of
-from weitiao.training.files import write_json
+from weitiao.training.files import sha256, write_json
 
 if TYPE_CHECKING:
     from weitiao.training.validation import ValidationLoss
@@ -119,7 +119,12 @@ def without_answers(primary: str) -> Scores:
 
 
 def write_scores(
-    directory: Path, scores: Scores, predictions: Iterable[Prediction], *, suffix: str = ""
+    directory: Path,
+    scores: Scores,
+    predictions: Iterable[Prediction],
+    *,
+    suffix: str = "",
+    of: Mapping[str, str] | None = None,
 ) -> tuple[Path, Path]:
     """Write `scores.json` and `predictions.jsonl`, each replaced as a whole.
 
@@ -128,6 +133,7 @@ def write_scores(
         scores: What `scores.json` gets.
         predictions: One line each in `predictions.jsonl`.
         suffix: Goes before the endings of both names: `-base` makes `scores-base.json`.
+        of: Hashes of what the scores belong to; that of the predictions comes with them, in the key `of`.
 
     Returns:
         The two paths.
@@ -139,7 +145,8 @@ def write_scores(
     with _writable(directory):
         # The scores come last: when they are there, so are the predictions that they were counted from.
         write_predictions(predictions_path, predictions)
-        write_json(scores_path, scores.to_dict())
+        belongs_to = {**(of or {}), "files": {predictions_path.name: sha256(predictions_path)}}
+        write_json(scores_path, {**scores.to_dict(), "of": belongs_to})
     return scores_path, predictions_path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,12 +139,12 @@ def decide(
     return Verdict(_decision([reason.status for reason in reasons]), tuple(reasons), set_aside, tuple(noted))
 
 
-def write_verdict(directory: Path, verdict: Verdict) -> Path:
-    """Write `verdict.json` in one step; returns its path."""
+def write_verdict(directory: Path, verdict: Verdict, *, of: Mapping[str, Any] | None = None) -> Path:
+    """Write `verdict.json` in one step; returns its path. `of` says what the verdict belongs to."""
     from weitiao.training.files import write_json
 
     path = directory / VERDICT_FILE
-    write_json(path, verdict.to_dict())
+    write_json(path, verdict.to_dict() if of is None else {**verdict.to_dict(), "of": of})
     return path
 
 

@@ -26,8 +26,11 @@ from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
-from weitiao.study.compare.answers import note_answers
+from weitiao.study.compare.answer_files import note_key
+from weitiao.study.compare.answers import key_of_answers
+from weitiao.study.compare.sides import weights_hash
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
+from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import task_from_recipe
 from weitiao.study.train import token_budget
@@ -84,7 +87,7 @@ def evaluate_target(
         target: A run directory, or a recipe file for the untuned model.
         overrides: `section.key=value`, as on the command line.
         base: Score the base model of a run instead of the tuned one.
-        output: Where the files go; the run directory by default.
+        output: Where the files go; by default the run directory, or a folder in it when settings are not the run's.
         console: Where progress goes; stderr by default.
 
     Raises:
@@ -95,15 +98,21 @@ def evaluate_target(
 
 
 def evaluate_recipe(
-    recipe: Recipe, *, tuned: bool, output: Path | None = None, console: Console | None = None
+    recipe: Recipe,
+    *,
+    tuned: bool,
+    output: Path | None = None,
+    console: Console | None = None,
+    tell: Tell | None = None,
 ) -> Scored:
     """Score the model of a recipe on its validation rows (loss), its test rows (answers) and benchmarks.
 
     Args:
         recipe: With `run_dir` set.
         tuned: Whether to put the adapter of `run_dir` on the model.
-        output: Where the files go; `run_dir` by default.
+        output: Where the files go; by default `run_dir`, or a folder in it when the settings are not those of the run.
         console: Where progress goes; stderr by default.
+        tell: Gets every line that a person should see; printed on the console by default.
 
     Raises:
         RecipeError: The recipe has neither test nor validation rows, nor benchmarks.
@@ -118,7 +127,8 @@ def evaluate_recipe(
         )
     if tuned:
         find_adapter(recipe.run_dir)  # says what is wrong before data and model are loaded
-    tell: Tell = PlainLines(console).message
+    tell = tell or PlainLines(console).message
+    output = output or place_of_results(recipe, "eval", ("model", "data", "rendering", "evaluate"), tell)
     data = load_data(recipe.data)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
@@ -141,9 +151,11 @@ def evaluate_recipe(
         benchmarks=benchmarks.scores,
     )
     suffix = "" if tuned else "-base"
-    paths = write_scores(output or recipe.run_dir, scores, evaluation.predictions, suffix=suffix)
-    if task is not None:
-        note_answers(paths[1], task, opened.tokenizer, recipe.model, opened.adapter)
+    key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, opened.adapter)
+    of = {"weights": weights_hash(recipe.model, opened.adapter)} | ({} if key is None else {"task": key.name})
+    paths = write_scores(output, scores, evaluation.predictions, suffix=suffix, of=of)
+    if key is not None:
+        note_key(paths[1], key)
     if benchmarks.samples:
         write_lines(paths[0].with_name(f"benchmarks{suffix}.jsonl"), benchmarks.samples)
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)

@@ -26,10 +26,12 @@ from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.templates import apply_template
 from weitiao.study.compare.sides import weights_hash
 from weitiao.study.dataset import dated, prepare_tokenizer
+from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.versions import COMPUTING, versions
 from weitiao.terminal import TextConsole, quoted
 from weitiao.training.files import write_json
+from weitiao.training.progress import PlainLines
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"
 
@@ -95,26 +97,29 @@ def retention_target(
         return _model_alone(target, RetentionConfig(suite=suite or "full"), console)
     settings = [*overrides, *([] if suite is None else [f"retention.suite={suite}"])]
     recipe = load_recipe(path, settings)
+    tell = PlainLines(console).message
+    output = place_of_results(recipe, "retention", ("model", "rendering", "retention"), tell)
     config = resolve_tasks(recipe.retention, [Path.cwd()])
     recipe = recipe.model_copy(update={"retention": config})
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     if is_run and not base:
         find_adapter(path)  # says what is missing before time is spent on the base model
-    before = score_retention(recipe, tuned=False, console=console)
+    before = score_retention(recipe, tuned=False, console=console, output=output)
     if base or not is_run:
-        return Retained(target, before, None, None, (recipe.run_dir / BEFORE,))
-    after = score_retention(recipe, tuned=True, console=console)
+        return Retained(target, before, None, None, (output / BEFORE,))
+    after = score_retention(recipe, tuned=True, console=console, output=output)
     comparison = compare_retention(before, after, recipe.verdict)
-    return Retained(target, before, after, comparison, (recipe.run_dir / BEFORE, recipe.run_dir / AFTER))
+    return Retained(target, before, after, comparison, (output / BEFORE, output / AFTER))
 
 
-def score_retention(recipe: Recipe, *, tuned: bool, console: Console) -> RetentionScores:
-    """Score the base model or the tuned model of a recipe, unless the run directory has these scores already.
+def score_retention(recipe: Recipe, *, tuned: bool, console: Console, output: Path | None = None) -> RetentionScores:
+    """Score the base model or the tuned model of a recipe, unless these scores are there already.
 
     Args:
         recipe: With `run_dir` set.
         tuned: Whether to put the adapter of `run_dir` on the model.
         console: Where progress goes.
+        output: Where the scores go; `run_dir` by default.
 
     Returns:
         The scores; also in `retention-before.json` or `retention-after.json`.
@@ -123,7 +128,7 @@ def score_retention(recipe: Recipe, *, tuned: bool, console: Console) -> Retenti
         WeitiaoError: Something the user can put right.
     """
     assert recipe.run_dir is not None
-    path = recipe.run_dir / (AFTER if tuned else BEFORE)
+    path = (output or recipe.run_dir) / (AFTER if tuned else BEFORE)
     adapter = find_adapter(recipe.run_dir) if tuned else None
     key = _key(recipe, adapter)
     if known := _read(path, key):

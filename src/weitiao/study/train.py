@@ -67,12 +67,13 @@ class Run:
     tokens_per_second: float
 
 
-def train(recipe: Recipe, *, console: Console | None = None) -> Run:
+def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None = None) -> Run:
     """Train, or go on with, the run of a recipe.
 
     Args:
         recipe: With `run_dir` set.
         console: Where progress goes; stderr by default.
+        tell: Gets every line that a person should see; printed on the console by default.
 
     Returns:
         What was reached. After Ctrl-C or SIGTERM `finished` is False and a checkpoint is there.
@@ -85,13 +86,13 @@ def train(recipe: Recipe, *, console: Console | None = None) -> Run:
     accelerator = make_accelerator(recipe)
     run = RunDir(recipe.run_dir)
     if not accelerator.is_main_process:
-        return _train(recipe, run, accelerator, TextConsole(quiet=True))
+        return _train(recipe, run, accelerator, TextConsole(quiet=True), tell)
     with run.locked():
-        return _train(recipe, run, accelerator, console)
+        return _train(recipe, run, accelerator, console, tell)
 
 
-def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console) -> Run:
-    tell: Tell = PlainLines(console).message
+def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console, tell: Tell | None) -> Run:
+    tell = tell or PlainLines(console).message
     if run.is_finished:
         raise RunError(f"{run.path} holds a finished run.", "Choose another run_dir, or remove it to train again.")
     if run.recipe_path.exists():

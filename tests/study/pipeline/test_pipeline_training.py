@@ -39,6 +39,17 @@ def test_a_training_by_hand_is_taken_over(recipe_path: Path) -> None:
     assert not (run / "earlier").exists()
 
 
+def test_a_training_whose_key_an_earlier_version_made_otherwise_is_taken_over(recipe_path: Path) -> None:
+    run = go(recipe_path)
+    before = final_weights(run), (run / "final" / "COMPLETE").stat().st_mtime_ns
+    records = json.loads((run / "steps.json").read_text())
+    records["steps"]["train"]["key"] = "0" * 64
+    (run / "steps.json").write_text(json.dumps(records))
+    go(recipe_path)
+    assert (final_weights(run), (run / "final" / "COMPLETE").stat().st_mtime_ns) == before
+    assert not (run / "earlier").exists()
+
+
 @pytest.mark.parametrize("change", ["recipe", "data"])
 def test_a_training_of_something_else_is_kept_aside_whole(recipe_path: Path, change: str) -> None:
     run = train(load_recipe(recipe_path), console=Console(quiet=True)).path

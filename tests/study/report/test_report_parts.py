@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from html_page import Element, Page
 from sample_run import (
+    METRICS,
     predictions,
     write_baseline_files,
     write_check,
@@ -20,8 +21,12 @@ from sample_run import (
 )
 
 from weitiao.errors import RunError
+from weitiao.evaluation.scores import score, write_scores
+from weitiao.evaluation.verdict import write_verdict
+from weitiao.study.pipeline.belonging import made_of
 from weitiao.study.pipeline.record import Stop, read_records
 from weitiao.study.report.render import render_report
+from weitiao.study.verdict import verdict_of
 
 LEFT_BY = {
     "check": ["data-check.json"],
@@ -102,6 +107,39 @@ def test_what_belongs_to_an_earlier_state_is_not_shown(whole_run: Path, tmp_path
     assert f"{score:.1%}" not in section(html, "scores")
     assert "earlier state" in section(html, "scores")
     assert "8-shot" in section(html, "scores")  # the baseline does not depend on the training
+
+
+def test_scores_that_were_replaced_are_not_shown_beside_the_verdict_of_others(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    few = predictions(0.6, rows=10, seed=9)
+    write_scores(run, score(few, METRICS, seconds=1.0), few)
+    html = render_report(run)
+    value = json.loads((run / "scores.json").read_text())["metrics"]["exact_match"]["value"]
+    assert f"{value:.1%}" not in section(html, "scores")
+    assert "n = 10" not in html
+    assert "made of other weights, rows or settings" in section(html, "scores")
+    assert "Ship" in Page(html).text  # the verdict is of the rows that it was decided on
+    same = predictions(0.93, seed=9)
+    write_scores(run, score(same, METRICS, seconds=77.0), same)  # the very same answers, written again
+    assert "made of other weights" not in section(render_report(run), "scores")
+
+
+def test_a_verdict_belongs_to_its_comparison_and_its_weights(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    whole = verdict_of(run)
+    assert verdict_of(run).decision == "ship"
+    write_verdict(run, whole, of=made_of(run, "comparison.json"))
+    records = write_records(run)
+    (run / "comparison.json").write_text((run / "comparison.json").read_text().replace(" ", "  ", 1))
+    with pytest.raises(RunError, match=r"do(es)? not belong .* are others now"):
+        verdict_of(run)
+    assert "No verdict yet" in Page(render_report(run)).text
+    records.steps["eval"] = replace(records.steps["eval"], outputs={"scores.json": "b" * 64})
+    records.save()
+    with pytest.raises(RunError, match="has changed since"):
+        verdict_of(run)
 
 
 def test_a_training_under_way_shows_its_curve_so_far(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -48,13 +49,20 @@ class _Loaded:
 
 
 def answer_cells(
-    planned: Sequence[PlannedCell], directory: Path, *, device: str, tell: Tell, console: Console
+    planned: Sequence[PlannedCell],
+    directory: Path,
+    *,
+    known_in: Path | None = None,
+    device: str,
+    tell: Tell,
+    console: Console,
 ) -> list[Answered]:
     """Answer what was not answered before; `baseline.json` holds what is done after every cell.
 
     Args:
         planned: The cells, model by model.
-        directory: The run directory.
+        directory: Where the answers go.
+        known_in: Another directory that may have answers already; they are copied.
         device: Where the models run.
         tell: Gets a line per cell.
         console: Where progress goes.
@@ -65,12 +73,19 @@ def answer_cells(
     Raises:
         WeitiaoError: Something the user can put right.
     """
-    known = {cell.inputs: cell for cell in read_cells(directory) if _is_whole(directory, cell)}
+    known = {
+        cell.inputs: (cell, place)
+        for place in (known_in or directory, directory)
+        for cell in read_cells(place)
+        if _is_whole(place, cell)
+    }
     done: list[Answered] = []
     loaded: _Loaded | None = None
     for number, plan in enumerate(planned):
         if plan.inputs in known:
-            cell = known[plan.inputs]
+            cell, place = known[plan.inputs]
+            if place != directory:
+                shutil.copyfile(place / cell.predictions, directory / cell.predictions)
             tell(f"{plan.model}, {plan.prompt}: answered before, taken over")
             done.append(Answered(cell, read_predictions(directory / cell.predictions)))
             continue
@@ -84,7 +99,7 @@ def answer_cells(
         )
         done.append(_answer(plan, loaded, directory, console))
         later = [known[one.inputs] for one in planned[number + 1 :] if one.inputs in known]
-        write_cells(directory, [*(one.cell for one in done), *later])
+        write_cells(directory, [*(one.cell for one in done), *(cell for cell, place in later if place == directory)])
     return done
 
 

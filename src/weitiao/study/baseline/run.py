@@ -25,11 +25,15 @@ from weitiao.study.baseline.answer import Answered, answer_cells
 from weitiao.study.baseline.plan import plan_cells
 from weitiao.study.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
 from weitiao.study.dataset import Tell
+from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import task_from_recipe
 from weitiao.terminal import TextConsole
 from weitiao.training.files import full_disk_is_named, write_json
 from weitiao.training.progress import PlainLines
+
+_SECTIONS = ("model", "data", "rendering", "evaluate", "baseline", "verdict.target")
+"""What a baseline depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class BaselineRun:
         return self.directory / GAP_FILE
 
 
-def run_baseline(recipe: Recipe, *, console: Console | None = None) -> BaselineRun:
+def run_baseline(
+    recipe: Recipe, *, console: Console | None = None, output: Path | None = None, tell: Tell | None = None
+) -> BaselineRun:
     """Try prompts on the test rows with every candidate model, and say whether to tune.
 
     Cells that an earlier call has answered are taken over when the prompts to the token, the weights and the settings
@@ -66,6 +72,8 @@ def run_baseline(recipe: Recipe, *, console: Console | None = None) -> BaselineR
     Args:
         recipe: With `run_dir` set. All sections but `method`, `objective` and `train` decide about the result.
         console: Where progress goes; stderr by default.
+        output: Where the files go; by default `run_dir`, or a folder in it when the settings are not those of the run.
+        tell: Gets every line that a person should see; printed on the console by default.
 
     Raises:
         RecipeError: There are no test rows.
@@ -73,7 +81,7 @@ def run_baseline(recipe: Recipe, *, console: Console | None = None) -> BaselineR
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     console = console or TextConsole(stderr=True)
-    tell: Tell = PlainLines(console).message
+    tell = tell or PlainLines(console).message
     if recipe.data.test is None:
         raise RecipeError(
             "The recipe has no test rows, which a baseline is measured on.",
@@ -87,10 +95,10 @@ def run_baseline(recipe: Recipe, *, console: Console | None = None) -> BaselineR
     device = "cuda" if torch.cuda.is_available() else "cpu"
     planned = plan_cells(recipe, data.task_train, task, device=device)
     set_threads(recipe, detect_hardware())
-    directory = recipe.run_dir
+    directory = output or place_of_results(recipe, "baseline", _SECTIONS, tell)
     _make(directory)
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
-        answered = answer_cells(planned, directory, device=device, tell=tell, console=console)
+        answered = answer_cells(planned, directory, known_in=recipe.run_dir, device=device, tell=tell, console=console)
         answers = [row.answer for row in data.task_train if is_gradable(row)]
         baseline, gap = conclude(answered, target=recipe.verdict.target, training_answers=answers)
         write_json(directory / GAP_FILE, gap.to_dict())

@@ -24,7 +24,7 @@ from weitiao.models.load import dtype_of, load_tokenizer, read_tokenizer
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
 from weitiao.rendering.templates import apply_template
-from weitiao.study.compare.answer_files import AnswersKey, answers_key, find_answers, keep_answers, note_key
+from weitiao.study.compare.answer_files import AnswersKey, answers_key, find_answers, keep_answers
 from weitiao.study.compare.sides import Side, weights_hash
 from weitiao.study.dataset import dated
 
@@ -69,19 +69,18 @@ def written_answers(
     return predictions
 
 
-def note_answers(
-    predictions: Path, task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, adapter: Path | None
-) -> None:
-    """Note beside a file of predictions what the answers were made from, so that `weitiao compare` finds them.
+def key_of_answers(
+    task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, adapter: Path | None
+) -> AnswersKey:
+    """What the answers of a model to the gradable rows of a task are made from; with its note they are found again.
 
     Args:
-        predictions: The file, with the answers to the gradable rows of the task.
-        task: The task that was done.
-        tokenizer: With the chat template that was used.
+        task: Rows, and how answers are written.
+        tokenizer: With the chat template that is used.
         model: The model, or the base model of the adapter.
         adapter: Its directory; None for a model without one.
     """
-    note_key(predictions, _key(weights_hash(model, adapter), model, tokenizer, task))
+    return _key(weights_hash(model, adapter), model, tokenizer, task)
 
 
 def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Prediction, ...]:

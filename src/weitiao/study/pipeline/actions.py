@@ -16,8 +16,10 @@ from weitiao.evaluation.verdict import decide, write_verdict
 from weitiao.study.baseline.result import read_baseline
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.compare.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
+from weitiao.study.compare.sides import weights_hash
 from weitiao.study.data import check_recipe, inspect_data
 from weitiao.study.evaluate import evaluate_recipe
+from weitiao.study.pipeline.belonging import made_of
 from weitiao.study.pipeline.outputs import digest_of
 from weitiao.study.pipeline.progress import duration
 from weitiao.study.pipeline.step import Work
@@ -43,7 +45,7 @@ def check(work: Work) -> str:
 
 def baseline(work: Work) -> str:
     """Try prompts with every candidate model, and see where the best one falls short."""
-    found = run_baseline(work.recipe, console=work.console).baseline
+    found = run_baseline(work.recipe, console=work.console, output=work.run.path, tell=work.tell).baseline
     score = found.best.metrics[found.primary]
     return f"{found.primary} {score} with {found.best.model}, {found.best.prompt}: {found.advice.decision}"
 
@@ -60,7 +62,7 @@ def train(work: Work) -> str:
     run = work.run
     if run.is_finished and digest_of(run.final) is None:
         shutil.rmtree(run.final)  # damaged: it is made again from the last checkpoint
-    if not run.is_finished and not run_training(work.recipe, console=work.console).finished:
+    if not run.is_finished and not run_training(work.recipe, console=work.console, tell=work.tell).finished:
         raise KeyboardInterrupt
     steps = [line for line in read_metrics(run.metrics_path) if "loss" in line]
     seconds = sum(line["seconds"] for line in steps)
@@ -69,7 +71,7 @@ def train(work: Work) -> str:
 
 def evaluate(work: Work) -> str:
     """Score the tuned model on the test rows."""
-    scores = evaluate_recipe(work.recipe, tuned=True, console=work.console).scores
+    scores = evaluate_recipe(work.recipe, tuned=True, output=work.run.path, console=work.console, tell=work.tell).scores
     return f"{scores.primary} {scores.metrics[scores.primary]}"
 
 
@@ -94,7 +96,8 @@ def compare(work: Work) -> str:
     names = f"{before.best.model}, {before.best_prompt}", TUNED
     comparison = compare_predictions(old, chosen, names=names, metrics=task_from_recipe(recipe, data).metrics)
     retention = _retention(work)
-    write_comparison(path, comparison, retention=None if retention is None else retention.to_dict())
+    of = made_of(path, before.best.predictions, "predictions.jsonl", weights=weights_hash(recipe.model, work.run.final))
+    write_comparison(path, comparison, retention=None if retention is None else retention.to_dict(), of=of)
     answers = [row.answer for row in data.task_train if is_gradable(row)]
     gap = analyse_gap(
         chosen,
@@ -117,7 +120,8 @@ def verdict(work: Work) -> str:
     retention = None if values["retention"] is None else RetentionComparison.from_dict(values["retention"])
     tuned = comparison.metrics[comparison.primary].after
     decided = decide(tuned, comparison.gain, retention, work.recipe.verdict)
-    write_verdict(work.run.path, decided)
+    weights = weights_hash(work.recipe.model, work.run.final)
+    write_verdict(work.run.path, decided, of=made_of(work.run.path, COMPARISON_FILE, weights=weights))
     return decided.decision
 
 

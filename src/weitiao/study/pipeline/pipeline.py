@@ -137,7 +137,9 @@ class Pipeline:
         summary = None
         try:
             with measured() as usage:
-                summary = step.action(Work(self.recipe, self.run, self.console, available, self.language))
+                summary = step.action(
+                    Work(self.recipe, self.run, self.console, self.lines.once, available, self.language)
+                )
         finally:
             used = replace(
                 started,

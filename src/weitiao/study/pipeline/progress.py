@@ -28,6 +28,7 @@ class StepLines:
     def __init__(self, console: Console, steps: Sequence[Step]) -> None:
         self._console = console
         self._width = max(len(step.name) for step in steps)
+        self._told: set[str] = set()
         self._numbers = {step.name: f"{number}/{len(steps)}" for number, step in enumerate(steps, start=1)}
 
     def begins(self, step: Step, spent: float, left: float | None) -> None:
@@ -54,6 +55,12 @@ class StepLines:
     def message(self, text: str) -> None:
         """Anything else."""
         self._line(text)
+
+    def once(self, text: str) -> None:
+        """What several steps have to say, such as how the data was read: the first time only."""
+        if text not in self._told:
+            self._told.add(text)
+            self._line(text)
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style=style), soft_wrap=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from weitiao.recipe import Recipe
+from weitiao.study.dataset import Tell
 from weitiao.study.report.wording import Language
 from weitiao.training.run_dir import RunDir
 
@@ -20,6 +21,7 @@ class Work:
         recipe: With `run_dir` set.
         run: The run directory.
         console: Where progress goes.
+        tell: Gets every line that a person should see; what steps have in common is told once in a call.
         available: The steps whose results are there and up to date.
         language: Of the report.
     """
@@ -27,6 +29,7 @@ class Work:
     recipe: Recipe
     run: RunDir
     console: Console
+    tell: Tell
     available: frozenset[str]
     language: Language
 

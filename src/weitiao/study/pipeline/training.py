@@ -33,8 +33,8 @@ def settle_training(
 ) -> None:
     """Decide what becomes of the training in a run directory before anything new is done there.
 
-    One with the wanted key stays, to be gone on with. One that `weitiao train` made by the same recipe is adopted. Any
-    other is moved to `earlier/NUMBER`.
+    One with the wanted key stays, to be gone on with. One that `weitiao train`, or an earlier version of this program,
+    made by the same recipe is adopted. Any other is moved to `earlier/NUMBER`.
 
     Args:
         recipe: The work that is asked for.
@@ -49,7 +49,7 @@ def settle_training(
     if not _unfinished_move(run):
         if not _holds_training(run) or (record is not None and record.key == key and not again):
             return
-        if record is None and not again and _is_training_of(recipe, run):
+        if not again and _is_training_of(recipe, run, recorded=record is not None):
             tell(f"Taking over the training that {run.path} holds: it is by this recipe and on this data")
             records.steps["train"] = StepRecord("started", key, {})
             records.save()
@@ -81,8 +81,11 @@ def _holds_training(run: RunDir) -> bool:
     return run.final.exists() or bool(run.complete_checkpoints())
 
 
-def _is_training_of(recipe: Recipe, run: RunDir) -> bool:
-    """Whether recipes agree in what decides a training, data in every token, and base models in their weights."""
+def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
+    """Whether recipes agree in what decides a training, data in every token, and base models in their weights.
+
+    One that is `recorded` has another key, so that only a checkpoint can prove that its data is the same.
+    """
     if not run.recipe_path.exists():
         return False
     try:
@@ -99,6 +102,8 @@ def _is_training_of(recipe: Recipe, run: RunDir) -> bool:
     if note and note["fingerprint"] != model_fingerprint(resolve_model(recipe.model)):
         return False
     states = [read_state(checkpoint) for checkpoint in run.complete_checkpoints()[-1:]]
+    if recorded and not states:
+        return False
     rendered = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
     return all(state.data_fingerprint == rendered.fingerprint for state in states)
 

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 
 from weitiao.errors import RunError
+from weitiao.study.pipeline.belonging import Belonging, Belongings
 from weitiao.study.pipeline.record import Records, read_records
 from weitiao.training.metrics import read_metrics
 from weitiao.training.run_dir import RunDir
 
 Values = dict[str, Any]
-Presence = Literal["there", "never", "skipped", "unfinished", "outdated"]
+Presence = Literal["there", "never", "skipped", "unfinished", "outdated", "replaced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,11 @@ class RunFiles:
         records: What `weitiao run` has done there; empty for a run that was made command by command.
         recipe: `recipe.yaml` as it is written.
         settings: The values in it.
-        values: JSON file to content; files of steps whose result is not up to date are left out.
+        values: JSON file to content; files of steps whose result is not up to date, and what does not belong to the
+            rest, are left out.
         predictions: Predictions file to its rows.
         metrics: The lines of `metrics.jsonl`.
+        replaced: Files that are there, and do not belong to the rest.
     """
 
     path: Path
@@ -39,6 +42,7 @@ class RunFiles:
     values: dict[str, Values] = field(default_factory=dict)
     predictions: dict[str, list[Values]] = field(default_factory=dict)
     metrics: list[Values] = field(default_factory=list)
+    replaced: set[str] = field(default_factory=set)
 
     def get(self, name: str) -> Values | None:
         """The content of a JSON file; None when it is not there, or not up to date."""
@@ -50,6 +54,8 @@ class RunFiles:
             return "there"
         if step in self.records.skipped:
             return "skipped"
+        if self.replaced.intersection(names):
+            return "replaced"
         record = self.records.steps.get(step)
         if record is None:
             return "never"
@@ -87,24 +93,31 @@ def read_run(path: Path) -> RunFiles:
         raise RunError(f"{path} is no run directory: it has no recipe.yaml.", "Name the directory of a run.")
     recipe = run.recipe_path.read_text(encoding="utf-8")
     files = RunFiles(path, read_records(path), recipe, YAML(typ="safe", pure=True).load(recipe))
+    belongings = Belongings(path, files.records)
     for name, step in STEP_OF.items():
-        if name.endswith(".json") and (path / name).is_file() and _counts(files.records, step):
-            files.values[name] = _read_json(path / name)
+        if name.endswith(".json") and (belonging := _belonging(belongings, path / name, step)):
+            _put(files, files.values, name, _read_json(path / name), belonging)
     baseline = files.get("baseline.json")
     cells = [cell["predictions"] for cell in baseline["cells"]] if baseline else []
     for name in dict.fromkeys(["predictions.jsonl", "predictions-base.jsonl", *cells]):
-        if (path / name).is_file() and _counts(files.records, STEP_OF.get(name, "baseline")):
-            files.predictions[name] = _read_lines(path / name)
+        if belonging := _belonging(belongings, path / name, STEP_OF.get(name, "baseline")):
+            _put(files, files.predictions, name, _read_lines(path / name), belonging)
     if run.metrics_path.is_file():
         files.metrics.extend(read_metrics(run.metrics_path))
     return files
 
 
-def _counts(records: Records, step: str) -> bool:
-    """Whether a step's result is up to date; one that `weitiao run` knows nothing of was made by hand, and is."""
-    if step in records.skipped:
-        return False
-    return step not in records.steps or records.is_current(step)
+def _belonging(belongings: Belongings, path: Path, step: str) -> Belonging | None:
+    """Whether a file is shown or was replaced; None for one that is not there, or whose step is not up to date."""
+    found = belongings.of(path.name, step) if path.is_file() else None
+    return found if found in ("belongs", "replaced") else None
+
+
+def _put(files: RunFiles, target: dict[str, Any], name: str, content: Any, belonging: Belonging) -> None:
+    if belonging == "belongs":
+        target[name] = content
+    else:
+        files.replaced.add(name)
 
 
 def _read_json(path: Path) -> Values:

@@ -1,0 +1,32 @@
+"""`weitiao verdict`: the verdict of a run, as long as it is that of the weights and results that lie there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from weitiao.errors import RunError
+from weitiao.evaluation.verdict import VERDICT_FILE, Verdict, read_verdict
+from weitiao.study.pipeline.belonging import Belonging, Belongings
+from weitiao.study.pipeline.record import read_records
+
+_WHY: dict[Belonging, str] = {
+    "skipped": "the last call of `weitiao run` skipped it",
+    "outdated": "something that it was decided from has changed since",
+    "replaced": "the weights, or the comparison that it was decided from, are others now",
+}
+
+
+def verdict_of(run: Path) -> Verdict:
+    """The verdict in a run directory.
+
+    Raises:
+        RunError: There is none, it is damaged, or it belongs to something else than what lies there.
+    """
+    found = read_verdict(run)
+    belonging = Belongings(run, read_records(run)).of(VERDICT_FILE, "verdict")
+    if belonging != "belongs":
+        raise RunError(
+            f"The verdict in {run} ({found.decision}) does not belong to what lies there: {_WHY[belonging]}.",
+            f"Decide again with: weitiao run {run}",
+        )
+    return found
