@@ -111,3 +111,9 @@ def byte_level() -> PreTrainedTokenizerFast:
 def newline_runs() -> PreTrainedTokenizerFast:
     """The tokenizer in which newlines grow together, without a chat template."""
     return copy.deepcopy(_trained("newline_runs"))
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> dict[str, PreTrainedTokenizerFast]:
+    """One of each kind, for tests that set a chat template before every use."""
+    return {kind: copy.deepcopy(_trained(kind)) for kind in KINDS}

@@ -71,7 +71,7 @@ def leaves(turns: Sequence[Turn], learned: Collection[int]) -> list[Leaf]:
     for turn in reversed([turn for turn in turns if turn.message in learned]):
         going_on = [found for end, found in ends if end.text.startswith(turn.text)]
         if going_on:
-            going_on[0].insert(0, turn)
+            going_on[-1].insert(0, turn)  # in the shortest of them
         else:
             ends.append((turn, [turn]))
     return [Leaf(end.text, standing(end.text, turns), tuple(found)) for end, found in reversed(ends)]

@@ -32,7 +32,7 @@ from weitiao.study.compare.sides import weights_hash
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
-from weitiao.study.task import task_from_recipe
+from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
 from weitiao.terminal import TextConsole
 from weitiao.training.progress import PlainLines
@@ -139,6 +139,7 @@ def evaluate_recipe(
     held_out = _losses(recipe, opened, data.validation, "validation", tell)
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
+        task = askable(task, recipe, opened.tokenizer, tell)
         with answer_progress(console) as on_progress:
             evaluation = evaluate(opened.model, opened.tokenizer, task, on_progress=on_progress)
     else:

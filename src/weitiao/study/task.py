@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 from weitiao.data.load import DataSet, load_data
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import is_gradable
-from weitiao.evaluation.task import Task, make_task
+from weitiao.evaluation.task import Task, make_task, without_refused
 from weitiao.forest.plan import shuffled
 from weitiao.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def askable(task: Task, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]) -> Task:
+    """The task without the rows that the chat template refuses, where the recipe leaves out bad rows."""
+    if recipe.data.on_bad_rows != "skip":
+        return task
+    kept, reasons = without_refused(task, tokenizer)
+    if reasons:
+        tell(f"{task.name}: Left out {len(reasons):,} rows that cannot be asked: {reasons[0]}")
+    return kept
 
 
 def task_from_recipe(

@@ -25,7 +25,7 @@ from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import fixed_date
 from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
-from weitiao.study.task import task_from_recipe
+from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal import TextConsole, quoted
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
 from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
@@ -180,6 +180,7 @@ def _answer_validation(recipe: Recipe, data: RenderedData) -> AnswerValidation |
     if not recipe.train.validate_answers:
         return None
     task = task_from_recipe(recipe, data.data, part="validation", sample=recipe.train.validate_answers)
+    task = askable(task, recipe, data.tokenizer, lambda line: None)  # said when the rows were rendered
     if not task.examples:
         raise RecipeError(
             "train.validate_answers: no validation row has an answer to compare with.",
