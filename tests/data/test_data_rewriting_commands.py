@@ -95,3 +95,20 @@ def test_bad_rows_are_skipped_when_asked(tmp_path: Path) -> None:
     done = run("convert", source, tmp_path / "b.jsonl", "--to", "messages", "--on-bad-rows", "skip")
     assert done.exit_code == 0 and "1 rows, listed in" in done.stderr
     assert run("convert", source, tmp_path / "b.jsonl", "--on-bad-rows", "drop").exit_code == 2
+
+
+def test_judged_answers_without_partner_are_told_once_with_what_can_be_done(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q {i}", "completion": "a", "label": i % 2 == 0} for i in range(50)]
+    source = write(tmp_path / "kto.jsonl", rows)
+    stopped = run("convert", source, tmp_path / "pairs.jsonl", "--to", "preference").exception
+    assert isinstance(stopped, DataError)
+    assert "50 of its 50 rows have no partner" in stopped.what and "row 1" not in stopped.what
+    assert "--to messages" in stopped.remedy and "skip" not in stopped.remedy and "Correct" not in stopped.remedy
+    write(source, [*rows, {"prompt": "q 0", "completion": "b", "label": False}])
+    stopped = run("convert", source, tmp_path / "pairs.jsonl", "--to", "preference").exception
+    assert isinstance(stopped, DataError) and "49 of its 51 rows" in stopped.what
+    assert "--on-bad-rows skip" in stopped.remedy
+    done = run("convert", source, tmp_path / "pairs.jsonl", "--to", "preference", "--on-bad-rows", "skip")
+    assert done.exit_code == 0 and len((tmp_path / "pairs.jsonl").read_text().splitlines()) == 1
+    assert not (tmp_path / "examples.jsonl").exists()
+    assert run("convert", source, tmp_path / "examples.jsonl", "--to", "messages").exit_code == 0

@@ -21,6 +21,7 @@ from weitiao.data.rows import BadRow
 from weitiao.data.writing import RowWriter, file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path
+from weitiao.terminal import quoted
 
 _WITH_TEXT_FORM = ("prompt_completion", "preference", "kto")
 
@@ -107,7 +108,7 @@ def convert_file(
     ):
         job.run(layout, writer, rejected, output.parent)
         if rejected.count and not skip_bad_rows:
-            raise bad_rows(rejected)
+            raise job.without_partner(output) if job.alone == rejected.count else bad_rows(rejected)
         if not job.written:
             raise DataError(
                 f"{opened.shown}: none of its {job.read:,} rows can be written as {target}"
@@ -140,7 +141,7 @@ class _Job:
         self._on_row = on_row
         self._reader = opened.reader(source)
         self._pairing = (source, target) == ("kto", "preference")
-        self.read = self.written = self.left_out_bad = self.joined_inputs = 0
+        self.read = self.written = self.left_out_bad = self.joined_inputs = self.alone = 0
         self.left_out_columns: Counter[str] = Counter()
 
     def layout(self, *, turns: bool) -> Layout:
@@ -155,6 +156,10 @@ class _Job:
         def reject(placed: PlacedRow, problem: BadRow) -> None:
             rejected.add(placed.file, placed.row, problem)
 
+        def reject_alone(placed: PlacedRow, problem: BadRow) -> None:
+            self.alone += 1
+            reject(placed, problem)
+
         if self._pairing:
             with Pairs(cast(Callable[[PlacedRow], Judged], self._reader), folder) as pairs:
                 for placed in self._rows():
@@ -162,7 +167,7 @@ class _Job:
                         pairs.add(placed)
                     except BadRow as problem:
                         reject(placed, problem)
-                for placed, pair in pairs.pairs(reject):
+                for placed, pair in pairs.pairs(reject_alone):
                     try:
                         self._write(pair, to_row(pair, layout), writer)
                     except BadRow as problem:
@@ -177,6 +182,17 @@ class _Job:
                 self.left_out_bad += not rows
             except BadRow as problem:
                 reject(placed, problem)
+
+    def without_partner(self, output: Path) -> DataError:
+        """The error for judged answers of which there is only a good, or only a bad one."""
+        found, command = self._opened.shown, f"weitiao data convert {quoted(self._opened.given.path)} {quoted(output)}"
+        others = "--on-bad-rows skip for the other rows, which have one" if self.written else ""
+        return DataError(
+            f"{found}: {self.alone:,} of its {self.read:,} rows have no partner: a preference takes a good and a bad "
+            "answer to the same prompt.",
+            f"Keep the good answers as examples: {command} --to messages"
+            + (f"; or add {others}." if others else "; or give judged answers of which two have one prompt."),
+        )
 
     def _rows(self) -> Iterator[PlacedRow]:
         for placed in self._opened.rows():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -28,6 +28,8 @@ from weitiao.errors import DataError
 _NUM_ROWS_SEEN_FOR_FORMAT = 20
 _NUM_NAMED = 8
 PARTS = ("train", "validation", "test")
+HeldOutRows = Mapping[str, Set[tuple[str, int]]]
+"""For each part, the files of its rows, as messages print them, and their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,7 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
             has no rows, or a fraction cannot be held out.
     """
     config = resolve_paths(config, (Path.cwd(),))
-    sources = {"train": config.train_sources, "validation": config.validation_sources, "test": config.test_sources}
-    sources["replay"] = config.replay_sources
-    opened = [(part, source, list(open_source(source))) for part in sources for source in sources[part]]
+    opened = _opened(config)
     names = iter(labels([table.name for _, _, tables in opened for table in tables]))
     skip = config.on_bad_rows == "skip"
     with RejectedRows(rejected_path if skip else None) as rejected:
@@ -138,6 +138,32 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
                 "Check `format`, `columns` and the templates of the source.",
             )
     return _assemble(config, loaded)
+
+
+def held_out_rows(config: DataConfig) -> HeldOutRows:
+    """The rows of the training sources that fractions hold out; bad rows are left out.
+
+    Args:
+        config: The recipe's section.
+
+    Raises:
+        DataError: As `load_data`.
+    """
+    config = resolve_paths(config, (Path.cwd(),)).model_copy(update={"replay": None, "on_bad_rows": "skip"})
+    tables = [table for _, _, tables in _opened(config) for table in tables]
+    shown = dict(zip(labels([table.name for table in tables]), (table.shown for table in tables), strict=True))
+    data = load_data(config)
+    fractions = {"validation": config.validation_fraction, "test": config.test_fraction}
+    parts = {"validation": data.validation, "test": data.test}
+    places = {part: [one.row_id.rpartition(":") for one in parts[part]] for part, share in fractions.items() if share}
+    return {part: {(shown[name], int(number)) for name, _, number in rows} for part, rows in places.items()}
+
+
+def _opened(config: DataConfig) -> list[tuple[str, SourceConfig, list[Table]]]:
+    """All sources with their parts, opened."""
+    sources = {"train": config.train_sources, "validation": config.validation_sources, "test": config.test_sources}
+    sources["replay"] = config.replay_sources
+    return [(part, source, list(open_source(source))) for part in sources for source in sources[part]]
 
 
 def _load_source(

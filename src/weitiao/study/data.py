@@ -19,6 +19,7 @@ from weitiao.data.doctor.scan import Measure, Measured
 from weitiao.data.doctor.settings import CheckSettings
 from weitiao.data.doctor.sources import Part
 from weitiao.data.example import Example
+from weitiao.data.load import HeldOutRows, held_out_rows
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.hardware import usable_cores
 from weitiao.models.config import ModelConfig
@@ -54,7 +55,7 @@ def check_data(
         kinds: The kinds to look for; all when None.
         near_threshold, max_characters: See `CheckSettings`.
         workers: Processes; all cores when None.
-        console: Shows progress, and how the columns are understood.
+        console: Shows progress.
 
     Raises:
         WeitiaoError: A file or the recipe cannot be used.
@@ -69,9 +70,7 @@ def check_data(
         return check_recipe(recipe, settings, against=against, console=console)
     parts = parts_of_files(targets, against, input_column=input_column, output_column=output_column)
     with _rows_shown(console, "Checking") as on_rows:
-        report = check(parts, settings, on_rows=on_rows)
-    _tell(report.sources, console)
-    return report
+        return check(parts, settings, on_rows=on_rows)
 
 
 def check_recipe(
@@ -79,13 +78,13 @@ def check_recipe(
 ) -> CheckReport:
     """Check the data of a recipe: training, validation and test rows, with the recipe's columns and templates.
 
-    Rows that the recipe holds out as a fraction are checked as training rows, of which they are a part.
+    Rows that the recipe holds out as a fraction are compared with the training rows that are left.
 
     Args:
         recipe: Its sections `data`, `rendering` and `model` are used.
         settings: What to look for; lengths are counted in tokens.
         against: Evaluation sets beside the recipe's own test rows.
-        console: Shows progress, and how the columns are understood.
+        console: Shows progress.
 
     Raises:
         WeitiaoError: A file cannot be read, or the model's tokenizer cannot be had.
@@ -100,10 +99,17 @@ def check_recipe(
         special_tokens=tuple(str(token) for token in tokenizer.all_special_tokens),
     )
     parts = parts_of_recipe(recipe.data, against)
+    held_out: HeldOutRows = {}
+    left_out = {}
+    if recipe.data.test_fraction or recipe.data.validation_fraction:
+        try:
+            held_out = held_out_rows(recipe.data)
+        except DataError as error:
+            left_out = {"leak": f"between the fractions, which cannot be held out: {error.what}"}
+    measure = token_counter(tokenizer, recipe.rendering)
     with _rows_shown(console, "Checking") as on_rows:
-        report = check(parts, settings, on_rows=on_rows, measure=token_counter(tokenizer, recipe.rendering))
-    _tell(report.sources, console)
-    return report
+        report = check(parts, settings, on_rows=on_rows, measure=measure, held_out=held_out)
+    return replace(report, left_out={**report.left_out, **left_out})
 
 
 def inspect_data(
@@ -282,6 +288,8 @@ def _clean_config(
     pairs = dict(value.partition("=")[::2] for value in values)
     if any("=" not in value for value in values):
         raise RecipeError(f"--set {' '.join(values)} is no NAME=VALUE.", "Write --set name=weitiao.")
+    if pairs:
+        given["fix"] = tuple(dict.fromkeys([*given.get("fix", ()), "placeholder"]))
     given["placeholders"] = {**given.get("placeholders", {}), **pairs}
     for name, value in (("contradictions", contradictions), ("near_threshold", near_threshold)):
         if value is not None:
@@ -292,11 +300,6 @@ def _clean_config(
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise RecipeError(f"--{name}: {first['msg']}, not {first['input']!r}.", "Correct the option.") from error
-
-
-def _tell(lines: Sequence[str], console: Console) -> None:
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
 
 
 @contextmanager

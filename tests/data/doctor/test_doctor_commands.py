@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,8 @@ def run() -> Run:
     for command in (inspect, check, clean):
         app.command()(command)
 
-    def call(*arguments: str | Path) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    def call(*arguments: str | Path, columns: int = 80) -> Result:
+        return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, [str(argument) for argument in arguments])
 
     return call
 
@@ -63,7 +65,7 @@ def test_exit_codes_and_streams_of_the_real_command_line(tmp_path: Path) -> None
     done = weitiao("data", "check", bad, "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["counts"] == {"empty_answer": 1}
-    assert "weitiao data clean" in done.stderr
+    assert "data check" in done.stderr and "--verbose" in done.stderr
     assert weitiao("data", "check", good).returncode == 0
     missing = weitiao("data", "check", tmp_path / "missing.jsonl")
     assert missing.returncode == 2
@@ -77,7 +79,7 @@ def test_a_check_without_errors_exits_with_0(run: Run, tmp_path: Path) -> None:
     result = run("check", warned)
     assert result.exit_code == 0
     assert "duplicate" in result.stdout
-    assert "b.jsonl:2" in result.stdout.replace("\n", "")
+    assert "row 2 = row 1" in result.stdout
 
 
 def test_leaks_against_an_evaluation_set_of_another_format(run: Run, tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_leaks_against_an_evaluation_set_of_another_format(run: Run, tmp_path: P
 def test_columns_can_be_named(run: Run, tmp_path: Path) -> None:
     file = write_rows(tmp_path / "a.jsonl", [{"x": "q one", "y": "", "z": "fine"}, {"x": "q two", "y": "b", "z": ""}])
     for answer, row in (("y", 1), ("z", 2)):
-        (finding,) = result_of(run("check", file, "--input", "x", "--output", answer, "--json"))["findings"]
+        (finding,) = result_of(run("check", file, "--input", "x", "--answer", answer, "--json"))["findings"]
         assert (finding["kind"], finding["row"]) == ("empty_answer", row)
     assert isinstance(failure(run("check", file, "--input", "nothing")), DataError)
 
@@ -185,3 +187,120 @@ def test_a_missing_file_is_an_error_of_the_user(run: Run, tmp_path: Path) -> Non
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("model: x\ndata: {train: a.jsonl}\n")
     assert "more is named" in failure(run("check", recipe, tmp_path / "a.jsonl")).what
+
+
+def table_of(result: Result) -> dict[tuple[str, str], str]:
+    """The number of rows of each severity and kind, as the table has it."""
+    lines = [line.split() for line in result.stdout.splitlines()]
+    return {(line[0], line[1]): line[2] for line in lines if len(line) > 2 and line[0] in ("error", "warning", "info")}
+
+
+def test_a_row_counts_once_and_stands_under_one_kind(run: Run, tmp_path: Path) -> None:
+    thrice = "I am {{name}} of {{company}}, call me {{nick}}."
+    rows = [pair("who are you then", thrice), pair("what is it", "one"), pair("What is it?", "two"), pair("b", "same"),
+            pair("b", "same"), pair("and you", "I am {{name}}.")]  # fmt: skip
+    result = run("check", write_rows(tmp_path / "a.jsonl", rows))
+    assert table_of(result) == {
+        ("error", "placeholder"): "2", ("warning", "contradiction"): "1", ("warning", "duplicate"): "1"
+    }  # fmt: skip
+    assert "2 with errors, 2 with warnings" in " ".join(result.stderr.replace("│", "").split())
+
+
+@pytest.mark.parametrize("columns", [80, 100, 160])
+def test_the_file_is_named_once_above_and_every_remedy_is_a_whole_command(
+    run: Run, tmp_path: Path, columns: int
+) -> None:
+    folder = tmp_path / "a folder [x]"
+    rows = [pair("I am {{name}}", "and {{ home }}"), pair("b"), pair("b"), pair("c <b>bold</b>"), pair("d", "")]
+    file = write_rows(folder / "rows.jsonl", rows)
+    result = run("check", file, columns=columns)
+    lines = result.stdout.splitlines()
+    commands = [line.strip() for line in lines if line.startswith("  weitiao")]
+    named = [line for line in lines if "rows.jsonl" in line and line.strip() not in commands]
+    assert named == [f"train: {file}: JSON Lines, prompt_completion"]
+    begin = f"weitiao data clean '{file}' --fix"
+    assert commands == [
+        f"{begin} empty_answer --output cleaned",
+        f"{begin} placeholder --set home=VALUE --set name=VALUE --output cleaned",
+        f"{begin} duplicate --output cleaned",
+        f"{begin} html --output cleaned",
+    ]
+    for number, command in enumerate(commands):
+        words = shlex.split(command.replace("cleaned", str(tmp_path / f"out{number}")))
+        assert run(*words[2:]).exit_code == 0
+
+
+def test_one_example_per_kind_and_all_of_them_with_verbose(run: Run, tmp_path: Path) -> None:
+    rows = [pair(f"question {i}", f"I am {{{{name{i}}}}}.") for i in range(6)]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    short, long = run("check", file).stdout, run("check", file, "--verbose").stdout
+    assert short.count("row 1") == 1 and "row 2" not in short
+    assert all(f"{{{{name{i}}}}} is not filled in" in long for i in range(6))
+    assert all(f"row {i}" in long for i in range(1, 7))
+
+
+def test_the_next_command_loses_nothing(run: Run, tmp_path: Path) -> None:
+    near = [pair("where did you put the big red kettle of mine " + end) for end in ("yesterday", "yesterday evening")]
+    rows = [pair("b"), pair("b"), pair(" c", "<b>x</b>"), pair("d {{name}}"), pair("e", ""), *near * 2]
+    file, test = write_rows(tmp_path / "a.jsonl", rows), write_rows(tmp_path / "test.jsonl", [pair("D {{name}}!")])
+    shown = " ".join(run("check", file, "--against", test, columns=400).stderr.split())
+    assert f"clean {file} --against {test} --fix leak --fix duplicate --fix whitespace --output cleaned" in shown
+    lossy = write_rows(tmp_path / "b.jsonl", rows[3:6])
+    shown = " ".join(run("check", lossy, columns=400).stderr.split())
+    assert f"weitiao data check {lossy} --verbose" in shown and "clean" not in shown
+
+
+def test_rows_of_two_files_are_told_apart(run: Run, tmp_path: Path) -> None:
+    one, other = (write_rows(tmp_path / name / "rows.jsonl", [pair("the same question")]) for name in ("one", "two"))
+    shown = run("check", one, "--against", other).stdout
+    assert "one/rows.jsonl:1 = two/rows.jsonl:1" in shown
+
+
+@pytest.mark.parametrize("keep", ["same", "near"])
+def test_leaks_between_the_fractions_of_a_recipe_are_leaks(
+    run: Run, tiny_llama_dir: Path, tmp_path: Path, keep: str
+) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir, data={"test": 0.2, "keep_together": keep, "on_bad_rows": "skip"})
+    draw, words = random.Random(0), ["amber", "birch", "cedar", "delta", "ember", "flint", "grove", "heath", "inlet"]
+    asked = [" ".join(draw.choices(words, k=14)) for _ in range(100)]
+    rows = [{"instruction": q, "output": f"{n}"} for n, q in enumerate([*asked, *(f"{q}, please" for q in asked)])]
+    write_rows(tmp_path / "rows.jsonl", [*rows, {"instruction": "no answer"}])
+    report = result_of(run("check", recipe, "--json", "--kind", "near_leak", "--kind", "leak"))
+    leaks = sum(finding["count"] for finding in report["findings"])
+    assert report["rows"] == 201 and (leaks == 0 if keep == "near" else 20 < leaks < 40)
+    assert all(finding["reason"].endswith("rows.jsonl (test)") for finding in report["findings"])
+
+
+def test_fractions_that_cannot_be_held_out_are_told(run: Run, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir, data={"test": 0.5})
+    write_rows(tmp_path / "rows.jsonl", [{"instruction": "q", "output": f"{i}"} for i in range(4)])
+    left_out = result_of(run("check", recipe, "--json"))["left_out"]
+    assert "no row is left" in left_out["leak"]
+
+
+def test_filling_one_placeholder_drops_no_row_and_names_the_others(run: Run, tmp_path: Path) -> None:
+    rows = [pair("a", "{{name}} by {{author}}"), pair("b", "{{name}}"), pair("c", "{{author}}"), pair("d", "none")]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    result = run("clean", file, "--set", "name=Ada", "--output", tmp_path / "one")
+    assert [row["completion"] for row in read_rows(tmp_path / "one" / "cleaned.jsonl")] == [
+        "Ada by {{author}}", "Ada", "{{author}}", "none"
+    ]  # fmt: skip
+    assert "{{author}} has no value: --set author=VALUE" in result.stdout and "4 of 4 rows" in result.stderr
+    summary = result_of(run("clean", file, "--set", "name=Ada", "--output", tmp_path / "two", "--json"))
+    assert (summary["unfilled"], summary["changed"]) == ({"author": 2}, {"placeholder": 2})
+    assert run("clean", file, "--fix", "placeholder", "--output", tmp_path / "three").exit_code == 0
+    assert read_rows(tmp_path / "three" / "cleaned.jsonl") == rows[3:]
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_an_inspection_keeps_its_columns(run: Run, tmp_path: Path, columns: int) -> None:
+    labels = ["a_label_of_more_than_thirty_characters", "other"]
+    rows = [pair(f"question {i} " + "and so on " * i, labels[i % 2]) for i in range(40)]
+    long = tmp_path / "a-folder-with-a-rather-long-name" / "and-a-file-with-a-long-name-as-well.jsonl"
+    shown = run("inspect", write_rows(long, rows), columns=columns).stdout
+    at = shown.index("Longest and shortest rows")
+    body = [line.split() for line in shown[at:].splitlines()[2:12]]
+    assert [int(line[0]) for line in body] == [40, 39, 38, 37, 36, 1, 2, 3, 4, 5] or len(body) == 10
+    assert all(line[1].isdigit() and line[2] == "question" for line in body)
+    bars = shown[shown.index("2 labels") : at]
+    assert ("…" not in bars and max(map(len, shown.splitlines())) <= columns) or str(long) in shown

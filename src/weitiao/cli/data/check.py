@@ -15,9 +15,7 @@ def check(
         list[str] | None, typer.Option(help="An evaluation set whose inputs must not stand in the data. Repeatable.")
     ] = None,
     input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "--answer", help="The column with the answer, where no format fits.")
-    ] = None,
+    answer: Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")] = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="Look for this kind of finding only. Repeatable.")
     ] = None,
@@ -27,6 +25,7 @@ def check(
     max_characters: Annotated[
         int, typer.Option(min=1, help="A longer row is a finding; a recipe counts tokens instead.")
     ] = 32_000,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every reason, with several examples.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
 ) -> None:
@@ -36,11 +35,11 @@ def check(
 
         weitiao data check train.jsonl
 
-        weitiao data check train.csv --against test.csv --input text --output category
+        weitiao data check train.csv --against test.csv --input text --answer category
 
         weitiao data check recipe.yaml --json
     """
-    from weitiao.data.doctor.report import clean_command, print_check, summary_of
+    from weitiao.data.doctor.report import next_command, print_check, summary_of
     from weitiao.study.data import check_data
 
     console = messages()
@@ -48,7 +47,7 @@ def check(
         files,
         against=against or (),
         input_column=input,
-        output_column=output,
+        output_column=answer,
         kinds=kinds,
         near_threshold=near,
         max_characters=max_characters,
@@ -58,8 +57,8 @@ def check(
     if json:
         print_json(report.to_dict())
     else:
-        print_check(report, results())
-    commands = [clean_command(report, files, against or ())] if report.counts else []
+        print_check(report, results(), files=files, against=against or (), verbose=verbose)
+    commands = [next_command(report, files, against or ())] if report.counts else []
     closing_panel(console, "Checked", [("data", summary_of(report))], commands)
     if report.has_errors:
         raise typer.Exit(3)

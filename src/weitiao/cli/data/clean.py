@@ -18,7 +18,8 @@ def clean(
         list[str] | None, typer.Option(help="A kind of finding to remove, as `data check` names it. Repeatable.")
     ] = None,
     set: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE fills the placeholder {{NAME}}. Repeatable.")
+        list[str] | None,
+        typer.Option(help="NAME=VALUE fills the placeholder {{NAME}}; rows with others stay. Repeatable."),
     ] = None,
     contradictions: Annotated[
         str | None, typer.Option(help="Rows with one input and different labels: drop, or majority.")
@@ -27,9 +28,7 @@ def clean(
         list[str] | None, typer.Option(help="An evaluation set whose inputs must not stand in the data. Repeatable.")
     ] = None,
     input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
-    answer: Annotated[
-        str | None, typer.Option("--answer", help="The column with the answer, where no format fits.")
-    ] = None,
+    answer: Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")] = None,
     near: Annotated[float | None, typer.Option(help="From which similarity on rows are near duplicates.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
@@ -40,7 +39,7 @@ def clean(
 
         weitiao data clean train.jsonl --fix encoding --fix duplicate --output cleaned
 
-        weitiao data clean identity.json --fix placeholder --set name=Ada --set author=Us --output cleaned
+        weitiao data clean identity.json --set name=Ada --set author=Us --output cleaned
 
         weitiao data clean train.csv --fix leak --against test.csv --output cleaned
     """
@@ -65,5 +64,12 @@ def clean(
         print_json(summary.to_dict())
     else:
         print_cleaning(summary, results())
-    facts = [("cleaned", str(output / "cleaned.jsonl")), ("rejected", str(output / "rejected.jsonl"))]
+    gone = summary.rows_before - summary.rows_after
+    facts = [
+        ("cleaned", f"{output / 'cleaned.jsonl'}: {summary.rows_after:,} of {summary.rows_before:,} rows"),
+        ("rejected", f"{output / 'rejected.jsonl'}: {gone:,} rows"),
+    ]
+    if summary.unfilled:
+        names = ", ".join(summary.unfilled)
+        facts.append(("unfilled", f"placeholders that have no value are still there: {names}"))
     closing_panel(console, "Cleaned", facts, [f"weitiao data check {quoted(output / 'cleaned.jsonl')}"])

@@ -14,9 +14,7 @@ def inspect(
     files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
     model: Annotated[str | None, typer.Option(help="Count tokens of this model; a recipe names its own.")] = None,
     input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "--answer", help="The column with the answer, where no format fits.")
-    ] = None,
+    answer: Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
 ) -> None:
@@ -35,7 +33,7 @@ def inspect(
 
     console = messages()
     inspection = inspect_data(
-        files, model=model, input_column=input, output_column=output, workers=workers, console=console
+        files, model=model, input_column=input, output_column=answer, workers=workers, console=console
     )
     if json:
         print_json(inspection.to_dict())

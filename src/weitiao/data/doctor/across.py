@@ -134,20 +134,24 @@ def near_twins(
 
 def find_across(table: RowTable, labels: dict[str, LabelCounts], settings: CheckSettings, findings: Findings) -> None:
     """Adds all findings that relate rows."""
+    import numpy as np
+
     _add_leaks(table, settings, findings)
     for part in PARTS[:-1]:
         rows = table.rows_of(part)
         if not len(rows):
             continue
         same = same_input(table, rows, table.answer_keys)
+        # A row is of one of these kinds: what it repeats as a whole is no contradiction.
+        other = same.other_answer
         if "duplicate" in settings.kinds:
             _add(findings, table, same.equal, Problem("duplicate", "repeats an earlier row"))
-            other = Problem("duplicate", "repeats the input of an earlier row, with another answer")
-            _add(findings, table, same.other_answer, other)
-        if "contradiction" in settings.kinds:
-            _add_contradictions(table, same.other_answer, findings)
         if settings.available("near_duplicate"):
-            _add_near_duplicates(table, rows, same.equal.rows, settings, findings)
+            near = _add_near_duplicates(table, rows, same.equal.rows, settings, findings)
+            left = ~np.isin(other.rows, near)
+            other = Relation(other.rows[left], other.others[left])
+        if "contradiction" in settings.kinds:
+            _add_contradictions(table, other, findings)
         if settings.available("label_typo"):
             _add_typos(labels[part], findings)
 
@@ -155,7 +159,6 @@ def find_across(table: RowTable, labels: dict[str, LabelCounts], settings: Check
 def _add_leaks(table: RowTable, settings: CheckSettings, findings: Findings) -> None:
     import numpy as np
 
-    found: dict[str, list[NDArray[np.int64]]] = {"leak": [], "near_leak": []}
     for part, other in _LEAK_PAIRS:
         ours, theirs = table.rows_of(part), table.rows_of(other)
         for file in np.unique(table.file[theirs]).tolist():
@@ -163,18 +166,12 @@ def _add_leaks(table: RowTable, settings: CheckSettings, findings: Findings) -> 
             name = table.files[file][1] if other == "against" else f"{table.files[file][1]} ({other})"
             exact, their_rows = leaks(table, ours, in_file)
             if "leak" in settings.kinds:
-                found["leak"].append(exact.rows)
                 problem = Problem("leak", f"has the input of a row of {name}")
                 _add(findings, table, exact, problem, num_others=len(their_rows))
             if settings.available("near_leak"):
                 threshold = settings.near_threshold
                 near = near_leaks(table, ours, in_file, exact=exact.rows, threshold=threshold)
-                found["near_leak"].append(near.rows)
                 _add(findings, table, near, Problem("near_leak", f"its input is almost that of a row of {name}"))
-    for kind, rows in found.items():
-        # A row may leak into several files.
-        if number := len(np.unique(np.concatenate(rows))) if rows else 0:
-            findings.counts[kind] = number
 
 
 def _add_contradictions(table: RowTable, relation: Relation, findings: Findings) -> None:
@@ -190,12 +187,13 @@ def _add_contradictions(table: RowTable, relation: Relation, findings: Findings)
 
 def _add_near_duplicates(
     table: RowTable, rows: NDArray[np.int64], equal: NDArray[np.int64], settings: CheckSettings, findings: Findings
-) -> None:
+) -> NDArray[np.int64]:
     import numpy as np
 
     rows = rows[~np.isin(rows, equal)]
     near = near_twins(table, rows, table.answer_keys, threshold=settings.near_threshold)
     _add(findings, table, near, Problem("near_duplicate", "is almost an earlier row"))
+    return near.rows
 
 
 def _add_typos(labels: LabelCounts, findings: Findings) -> None:

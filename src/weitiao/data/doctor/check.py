@@ -5,17 +5,18 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.doctor.across import find_across
 from weitiao.data.doctor.findings import Finding, Findings
-from weitiao.data.doctor.kinds import KINDS
+from weitiao.data.doctor.kinds import KINDS, SEVERITIES
 from weitiao.data.doctor.scan import Measure, scan
 from weitiao.data.doctor.settings import CheckSettings
 from weitiao.data.doctor.sources import Part, names_of, open_sources
+from weitiao.data.load import HeldOutRows
 from weitiao.data.paths import resolve_paths
 
 
@@ -30,6 +31,8 @@ class CheckReport:
         seconds: How long it took.
         left_out: Checks that could not run here, with the reason.
         sources: One line per source: what it is and how its columns are understood.
+        rows_of: The number of rows with findings of each severity and kind.
+        rows_with: The number of rows with findings of each severity.
     """
 
     findings: tuple[Finding, ...]
@@ -38,6 +41,8 @@ class CheckReport:
     seconds: float
     left_out: dict[str, str]
     sources: tuple[str, ...]
+    rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
+    rows_with: dict[str, int] = field(default_factory=dict)
 
     @property
     def rows_per_second(self) -> float:
@@ -68,6 +73,7 @@ def check(
     *,
     on_rows: Callable[[int], None] = lambda _: None,
     measure: Measure | None = None,
+    held_out: HeldOutRows | None = None,
 ) -> CheckReport:
     """Checks data.
 
@@ -77,6 +83,7 @@ def check(
         settings: What to look for.
         on_rows: Is told how many rows were looked at since the last time.
         measure: Counts the tokens of examples, where `settings.max_tokens` limits them.
+        held_out: The training rows that belong to `validation` and `test`.
 
     Raises:
         DataError: A source cannot be read at all.
@@ -86,7 +93,17 @@ def check(
     findings = Findings()
     sources = open_sources(parts)
     with tempfile.TemporaryDirectory(prefix="weitiao-check-") as scratch:
-        scanned = scan(sources, settings, findings, on_rows=on_rows, measure=measure, scratch=Path(scratch))
+        scanned = scan(
+            sources,
+            settings,
+            findings,
+            on_rows=on_rows,
+            measure=measure,
+            scratch=Path(scratch),
+            has_held_out=bool(held_out),
+        )
+        for part, rows in (held_out or {}).items():
+            scanned.table.move(rows, part)
         find_across(scanned.table, scanned.labels, settings, findings)
     return CheckReport(
         findings=tuple(findings.sorted()),
@@ -95,6 +112,8 @@ def check(
         seconds=time.perf_counter() - started,
         left_out=settings.left_out(),
         sources=names_of(sources),
+        rows_of=dict(findings.rows_of),
+        rows_with={name: findings.counts[name] for name in SEVERITIES if findings.counts[name]},
     )
 
 

@@ -34,6 +34,7 @@ class CleanSummary:
         rows_changed: Rows that were written with another text than they had.
         changed: Rows that each fix changed; a row may be changed by several.
         rejected: Rows that each kind of finding removed.
+        unfilled: Rows that stay and hold a placeholder that has no value, by its name.
         passes: How often the rows were gone through, until nothing changed any more.
     """
 
@@ -45,6 +46,7 @@ class CleanSummary:
     rows_changed: int
     changed: dict[str, int]
     rejected: dict[str, int]
+    unfilled: dict[str, int]
     passes: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,6 +126,7 @@ def _summary(config: CleanConfig, tally: CleanTally, passes: int) -> CleanSummar
         rows_changed=tally.rows_changed,
         changed=dict(sorted(tally.changed.items(), key=lambda item: order.index(item[0]))),
         rejected=dict(sorted(tally.rejected.items(), key=lambda item: order.index(item[0]))),
+        unfilled=dict(tally.unfilled.most_common()),
         passes=passes,
     )
 

@@ -49,6 +49,7 @@ class CleanTally:
     characters_before: int = 0
     characters_after: int = 0
     rows_changed: int = 0
+    unfilled: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
 
@@ -65,6 +66,7 @@ class _Batch(NamedTuple):
     applied: list[tuple[str, ...]]
     drops: list[Problem | None]
     sizes: list[int]
+    unfilled: list[tuple[str, ...]]
     looked: Looked
 
 
@@ -120,21 +122,28 @@ class CleaningPass:
         """
         lines = self._scratch / "mended.jsonl"
         gone: dict[int, tuple[str, str]] = {}
-        table, labels, changed = self._mend(lines, gone, tally, first=origins is None)
+        unfilled: dict[int, tuple[str, ...]] = {}
+        table, labels, changed = self._mend(lines, gone, unfilled, tally, first=origins is None)
         rows = table.rows_of("train")
         if origins is not None:
             _restore(table, rows, origins)
         keep = _all_but(table, gone)
         decisions = decide(table, keep, labels, self._config)
         changed = changed or bool(gone) or decisions.changed or bool(decisions.renamed)
-        self._write(lines, target, rejected, tally, table, gone, decisions)
+        self._write(lines, target, rejected, tally, table, gone, unfilled, decisions)
         kept = rows[decisions.keep[rows]]
         return Origins(table.files, table.file[kept], table.number[kept], table.line[kept]), changed
 
     def _mend(
-        self, lines: Path, gone: dict[int, tuple[str, str]], tally: CleanTally, *, first: bool
+        self,
+        lines: Path,
+        gone: dict[int, tuple[str, str]],
+        unfilled: dict[int, tuple[str, ...]],
+        tally: CleanTally,
+        *,
+        first: bool,
     ) -> tuple[RowTable, Labels, bool]:
-        """Mends all rows into a file; notes those that go for what stands in them."""
+        """Mends all rows into a file; notes those that go for what stands in them, and placeholders without a value."""
         fixes = frozenset(self._config.fix)
         near, near_leak = "near_duplicate" in fixes, "near_leak" in fixes
         shared = shared_in(self._sources) if near or near_leak else Boilerplate()
@@ -159,6 +168,8 @@ class CleaningPass:
                     drop = batch.drops[place]
                     if drop is not None:
                         gone[num_rows + place] = (drop.kind, intern(drop.reason))
+                    if batch.unfilled[place]:
+                        unfilled[num_rows + place] = batch.unfilled[place]
                     changed = changed or bool(batch.applied[place])
                     if first:
                         tally.characters_before += batch.sizes[place]
@@ -178,12 +189,14 @@ class CleaningPass:
         tally: CleanTally,
         table: RowTable,
         gone: dict[int, tuple[str, str]],
+        unfilled: dict[int, tuple[str, ...]],
         decisions: Decisions,
     ) -> None:
         """Copies the mended lines of rows that stay, and writes the rest as it was read, with the reasons."""
         again = [part for part in self._parts if part.name == "train"]
         read = (row for source in open_sources(again) for _, rows in source.batches for row in rows)
         tally.rows_after = tally.characters_after = 0
+        tally.unfilled.clear()
         with (
             lines.open(encoding="utf-8", newline="\n") as mended,
             target.open("w", encoding="utf-8", newline="\n") as kept,
@@ -193,6 +206,7 @@ class CleaningPass:
                     written = self._renamed(line, decisions, index, tally)
                     kept.write(written)
                     tally.rows_after += 1
+                    tally.unfilled.update(unfilled.get(index, ()))
                     tally.characters_after += len(written) - 1
                     continue
                 kind, reason = gone.get(index) or decisions.reason(index)
@@ -241,7 +255,7 @@ def _mended(work: _Work) -> _Batch:
     """Mends a batch of training rows; of other rows only the numbers are wanted."""
     task = work.task
     if task.part != "train":
-        return _Batch([], [], [], [], look(task))
+        return _Batch([], [], [], [], [], look(task))
     mend = Mender(work.config, task.meaning)
     results = [mend(row) for row in task.rows]
     lines = []
@@ -253,6 +267,7 @@ def _mended(work: _Work) -> _Batch:
         applied=[result.applied for result in results],
         drops=[result.drop for result in results],
         sizes=[len(json.dumps(row.data, ensure_ascii=False, default=str)) for row in task.rows],
+        unfilled=[result.unfilled for result in results],
         looked=look(replace(task, rows=[result.row for result in results])),
     )
 

@@ -37,7 +37,8 @@ class CleanConfig(Config):
     `special_tokens`, `personal_data`, `label_typo` and, with `placeholders`, `placeholder`; for the rest rows go."""
 
     placeholders: dict[str, str] = Field(default_factory=dict)
-    """What to write for a placeholder, by its name: `name: weitiao` fills `{{name}}`. Rows with others are dropped."""
+    """What to write for a placeholder, by its name: `name: weitiao` fills `{{name}}`. Rows with others stay as they are
+    and are counted; without any value, rows with placeholders are dropped."""
 
     contradictions: Literal["drop", "majority"] = "drop"
     """Rows with one input and different labels: `drop` all of them, or keep those with the answer of the `majority`."""

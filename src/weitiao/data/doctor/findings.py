@@ -97,15 +97,17 @@ class Findings:
     """Collects problems into findings; bounded in memory however many rows have them.
 
     Attributes:
-        counts: Rows with problems of each kind.
+        counts: Rows with problems of each kind, and of each severity; a row counts once however many it has.
+        rows_of: Rows with problems of each severity and kind.
     """
 
     def __init__(self) -> None:
         self._findings: dict[tuple[str, str, str, str, str], Finding] = {}
         self._num_reasons: Counter[tuple[str, str, str]] = Counter()
         self._last_rows: dict[tuple[str, str, str, str, str], int] = {}
-        self._last_of_kind: dict[tuple[str, str, str], int] = {}
+        self._seen: dict[tuple[str, str, str], bytearray] = {}
         self.counts: Counter[str] = Counter()
+        self.rows_of: Counter[tuple[str, str]] = Counter()
 
     def add(self, place: Place, problem: Problem, *, other: Place | None = None) -> None:
         """Adds a problem of one row; rows of one file come in their order."""
@@ -126,14 +128,24 @@ class Findings:
         if self._last_rows.get(key) == place.row:
             return
         self._last_rows[key] = place.row
-        if self._last_of_kind.get(group) != place.row:
-            self._last_of_kind[group] = place.row
-            self.counts[problem.kind] += 1
+        self.counts[problem.kind] += self._is_new("", problem.kind, place)
+        self.counts[severity] += self._is_new(severity, "", place)
+        self.rows_of[severity, problem.kind] += self._is_new(severity, problem.kind, place)
         finding.count += 1
         if len(finding.rows) < NUM_ROWS_NAMED:
             finding.rows.append(place.row)
             if other is not None:
                 finding.others.append(str(other))
+
+    def _is_new(self, severity: str, kind: str, place: Place) -> bool:
+        """Whether a row comes for the first time with this; a bit per row is kept."""
+        bits = self._seen.setdefault((severity, kind, place.file), bytearray())
+        byte, bit = place.row >> 3, 1 << (place.row & 7)
+        if byte >= len(bits):
+            bits.extend(bytes(max(byte + 1 - len(bits), len(bits))))
+        new = not bits[byte] & bit
+        bits[byte] |= bit
+        return new
 
     def count_others(self, place: Place, problem: Problem, num_others: int) -> None:
         """Says how many different rows the rows of a finding relate to."""

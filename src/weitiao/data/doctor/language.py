@@ -30,6 +30,7 @@ _OTHERS = {
     "Arabic": re.compile("[\u0600-\u06ff]{2,}"),
     "Devanagari": re.compile("[\u0900-\u097f]{2,}"),
 }
+_NO_LANGUAGE = "zxx"  # ISO 639-2: no linguistic content
 _SCRIPT_LANGUAGES = {
     "Han": "zh",
     "Japanese": "ja",
@@ -133,7 +134,8 @@ def language_of(text: str, identifier: Identifier | None) -> str:
         return _SCRIPT_LANGUAGES[script.name]
     if identifier is None or script.words < _LEAST_TO_COUNT:
         return script.name
-    return _identified(text, identifier)[0]
+    code = _identified(text, identifier)[0]
+    return "" if code == _NO_LANGUAGE else code
 
 
 def _identified(text: str, identifier: Identifier) -> tuple[str, float]:

@@ -14,7 +14,7 @@ from weitiao.data.doctor.findings import Problem
 from weitiao.data.doctor.markup import remove_special_tokens, strip_html
 from weitiao.data.doctor.meaning import Meaning, used_columns
 from weitiao.data.doctor.personal import mask_personal_data
-from weitiao.data.doctor.placeholders import fill_placeholders
+from weitiao.data.doctor.placeholders import fill_placeholders, names_in
 from weitiao.data.doctor.reading import NOT_UTF8
 from weitiao.data.doctor.row_checks import RowChecks
 from weitiao.data.doctor.settings import CheckSettings
@@ -38,11 +38,13 @@ class Mended(NamedTuple):
         row: The row; its `data` is mended.
         applied: The fixes that changed it.
         drop: Why it has to go, if it has to.
+        unfilled: Names of the placeholders in it that nobody filled in.
     """
 
     row: Row
     applied: tuple[str, ...]
     drop: Problem | None
+    unfilled: tuple[str, ...]
 
 
 class Mender:
@@ -55,6 +57,7 @@ class Mender:
 
     def __init__(self, config: CleanConfig, meaning: Meaning) -> None:
         self._fixes = frozenset(config.fix)
+        self._fills = bool(config.placeholders)
         self._changes = _changes(config.placeholders)
         self._columns = used_columns(meaning)
         self._read = SubjectReader(meaning)
@@ -79,15 +82,19 @@ class Mender:
             row = replace(row, data=data)
             subject = self._read(row)
             problems = self._check(subject)
-        return Mended(row, tuple(applied), self._reason_to_drop(subject.problem, problems))
+        drop = self._reason_to_drop(subject.problem, problems)
+        unfilled = names_in(" ".join(problem.reason for problem in problems if _is_unfilled(problem)))
+        return Mended(row, tuple(applied), drop, tuple(unfilled))
 
     def _reason_to_drop(self, unusable: Problem | None, problems: list[Problem]) -> Problem | None:
         if unusable is not None and unusable.kind in ("format", "encoding"):
             return unusable
         for problem in problems:
-            # Placeholders that may be meant, and answers in words that the question names, stay.
-            minor = (problem.kind, problem.severity) in (("placeholder", "warning"), ("language", "info"))
-            if problem.kind in ROW_DROPS and not minor:
+            # Answers in words that the question names stay; placeholders that may be meant do, too, and where some
+            # are filled in, those that have no value yet.
+            if problem.kind == "placeholder" and (self._fills or not _is_unfilled(problem)):
+                continue
+            if problem.kind in ROW_DROPS and (problem.kind, problem.severity) != ("language", "info"):
                 return problem
         return None
 
@@ -111,6 +118,11 @@ class Mender:
 
     def _is_used(self, column: str) -> bool:
         return self._columns is None or column in self._columns
+
+
+def _is_unfilled(problem: Problem) -> bool:
+    """Whether it is a placeholder for certain, and not one that may be meant."""
+    return problem.kind == "placeholder" and problem.severity != "warning"
 
 
 def set_answer(data: dict[str, Any], meaning: Meaning, old: str, new: str) -> bool:

@@ -72,6 +72,12 @@ def fill_placeholders(text: str, values: Mapping[str, str]) -> str:
     return "".join([*parts, _LIKELY.sub(filled, _CERTAIN.sub(filled, text[last:]))])
 
 
+def names_in(text: str) -> list[str]:
+    """The names of the placeholders in a text, each once."""
+    found = [_name(match) for form in (_CERTAIN, _LIKELY) for match in form.finditer(text)]
+    return list(dict.fromkeys(found))
+
+
 def _name(match: re.Match[str]) -> str:
     return next(group for group in match.groups() if group is not None)
 

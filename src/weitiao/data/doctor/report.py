@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,25 +11,35 @@ from rich.text import Text
 from weitiao.data.doctor.check import CheckReport
 from weitiao.data.doctor.clean import CleanSummary
 from weitiao.data.doctor.findings import Finding
-from weitiao.data.doctor.kinds import KINDS, SEVERITIES
+from weitiao.data.doctor.kinds import KINDS
+from weitiao.data.doctor.placeholders import names_in
+from weitiao.data.paths import labels
 from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
+_PLURALS = {"error": "errors", "warning": "warnings", "info": "remarks"}
 _NUM_REASONS = 4
 
 
-def print_check(report: CheckReport, console: Console) -> None:
+def print_check(
+    report: CheckReport, console: Console, *, files: Sequence[str], against: Sequence[str] = (), verbose: bool = False
+) -> None:
     """Print what was found: one row per kind and severity with an example, then what to do about each kind.
 
     Args:
         report: The findings.
         console: Where to.
+        files: What was checked, as it was named, for the commands that mend it.
+        against: The evaluation sets.
+        verbose: Print every reason with several examples, not only the most frequent ones.
     """
     from rich.table import Table
 
+    for source in report.sources:
+        console.print(Text(source, "bold"), soft_wrap=True)
     for kind, reason in report.left_out.items():
         console.print(Text(f"Not checked: {kind}: {reason}", "yellow"), soft_wrap=True)
     if not report.findings:
@@ -38,83 +49,134 @@ def print_check(report: CheckReport, console: Console) -> None:
     table.add_column("Severity")
     table.add_column("Kind", no_wrap=True)
     table.add_column("Rows", justify="right")
-    table.add_column("What, and where first", overflow="fold")
+    table.add_column("What, and where for example", overflow="fold")
+    names = _Names(report)
     for group in _groups(report.findings):
         first = group[0]
-        rows = sum(finding.count for finding in group)
+        rows = report.rows_of[first.severity, first.kind]
         colour = _COLOURS[first.severity]
-        table.add_row(Text(first.severity, colour), Text(first.kind), f"{rows:,}", _described(group))
+        described = _every_reason(group, names) if verbose else _described(group, names)
+        table.add_row(Text(first.severity, colour), Text(first.kind), f"{rows:,}", described)
     console.print(table)
     console.print()
-    remedies = Table.grid(padding=(0, 2))
-    remedies.add_column(no_wrap=True)
-    remedies.add_column(overflow="fold")
     for kind in report.counts:
-        remedies.add_row(Text(kind, "bold"), Text(KINDS[kind].remedy))
-    console.print(remedies)
+        text = Text(kind, "bold").append(f"  {KINDS[kind].remedy}", "none")
+        severities = {severity for severity, found in report.rows_of if found == kind}
+        # What is only remarked upon stays as it is.
+        if KINDS[kind].fixable and (severities != {"info"} or KINDS[kind].severity == "info"):
+            text.append(f"\n  {_clean_command(report, [kind], files, against)}", "cyan")
+        # Not in a table: what the terminal wraps can be copied as one line.
+        console.print(text, soft_wrap=True)
 
 
 def summary_of(report: CheckReport) -> str:
-    """One line: how many rows, how fast, and how many findings of each severity."""
-    numbers = {name: sum(f.count for f in report.findings if f.severity == name) for name in SEVERITIES}
-    found = ", ".join(f"{number:,} rows with {name}s" for name, number in numbers.items() if number)
+    """One line: how many rows, how fast, and how many of them have findings of each severity."""
+    found = ", ".join(f"{rows:,} with {_PLURALS[name]}" for name, rows in report.rows_with.items())
     return f"{report.rows:,} rows in {report.seconds:.1f} s ({report.rows_per_second:,.0f} rows/s): {found or 'clean'}"
 
 
-def clean_command(report: CheckReport, files: Sequence[str], against: Sequence[str]) -> str:
-    """The command that mends what was found: all errors, or all warnings where there is no error.
+def next_command(report: CheckReport, files: Sequence[str], against: Sequence[str]) -> str:
+    """What to do next: the fixes that lose nothing, or else a look at all findings.
 
     Args:
         report: What was found.
         files: What was checked.
         against: The evaluation sets.
     """
-    kinds: list[str] = []
-    for severity in SEVERITIES:
-        kinds = [kind for kind in report.counts if KINDS[kind].fixable and _is_found(report, kind, severity)]
-        if kinds:
-            break
-    if not kinds:
-        return f"weitiao data inspect {' '.join(map(quoted, files))}"
-    needed = against if {"leak", "near_leak"} & set(kinds) else ()
-    options = [
-        *(f"--against {quoted(path)}" for path in needed),
-        *(f"--fix {kind}" for kind in kinds),
-        "--output cleaned",
-    ]
-    return f"weitiao data clean {' '.join([*map(quoted, files), *options])}"
+    exact = [kind for kind in report.counts if KINDS[kind].exact]
+    if exact:
+        return _clean_command(report, exact, files, against)
+    return " ".join(["weitiao data check", *map(quoted, files), *_against(against), "--verbose"])
 
 
-def _is_found(report: CheckReport, kind: str, severity: str) -> bool:
-    return any(finding.kind == kind and finding.severity == severity for finding in report.findings)
+def _clean_command(report: CheckReport, kinds: Sequence[str], files: Sequence[str], against: Sequence[str]) -> str:
+    words = ["weitiao data clean", *map(quoted, files)]
+    words += _against(against) if {"leak", "near_leak"} & set(kinds) else []
+    for kind in kinds:
+        words += [f"--fix {kind}", *([KINDS[kind].options] if KINDS[kind].options else [])]
+    if "placeholder" in kinds:
+        reasons = " ".join(finding.reason for finding in report.findings if finding.kind == "placeholder")
+        words += [f"--set {quoted(f'{name}=VALUE')}" for name in names_in(reasons)[:_NUM_REASONS]]
+    return " ".join([*words, "--output cleaned"])
+
+
+def _against(against: Sequence[str]) -> list[str]:
+    return [f"--against {quoted(path)}" for path in against]
 
 
 def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The findings of each severity and kind, the most frequent reason first."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.severity, finding.kind), []).append(finding)
-    return list(groups.values())
+    return [sorted(group, key=lambda finding: -finding.count) for group in groups.values()]
 
 
-def _described(group: Sequence[Finding]) -> Text:
+class _Names:
+    """How places are written: without the file where there is one only, else with as little of its path as tells.
+
+    Args:
+        report: The findings.
+    """
+
+    def __init__(self, report: CheckReport) -> None:
+        others = (other.rpartition(":")[0] for finding in report.findings for other in finding.others)
+        files = list(dict.fromkeys([*(finding.file for finding in report.findings), *others]))
+        self._labels = dict(zip(files, labels(files), strict=True))
+        # The longest first: one path may be a part of another.
+        self._paths = sorted(files, key=len, reverse=True)
+
+    def place(self, file: str, row: int | str, line: int | None = None) -> str:
+        """Where a row stands."""
+        where = f"row {row}" if len(self._labels) == 1 else f"{self._labels[file]}:{row}"
+        return f"{where} (line {line})" if line is not None and line != row else where
+
+    def places(self, finding: Finding, num: int) -> str:
+        """Where the first rows of a finding stand, and the rows that they relate to."""
+        found = []
+        for at, row in enumerate(finding.rows[:num]):
+            place = self.place(finding.file, row, finding.line if at == 0 else None)
+            if finding.others:
+                file, _, other = finding.others[at].rpartition(":")
+                place += f" = row {other}" if file == finding.file else f" = {self.place(file, other)}"
+            found.append(place)
+        return ", ".join(found)
+
+    def reason(self, finding: Finding) -> str:
+        """What is wrong, with the short names of files."""
+        reason = finding.reason
+        for path in self._paths:
+            reason = reason.replace(path, self._labels[path])
+        return reason
+
+
+def _described(group: Sequence[Finding], names: _Names) -> Text:
+    """The most frequent reasons, and one example."""
+    counts: Counter[str] = Counter()
+    for finding in group:
+        counts[names.reason(finding)] += finding.count
+    reasons = [f"{reason} ({count:,})" if len(counts) > 1 else reason for reason, count in counts.most_common(3)]
+    if len(counts) > len(reasons):
+        reasons.append(f"{len(counts) - len(reasons):,} more (--verbose)")
+    text = Text("; ".join(reasons))
+    return text.append("\n").append(_example(group[0], names, 1))
+
+
+def _every_reason(group: Sequence[Finding], names: _Names) -> Text:
     text = Text()
-    ordered = sorted(group, key=lambda finding: -finding.count)
-    for finding in ordered[:_NUM_REASONS]:
-        if text:
-            text.append("\n")
-        count = f" ({finding.count:,})" if len(group) > 1 else ""
-        text.append(f"{finding.reason}{count}: ")
-        text.append(f"{finding.file}:{finding.row}", "cyan")
-        if finding.line is not None and finding.line != finding.row:
-            text.append(f" (line {finding.line})", "cyan")
-        if finding.others:
-            text.append(f" = {finding.others[0]}", "cyan")
-            if finding.kind in ("leak", "near_leak"):
-                text.append(f", {finding.num_others:,} rows of it in all")
-        if finding.example and finding.kind != "leak":
-            text.append(f"  {finding.example}", "dim")
-    if len(group) > _NUM_REASONS:
-        text.append(f"\nand {len(group) - _NUM_REASONS:,} more (--json lists all)", "dim")
+    for finding in group:
+        text.append(f"{names.reason(finding)} ({finding.count:,})\n")
+        text.append(_example(finding, names, _NUM_REASONS)).append("\n")
+    text.rstrip()
+    return text
+
+
+def _example(finding: Finding, names: _Names, num: int) -> Text:
+    text = Text(names.places(finding, num), "cyan")
+    if finding.kind in ("leak", "near_leak"):
+        text.append(f"; it has {finding.num_others:,} such rows", "none")
+    elif finding.example:
+        text.append(f": {finding.example}", "dim")
     return text
 
 
@@ -141,4 +203,6 @@ def print_cleaning(summary: CleanSummary, console: Console) -> None:
     for name, counts in (("mended", summary.changed), ("rejected", summary.rejected)):
         for kind, count in counts.items():
             details.add_row(Text(name, "bold"), f"{count:,}", f"{kind}: {KINDS[kind].meaning}")
+    for name, count in summary.unfilled.items():
+        details.add_row(Text("unfilled", "bold"), f"{count:,}", f"{{{{{name}}}}} has no value: --set {name}=VALUE")
     console.print(details if details.row_count else Text("Nothing was changed.", "green"))

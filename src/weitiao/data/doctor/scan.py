@@ -57,6 +57,7 @@ def scan(
     on_rows: Callable[[int], None] = lambda _: None,
     measure: Measure | None = None,
     scratch: Path | None = None,
+    has_held_out: bool = False,
 ) -> Scan:
     """Looks at all rows once.
 
@@ -67,9 +68,10 @@ def scan(
         on_rows: Is told how many rows were looked at since the last time.
         measure: Counts tokens, for rows that are too long; rows are then looked at in this process.
         scratch: A directory for signatures, which lie in files while they are used.
+        has_held_out: Whether some of the training rows belong to other parts.
     """
     names = [(source.part, file) for source in sources for file in source.files]
-    has_others = any(source.part not in ("train", "replay") for source in sources)
+    has_others = has_held_out or any(source.part not in ("train", "replay") for source in sources)
     shared = Boilerplate()
     near = settings.available("near_duplicate")
     near_leak = settings.available("near_leak") and has_others

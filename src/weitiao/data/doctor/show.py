@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from weitiao.data.doctor.inspection import Inspection, Lengths, PartInspection, RowLength
+from weitiao.data.doctor.inspection import Inspection, Lengths, PartInspection
+from weitiao.data.paths import labels
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR_WIDTH = 40
+_LEAST_BAR = 8
 _NUM_LABELS = 8
+_LONGEST_NAME = 40
 
 
 def print_inspection(inspection: Inspection, console: Console) -> None:
@@ -48,6 +50,11 @@ def bar(share: float, width: int = _BAR_WIDTH) -> str:
     return "█" * (eighths // 8) + (_EIGHTHS[eighths % 8] if eighths % 8 else "")
 
 
+def _bar_width(console: Console, *, beside: int) -> int:
+    """How long bars may be beside text of some width."""
+    return max(_LEAST_BAR, min(_BAR_WIDTH, console.width - beside))
+
+
 def _print_numbers(part: PartInspection, unit: str, console: Console) -> None:
     from rich.table import Table
 
@@ -65,7 +72,7 @@ def _print_numbers(part: PartInspection, unit: str, console: Console) -> None:
         table.add_row(Text(unit, "bold"), _quantiles(part.lengths))
     if part.answer_lengths is not None:
         learned = f"{_quantiles(part.answer_lengths)}; {part.supervised_share:.1%} of all"
-        table.add_row(Text("of them learned", "bold"), learned)
+        table.add_row(Text("trained on", "bold"), learned)
     table.add_row(Text("languages", "bold"), f"inputs: {_listed(part.input_languages)}")
     if set(part.answer_languages) - {""}:
         table.add_row("", f"answers: {_listed(part.answer_languages)}")
@@ -95,8 +102,9 @@ def _print_histogram(lengths: Lengths, unit: str, console: Console) -> None:
     table.add_column("rows", justify="right")
     table.add_column("")
     most = max(counts)
+    width = _bar_width(console, beside=max(2 * len(f"{edges[-1]:,}"), len(unit) + 8) + len(f"{most:,}") + 7)
     for start, end, count in zip(edges, edges[1:], counts, strict=False):
-        table.add_row(f"{start:,}-{end - 1:,}", f"{count:,}", Text(bar(count / most), "cyan"))
+        table.add_row(f"{start:,}-{end - 1:,}", f"{count:,}", Text(bar(count / most, width), "cyan"))
     console.print(table)
 
 
@@ -107,14 +115,15 @@ def _print_labels(labels: Mapping[str, int], console: Console) -> None:
     most, least = labels[names[0]], labels[names[-1]]
     console.print(Text(f"{len(labels):,} labels, {least:,} to {most:,} rows each", "bold"))
     table = Table(box=None, padding=(0, 1), show_header=False)
-    table.add_column(overflow="fold")
-    table.add_column(justify="right")
-    table.add_column()
+    table.add_column(overflow="fold", max_width=_LONGEST_NAME)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
     half = _NUM_LABELS // 2
+    width = _bar_width(console, beside=min(_LONGEST_NAME, max(map(len, names))) + len(f"{most:,}") + 6)
     shown = names if len(names) <= _NUM_LABELS else [*names[:half], "", *names[-half:]]
     for name in shown:
         if name:
-            table.add_row(Text(name), f"{labels[name]:,}", Text(bar(labels[name] / most), "cyan"))
+            table.add_row(Text(name), f"{labels[name]:,}", Text(bar(labels[name] / most, width), "cyan"))
         else:
             table.add_row(Text(f"... {len(names) - 2 * half:,} more ...", "dim"), "", "")
     console.print(table)
@@ -123,17 +132,17 @@ def _print_labels(labels: Mapping[str, int], console: Console) -> None:
 def _print_extremes(part: PartInspection, unit: str, console: Console) -> None:
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 1))
-    table.add_column("Longest and shortest rows", overflow="ellipsis", no_wrap=True, ratio=2)
-    table.add_column(unit, justify="right")
-    table.add_column("Input", overflow="ellipsis", no_wrap=True, ratio=3)
-    for row in (*part.longest_rows, None, *part.shortest_rows):
-        if row is None:
+    rows = (*part.longest_rows, *part.shortest_rows)
+    files = list(dict.fromkeys(row.file for row in rows))
+    names = dict(zip(files, labels(files), strict=True))
+    console.print(Text("Longest and shortest rows", "bold"))
+    table = Table(box=None, padding=(0, 1), expand=True)
+    table.add_column("row", overflow="fold", max_width=_LONGEST_NAME)
+    table.add_column(unit, justify="right", no_wrap=True)
+    table.add_column("input", overflow="ellipsis", no_wrap=True, ratio=1)
+    for number, row in enumerate(rows):
+        if number == len(part.longest_rows):
             table.add_section()
-        else:
-            table.add_row(*_cells(row))
+        place = f"{row.row:,}" if len(files) == 1 else f"{names[row.file]}:{row.row}"
+        table.add_row(Text(place, "cyan"), f"{row.length:,}", Text(row.text, "dim"))
     console.print(table)
-
-
-def _cells(row: RowLength) -> tuple[Text, str, Text]:
-    return Text(f"{Path(row.file).name}:{row.row}", "cyan"), f"{row.length:,}", Text(row.text, "dim")

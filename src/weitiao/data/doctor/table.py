@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -55,6 +56,23 @@ class RowTable:
         import numpy as np
 
         return np.flatnonzero(self.part == PARTS.index(part)).astype(np.int64)
+
+    def move(self, rows: Iterable[tuple[str, int]], part: str) -> None:
+        """Gives training rows to another part.
+
+        Args:
+            rows: Files, as messages print them, and numbers of rows.
+            part: The part.
+        """
+        import numpy as np
+
+        numbers: dict[str, list[int]] = {}
+        for file, number in rows:
+            numbers.setdefault(file, []).append(number)
+        for index, (name, file) in enumerate(self.files):
+            if name == "train" and file in numbers:
+                moved = (self.file == index) & np.isin(self.number, numbers[file])
+                self.part[moved] = PARTS.index(part)
 
 
 class TableBuilder:

@@ -32,7 +32,7 @@ def data_section(files: RunFiles, words: Wording) -> Section:
     if check is None:
         return section
     numbers = {
-        severity: sum(one["count"] for one in check["findings"] if one["severity"] == severity) for severity in _TONES
+        severity: _num_rows([one for one in check["findings"] if one["severity"] == severity]) for severity in _TONES
     }
     counts = {name: words.count(number) for name, number in numbers.items()}
     inspection, names = check["inspection"], _short_names(check["findings"])
@@ -70,12 +70,18 @@ def _kinds(findings: Sequence[Mapping[str, Any]], names: Mapping[str, str], word
                 "tone": _TONES[severity],
                 "name": _kind_name(kind, words),
                 "remedy": words(f"finding.{kind}.remedy"),
-                "count": words.count(sum(finding["count"] for finding in group)),
+                "count": words.count(_num_rows(group)),
                 "reasons": [_reason(finding, names, words) for finding in ordered[:_MOST_REASONS]],
                 "more": words.count(len(group) - _MOST_REASONS) if len(group) > _MOST_REASONS else "",
             }
         )
     return kinds
+
+
+def _num_rows(findings: Sequence[Mapping[str, Any]]) -> int:
+    """How many rows have one of some findings: each counts once, as far as they are listed."""
+    rows = {(finding["file"], row) for finding in findings for row in finding["rows"]}
+    return len(rows) + sum(int(finding["count"]) - len(finding["rows"]) for finding in findings)
 
 
 def _reason(finding: Mapping[str, Any], names: Mapping[str, str], words: Wording) -> Section:
