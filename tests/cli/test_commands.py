@@ -90,6 +90,10 @@ def test_demo_ends_in_one_json_object(tiny_llama_dir: Path, tmp_path: Path) -> N
     (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
     done = weitiao("demo", "--output", tmp_path / "demo", "--model", model, "--rows", "16", "--json")
     assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("A small model learns to turn customer messages into one line of JSON")
+    first, _, rest = done.stderr.partition("1/9 check")  # before the first step: a message, an answer, the right one
+    assert all(word in first for word in ("message", "untuned", 'wanted   {"order":'))
+    assert rest
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert result["before"]["exact_match"] == 0
     assert 0 <= result["after"]["exact_match"] <= 1

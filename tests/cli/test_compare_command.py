@@ -26,8 +26,9 @@ from weitiao.feedback.store import JudgementStore
 
 RUN = "import typer; from weitiao.cli.compare import compare; typer.run(compare)"
 COMMAND = [sys.executable, "-c", RUN]
-# takes the terminal for its own, so that Ctrl-C reaches it
-ON_TERMINAL = [sys.executable, "-c", f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {RUN}"]
+# takes the terminal for its own, so that Ctrl-C reaches it; behind `nohup make test &` a process begins by ignoring it
+TAKE = "fcntl.ioctl(0, termios.TIOCSCTTY, 0); signal.signal(signal.SIGINT, signal.default_int_handler)"
+ON_TERMINAL = [sys.executable, "-c", f"import fcntl, signal, termios; {TAKE}; {RUN}"]
 NUM = 6
 LABELS = ("refund", "delivery")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from weitiao.demo.run import ANSWER_TOKENS
 from weitiao.demo.tickets import INSTRUCTION, Row, TicketData, generate, write
 from weitiao.demo.wording import PRODUCTS, TEST, TRAIN, Wording
 
@@ -174,6 +175,18 @@ def test_values_are_spread_and_messages_are_short(data: TicketData) -> None:
 def test_the_instruction_is_shared_and_names_every_key(data: TicketData) -> None:
     assert {row["instruction"] for row in rows_of(data)} == {INSTRUCTION}
     assert all(key in INSTRUCTION for key in KEYS)
+
+
+def test_every_answer_and_its_end_fit_into_the_tokens_that_the_demo_allows(smollm2_dir: Path) -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(smollm2_dir / "tokenizer.json"))
+    longest = max(
+        len(tokenizer.encode(row["output"], add_special_tokens=False).ids)
+        for seed in range(3)
+        for row in rows_of(generate(640, 16, 150, seed=seed))
+    )
+    assert longest + 1 <= ANSWER_TOKENS
 
 
 def test_the_seed_decides_the_rows_on_every_python_version() -> None:

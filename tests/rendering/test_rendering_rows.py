@@ -116,7 +116,7 @@ def test_report_counts_tokens(chatml: Any) -> None:
     tokens = sum(len(sequence.token_ids) for sequence in rendered.sequences)
     learned = int(sum(sequence.weight for sequence in rendered.sequences))
     assert rendered.report == (
-        f"2 sequences from 2 rows: {tokens} tokens, {learned} of them supervised; "
+        f"2 sequences from 2 rows: {tokens} tokens, of which {learned} are learned; "
         f"the longest row has {rendered.longest}.",
     )
 

@@ -40,6 +40,6 @@ def init(
         [("recipe", str(made.path)), ("scored by", ", ".join(made.metrics))],
         [
             f"weitiao {verb} {recipe}"
-            for verb in ("data check", "show", *(("baseline",) if made.task != "text" else ()), "run")
+            for verb in ("data check", "show", *(("train",) if made.task == "text" else ("baseline", "run")))
         ],
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from weitiao.data.load import load_data
 from weitiao.demo.tickets import generate, write
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.scores import read_predictions, read_scores
@@ -17,9 +18,18 @@ from weitiao.study.baseline.result import Baseline, Cell, read_baseline
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.report.wording import Language
+from weitiao.study.task import task_from_recipe
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 640, 16, 150
 METRIC = "exact_match"
+ANSWER_TOKENS = 44
+"""A right answer has at most 42 of SmolLM2's tokens, and one that ends it."""
+
+INTRODUCTION = (
+    "A small model learns to turn customer messages into one line of JSON with five typed fields; the conventions "
+    "stand in no prompt, only in {num_train} solved messages. It is asked before and after on {num_test} messages in a "
+    "wording it has not seen, and about what it knew before: what tuning brings over prompting, and what it costs."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recip
             "data": {"train": str(files.train), "validation": str(files.validation), "test": str(files.test)},
             "method": {"type": "lora", "r": 16},
             "train": {"epochs": 1, "batch_size": 16, "learning_rate": 2e-3, "validate_every": 15, "seed": seed},
-            "evaluate": {"generation": {"max_new_tokens": 56, "batch_size": 75}},
+            "evaluate": {"generation": {"max_new_tokens": ANSWER_TOKENS, "batch_size": NUM_TEST}},
             "baseline": {"shots": [0, 8], "seed": seed},
             "retention": {"suite": "small"},
             # The tuned model has one task, and a quarter of the suite is few items: the borders are wide.
@@ -98,10 +108,35 @@ def run_demo(
         language: Of the report.
         console: Where progress goes.
     """
+    console.print(INTRODUCTION.format(num_train=num_train, num_test=NUM_TEST))
     recipe = demo_recipe(output, model=model, seed=seed, num_train=num_train)
+    if not (output / "run").exists():
+        show_first(recipe, console)
     work = run_pipeline(recipe, console=console, language=language)
     after = read_scores(work.path / "scores.json").metrics[METRIC]
     return DemoResult(work, read_baseline(work.path), after, read_predictions(work.path / "predictions.jsonl"))
+
+
+def show_first(recipe: Recipe, console: Console) -> None:
+    """Print a message, what the untuned model makes of it, and what it shall learn to answer."""
+    import torch
+    from rich.table import Table
+    from rich.text import Text
+
+    from weitiao.evaluation.task import evaluate
+    from weitiao.models.attention import FOREST
+    from weitiao.models.load import load_model
+    from weitiao.study.dataset import prepare_tokenizer
+
+    task = task_from_recipe(recipe, load_data(recipe.data))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(recipe.model, attention=FOREST, device=device)
+    found = evaluate(model, prepare_tokenizer(recipe), replace(task, examples=task.examples[:1])).predictions[0]
+    table = Table.grid(padding=(0, 2))
+    message = str(found.messages[-1]["content"]).split("\n", 1)[-1]
+    for name, text in (("message", message), ("untuned", found.answer), ("wanted", found.expected)):
+        table.add_row(Text(name, "bold"), Text(text))
+    console.print(table)
 
 
 def _score(estimate: Estimate) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Tally:
         several = len(sequences) > len({sequence.row_id for sequence in sequences})
         return (
             f"{counted(len(sequences), 'sequence')} from {counted(num_examples, 'row')}: "
-            f"{counted(tokens, 'token')}, {learned:,} of them supervised; "
+            f"{counted(tokens, 'token')}, of which {learned:,} are learned; "
             f"the longest {'sequence' if several else 'row'} has {self.longest:,}.",
             *([_SEVERAL] if several else []),
             *self._left_out_rows(limit, on_long),

@@ -205,7 +205,7 @@ class Loop:
         facts = ", ".join([f"validation loss {loss:.4f}", *(f"{name} {value:.1%}" for name, value in scores.items())])
         self.watcher.message(f"step {state.step}: {facts}{' (best so far)' if best else ''}")
         if state.stopped_early:
-            self.watcher.message(f"No better validation in a row of {state.num_bad_validations}: stopping early.")
+            self.watcher.message(f"{state.num_bad_validations} validations without improvement: stopping early.")
 
     def _answer_scores(self) -> dict[str, float]:
         """The scores of answers to validation rows; the main process lets the model answer, the others wait."""

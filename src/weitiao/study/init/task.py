@@ -56,7 +56,7 @@ def task_of(examples: Sequence[Example]) -> Task:
         why = "free texts: words in common with the expected answer; `weitiao compare --judge` says more"
         return Task("long", ("rouge_l",), why, "", room)
     why = "free texts: how likely the expected answers are; pip install 'weitiao[eval]' brings rouge_l"
-    return Task("long", ("perplexity",), why, "", room)
+    return Task("long", ("normalized_match", "perplexity"), why, "", room)
 
 
 def fraction(rows: int, wanted: int, most: float) -> float:
