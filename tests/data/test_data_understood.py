@@ -101,6 +101,10 @@ DOUBTFUL: list[tuple[dict[str, Any], str]] = [
     ({"first": TURNS, "second": TURNS}, "`columns: {messages: first}`"),
     ({"question": "which?", "choices": ["red", "blue"], "answer": "red"}, "{prompt: question, completion: answer}"),
     ({"instruction": "which?", "context": "a red box", "response": "red"}, "{input: context, output: response}"),
+    (
+        {"id": "a1", "name": "colours", "instruction": "which?", "instances": [{"input": "box", "output": "red"}]},
+        "`columns: {input: instances.0.input, output: instances.0.output}`",
+    ),
     ({"text": "which?", "label": 1}, '`{prompt: "{{ text }}", completion: "{{ label }}"}`'),
     ({"title": "a", "the text": "b", "kind": 1}, "`columns: {prompt: title, completion: the text}`"),
 ]
@@ -144,6 +148,14 @@ def test_an_answer_that_is_no_text_comes_with_the_template_that_makes_it_text(
     data = load(tmp_path, row, columns=columns, **made)
     assert data.train[0].answer == answer
     assert str(row.get("input", "")) in data.train[0].messages[0]["content"]
+
+
+def test_compared_answers_are_no_prompt_and_completion(tmp_path: Path) -> None:
+    row = {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, row)
+    assert "rows.jsonl better.jsonl --to messages" in caught.value.remedy
+    assert "prompt: chosen" not in caught.value.remedy
 
 
 def test_what_is_not_used_is_counted_and_said(tmp_path: Path) -> None:

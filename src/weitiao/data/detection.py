@@ -37,6 +37,8 @@ FORMATS: dict[FormatName, Fields] = {
 }
 
 Columns = dict[CanonicalField, str]
+COMPARED = {"chosen", "rejected"}
+"""Columns of rows that compare two answers."""
 _BESIDE_A_PAIR = {"system", "history", "id", "idx", "index", "uid", "uuid", "_id"}
 """Columns beside a question and an answer that leave no doubt about the two."""
 
@@ -95,7 +97,7 @@ def detect(source: SourceConfig, rows: Sequence[Row], shown: str) -> Detected:
 
 
 def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the columns of rows may mean, for a remedy: columns by field where a question and an answer can be found.
+    """What the columns of rows may mean, for a remedy: columns by field, `NAME` for what cannot be guessed.
 
     Args:
         objects: The first rows.
@@ -103,18 +105,29 @@ def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
     names = list(dict.fromkeys(key for row in objects for key in row))
     if conversations := _conversations(objects, names, {}):
         return {"messages": conversations[0]}
+    names = [name for name in names if name not in _BESIDE_A_PAIR]
     texts = [name for name in names if _holds(objects, name, (str,))]
     scalars = [name for name in names if _holds(objects, name, (str, int, float))]
     asked = [name for name in texts if role_of(name) == "user"] or texts
-    answers = [name for name in scalars if role_of(name) == "assistant"]
-    answers += [name for name in scalars if name not in answers and name not in asked[:1]]
-    if not asked or not answers:
-        return {}
-    question, answer = asked[0], answers[0]
-    if question == "instruction" and _holds(objects, answer, (str,)):
-        given = {"input": "context"} if "context" in texts and "input" not in names else {}
-        return {**given, "output": answer}
+    inner = _inner(objects[0])
+    answers = [name for name in (*scalars, *inner) if role_of(name.split(".")[-1]) == "assistant"]
+    answers += [name for name in scalars if name not in answers and name not in asked[:1] and "key" not in name]
+    question, answer = next(iter(asked), "NAME"), next(iter(answers), "NAME")
+    if question == "instruction":
+        given = next((name for name in (*texts, *inner) if name.split(".")[-1] in ("input", "context")), "input")
+        return {**({"input": given} if given != "input" else {}), "output": answer}
     return {"prompt": question, "completion": answer}
+
+
+def _inner(row: dict[str, Any]) -> list[str]:
+    """The dotted names of texts in the objects of a row, and in the first objects of its lists."""
+    found = []
+    for name, value in row.items():
+        first = value[0] if isinstance(value, list) and value else value
+        path = f"{name}.0" if first is not value else name
+        if isinstance(first, dict):
+            found += [f"{path}.{key}" for key, inner in first.items() if isinstance(inner, str)]
+    return found
 
 
 def _by_values(
@@ -122,7 +135,9 @@ def _by_values(
 ) -> tuple[FormatName, Columns] | None:
     """The format of rows whose columns have names of their own, where there is only one way to understand them."""
     conversations = _conversations(objects, names, roles)
-    if len(conversations) == 1 and not {"chosen", "rejected"}.intersection(names):
+    others = {role_of(name) for name in names if name not in conversations}
+    # A column beside it that asks or answers by its name belongs to the conversation in a way that is not known.
+    if len(conversations) == 1 and others.isdisjoint({"user", "assistant"}) and not COMPARED.intersection(names):
         return (
             ("sharegpt", {"conversations": conversations[0]})
             if "system" in names
@@ -169,14 +184,14 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
     with_columns = f" with `columns` for {', '.join(source.columns)}" if source.columns else ""
     found = proposal(objects)
     raw = "; if it is raw text, set `format: text`" if "text" in names else ""
-    answer = found.get("completion")
-    if answer is not None and not _holds(objects, answer, (str,)):
+    answer = found.get("completion", "")
+    if _holds(objects, answer, (int, float)):
         from weitiao.data.formats import template_for, variable
 
         prompt, completion = variable(found["prompt"]), template_for(answer, 0)
         example = f'with templates: `{{prompt: "{prompt}", completion: "{completion}"}}`{raw}'
     else:
-        columns = ", ".join(f"{name}: {column}" for name, column in found.items()) or "prompt: NAME, completion: NAME"
+        columns = ", ".join(f"{name}: {column}" for name, column in found.items())
         example = f"for example `columns: {{{columns}}}`, or with the templates `prompt` and `completion`{raw}"
     return DataError(
         f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",

@@ -123,8 +123,8 @@ class Opened:
             if not self.columns:
                 raise
             objects = [row.data for row in self._head if isinstance(row.data, dict) and not row.problem]
-            means = proposal(objects) or {"prompt": "question", "completion": "answer"}
-            remedy = " ".join(f"--column {shlex.quote(f'{field}={column}')}" for field, column in means.items())
+            means = proposal(objects).items()
+            remedy = " ".join(f"--column {shlex.quote(f'{field}={column}')}" for field, column in means)
             raise DataError(error.what, f"Say what they mean, for example {remedy}.") from error
 
     @cached_property
