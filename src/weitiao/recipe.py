@@ -22,6 +22,7 @@ from weitiao.evaluation.baseline_config import BaselineConfig
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.retention.config import RetentionConfig
 from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.methods.base import find_moved
 from weitiao.methods.config import LoraConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import SftConfig
@@ -89,7 +90,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: The file or an override cannot be used. The message names file, line and the nearest known key.
     """
     run_dir, path = None, user_path(path)
-    if exists(path) and path.is_dir():
+    if is_run := exists(path) and path.is_dir():
         run_dir, path = path, path / "recipe.yaml"
     if not (exists(path) and path.is_file()):
         raise RecipeError(
@@ -102,7 +103,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     apply_overrides(values, overrides)
     recipe = _validate(values, path, overrides)
     run_dir = run_dir or user_path(recipe.run_dir or Path("runs") / path.stem)
-    return _located(recipe, [path.parent.resolve(), Path.cwd()]).model_copy(update={"run_dir": run_dir})
+    recipe = _located(recipe, [path.parent.resolve(), Path.cwd()]).model_copy(update={"run_dir": run_dir})
+    if is_run:  # run and model may have been moved together
+        recipe = recipe.model_copy(update={"model": find_moved(recipe.model, path.parent / "final")})
+    return recipe
 
 
 def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe:

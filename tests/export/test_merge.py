@@ -18,11 +18,15 @@ from weitiao.cli.merge import merge as merge_command
 from weitiao.errors import ModelError
 from weitiao.export.check import TOLERANCES, MergeError, compare, last_logits, probe_prompts, require_agreement
 from weitiao.export.merge import merge
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.generate import generate, stop_ids
 from weitiao.methods.adapter import save_adapter
 from weitiao.methods.config import LoraConfig
+from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
+from weitiao.rendering.render import render_prompt
 
 MakeAdapter = Callable[..., Path]
 
@@ -105,6 +109,47 @@ def test_the_format_is_that_of_the_base_when_none_is_asked_for(
     assert merge(make_adapter(base=base), tmp_path / "merged").dtype == "bfloat16"
 
 
+def test_plain_transformers_stops_where_we_do(make_adapter: MakeAdapter, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """The base knows another end than the template's turns have, and settings that transformers refuses to save."""
+    base = tmp_path / "base"
+    config = AutoModelForCausalLM.from_pretrained(tiny_llama_dir).config
+    config.tie_word_embeddings, config.eos_token_id = False, 0
+    torch.manual_seed(5)
+    model = AutoModelForCausalLM.from_config(config)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    tokenizer.eos_token = "<|endoftext|>"
+    prompt = render_prompt(tokenizer, [{"role": "user", "content": "what colour?"}])
+
+    def save() -> None:
+        model.save_pretrained(base)
+        tokenizer.save_pretrained(base)
+        settings = {"eos_token_id": [0], "do_sample": False, "temperature": 0.6, "top_k": 7}
+        (base / "generation_config.json").write_text(json.dumps(settings))
+
+    def generated(directory: Path) -> list[int]:
+        ids = torch.tensor([prompt])
+        found = AutoModelForCausalLM.from_pretrained(directory).generate(ids, max_new_tokens=30)
+        return found[0, len(prompt) :].tolist()
+
+    save()
+    answer = generated(merge(make_adapter(base=base), tmp_path / "first").path)
+    place = next(place for place in range(2, 20) if answer[place] not in answer[:place])
+    with torch.no_grad():  # what the model says there is now called <|im_end|>
+        end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        rows = [answer[place], end]
+        model.lm_head.weight[rows] = model.lm_head.weight[rows[::-1]]
+    save()
+    merged = merge(make_adapter(base=base), tmp_path / "merged").path
+    assert generated(merged) == [*answer[:place], end]
+    opened = open_model(tmp_path / "adapter")
+    ends = stop_ids(opened.model, opened.tokenizer)
+    (ours,) = generate(opened.model, [prompt], GenerationConfig(max_new_tokens=30), stop_ids=ends)
+    assert (list(ours.token_ids), ours.stopped) == (answer[:place], True)
+    settings = json.loads((merged / "generation_config.json").read_text())
+    assert set(settings["eos_token_id"]) == ends == {0, end}
+    assert (settings["temperature"], settings["top_k"]) == (0.6, 7)
+
+
 def test_trained_biases_are_merged_too(make_adapter: MakeAdapter, tiny_llama_dir: Path, tmp_path: Path) -> None:
     base = tmp_path / "biased"
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
@@ -122,11 +167,26 @@ def test_an_adapter_that_changes_nothing_is_merged(make_adapter: MakeAdapter, tm
     assert agreement.adapter_effect < 1e-6
 
 
-def test_an_adapter_on_a_tied_head_is_caught(make_adapter: MakeAdapter, tmp_path: Path) -> None:
-    """Merged into the head, it would change the input embedding as well, which is the same tensor."""
-    adapter = make_adapter(target_modules=["lm_head", "q_proj"])
+def test_an_adapter_on_a_tied_head_gives_the_head_a_weight_of_its_own(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    """Merged into the shared tensor, it would change the input embedding as well."""
+    merged = merge(make_adapter(target_modules=["lm_head", "q_proj"]), tmp_path / "merged")
+    model = AutoModelForCausalLM.from_pretrained(merged.path)
+    assert not torch.equal(model.lm_head.weight, model.model.embed_tokens.weight)
+    assert merged.agreement.relative_difference < 1e-4
+
+
+def test_tied_embeddings_stay_tied_where_no_adapter_is_on_them(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(merge(make_adapter(), tmp_path / "merged").path)
+    assert model.config.tie_word_embeddings
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_a_merge_in_which_rounding_eats_the_adapter_leaves_nothing(make_adapter: MakeAdapter, tmp_path: Path) -> None:
+    adapter = make_adapter(size=0.0005)
     with pytest.raises(MergeError, match="does not answer as base and adapter do"):
-        merge(adapter, tmp_path / "merged")
+        merge(adapter, tmp_path / "merged", dtype="bfloat16")
     assert not (tmp_path / "merged").exists()
     assert [entry.name for entry in tmp_path.iterdir()] == ["adapter"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.terminal import quoted
 
@@ -21,6 +22,7 @@ def baseline(
     models: Annotated[str | None, typer.Option(help="Candidate models, separated by commas.")] = None,
     shots: Annotated[str | None, typer.Option(help="Numbers of solved examples to try, separated by commas.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask so many test rows only, drawn by a seed.")] = None,
+    base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Find out how far prompting goes: models and prompts on the test rows, the gap that is left, and whether to tune.
@@ -39,7 +41,7 @@ def baseline(
     from weitiao.study.baseline.run import run_baseline
 
     console = messages()
-    settings = [*(overrides or ())]
+    settings = [*(overrides or ()), *base_settings(base_model)]
     settings += [] if models is None else [f"baseline.models={dumps(_words(models))}"]
     settings += [] if shots is None else [f"baseline.shots={dumps(list(map(_number, _words(shots))))}"]
     settings += [] if limit is None else [f"baseline.limit={limit}"]

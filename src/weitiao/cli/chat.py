@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import messages, results
 
 
@@ -17,6 +18,7 @@ def chat(
     target: Annotated[str, typer.Argument(help="A run directory, an adapter directory, or a model.")],
     compare: Annotated[bool, typer.Option("--compare", help="Answer from the base and the tuned model.")] = False,
     base: Annotated[bool, typer.Option("--base", help="Answer from the base model, without the adapter.")] = False,
+    base_model: BaseModelName = None,
     system: Annotated[str | None, typer.Option(help="The system message.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens after which an answer is broken off.")] = 256,
     temperature: Annotated[float, typer.Option(min=0.0, help="0: the most likely token; above 0: draw.")] = 0.0,
@@ -45,11 +47,11 @@ def chat(
     if base and compare:
         raise typer.BadParameter("--compare shows the base model as well: leave --base out.")
     with messages().status(Text(f"Loading {target}"), spinner="line"):
-        opened = open_model(target)
-    if (base or compare) and opened.adapter is None:
+        opened = open_model(target, base=base_config(base_model))
+    if (base or compare or base_model) and opened.adapter is None:
         raise ModelError(
             f"{target} has no adapter: there is no tuned model beside the base model.",
-            "Name a run directory or an adapter directory, or leave --base and --compare out.",
+            "Name a run directory or an adapter directory, or leave --base, --compare and --base-model out.",
         )
     config = GenerationConfig(
         max_new_tokens=max_new_tokens, temperature=temperature, seed=randrange(2**32) if seed is None else seed

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.terminal import quoted
 
@@ -29,6 +30,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(help="Where the files go; compare-A-B in the run directory by default.")
     ] = None,
+    base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as one JSON object.")] = False,
 ) -> None:
     """Compare two models on the same test rows: what got better, what got worse, and whether it is more than chance.
@@ -53,7 +55,15 @@ def compare(
     console = messages()
     judging = JudgeSettings(tuple(judge or ()), judge_language, judge_template, judge_key, seed)
     compared = compare_targets(
-        a, b, data=data, recipe=recipe, limit=limit, judging=judging, output=output, console=console
+        a,
+        b,
+        data=data,
+        recipe=recipe,
+        limit=limit,
+        judging=judging,
+        output=output,
+        base_model=base_config(base_model),
+        console=console,
     )
     if json:
         print_json(compared.to_dict())

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.terminal import quoted
 
@@ -17,6 +18,7 @@ def eval(
     base: Annotated[bool, typer.Option("--base", help="Score the run's base model instead.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many test rows only.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where the files go; the run directory by default.")] = None,
+    base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as one JSON object.")] = False,
 ) -> None:
     """Score a model on held-out rows, loss on the validation part and answers on the test part, and on benchmarks.
@@ -37,7 +39,7 @@ def eval(
     from weitiao.study.evaluate import evaluate_target
 
     console = messages()
-    settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"])]
+    settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"]), *base_settings(base_model)]
     scored = evaluate_target(target, settings, base=base, output=output, console=console)
     if json:
         print_json(scored.to_dict())

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json
 from weitiao.terminal import quoted
 
@@ -18,6 +19,7 @@ def merge(
         Literal["float32", "bfloat16", "float16"] | None,
         typer.Option(help="Number format of the weights; that of the base model by default."),
     ] = None,
+    base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Merge an adapter into its base model, and check that the result answers as the two do.
@@ -34,7 +36,7 @@ def merge(
     from weitiao.export.merge import merge as run_merge
 
     console = messages()
-    merged = run_merge(target, output, dtype=dtype)
+    merged = run_merge(target, output, base=base_config(base_model), dtype=dtype)
     agreement = merged.agreement
     lost = "none to lose" if agreement.lost_effect is None else f"{agreement.lost_effect:.2%} lost to rounding"
     closing_panel(

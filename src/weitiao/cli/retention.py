@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.terminal import quoted
 
@@ -23,6 +24,7 @@ def retention(
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
     base: Annotated[bool, typer.Option("--base", help="Score the run's base model only.")] = False,
     suite: Annotated[Suite | None, typer.Option(help="Instead of the recipe's retention.suite.")] = None,
+    base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Show what a model knows outside its task, and what of that a training left: general knowledge, instructions,
@@ -41,7 +43,12 @@ def retention(
 
     console = messages()
     found = retention_target(
-        target, overrides or (), base=base, suite=None if suite is None else suite.value, console=console
+        target,
+        overrides or (),
+        base=base,
+        suite=None if suite is None else suite.value,
+        base_model=base_config(base_model),
+        console=console,
     )
     scores = found.after or found.before
     assert scores is not None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import messages, results
 
 
@@ -14,6 +15,7 @@ def show(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many examples.")] = 3,
+    base_model: BaseModelName = None,
 ) -> None:
     """Show what the model will see: rendered examples, the learned tokens marked.
 
@@ -28,7 +30,7 @@ def show(
     from weitiao.study.dataset import load_rendered, model_context
 
     console = messages()
-    settings = load_recipe(recipe, overrides or ())
+    settings = load_recipe(recipe, [*(overrides or ()), *base_settings(base_model)])
     data = load_rendered(
         settings, max_context=model_context(settings), tell=lambda line: console.print(line, highlight=False)
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import print_json, results
 
 
@@ -16,6 +17,7 @@ def why(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     step: Annotated[int, typer.Option(min=1, help="The optimiser step, counted from 1.")],
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many rows.")] = 5,
+    base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Show the rows behind a spike of the loss, the worst first.
@@ -26,7 +28,7 @@ def why(
     """
     from weitiao.study.why import rows_behind
 
-    culprits = rows_behind(run, step, num=num)
+    culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))
     if json:
         print_json({"step": step, "rows": [asdict(culprit) for culprit in culprits]})
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -20,8 +19,12 @@ from weitiao.export.check import (
     probe_prompts,
     require_agreement,
 )
-from weitiao.methods.open import base_name, find_adapter, open_model
+from weitiao.generation.stopping import write_generation_config
+from weitiao.methods.base import base_model, find_moved
+from weitiao.methods.open import find_adapter, open_model
+from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
+from weitiao.models.directory import read_json_object
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.quiet import quiet_transformers
@@ -30,7 +33,7 @@ from weitiao.training.files import written_whole
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 MergedDtype = Literal["float32", "bfloat16", "float16"]
 
@@ -91,7 +94,7 @@ def merge(
             "Name a run directory (it holds recipe.yaml), or a directory that holds adapter_config.json.",
         )
     _require_free(output)
-    base = base or ModelConfig(name=base_name(adapter))
+    base = base_model(adapter) if base is None else find_moved(base, adapter)
     dtype = dtype or _stored_dtype(base)
     opened = open_model(target, base=base.model_copy(update={"dtype": "float32"}), attention="sdpa")
     tokenizer = opened.tokenizer
@@ -129,7 +132,7 @@ def _require_free(output: Path) -> None:
 
 def _stored_dtype(base: ModelConfig) -> MergedDtype:
     """The number format of the base model's files, as its configuration names it; float32 when it is another."""
-    config = json.loads((resolve_model(base) / "config.json").read_text(encoding="utf-8"))
+    config = read_json_object(resolve_model(base) / "config.json")
     name = config.get("dtype", config.get("torch_dtype"))
     return name if name in TOLERANCES else "float32"
 
@@ -151,10 +154,56 @@ def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory
     """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
     import torch
 
-    with quiet_transformers(), warnings.catch_warnings():
+    kind = str(getattr(model.active_peft_config.peft_type, "value", model.active_peft_config.peft_type))
+    with warnings.catch_warnings():
         # PEFT warns of adapters on tied embeddings. Whether a merge is faithful is what the check finds out.
         warnings.simplefilter("ignore", UserWarning)
-        plain = model.merge_and_unload().to(getattr(torch, dtype))
-        plain.save_pretrained(str(directory))
-        tokenizer.save_pretrained(str(directory))
+        with loading(
+            f"The adapter of type {kind} cannot be merged into {type(model.get_base_model()).__name__}",
+            packages=("peft",),
+            remedy="Serve base and adapter as they are.",
+        ):
+            untied = _untie(model)
+            plain = model.merge_and_unload()
+            if untied:
+                _tie_again(plain)
+        with quiet_transformers():
+            plain.to(getattr(torch, dtype)).save_pretrained(str(directory))
+            tokenizer.save_pretrained(str(directory))
+    write_generation_config(directory, plain, tokenizer)
     return int(plain.num_parameters())
+
+
+def _untie(model: PeftModel) -> bool:
+    """Where an adapter is on one of two tied embeddings, give the head a weight of its own, so that what is merged into
+    one leaves the other alone; returns whether it was done."""
+    from torch import nn
+
+    causal = model.get_base_model()
+    first, head = causal.get_input_embeddings(), causal.get_output_embeddings()
+    inner_first, inner_head = _unwrapped(first), _unwrapped(head)
+    if inner_head.weight is not inner_first.weight or (inner_first is first and inner_head is head):
+        return False
+    inner_head.weight = nn.Parameter(inner_head.weight.detach().clone(), requires_grad=False)
+    return True
+
+
+def _unwrapped(module: Any) -> Any:
+    """The embedding itself, inside what PEFT may have put around it."""
+    for name in ("base_layer", "original_module"):
+        module = getattr(module, name, module)
+    return module
+
+
+def _tie_again(plain: PreTrainedModel) -> None:
+    """Let input embedding and head share a weight again where the adapter changed both alike, else say they do not."""
+    import torch
+
+    first, head = plain.get_input_embeddings(), plain.get_output_embeddings()
+    same = torch.equal(first.weight, head.weight)
+    if same:
+        head.weight = first.weight
+    else:
+        plain.all_tied_weights_keys = {}
+    for config in (plain.config, plain.config.get_text_config()):
+        config.tie_word_embeddings = same

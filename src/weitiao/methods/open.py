@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.errors import ModelError, RunError
-from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_base_note
+from weitiao.errors import RunError
+from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
 from weitiao.models.config import ModelConfig
+from weitiao.models.names import local_path
 from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def find_adapter(target: str | Path) -> Path | None:
     Raises:
         RunError: The run has no final weights yet.
     """
-    path = Path(target)
+    path = local_path(str(target))
+    if path is None:
+        return None
     if (path / ADAPTER_CONFIG).exists():
         return path
     if not (path / "recipe.yaml").exists():
@@ -58,7 +60,8 @@ def open_model(
 
     Args:
         target: What to open.
-        base: The base model of an adapter, when it is not the one that the adapter names.
+        base: The base model of an adapter. By default the one that its run's recipe or the adapter itself names, also
+            when the two were moved together.
         attention: A name registered with `transformers.AttentionInterface`; forest attention by default.
         device: Where the weights go.
 
@@ -66,9 +69,10 @@ def open_model(
         ModelError: There is no such thing, or adapter and base model do not fit.
         RunError: The run has no final weights yet.
     """
+    from weitiao.methods.base import base_model, find_moved
     from weitiao.models.attention import FOREST
     from weitiao.models.fingerprint import model_fingerprint
-    from weitiao.models.load import load_model, load_tokenizer, read_tokenizer
+    from weitiao.models.load import load_model, load_tokenizer
     from weitiao.models.names import resolve_model
 
     attention = attention or FOREST
@@ -77,24 +81,26 @@ def open_model(
         config = base or ModelConfig(name=str(target))
         model = load_model(config, attention=attention, device=device)
         return OpenModel(model, load_tokenizer(config), str(target), None)
-    config = base or ModelConfig(name=base_name(adapter))
+    read_adapter_config(adapter)  # says what is wrong before the model is loaded
+    config = base_model(adapter) if base is None else find_moved(base, adapter)
     model = load_model(config, attention=attention, device=device)
-    tokenizer = read_tokenizer(adapter) if (adapter / "tokenizer.json").exists() else load_tokenizer(config)
+    tokenizer = adapter_tokenizer(adapter, config)
     tuned = load_adapter(model, adapter, fingerprint=model_fingerprint(resolve_model(config)))
     return OpenModel(tuned.eval(), tokenizer, str(target), adapter)
 
 
-def base_name(adapter: Path) -> str:
-    """The base model that an adapter names.
+def adapter_tokenizer(adapter: Path, base: ModelConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer that an adapter brings, with the template of its training; that of its base when it brings none.
+
+    Args:
+        adapter: The adapter directory.
+        base: Its base model.
 
     Raises:
-        ModelError: It names none.
+        ModelError: It cannot be used.
     """
-    name: str | None = read_base_note(adapter).get("base")
-    if name is None:
-        name = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not name:
-        raise ModelError(
-            f"{adapter / ADAPTER_CONFIG} names no base model.", "Set base_model_name_or_path in it to the base model."
-        )
-    return name
+    from weitiao.models.load import load_tokenizer, read_tokenizer
+
+    if (adapter / "tokenizer.json").exists():
+        return read_tokenizer(adapter, trust_remote_code=base.trust_remote_code)
+    return load_tokenizer(base)

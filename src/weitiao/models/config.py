@@ -34,6 +34,10 @@ class ModelConfig(Config):
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
 
+    def moved_to(self, name: str) -> ModelConfig:
+        """The same model under another name: where it is now."""
+        return self.model_copy(update={"name": name, "revision": None})
+
     @model_validator(mode="before")
     @classmethod
     def _from_name(cls, value: Any) -> Any:

@@ -114,6 +114,9 @@ def load_model(
             ignore_mismatched_sizes=True,  # they are refused below, by name
         )
     _check_weights(path, model, report)
+    model.config._name_or_path = (
+        config.name
+    )  # what adapters name as their base: not the place in a cache of this machine
     return model
 
 

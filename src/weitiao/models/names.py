@@ -53,7 +53,9 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
             )
         return converted_gguf(path, cache_dir=cache_dir)
     if _is_written_as_path(config.name):
-        raise ModelError(f"There is no file or directory {config.name!r} to load a model from.", _hint(config.name))
+        raise ModelError(
+            f"There is no file or directory {config.name!r} to load a model from.", _path_hint(config.name)
+        )
     return checked_directory(_download(config), hub_id=config.name)
 
 
@@ -98,6 +100,15 @@ def _download(config: ModelConfig) -> Path:
             f"directory, and could not be had from {where}: {reason(error)}",
             _hint(config.name, offline=offline),
         ) from error
+
+
+def _path_hint(name: str) -> str:
+    closest = closest_name(name)
+    suggestion = f"Did you mean {closest!r}? Otherwise check" if closest else "Check"
+    return (
+        f"{suggestion} the path. The base model of a run or adapter that has been moved is named with --base-model; "
+        "the model of a recipe with model=PATH."
+    )
 
 
 def _hint(name: str, *, offline: bool = False) -> str:

@@ -20,8 +20,9 @@ from weitiao.evaluation.retention.run import fingerprint, retention_parts, run_r
 from weitiao.evaluation.retention.scores import RetentionScores
 from weitiao.evaluation.retention.tasks import resolve_tasks
 from weitiao.hardware import detect_hardware
-from weitiao.methods.open import find_adapter, open_model
-from weitiao.models.load import dtype_of, read_tokenizer
+from weitiao.methods.open import adapter_tokenizer, find_adapter, open_model
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import dtype_of
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.templates import apply_template
 from weitiao.study.compare.sides import weights_hash
@@ -71,6 +72,7 @@ def retention_target(
     *,
     base: bool = False,
     suite: Literal["full", "small"] | None = None,
+    base_model: ModelConfig | None = None,
     console: Console | None = None,
 ) -> Retained:
     """Score what a person names.
@@ -80,6 +82,7 @@ def retention_target(
         overrides: `section.key=value`, as on the command line.
         base: Score only the base model of a run.
         suite: Instead of the recipe's `retention.suite`.
+        base_model: Where the base model is now, when it is not where the run or adapter says.
         console: Where progress goes; stderr by default.
 
     Raises:
@@ -94,13 +97,15 @@ def retention_target(
                 f"{target} is a model: it has no recipe whose settings could be changed, and no base model beside it.",
                 "Name a run or a recipe, or leave out the settings and --base.",
             )
-        return _model_alone(target, RetentionConfig(suite=suite or "full"), console)
+        return _model_alone(target, RetentionConfig(suite=suite or "full"), console, base_model)
     settings = [*overrides, *([] if suite is None else [f"retention.suite={suite}"])]
     recipe = load_recipe(path, settings)
     tell = PlainLines(console).message
     output = place_of_results(recipe, "retention", ("model", "rendering", "retention"), tell)
     config = resolve_tasks(recipe.retention, [Path.cwd()])
     recipe = recipe.model_copy(update={"retention": config})
+    if base_model is not None:
+        recipe = recipe.model_copy(update={"model": recipe.model.moved_to(base_model.name)})
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     if is_run and not base:
         find_adapter(path)  # says what is missing before time is spent on the base model
@@ -159,8 +164,8 @@ def read_retention(path: Path) -> RetentionScores:
         raise RunError(f"{path} is damaged: {error}.", "Remove it and score again.") from error
 
 
-def _model_alone(name: str, config: RetentionConfig, console: Console) -> Retained:
-    opened = open_model(name, device=_device())
+def _model_alone(name: str, config: RetentionConfig, console: Console, base: ModelConfig | None) -> Retained:
+    opened = open_model(name, base=base if find_adapter(name) else None, device=_device())
     with retention_progress(console, name) as on_progress:
         scores = run_retention(opened.model, opened.tokenizer, config, on_progress=on_progress)
     return Retained(name, None, scores, None, ())
@@ -169,7 +174,9 @@ def _model_alone(name: str, config: RetentionConfig, console: Console) -> Retain
 def _key(recipe: Recipe, adapter: Path | None) -> dict[str, Any]:
     """What the scores depend on: weights, chat template, items, number format, and what computes and grades."""
     has_own = adapter is not None and (adapter / "tokenizer.json").exists()
-    tokenizer = read_tokenizer(adapter) if adapter is not None and has_own else prepare_tokenizer(recipe)
+    tokenizer = (
+        adapter_tokenizer(adapter, recipe.model) if adapter is not None and has_own else prepare_tokenizer(recipe)
+    )
     template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]
     parts = retention_parts(recipe.retention)
     return {

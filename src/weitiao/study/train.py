@@ -203,7 +203,14 @@ def _finish(
         load_weights(run.best, objective)
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with full_disk_is_named(f"the final weights in {run.final}", remedy), written_whole(run.final) as directory:
-        save_adapter(directory, objective.model, data.tokenizer, base=recipe.model.name, fingerprint=fingerprint)
+        save_adapter(
+            directory,
+            objective.model,
+            data.tokenizer,
+            base=recipe.model.name,
+            fingerprint=fingerprint,
+            revision=recipe.model.revision,
+        )
 
 
 def _resume(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,19 +30,20 @@ class Culprit:
     answer: str
 
 
-def rows_behind(run_path: Path, step: int, *, num: int) -> list[Culprit]:
+def rows_behind(run_path: Path, step: int, *, num: int, overrides: Sequence[str] = ()) -> list[Culprit]:
     """The sequences of a step with the highest loss.
 
     Args:
         run_path: A run directory.
         step: The step, counted from 1.
         num: How many at most.
+        overrides: `section.key=value`, as on the command line.
 
     Raises:
         RunError: The run has no record of that step.
     """
     table = read_losses(RunDir(run_path).losses, step).slice(0, num)
-    recipe = load_recipe(run_path)
+    recipe = load_recipe(run_path, overrides)
     data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
     culprits = []
     for row in table.to_pylist():

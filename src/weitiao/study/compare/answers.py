@@ -18,9 +18,9 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.task import Task
-from weitiao.methods.open import find_adapter, open_model
+from weitiao.methods.open import adapter_tokenizer, find_adapter, open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.load import dtype_of, load_tokenizer, read_tokenizer
+from weitiao.models.load import dtype_of, load_tokenizer
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
 from weitiao.rendering.templates import apply_template
@@ -131,7 +131,7 @@ def _tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFas
     if side.path is not None and (side.is_tuned or side.recipe is None):
         adapter = find_adapter(side.path)
         if adapter is not None and (adapter / "tokenizer.json").exists():
-            return read_tokenizer(adapter)
+            return adapter_tokenizer(adapter, side.model)
     tokenizer = load_tokenizer(side.model)
     apply_template(tokenizer, dated(side.recipe) if side.recipe is not None else rendering)
     return tokenizer

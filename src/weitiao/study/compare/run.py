@@ -17,6 +17,7 @@ from weitiao.feedback.items import pair_answers
 from weitiao.feedback.preference import Preferences
 from weitiao.feedback.store import JUDGEMENTS_FILE
 from weitiao.hardware import detect_hardware
+from weitiao.models.config import ModelConfig
 from weitiao.study.compare.answers import stored_answers, written_answers
 from weitiao.study.compare.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
 from weitiao.study.compare.pairing import pair_predictions
@@ -80,6 +81,7 @@ def compare_targets(
     limit: int | None = None,
     judging: JudgeSettings | None = None,
     output: Path | None = None,
+    base_model: ModelConfig | None = None,
     console: Console | None = None,
 ) -> Compared:
     """Compare what a person names.
@@ -93,13 +95,14 @@ def compare_targets(
         judging: Who judges the answers by preference; nobody by default.
         output: Where files go; by default `compare-A-B` in the run directory of B, else of A, else in `runs`. Answers
             of a run go to its own directory.
+        base_model: Where the base model of both is now, when it is not where the runs or adapters say.
         console: Where progress goes; stderr by default.
 
     Raises:
         WeitiaoError: Both sides are the same weights, or something else that the user can put right.
     """
     console = console or TextConsole(stderr=True)
-    sides = find_side(a), find_side(b)
+    sides = find_side(a, base_model), find_side(b, base_model)
     require_different(*sides)
     output = output or _default_output(sides)
     before, after, metrics = _answers(sides, data, recipe, limit, output, console)

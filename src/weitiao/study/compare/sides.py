@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from weitiao.errors import ModelError, RunError, WeitiaoError
 from weitiao.methods.adapter import ADAPTER_CONFIG, read_base_note
-from weitiao.methods.open import base_name, find_adapter
+from weitiao.methods.base import base_model
+from weitiao.methods.open import find_adapter
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
@@ -57,19 +58,20 @@ class Side:
         return self.path if self.recipe is not None else None
 
 
-def find_side(name: str) -> Side:
+def find_side(name: str, base: ModelConfig | None = None) -> Side:
     """Find out what a name means.
 
     Args:
         name: A run directory, an adapter directory, a model by name, path or hub id, a file of predictions, or the base
             model of a run or adapter as `base:RUN`.
+        base: Where the base model is now, when it is not where the run or adapter says.
 
     Raises:
         RunError: The run has no final weights yet, or what stands behind `base:` is neither run nor adapter.
         ModelError: There is no such thing.
     """
     if name.startswith(BASE_PREFIX):
-        return _base(name, Path(name.removeprefix(BASE_PREFIX)))
+        return _base(name, Path(name.removeprefix(BASE_PREFIX)), base)
     path = Path(name)
     if path.suffix in (".jsonl", ".json") and not path.is_dir():
         if not path.is_file():
@@ -78,8 +80,8 @@ def find_side(name: str) -> Side:
     adapter = find_adapter(path)
     if adapter is None:
         return _model(name, ModelConfig(name=name))
-    recipe = _recipe(path)
-    model = recipe.model if recipe else ModelConfig(name=base_name(adapter))
+    recipe = _recipe(path, base)
+    model = recipe.model if recipe else base or base_model(adapter)
     return Side(name, "run" if recipe else "adapter", path, recipe, model, weights_hash(model, adapter))
 
 
@@ -142,19 +144,22 @@ def _combined(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _base(name: str, path: Path) -> Side:
-    recipe = _recipe(path)
+def _base(name: str, path: Path, base: ModelConfig | None) -> Side:
+    recipe = _recipe(path, base)
     if recipe is not None:
         return _model(name, recipe.model, path=path, recipe=recipe)
     adapter = find_adapter(path)
     if adapter is None:
         raise RunError(f"{path} is neither a run nor an adapter, so it has no base model.", "Write base:RUN.")
-    return _model(name, ModelConfig(name=base_name(adapter)), path=path)
+    return _model(name, base or base_model(adapter), path=path)
 
 
 def _model(name: str, model: ModelConfig, *, path: Path | None = None, recipe: Recipe | None = None) -> Side:
     return Side(name, "base" if path else "model", path, recipe, model, weights_hash(model, None))
 
 
-def _recipe(path: Path) -> Recipe | None:
-    return load_recipe(path) if (path / "recipe.yaml").exists() else None
+def _recipe(path: Path, base: ModelConfig | None) -> Recipe | None:
+    if not (path / "recipe.yaml").exists():
+        return None
+    recipe = load_recipe(path)
+    return recipe if base is None else recipe.model_copy(update={"model": recipe.model.moved_to(base.name)})
