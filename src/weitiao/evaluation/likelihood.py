@@ -134,8 +134,10 @@ def likelihoods(
 
 
 def _require_room(model: nn.Module, sequences: Rows[Sequence]) -> None:
+    from weitiao.models.embeddings import require_embeddings
     from weitiao.models.parts import causal_model
 
+    require_embeddings(model, ((sequence.row_id, sequence.token_ids) for sequence in sequences))
     context = getattr(causal_model(model).config.get_text_config(), "max_position_embeddings", None)
     if context is None:
         return

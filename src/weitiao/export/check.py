@@ -145,6 +145,9 @@ def last_logits(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> lis
     """
     import torch
 
+    from weitiao.models.embeddings import require_embeddings
+
+    require_embeddings(model, (("A probe prompt", ids) for ids in prompts))
     with torch.inference_mode():
         return [
             model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)

@@ -11,6 +11,7 @@ from torch import nn
 from weitiao.generation.batches import common_beginning, make_batches
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import compute_prefix, decode
+from weitiao.models.embeddings import require_embeddings
 from weitiao.models.parts import causal_model
 from weitiao.rendering.render import end_of_turn_id
 
@@ -53,9 +54,11 @@ def generate(
         The answers in the order of the prompts.
 
     Raises:
-        ModelError: The model is of a family that cannot be run so, or a prompt fills its whole context.
+        ModelError: The model is of a family that cannot be run so, a prompt fills its whole context, or has a token
+            without an embedding.
     """
     rows = [tuple(prompt) for prompt in prompts]
+    require_embeddings(model, (("A prompt", row) for row in rows))
     tokens: list[list[int]] = [[] for _ in rows]
     batches = make_batches(
         rows,
@@ -97,6 +100,7 @@ def stream(
     Yields:
         The tokens of the answer as they come, without the one that ends it.
     """
+    require_embeddings(model, [("The prompt", prompt)])
     for step in decode(model, [tuple(prompt)], config, stop_ids=stop_ids, numbers=[0]):
         ((_, token),) = step
         if token in stop_ids:

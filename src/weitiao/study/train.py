@@ -17,6 +17,7 @@ from weitiao.forest.plan import Plan
 from weitiao.hardware import detect_hardware
 from weitiao.methods.adapter import save_adapter
 from weitiao.models.attention import FOREST
+from weitiao.models.embeddings import require_embeddings
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
@@ -108,6 +109,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         tell=tell,
         rejected_path=run.rejected_path if main else None,
     )
+    require_embeddings(model, ((one.row_id, one.token_ids) for one in (*data.train, *data.validation)))
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     tell(describe(hardware, model, device, threads, budget))
     if main:
