@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from json import dumps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,4 +33,4 @@ def _absolute(name: str) -> str:
     from weitiao.models.names import local_path
 
     path = local_path(name)
-    return name if path is None else str(Path(path).resolve())
+    return name if path is None else str(path.resolve())

@@ -39,7 +39,7 @@ def find_adapter(target: str | Path) -> Path | None:
     Raises:
         RunError: The run has no final weights yet.
     """
-    path = local_path(str(target))
+    path = local_path(target)
     if path is None:
         return None
     if (path / ADAPTER_CONFIG).exists():

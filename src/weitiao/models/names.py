@@ -11,6 +11,7 @@ from weitiao.models.cache import converted_gguf
 from weitiao.models.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import checked_directory
+from weitiao.paths import exists, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Weights, configuration, tokenizer and templates; no pickles, no second copies in other formats or folders.
@@ -59,21 +60,10 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
     return checked_directory(_download(config), hub_id=config.name)
 
 
-def local_path(name: str) -> Path | None:
-    """The file or directory of this name on this machine; None when there is none.
-
-    Raises:
-        ModelError: It is kept from being looked at.
-    """
-    try:
-        path = Path(name).expanduser()
-        return path if path.exists() else None
-    except PermissionError as error:
-        raise ModelError(
-            f"{name} cannot be read: {error.strerror}.", "Check the permissions of its folders."
-        ) from error
-    except (OSError, RuntimeError):  # a name that is too long, or the home of a user that there is not
-        return None
+def local_path(name: str | Path) -> Path | None:
+    """The file or directory of this name on this machine; None when there is none."""
+    path = user_path(name)
+    return path if exists(path) else None
 
 
 def _is_written_as_path(name: str) -> bool:
