@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -103,7 +104,7 @@ def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
         objects: The first rows.
     """
     names = list(dict.fromkeys(key for row in objects for key in row))
-    if conversations := _conversations(objects, names, {}):
+    if conversations := _alone(_conversations(objects, names, {}), names):
         return {"messages": conversations[0]}
     names = [name for name in names if name not in _BESIDE_A_PAIR]
     texts = [name for name in names if _holds(objects, name, (str,))]
@@ -134,10 +135,8 @@ def _by_values(
     objects: Sequence[dict[str, Any]], names: Sequence[str], roles: Mapping[str, str]
 ) -> tuple[FormatName, Columns] | None:
     """The format of rows whose columns have names of their own, where there is only one way to understand them."""
-    conversations = _conversations(objects, names, roles)
-    others = {role_of(name) for name in names if name not in conversations}
-    # A column beside it that asks or answers by its name belongs to the conversation in a way that is not known.
-    if len(conversations) == 1 and others.isdisjoint({"user", "assistant"}) and not COMPARED.intersection(names):
+    conversations = _alone(_conversations(objects, names, roles), names)
+    if len(conversations) == 1 and not COMPARED.intersection(names):
         return (
             ("sharegpt", {"conversations": conversations[0]})
             if "system" in names
@@ -163,6 +162,12 @@ def _conversations(objects: Sequence[dict[str, Any]], names: Sequence[str], role
     return [
         name for name in names if name != "history" and all(_is_conversation(row.get(name), own) for row in objects)
     ]
+
+
+def _alone(conversations: list[str], names: Sequence[str]) -> list[str]:
+    """The conversations, if no column beside them asks or answers by its name: how it belongs to them is not known."""
+    others = {role_of(name) for name in names if name not in conversations}
+    return conversations if others.isdisjoint({"user", "assistant"}) else []
 
 
 def _is_conversation(value: Any, roles: Mapping[str, str]) -> bool:
@@ -193,6 +198,8 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
     else:
         columns = ", ".join(f"{name}: {column}" for name, column in found.items())
         example = f"for example `columns: {{{columns}}}`, or with the templates `prompt` and `completion`{raw}"
+    if COMPARED.issubset(names):
+        example = f"or learn the better answers: weitiao data convert {shlex.quote(shown)} better.jsonl --to messages"
     return DataError(
         f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",
         f"Say what they mean, {example}.",
