@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from weitiao.evaluation.answers import Progress
+from weitiao.time_left import TimeLeft, left_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,17 +17,19 @@ _PLAIN_SECONDS = 15.0
 
 
 @contextmanager
-def answer_progress(console: Console) -> Iterator[Progress]:
-    """Show how many answers are ready.
+def answer_progress(console: Console, *, batch_size: int) -> Iterator[Progress]:
+    """Show how many answers are ready, and how long the rest will take once a batch is done.
 
     Args:
         console: Where to.
+        batch_size: Answers that are written at once.
 
     Yields:
         What `evaluate` takes as `on_progress`.
     """
+    left = TimeLeft(batch_size)
     if not console.is_terminal:
-        yield _plain_lines(console)
+        yield _plain_lines(console, left)
         return
     from rich import progress as bars
 
@@ -34,22 +37,21 @@ def answer_progress(console: Console) -> Iterator[Progress]:
         bars.TextColumn("answering"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(compact=True),
+        bars.TextColumn("{task.fields[left]}"),
     )
     with bars.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("", total=None, left="")
+        yield lambda done, total: bar.update(task, completed=done, total=total, left=left_in_words(left(done, total)))
 
 
-def _plain_lines(console: Console) -> Progress:
-    begun = printed = time.monotonic()
+def _plain_lines(console: Console, left: TimeLeft) -> Progress:
+    printed = time.monotonic()
 
     def show(done: int, total: int) -> None:
         nonlocal printed
-        now = time.monotonic()
+        now, seconds = time.monotonic(), left(done, total)
         if now - printed >= _PLAIN_SECONDS and 0 < done < total:
             printed = now
-            left = (now - begun) / done * (total - done)
-            console.print(f"answered {done:,}/{total:,}  {left:.0f} s left", highlight=False)
+            console.print(f"answered {done:,}/{total:,}  {left_in_words(seconds)}".rstrip(), highlight=False)
 
     return show

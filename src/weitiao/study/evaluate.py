@@ -140,7 +140,7 @@ def evaluate_recipe(
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
         task = askable(task, recipe, opened.tokenizer, tell)
-        with answer_progress(console) as on_progress:
+        with answer_progress(console, batch_size=task.generation.batch_size) as on_progress:
             evaluation = evaluate(opened.model, opened.tokenizer, task, on_progress=on_progress)
     else:
         evaluation = Evaluation(without_answers(recipe.evaluate.metrics[0].title), ())

@@ -10,6 +10,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from weitiao.time_left import TimeLeft, left_in_words
+
 PLAIN_SECONDS = 15.0
 
 
@@ -67,21 +69,24 @@ class PlainLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._printed = 0.0
-        self._begun = (0.0, 0)
+        self._left: TimeLeft | None = None
+        self._first = 0
         self._num_steps = 0
 
     def start(self, step: int, num_steps: int) -> None:
-        self._begun, self._num_steps = (time.monotonic(), step), num_steps
+        self._left, self._num_steps = None, num_steps
 
     def step(self, step: int, loss: float, tokens_per_second: float) -> None:
         now = time.monotonic()
+        if self._left is None:  # the first step warms everything up: it tells nothing about the others
+            self._first, self._left = step, TimeLeft(1)
+        left = left_in_words(self._left(step - self._first, self._num_steps - self._first))
         if now - self._printed < PLAIN_SECONDS and step < self._num_steps:
             return
         self._printed = now
-        left = (now - self._begun[0]) / max(1, step - self._begun[1]) * (self._num_steps - step)
         self.message(
             f"step {step}/{self._num_steps}  loss {loss:.4f}  {tokens_per_second:.0f} tokens/s  "
-            f"{memory_gib():.1f} GiB  {left:.0f} s left"
+            f"{memory_gib():.1f} GiB  {left}".rstrip()
         )
 
     def message(self, text: str) -> None:

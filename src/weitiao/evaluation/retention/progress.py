@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from weitiao.evaluation.retention.run import OnProgress
+from weitiao.time_left import TimeLeft, left_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_SECONDS = 15.0
+_GRAIN = 0.02  # of all work: the first few texts tell little about the rest
 
 
 @contextmanager
@@ -26,8 +28,9 @@ def retention_progress(console: Console, title: str) -> Iterator[OnProgress]:
     Yields:
         What `run_retention` takes as `on_progress`.
     """
+    left = TimeLeft(_GRAIN)
     if not console.is_terminal:
-        yield _plain_lines(console, title)
+        yield _plain_lines(console, title, left)
         return
     from rich import progress as bars
 
@@ -36,23 +39,23 @@ def retention_progress(console: Console, title: str) -> Iterator[OnProgress]:
         bars.BarColumn(),
         bars.TaskProgressColumn(),
         bars.TimeElapsedColumn(),
-        bars.TextColumn("left"),
-        bars.TimeRemainingColumn(compact=True),
+        bars.TextColumn("{task.fields[left]}"),
     )
     with bars.Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda part, share: bar.update(task, description=f"{title}: {part}", completed=share)
+        task = bar.add_task(title, total=1.0, left="")
+        yield lambda part, share: bar.update(
+            task, description=f"{title}: {part}", completed=share, left=left_in_words(left(share, 1.0))
+        )
 
 
-def _plain_lines(console: Console, title: str) -> OnProgress:
-    begun = printed = time.monotonic()
+def _plain_lines(console: Console, title: str, left: TimeLeft) -> OnProgress:
+    printed = time.monotonic()
 
     def show(part: str, share: float) -> None:
         nonlocal printed
-        now = time.monotonic()
+        now, seconds = time.monotonic(), left(share, 1.0)
         if now - printed >= PLAIN_SECONDS and 0 < share < 1:
             printed = now
-            left = (now - begun) / share * (1 - share)
-            console.print(f"{title}: {part}  {share:.0%}  {left:.0f} s left", highlight=False)
+            console.print(f"{title}: {part}  {share:.0%}  {left_in_words(seconds)}".rstrip(), highlight=False)
 
     return show

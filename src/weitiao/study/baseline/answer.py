@@ -114,7 +114,7 @@ def _load(plan: PlannedCell, device: str) -> _Loaded:
 
 
 def _answer(plan: PlannedCell, loaded: _Loaded, directory: Path, console: Console) -> Answered:
-    with answer_progress(console) as on_progress:
+    with answer_progress(console, batch_size=plan.task.generation.batch_size) as on_progress:
         evaluation = evaluate(loaded.model, loaded.tokenizer, plan.task, on_progress=on_progress)
     predictions, scores = evaluation.predictions, evaluation.scores
     path = directory / plan.predictions

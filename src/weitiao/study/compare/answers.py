@@ -118,7 +118,7 @@ def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, consol
     target = side.path if side.is_tuned and side.path is not None else side.model.name
     with console.status(Text(f"Loading {side.name}"), spinner="line"):
         opened = open_model(target, base=side.model, device=_device())
-    with answer_progress(console) as on_progress:
+    with answer_progress(console, batch_size=task.generation.batch_size) as on_progress:
         answers = write_answers(opened.model, tokenizer, task.gradable, task.generation, on_progress=on_progress)
     del opened
     gc.collect()  # modules refer to each other; the other side needs the memory

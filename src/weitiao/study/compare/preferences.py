@@ -75,7 +75,7 @@ def judge_answers(
             {"model": judge, "language": language, "template": template, "api_key_file": api_key_file}
         )
         model = _judge_model(config, console)
-        with answer_progress(console) as on_progress:
+        with answer_progress(console, batch_size=1) as on_progress:
             asked = ask_judge(model, items, kept, on_progress=on_progress)
         num_unparsable[model.name] = asked.num_unparsable
         if isinstance(model, LocalJudge):

@@ -1,0 +1,65 @@
+"""The time left of a long piece of work, on a clock that the test turns."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from weitiao.evaluation.progress import answer_progress
+from weitiao.time_left import TimeLeft, left_in_words
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_first_finished_answer_of_a_batch_tells_nothing() -> None:
+    """Ten batches of 32 answers, 50 s each; within a batch the first answer ends after 40 s, the rest by and by."""
+    clock = Clock()
+    left = TimeLeft(32, clock=clock)
+    for batch in range(10):
+        for ended in range(1, 33):
+            clock.now = 50 * batch + 40 + 10 * (ended - 1) / 31
+            found = left(32 * batch + ended, 320)
+            truth = 500 - clock.now
+            if batch == 0 and ended < 32:
+                assert found is None  # 40 s for one answer would have been 12,760 s left
+            elif truth:
+                assert found == pytest.approx(truth, rel=0.01)
+    assert left(320, 320) is None
+
+
+def test_a_second_batch_that_is_slower_is_not_called_done() -> None:
+    clock = Clock()
+    left = TimeLeft(10, clock=clock)
+    clock.now = 10.0
+    assert left(10, 20) == pytest.approx(10)
+    clock.now = 21.0
+    assert left(15, 20) is None
+    fewer = TimeLeft(10, clock=clock)
+    clock.now = 30.0
+    assert fewer(4, 8) is None  # fewer than a batch: nothing tells
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (4.4, "about 4 s left"), (2655.0, "about 44 min left"), (7500.0, "about 2 h 5 min left")],
+)
+def test_time_in_words(seconds: float | None, words: str) -> None:
+    assert left_in_words(seconds) == words
+
+
+def test_a_line_names_no_time_before_a_batch_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, stream = Clock(), io.StringIO()
+    monkeypatch.setattr("time.monotonic", clock)
+    with answer_progress(Console(file=stream, width=80), batch_size=4) as show:
+        for done in (1, 4, 5):
+            clock.now += 20.0
+            show(done, 12)
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert lines == ["answered 1/12", "answered 4/12  about 80 s left", "answered 5/12  about 60 s left"]
