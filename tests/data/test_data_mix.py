@@ -70,7 +70,7 @@ def test_positions_come_evenly_and_by_content() -> None:
     assert part == {keys[::-1][p] for p, _ in take_positions(keys[::-1], 10, seed=0, purpose="x")}
     assert part != {keys[p] for p, _ in take_positions(keys, 10, seed=1, purpose="x")}
     assert [how_often(n, 4) for n in (3, 4, 6, 8, 11)] == [
-        "0 to 1 times",
+        "at most once",
         "once",
         "1 to 2 times",
         "2 times",

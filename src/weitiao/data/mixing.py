@@ -80,6 +80,8 @@ def take_positions(keys: Sequence[bytes], count: int, *, seed: int, purpose: str
 def how_often(count: int, num_rows: int) -> str:
     """Says how often each of some rows comes when so many are taken by `take_positions`: `2 to 3 times`."""
     rounds, rest = divmod(count, num_rows)
+    if not rounds:
+        return "at most once"
     times = f"{rounds:,} to {rounds + 1:,}" if rest else f"{rounds:,}"
     return "once" if times == "1" else f"{times} times"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weitiao.data.convert import Conversion
 from weitiao.data.mix_files import Mixture
 from weitiao.data.mixing import how_often
+from weitiao.data.paths import labels
 from weitiao.data.split_files import Split
 
 if TYPE_CHECKING:
@@ -43,7 +44,14 @@ def split_table(done: Split) -> Table:
 def split_facts(done: Split) -> Facts:
     """The lines of the closing panel."""
     facts = [(part, path) for part, path in done.files.items()]
-    facts.append(("input", f"{done.input}, apart from case, punctuation and white space; none stands in two parts"))
+    almost = ", nor does almost the same" if done.keep_together == "near" else ""
+    facts.append(
+        ("input", f"{done.input}, apart from case, punctuation and white space; none stands in two parts{almost}")
+    )
+    if done.apart:
+        facts.append(
+            ("note", f"{done.apart:,} pairs of rows that are almost the same are apart: their group is too large")
+        )
     for part, asked in done.asked.items():
         if done.rows[part] != asked:
             facts.append(("note", f"{part} has {done.rows[part]:,} of {asked:,} rows: what is left must stay together"))
@@ -59,9 +67,10 @@ def split_facts(done: Split) -> Facts:
 def mixture_table(done: Mixture) -> Table:
     """What the mixture has of each source."""
     table = _table("source", "rows", "used", "share", "each")
-    for one in done.sources:
+    names = labels([one.path for one in done.sources])
+    for one, name in zip(done.sources, names, strict=True):
         share = f"{one.used / done.rows:.1%}" if done.rows else ""
-        table.add_row(one.path, f"{one.rows:,}", f"{one.used:,}", share, how_often(one.used, one.rows))
+        table.add_row(name, f"{one.rows:,}", f"{one.used:,}", share, how_often(one.used, one.rows))
     return table
 
 

@@ -45,6 +45,7 @@ class Split:
         asked: The number of rows that each held-out part should have.
         rejected: Rows that cannot be used.
         rejected_path: Where they are listed; None when there are none.
+        keep_together: `near` or `same`: whether rows that ask almost the same came to one part, too.
         apart: Pairs of rows that ask almost the same and may stand in two parts, since their group would be too large.
     """
 
@@ -57,6 +58,7 @@ class Split:
     asked: dict[str, int]
     rejected: int
     rejected_path: str | None
+    keep_together: str
     apart: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,6 +134,7 @@ def split_file(
         asked=asked,
         rejected=rejected.count,
         rejected_path=str(rejected_path) if rejected.count else None,
+        keep_together="near" if near else "same",
         apart=apart,
     )
 
