@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -21,7 +22,7 @@ from weitiao.errors import DataError, ModelError, RecipeError, RenderingError, R
 from weitiao.evaluation.gap.analyse import Gap
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import read_predictions
-from weitiao.evaluation.statistics import mean, proportion
+from weitiao.evaluation.statistics import mean, proportion, simultaneous
 from weitiao.recipe import load_recipe
 from weitiao.recipe import write_recipe as write_resolved
 from weitiao.study.baseline.advice import Advice, Contender, advise
@@ -354,6 +355,46 @@ def contender(name: str, right: int, n: int, *, size: int = 100, rewritten: int 
 
 def said(advice: Advice) -> str:
     return " ".join(reason.en for reason in advice.reasons)
+
+
+def test_the_best_of_many_prompts_suffices_only_by_an_interval_that_holds_for_all_of_them() -> None:
+    """Exactly at the target, 12 independent prompts: the best one's own interval is above in 1 - (1 - a)^12 of all
+    studies, the corrected one in no more than 2.5 %; both summed over the distribution of the best."""
+    rows, target, num = 200, 0.8, 12
+    chance = {"alone": 0.0, "corrected": 0.0}
+    best_is = np.diff(stats.binom.cdf(np.arange(-1, rows + 1), rows, target) ** num)
+    for right in range(rows + 1):
+        one = contender("m", right, rows)
+        corrected = proportion(right, rows, confidence=simultaneous(num))
+        for name, asked in (("alone", one), ("corrected", replace(one, corrected=corrected, num_tried=num))):
+            if advise([asked], target).decision == "prompting suffices":
+                chance[name] += float(best_is[right])
+    assert chance["alone"] > 0.1
+    assert chance["corrected"] <= 0.025
+
+
+def test_the_correction_for_the_choice_is_said_with_its_number() -> None:
+    one = contender("m", 172, 200)
+    assert advise([one], 0.8).decision == "prompting suffices"
+    chosen = replace(one, corrected=proportion(172, 200, confidence=simultaneous(12)), num_tried=12)
+    undecided, enough = advise([chosen], 0.8), advise([chosen], 0.75)
+    assert undecided.decision == "undecided"
+    assert f"lower end, {chosen.sure.low:.1%} after correcting for the choice among 12 prompts, is below" in said(
+        undecided
+    )
+    assert undecided.more_rows is not None
+    assert undecided.more_rows > 100
+    assert "after correcting for the choice among 12 prompts, is not below the target" in said(enough)
+
+
+def test_the_advice_on_several_prompts_is_corrected(recipe_path: Path) -> None:
+    """Twelve rows, all right with either prompt, as an own metric says: 95 % intervals reach down to 75.8 %."""
+    (recipe_path.parent / "own.py").write_text("def right(answer, expected, row):\n    return 1\n")
+    settings = [f"evaluate.metrics=[{recipe_path.parent}/own.py:right]", "verdict.target=0.73"]
+    low = proportion(12, 12, confidence=simultaneous(2)).low
+    assert low < 0.73 < proportion(12, 12).low
+    assert run(recipe_path, *settings, "baseline.shots=[0]").baseline.advice.decision == "prompting suffices"
+    assert run(recipe_path, *settings).baseline.advice.decision == "undecided"
 
 
 def test_advice_at_the_borders_of_the_interval() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weitiao.errors import RunError
 from weitiao.evaluation.borders import Status, status_of
 from weitiao.evaluation.paired import PairedDifference
-from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.statistics import CONFIDENCE, Estimate, normal_quantile
 from weitiao.evaluation.verdict_config import VerdictConfig
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Unit = Literal["share", "points", "nats"]
 EXIT_CODES: dict[Decision, int] = {"ship": 0, "do not ship": 3, "undecided": 4}
 VERDICT_FILE = "verdict.json"
 
-_Z_INTERVAL, _Z_POWER = 1.959964, 0.841621  # normal quantiles: 97.5 % for the interval's end, 80 % for the power
+_Z_POWER = 0.841621  # the normal quantile of a power of 80 %
 _MOST_ROWS = 1_000_000
 
 
@@ -207,7 +207,7 @@ def _reason(
     return Reason(name, kind, unit, asked, at_least, measured, status, needed)
 
 
-def rows_needed(measured: Estimate, border: float) -> int | None:
+def rows_needed(measured: Estimate, border: float, *, confidence: float = CONFIDENCE) -> int | None:
     """About how many rows put the end of the interval on one side of a border, with a probability of 80 %.
 
     The interval shrinks with the root of the number of rows, and the next value spreads about the present one as the
@@ -217,13 +217,14 @@ def rows_needed(measured: Estimate, border: float) -> int | None:
     Args:
         measured: What `n0` rows gave.
         border: Where it is decided.
+        confidence: Of its interval.
 
     Returns:
         The number of rows, those that there are included; None when a million would not do.
     """
     gap = abs(measured.value - border)
     reach = measured.value - measured.low if measured.value > border else measured.high - measured.value
-    wide = reach * (1 + _Z_POWER / _Z_INTERVAL)
+    wide = reach * (1 + _Z_POWER / normal_quantile(confidence))
     if gap == 0 or measured.n * (wide / gap) ** 2 > _MOST_ROWS:
         return None
     return math.ceil(measured.n * (wide / gap) ** 2)

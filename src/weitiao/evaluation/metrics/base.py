@@ -9,7 +9,7 @@ from typing import Any
 
 from weitiao.data.example import Message
 from weitiao.evaluation.paired import PairedDifference, paired_difference, paired_difference_of_sums
-from weitiao.evaluation.statistics import Estimate, Floats, mean, statistic_of_sums
+from weitiao.evaluation.statistics import CONFIDENCE, Estimate, Floats, mean, statistic_of_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,18 @@ class Metric(ABC):
         """What the score of the whole set is made from; None where it is the mean of the grades."""
         return None
 
-    def estimate(self, items: Sequence[Item], grades: Sequence[float]) -> Estimate:
-        """The score of the whole set with its 95 % interval.
+    def estimate(self, items: Sequence[Item], grades: Sequence[float], *, confidence: float = CONFIDENCE) -> Estimate:
+        """The score of the whole set with its interval.
 
         Args:
             items: At least one.
             grades: Their grades.
+            confidence: Of the interval.
         """
         whole = self.whole_set(items)
-        return mean(grades) if whole is None else statistic_of_sums(whole.items, whole.statistic)
+        if whole is None:
+            return mean(grades, confidence=confidence)
+        return statistic_of_sums(whole.items, whole.statistic, confidence=confidence)
 
     def difference(
         self, items: tuple[Sequence[Item], Sequence[Item]], grades: tuple[Sequence[float], Sequence[float]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from weitiao.evaluation.paired import paired_difference
-from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.statistics import CONFIDENCE, Estimate, simultaneous
 from weitiao.evaluation.verdict import rows_needed
 
 Decision = Literal["prompting suffices", "tune", "undecided"]
@@ -26,6 +26,9 @@ class Contender:
         grades: Of every row in that metric, in the same order for all contenders.
         num_parameters: Its size.
         num_rewritten: Rows whose answer is right but for its wording, and counts as wrong.
+        corrected: The score with an interval that holds although the prompt is the best of several; None when nothing
+            was chosen.
+        num_tried: Of how many models and prompts it was chosen.
     """
 
     model: str
@@ -34,6 +37,13 @@ class Contender:
     grades: tuple[float, ...]
     num_parameters: int
     num_rewritten: int = 0
+    corrected: Estimate | None = None
+    num_tried: int = 1
+
+    @property
+    def sure(self) -> Estimate:
+        """The score with the interval that says whether it is enough."""
+        return self.corrected or self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +59,9 @@ class Advice:
     """What to do after a baseline.
 
     Attributes:
-        decision: `prompting suffices` when the target is at or below the lower end of a score's interval, `tune` when
-            it is above the upper end of all of them, `undecided` otherwise, and without a target.
+        decision: `prompting suffices` when the target is at or below the lower end of a score's interval, corrected for
+            the choice among all prompts; `tune` when it is above the upper end of all of them (the choice only makes
+            that rarer); `undecided` otherwise, and without a target.
         model: The model to use, or to tune.
         prompt: Its best prompt.
         reasons: The numbers behind it.
@@ -84,7 +95,7 @@ def advise(contenders: Sequence[Contender], target: float | None, *, nearest_tri
     best = max(contenders, key=lambda one: (one.score.value, -one.num_parameters))
     if target is None:
         return Advice("undecided", best.model, best.prompt, (_no_target(best),))
-    enough = [one for one in contenders if one.score.low >= target]
+    enough = [one for one in contenders if one.sure.low >= target]
     if enough:
         smallest = min(enough, key=lambda one: (one.num_parameters, -one.score.value))
         return Advice("prompting suffices", smallest.model, smallest.prompt, _enough(smallest, best, target))
@@ -92,7 +103,9 @@ def advise(contenders: Sequence[Contender], target: float | None, *, nearest_tri
         chosen, why = _to_tune(contenders, best)
         reasons = (_below(best, target), *_floor(contenders), *why, *_cheaper(best, target, nearest_tried))
         return Advice("tune", chosen.model, chosen.prompt, reasons)
-    needed = rows_needed(best.score, target)
+    chosen_well = best.score.value >= target and best.corrected is not None
+    measured = best.sure if chosen_well else best.score
+    needed = rows_needed(measured, target, confidence=simultaneous(best.num_tried) if chosen_well else CONFIDENCE)
     more = None if needed is None else max(1, needed - best.score.n)
     reasons = (_open(best, target, more), *_cheaper(best, target, nearest_tried))
     return Advice("undecided", best.model, best.prompt, reasons, more)
@@ -140,9 +153,10 @@ def _no_target(best: Contender) -> Reason:
 
 def _enough(chosen: Contender, best: Contender, target: float) -> tuple[Reason, ...]:
     reason = Reason(
-        f"{chosen.model} with the {chosen.prompt} prompt reaches {chosen.score}; even the lower end is not below the "
-        f"target of {target:.1%}.",
-        f"{chosen.model} 使用 {chosen.prompt} 提示词达到 {_zh(chosen.score)}，区间下限也不低于目标 {target:.1%}。",
+        f"{chosen.model} with the {chosen.prompt} prompt reaches {chosen.score}; even the lower "
+        f"end{_choice(chosen).en} is not below the target of {target:.1%}.",
+        f"{chosen.model} 使用 {chosen.prompt} 提示词达到 {_zh(chosen.score)}，{_choice(chosen).zh}区间下限也不低于目标 "
+        f"{target:.1%}。",
     )
     if chosen is best:
         return (reason,)
@@ -176,10 +190,28 @@ def _open(best: Contender, target: float, more: int | None) -> Reason:
         then = Reason("the score is so close to it that no number of rows would tell", "两者太接近，增加数据也难以判定")
     else:
         then = Reason(f"about {more:,} more test rows would decide", f"约需再增加 {more:,} 条测试数据才能判定")
+    if best.score.low >= target:  # only the correction puts it inside
+        return Reason(
+            f"The best prompt, {best.prompt} with {best.model}, reaches {best.score}; the lower end{_choice(best).en} "
+            f"is below the target of {target:.1%}; {then.en}.",
+            f"最好的提示词（{best.model}，{best.prompt}）达到 {_zh(best.score)}，{_choice(best).zh}区间下限低于目标 "
+            f"{target:.1%}；{then.zh}。",
+        )
     return Reason(
         f"The best prompt, {best.prompt} with {best.model}, reaches {best.score}. The target of {target:.1%} lies "
         f"inside the interval; {then.en}.",
         f"最好的提示词（{best.model}，{best.prompt}）达到 {_zh(best.score)}，目标 {target:.1%} 在区间之内；{then.zh}。",
+    )
+
+
+def _choice(one: Contender) -> Reason:
+    """What the correction for the choice makes of the lower end; nothing when there was no choice."""
+    if one.num_tried == 1:
+        return Reason("", "")
+    low = f"{one.sure.low:.1%}"
+    return Reason(
+        f", {low} after correcting for the choice among {one.num_tried} prompts,",
+        f"在 {one.num_tried} 个提示词中择优、校正后为 {low} 的",
     )
 
 

@@ -16,7 +16,9 @@ from weitiao.data.splits import seeded_order
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.gap.analyse import Gap, analyse_gap
+from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.paired import paired_difference
+from weitiao.evaluation.statistics import Estimate, simultaneous
 from weitiao.evaluation.task import Task
 from weitiao.hardware import detect_hardware
 from weitiao.recipe import Recipe
@@ -100,7 +102,9 @@ def run_baseline(
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
         answered = answer_cells(planned, directory, known_in=recipe.run_dir, device=device, tell=tell, console=console)
         answers = [row.answer for row in data.task_train if is_gradable(row)]
-        baseline, gap = conclude(answered, target=recipe.verdict.target, training_answers=answers)
+        baseline, gap = conclude(
+            answered, metric=task.metrics[0], target=recipe.verdict.target, training_answers=answers
+        )
         write_json(directory / GAP_FILE, gap.to_dict())
         write_baseline(directory, baseline)
     return BaselineRun(baseline, gap, directory)
@@ -124,16 +128,18 @@ def _asked(recipe: Recipe, task: Task, tell: Tell) -> tuple[Example, ...]:
 
 
 def conclude(
-    answered: Sequence[Answered], *, target: float | None, training_answers: Sequence[str]
+    answered: Sequence[Answered], *, metric: Metric, target: float | None, training_answers: Sequence[str]
 ) -> tuple[Baseline, Gap]:
     """From the answers of all cells to the best prompts, the advice and the gap.
 
     Args:
         answered: At least one cell; all of them have the same rows in the same order.
+        metric: What decides.
         target: The least score; None when nobody named one.
         training_answers: Answers of the training rows.
     """
-    primary = next(iter(answered[0].cell.metrics))
+    primary = metric.name
+    confidence = simultaneous(len(answered))
     by_model: dict[str, list[Answered]] = {}
     for one in answered:
         by_model.setdefault(one.cell.model, []).append(one)
@@ -157,6 +163,8 @@ def conclude(
                 score=best.cell.metrics[primary],
                 grades=_grades(best, primary),
                 num_parameters=best.cell.num_parameters,
+                corrected=_estimate(metric, best, confidence),
+                num_tried=len(answered),
                 num_rewritten=sum(error.count for error in gap.errors if error.kind == "rewritten"),
             )
         )
@@ -180,6 +188,11 @@ def _candidate(cells: Sequence[Answered], best: Answered, primary: str) -> Candi
     compared = zero is not None and zero is not best
     gain = paired_difference(_grades(zero, primary), _grades(best, primary)) if zero and compared else None
     return Candidate(best.cell.model, best.cell.num_parameters, best.cell.prompt, gain)
+
+
+def _estimate(metric: Metric, answered: Answered, confidence: float) -> Estimate:
+    items = [one.item for one in answered.predictions]
+    return metric.estimate(items, _grades(answered, metric.name), confidence=confidence)
 
 
 def _grades(answered: Answered, metric: str) -> tuple[float, ...]:
