@@ -149,6 +149,20 @@ def test_raw_text_gets_the_tokens_that_the_tokenizer_adds(tokenizer: Any) -> Non
         assert list(sequence.token_ids) == [tokenizer.bos_token_id, *own, tokenizer.eos_token_id]
 
 
+def test_raw_text_that_brings_its_own_bos_token_does_not_get_a_second_one(tokenizer: Any) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    bos, own = tokenizer.bos_token, tokenizer("It is", add_special_tokens=False)["input_ids"]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, tokenizer.bos_token_id)]
+    )
+    rows = [Example("t:1", text="It is"), Example("t:2", text=f"{bos}It is")]
+    rendered = render(rows, tokenizer, RenderingConfig(), max_context=100)
+    assert [one.token_ids.count(tokenizer.bos_token_id) for one in rendered.sequences] == [1, 1]
+    assert len(rendered.sequences[0]) == len(own) + 2
+    assert any("Raw text begins with the BOS token" in line and "t:2" in line for line in rendered.report)
+
+
 def test_raw_text_without_an_eos_token_is_an_error(byte_level: Any) -> None:
     byte_level.eos_token = None
     with pytest.raises(RenderingError, match="EOS"):

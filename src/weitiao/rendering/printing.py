@@ -131,8 +131,10 @@ def squeezed(text: str) -> str:
 
 
 def unused_character(text: str) -> str:
-    """A character of the private use area that the text does not contain."""
-    return next(character for character in map(chr, range(0xE000, 0xF900)) if character not in text)
+    """A character for private use that the text does not contain."""
+    return next(
+        character for character in map(chr, (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE))) if character not in text
+    )
 
 
 def marked_calls(calls: Sequence[dict[str, Any]], mark: str) -> list[dict[str, Any]]:

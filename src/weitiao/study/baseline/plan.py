@@ -147,7 +147,7 @@ def _of_model(
 
 
 def _render(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Example]) -> list[Prompt]:
-    return [render_prompt(tokenizer, row.prompt, row.tools) for row in rows]
+    return [render_prompt(tokenizer, row.prompt, row.tools, where=row.row_id) for row in rows]
 
 
 def _common_rows(shots: Sequence[Shots]) -> tuple[str, ...]:

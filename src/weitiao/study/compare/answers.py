@@ -139,7 +139,7 @@ def _tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFas
 
 def _key(weights: str, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task) -> AnswersKey:
     dtype = dtype_of(model, device=_device())
-    prompts = [render_prompt(tokenizer, example.prompt, example.tools) for example in task.gradable]
+    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in task.gradable]
     return answers_key(weights, dtype, task.gradable, prompts, task.generation)
 
 
