@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from weitiao.forest.layout import Forest
-from weitiao.models.parts import output_embedding
+from weitiao.models.parts import causal_model
 
 HEAD_ROWS = 341  # as many rows as the chunked loss takes at once with 49,152 entries in the vocabulary
 
 
 def frozen_weights(model: nn.Module) -> list[torch.Tensor]:
     """The weights of all linear layers of the decoder, adapters and head left out."""
-    head = output_embedding(model)
+    head = causal_model(model).get_output_embeddings()
     return [
         module.weight.detach()
         for name, module in model.named_modules()
@@ -32,7 +32,7 @@ def floor_seconds(model: nn.Module, forests: Sequence[Forest], *, samples: int =
     evenly spread, are measured (the better of two tries); the sum is scaled to all by their tokens.
     """
     weights = frozen_weights(model)
-    head = next(output_embedding(model).parameters()).detach()
+    head = next(causal_model(model).get_output_embeddings().parameters()).detach()
     chosen = [forests[i * len(forests) // samples] for i in range(samples)] if len(forests) > samples else list(forests)
     measured = sum(min(_products(weights, head, forest) for _ in range(2)) for forest in chosen)
     return measured * sum(len(f.layout) for f in forests) / sum(len(f.layout) for f in chosen)

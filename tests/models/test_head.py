@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
+from peft import LoraConfig, inject_adapter_in_model
 
+from weitiao.models import head as head_module
 from weitiao.models.head import CHUNK_LOGITS, cross_entropy
 
 
@@ -32,3 +35,46 @@ def test_a_frozen_head_gets_no_gradient() -> None:
     cross_entropy(hidden, head, torch.arange(5)).sum().backward()
     assert head.weight.grad is None
     assert hidden.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_the_gradient_of_what_is_nearly_learned_survives_a_short_type(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(64, 1000, bias=False, dtype=dtype).requires_grad_(False)
+    torch.nn.init.normal_(head.weight)
+    labels = torch.randint(1000, (200,))
+    hidden = (head.weight[labels].float() * 0.4 + 0.1 * torch.randn(200, 64)).to(dtype).requires_grad_()
+    cross_entropy(hidden, head, labels).sum().backward()
+    exact = hidden.detach().double().requires_grad_()
+    losses = F.cross_entropy(exact @ head.weight.double().t(), labels, reduction="none")
+    losses.sum().backward()
+    assert losses.neg().exp().mean() > 0.99
+    assert (hidden.grad.double() - exact.grad).norm() / exact.grad.norm() < 0.02
+
+
+def adapted_head(**settings: object) -> torch.nn.Module:
+    """PEFT's layer around a linear one, both with values that matter."""
+    holder = torch.nn.Module()
+    holder.lm_head = torch.nn.Linear(8, 50)
+    model = inject_adapter_in_model(LoraConfig(r=3, target_modules=["lm_head"], **settings), holder)
+    for parameter in model.lm_head.parameters():
+        torch.nn.init.normal_(parameter)
+    return model.lm_head
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_dora": True}, {"bias": "lora_only"}], ids=str)
+def test_a_head_with_an_adapter_is_called_as_it_is(
+    settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_module, "CHUNK_LOGITS", 50 * 7)  # three chunks
+    torch.manual_seed(0)
+    head, labels, upstream = adapted_head(**settings), torch.randint(50, (20,)), torch.rand(20)
+    learned = [p for p in head.parameters() if p.requires_grad]
+    results = []
+    for losses in (cross_entropy, lambda h, f, y: F.cross_entropy(f(h), y, reduction="none")):
+        hidden = torch.randn(20, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        made = losses(hidden, head, labels)
+        results.append([made.detach(), *torch.autograd.grad((made * upstream).sum(), [hidden, *learned])])
+    assert len(learned) >= 2
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)

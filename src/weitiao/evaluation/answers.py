@@ -165,9 +165,9 @@ def _item(example: Example, answer: str) -> Item:
 
 def _require_room(model: nn.Module, examples: Sequence[Example], prompts: Sequence[Sequence[int]]) -> None:
     """Name the rows that cannot be answered before time is spent on the others."""
-    from weitiao.models.parts import causal_model
+    from weitiao.models.parts import causal_model, context_length
 
-    context = getattr(causal_model(model).config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(causal_model(model).config)
     if context is None:
         return
     long = [(example, prompt) for example, prompt in zip(examples, prompts, strict=True) if len(prompt) >= context]

@@ -108,15 +108,19 @@ def likelihoods(
 
     Raises:
         DataError: A sequence is longer than the model's context.
+        ModelError: The model gives in a forest other losses than for each sequence alone.
     """
     import torch
 
     from weitiao.forest.plan import pack
-    from weitiao.objectives.sft import token_losses
+    from weitiao.models.losses import token_losses
+    from weitiao.models.probe import probe_forest
 
     if not sequences:
         return []
     _require_room(model, sequences)
+    longest = max(len(sequence.inputs) for sequence in sequences)
+    probe_forest(model, [s.token_ids for s in sequences[:4]], longest=longest, share_prefixes=share_prefixes)
     numbered = [replace(sequence, row_id=str(index)) for index, sequence in enumerate(sequences)]
     budget = max(token_budget, *(len(sequence.inputs) for sequence in numbered))
     found: dict[int, Likelihood] = {}
@@ -135,10 +139,10 @@ def likelihoods(
 
 def _require_room(model: nn.Module, sequences: Rows[Sequence]) -> None:
     from weitiao.models.embeddings import require_embeddings
-    from weitiao.models.parts import causal_model
+    from weitiao.models.parts import causal_model, context_length
 
     require_embeddings(model, ((sequence.row_id, sequence.token_ids) for sequence in sequences))
-    context = getattr(causal_model(model).config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(causal_model(model).config)
     if context is None:
         return
     for sequence in sequences:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from weitiao.generation.cache import Cache, LayerCache, Prefix
+from weitiao.generation.cache import Cache, LayerCache, Prefix, require_first
 from weitiao.models.attention import ForestAttention
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -29,7 +29,7 @@ class PrefixAttention:
         self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
     ) -> Tensor:
         """See `weitiao.models.attention.Attends`."""
-        assert module not in self.prefix.layers, "each layer attends once"
+        require_first(module, self.prefix.layers)
         self.prefix.layers[module] = (key, value)
         return self.forest.attend(module, query, key, value, scale=scale, sliding_window=sliding_window)
 

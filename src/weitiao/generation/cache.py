@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from weitiao.errors import ModelError
 from weitiao.generation.batches import PromptRow
 
 GROWTH = 64
@@ -40,6 +41,20 @@ class LayerCache:
     prefix_value: Tensor
     key: Tensor
     value: Tensor
+
+
+def require_first(layer: nn.Module, layers: Collection[nn.Module]) -> None:
+    """Refuse a layer that attends a second time in one call: its keys and values would take the place of the first.
+
+    Raises:
+        ModelError: It is among `layers`.
+    """
+    if layer in layers:
+        raise ModelError(
+            f"A {type(layer).__name__} attends more than once for a token; weitiao can train this model, but not "
+            "let it answer.",
+            "Choose a model of another family.",
+        )
 
 
 class Cache:
@@ -76,7 +91,7 @@ class Cache:
 
     def fill(self, layer: nn.Module, key: Tensor, value: Tensor) -> None:
         """Take over the keys and values [K, T, D] that a layer computed for the row of prompts."""
-        assert layer not in self.layers, "each layer attends once"
+        require_first(layer, self.layers)
         prefix = slice(0, self.prefix_length)
         self.layers[layer] = LayerCache(
             key[:, prefix].contiguous(), value[:, prefix].contiguous(), self._private(key), self._private(value)

@@ -11,8 +11,7 @@ from torch import nn
 
 from weitiao.data.example import Message
 from weitiao.generation.config import GenerationConfig
-from weitiao.generation.generate import stop_ids, stream
-from weitiao.models.parts import decoder
+from weitiao.generation.generate import probe_answers, stop_ids, stream
 from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.render import render_prompt
 
@@ -94,7 +93,8 @@ class Conversation:
         system: str | None = None,
         base: bool = False,
     ) -> None:
-        decoder(model)  # refuses a model here, not in the middle of a conversation
+        greeting = tuple(tokenizer(system or "Hello!")["input_ids"])
+        probe_answers(model, [greeting], config)  # refuses a model here, not in the middle of a conversation
         self._model = model
         self._tokenizer = tokenizer
         self._config = config

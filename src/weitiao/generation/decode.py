@@ -15,7 +15,7 @@ from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.sampling import Sampler
 from weitiao.models.attention import FOREST, Attends, ForestAttention, choose_backend
-from weitiao.models.parts import decoder, output_embedding
+from weitiao.models.parts import Readout, context_length, decoder
 
 
 def decode(
@@ -82,11 +82,10 @@ class _Network:
     """The model, taken apart into decoder and head, so that logits are computed for last tokens only."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._decoder, self._head = decoder(model), output_embedding(model)
+        self._decoder, self._readout = decoder(model), Readout(model)
         assert self._decoder.config._attn_implementation == FOREST, "the model was loaded with forest attention"
         self._device = self._decoder.device
-        config = self._decoder.config.get_text_config()
-        self._max_context: int | None = getattr(config, "max_position_embeddings", None)
+        self._max_context = context_length(self._decoder.config)
 
     def limit(self, prompt: Prompt, config: GenerationConfig) -> int:
         """How many tokens an answer may have."""
@@ -137,8 +136,7 @@ class _Network:
             use_cache=False,
             forest=attends,
         ).last_hidden_state[0]
-        logits: Tensor = self._head(states_TD[places])
-        return logits
+        return self._readout(states_TD[places])
 
 
 @contextmanager

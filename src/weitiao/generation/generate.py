@@ -12,7 +12,8 @@ from weitiao.generation.batches import common_beginning, make_batches
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import compute_prefix, decode
 from weitiao.models.embeddings import require_embeddings
-from weitiao.models.parts import causal_model
+from weitiao.models.parts import causal_model, context_length
+from weitiao.models.probe import probe_forest
 from weitiao.rendering.render import end_of_turn_id
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def generate(
     """
     rows = [tuple(prompt) for prompt in prompts]
     require_embeddings(model, (("A prompt", row) for row in rows))
+    probe_answers(model, rows, config)
     tokens: list[list[int]] = [[] for _ in rows]
     batches = make_batches(
         rows,
@@ -82,6 +84,25 @@ def generate(
         if on_progress is not None:
             on_progress(done, len(rows))
     return [_completion(answer, stop_ids) for answer in tokens]
+
+
+def probe_answers(model: nn.Module, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> None:
+    """Refuse a model whose answers would be others than by its own forward.
+
+    Args:
+        model: As for `generate`.
+        prompts: Token ids.
+        config: How answers are written.
+
+    Raises:
+        ModelError: As `probe_forest` does.
+    """
+    if not prompts:
+        return
+    longest = max(map(len, prompts)) + config.max_new_tokens
+    context = context_length(causal_model(model).config)
+    longest = longest if context is None else min(longest, context)
+    probe_forest(model, prompts, longest=longest, share_prefixes=config.share_prefixes)
 
 
 def _completion(tokens: list[int], stop_ids: frozenset[int]) -> Completion:

@@ -48,8 +48,10 @@ def forest_attention(
     **unsupported: Any,
 ) -> tuple[Tensor, None]:
     """The function that models call: query [1, H, T, D], key and value [1, K, T, D]; returns [1, T, H, D]."""
-    assert forest is not None, "a model with forest attention is called with forest="
-    assert attention_mask is None and query.shape[0] == 1
+    if forest is None or attention_mask is not None:
+        what = "is not handed the forest" if forest is None else "is handed a mask of the model's own"
+        raise ModelError(f"{type(module).__name__} {what}.", "Choose a model of another family.")
+    assert query.shape[0] == 1
     for name in ("softcap", "s_aux", "sinks"):
         if unsupported.get(name) is not None:
             raise ModelError(

@@ -103,16 +103,25 @@ def load_model(
     device = torch.device(device)
     dtype = dtype_of(config, device=device.type)
     with loading(f"The model in {path} cannot be loaded", path):
-        model, report = AutoModelForCausalLM.from_pretrained(
-            str(path),
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            use_safetensors=True,
-            trust_remote_code=config.trust_remote_code,
-            device_map={"": device},
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-        )
+        try:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(path),
+                dtype=getattr(torch, dtype),
+                attn_implementation=attention,
+                use_safetensors=True,
+                trust_remote_code=config.trust_remote_code,
+                device_map={"": device},
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+            )
+        except KeyError as error:
+            if error.args != (attention,):
+                raise
+            raise ModelError(
+                f"The model in {path} does not take its attention from transformers' AttentionInterface, but from a "
+                "table of its own.",
+                "Choose a model of another family.",
+            ) from error
     _check_weights(path, model, report)
     model.config._name_or_path = (
         config.name

@@ -1,23 +1,21 @@
-"""The two parts of a causal language model: the decoder without a head, and the head that turns states into logits.
+"""The two parts of a causal language model: the decoder, and what turns its states into logits.
 
 Training and generation call them apart, because logits are needed at few of the positions.
 """
 
 from __future__ import annotations
 
-from typing import cast
+import copy
+from collections.abc import Callable
+from typing import Any, cast
 
+import torch
 from peft import PeftModel
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from weitiao.errors import ModelError
-
-# Names under which configurations keep a factor or a cap that is applied to the logits or right before the head.
-LOGIT_CHANGES = ("final_logit_softcapping", "logits_soft_cap", "logits_scaling", "logit_scale", "lm_head_multiplier")
-
-# Layers in which a token sees what lies before it, all of it or a window of it, through the attention function.
-ATTENTION_LAYERS = ("full_attention", "sliding_attention")
+from weitiao.models.head import is_linear
 
 
 def causal_model(model: nn.Module) -> PreTrainedModel:
@@ -47,47 +45,80 @@ def decoder(model: nn.Module) -> PreTrainedModel:
         The module whose output has `last_hidden_state`; the parameters are shared with `model`.
 
     Raises:
-        ModelError: Logits are more than `head(last_hidden_state)` in this family, or it has layers that do not go
-            through the attention function, so that a layout could not separate its sequences.
+        ModelError: The model's class has no such part.
     """
     causal = causal_model(model)
-    config = causal.config.get_text_config()
-    for name in LOGIT_CHANGES:
-        if (value := getattr(config, name, None)) not in (None, 1):
-            raise ModelError(
-                f"{type(causal).__name__} changes its logits behind the head ({name}={value} in config.json), "
-                "which weitiao does not compute.",
-                "Choose a model of another family.",
-            )
-    if not causal._supports_attention_backend:
+    if causal.base_model is causal:
         raise ModelError(
-            f"{type(causal).__name__} does not take its attention from transformers' AttentionInterface.",
-            "Choose a model of another family.",
-        )
-    if other := sorted(set(getattr(config, "layer_types", None) or ()) - set(ATTENTION_LAYERS)):
-        raise ModelError(
-            f"{type(causal).__name__} has layers of type {', '.join(other)}, in which sequences that share a row "
-            "cannot be kept apart.",
-            f"Choose a model whose layers are all of type {' or '.join(ATTENTION_LAYERS)}.",
+            f"{type(causal).__name__} does not say which part of it is the decoder and which the head.",
+            "Choose a causal language model.",
         )
     return cast(PreTrainedModel, causal.base_model)
 
 
-def output_embedding(model: nn.Module) -> nn.Module:
-    """The head: final hidden states [..., D] to logits [..., V].
+class Readout:
+    """Final hidden states [N, D] to logits [N, V]: all that the model's own forward does behind its decoder.
+
+    Caps, scales and layers before the output embedding are in it, whatever a family has, as are the adapters of PEFT.
+    It is the model's forward, run on a stand-in: a copy that shares all parts but the decoder, which hands out the
+    states it is given.
 
     Args:
         model: A causal language model, possibly with a PEFT adapter.
-
-    Returns:
-        The module, usually a linear layer with weight [V, D] and without a bias.
-
-    Raises:
-        ModelError: The model has no head.
     """
-    head = causal_model(model).get_output_embeddings()
-    if head is None:
-        raise ModelError(
-            f"{type(causal_model(model)).__name__} has no output embedding.", "Choose a causal language model."
-        )
-    return cast(nn.Module, head)
+
+    def __init__(self, model: nn.Module) -> None:
+        causal = causal_model(model)
+        self._head = causal.get_output_embeddings()
+        self._standin = copy.copy(causal)
+        self._standin._modules = {**causal._modules, causal.base_model_prefix: _Given()}
+
+    def __call__(self, hidden_ND: Tensor) -> Tensor:
+        return cast(Tensor, self._standin(inputs_embeds=hidden_ND.unsqueeze(0), use_cache=False).logits[0])
+
+    @torch.no_grad()
+    def shortest(self, hidden_1D: Tensor) -> Callable[[Tensor], Tensor]:
+        """The output embedding alone, where it is a plain linear layer and gives the same bits; else all of it.
+
+        Args:
+            hidden_1D: A state to compare with.
+        """
+        if is_linear(self._head) and torch.equal(self._head(hidden_1D), self(hidden_1D)):
+            return self._head
+        return self
+
+
+class _Given(nn.Module):
+    """A decoder whose final states are those that it was given as input."""
+
+    def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> _Output:
+        return _Output(inputs_embeds)
+
+    @property
+    def decoder(self) -> _Given:
+        """Families that were cut from an encoder-decoder ask for it by this name."""
+        return self
+
+
+class _Output:
+    """A decoder's output that has final states, and None under every other name."""
+
+    def __init__(self, states: Tensor) -> None:
+        self.last_hidden_state = states
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return (self.last_hidden_state,)[index]
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+def context_length(config: Any) -> int | None:
+    """Tokens that a model has positions for, by its configuration; None where it names no limit.
+
+    Args:
+        config: Of a model; of one for several kinds of input, the part about text is read.
+    """
+    length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return length

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from weitiao.forest.layout import Forest
-from weitiao.models.attention import ForestAttention, choose_backend
-from weitiao.models.head import cross_entropy
-from weitiao.models.parts import decoder, output_embedding
+from weitiao.models.losses import token_losses
 
 
 class LossSum(NamedTuple):
@@ -44,24 +42,3 @@ class Sft(nn.Module):
         sequences_N = torch.from_numpy(forest.targets.sequences).to(losses_N.device)
         per_sequence = losses_N.new_zeros(len(forest.row_ids)).index_add_(0, sequences_N, weighted_N.detach())
         return LossSum(weighted_N.sum(), per_sequence)
-
-
-def token_losses(model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of every target of a forest.
-
-    Returns:
-        Losses [N] with gradient, and their weights [N]; float32 on the model's device.
-    """
-    head = output_embedding(model)
-    device = next(head.parameters()).device
-    layout, targets = forest.layout, forest.targets
-    hidden_TD = decoder(model)(
-        input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
-        position_ids=torch.from_numpy(layout.position_ids).unsqueeze(0).to(device),
-        use_cache=False,
-        forest=ForestAttention(layout, device, choose_backend(device)),
-    ).last_hidden_state[0]
-    positions_N = torch.from_numpy(targets.positions).to(device)
-    labels_N = torch.from_numpy(targets.labels).to(device)
-    losses_N = cross_entropy(hidden_TD.index_select(0, positions_N), head, labels_N)
-    return losses_N, torch.from_numpy(targets.weights).to(device)

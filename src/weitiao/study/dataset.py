@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 
+NO_LIMIT = 2**31
+"""More tokens than any row has."""
+
 
 @dataclass(frozen=True, slots=True)
 class RenderedData:
@@ -68,12 +71,14 @@ def dated(recipe: Recipe) -> RenderingConfig:
 
 
 def model_context(recipe: Recipe) -> int:
-    """Positions that the recipe's model has, from its configuration alone."""
+    """Positions that the recipe's model has, from its configuration alone; `NO_LIMIT` where it names none."""
     from transformers import AutoConfig
+
+    from weitiao.models.parts import context_length
 
     path = resolve_model(recipe.model)
     config = AutoConfig.from_pretrained(str(path), trust_remote_code=recipe.model.trust_remote_code)
-    return int(config.max_position_embeddings)
+    return context_length(config) or NO_LIMIT
 
 
 def load_rendered(recipe: Recipe, *, max_context: int, tell: Tell, rejected_path: Path | None = None) -> RenderedData:

@@ -21,6 +21,7 @@ from weitiao.models.embeddings import require_embeddings
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
+from weitiao.models.probe import probe_forest
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import fixed_date
@@ -112,16 +113,21 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     require_embeddings(model, ((one.row_id, one.token_ids) for one in (*data.train, *data.validation)))
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     tell(describe(hardware, model, device, threads, budget))
+    method = recipe.method.build()
+    adapted = method.apply(model, seed=recipe.train.seed)
+    fused = method.fuse(adapted) if recipe.train.fused and device.type == "cpu" and model.dtype == torch.float32 else 0
+    rows = (*data.train, *data.validation)
+    longest = max(len(row.inputs) for row in rows)
+    probe_forest(
+        adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=recipe.train.share_prefixes
+    )
     if main:
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
             write_recipe(_resolved(recipe, model, budget), run.recipe_path)
             day = fixed_date(data.tokenizer)
             write_json(run.environment_path, environment(hardware) | ({"date": day} if day else {}))
-    method = recipe.method.build()
     fingerprint = model_fingerprint(resolve_model(recipe.model))
-    adapted = method.apply(model, seed=recipe.train.seed)
-    fused = method.fuse(adapted) if recipe.train.fused and device.type == "cpu" and model.dtype == torch.float32 else 0
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
     tell(f"{learned:,} of {adapted.num_parameters():,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     objective = recipe.objective.build(adapted)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from weitiao.forest.plan import pack
-from weitiao.objectives.sft import token_losses
+from weitiao.models.losses import token_losses
 from weitiao.rendering.sequence import Sequence
 
 

@@ -234,11 +234,11 @@ def answer_losses(
     Raises:
         RenderingError: An example cannot be rendered, or is longer than the model's context.
     """
-    from weitiao.models.parts import causal_model
+    from weitiao.models.parts import causal_model, context_length
     from weitiao.rendering.config import RenderingConfig
     from weitiao.rendering.render import render
 
-    context = getattr(causal_model(model).config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(causal_model(model).config)
     config = RenderingConfig(turns="last", on_long="error")
     sequences = render(examples, tokenizer, config, max_context=context or 2**31).sequences
     found = likelihoods(

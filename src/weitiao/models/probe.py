@@ -1,0 +1,262 @@
+"""Before a forest is run: does this model give in it what it gives for each row alone?
+
+Families differ in more ways than a list of names can hold: recurrent layers, convolutions, rotations that depend on
+the longest row of a call, masks of their own, attention of their own. So it is measured, on a few pieces of real rows:
+the model's own forward, with the attention of `transformers`, against the losses that training and evaluation compute.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Rows
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from weitiao.errors import ModelError
+from weitiao.forest.layout import Forest, build_forest
+from weitiao.models.boundary import loading
+from weitiao.models.losses import token_losses
+from weitiao.models.parts import causal_model
+from weitiao.rendering.sequence import Sequence
+
+ASKING = "weitiao_asking"
+ANOTHER = "Choose a model of another family."
+TRUNK, BRANCH, SHORT = 16, 8, 6
+"""Tokens of a piece, of what two pieces share, and of the piece that stands apart."""
+
+ROUNDING = {torch.float32: 1e-4, torch.float16: 0.03, torch.bfloat16: 0.1}
+"""How far losses may be apart, as a share of them. Two attention functions of `transformers` were apart by 1e-6, 0.4 %
+and 5 % on SmolLM2-135M; what is computed wrongly in float32 was apart by 0.02 % to 24 % in 34 families."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Part of a row: its token ids, and the position of the first."""
+
+    token_ids: tuple[int, ...]
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """What a model gives its layers as a mask while it is asked: its own rule of which key a query sees."""
+
+    rule: Callable[[int, int, Tensor, Tensor], Tensor]
+
+
+def probe_forest(model: nn.Module, rows: Rows[Rows[int]], *, longest: int, share_prefixes: bool = True) -> None:
+    """Refuse a model that gives in a forest other losses than for each row alone.
+
+    Two pieces share a beginning; a third lies beside them, at the positions where the longest row ends: what a model
+    makes of long rows shows without computing one.
+
+    Args:
+        model: A causal language model loaded with forest attention, possibly with a PEFT adapter; in the state in
+            which it is to run, fused layers included.
+        rows: Token ids of real rows, of which the first few are used.
+        longest: Positions that the longest row takes, answer included.
+        share_prefixes: Whether rows are to share beginnings.
+
+    Raises:
+        ModelError: The losses differ by more than rounding explains, or the model cannot be run in a forest at all.
+    """
+    if not rows:
+        return
+    name = type(causal_model(model)).__name__
+    with loading(f"{name} cannot be run on a forest of rows", remedy=ANOTHER), _evaluating(model):
+        trial = _Trial(model, _pool(rows))
+        if (error := trial.error(longest, share_prefixes=share_prefixes)) > trial.tolerance:
+            raise ModelError(*_refusal(trial, name, error, longest, share_prefixes))
+
+
+class _Trial:
+    """Compares the two ways of computing the pieces of a pool of real tokens."""
+
+    def __init__(self, model: nn.Module, pool: tuple[int, ...]) -> None:
+        self.model = model
+        first, other = pool[:TRUNK], pool[TRUNK : 2 * TRUNK - BRANCH]
+        self._near = [_Piece(first), _Piece(first[:BRANCH] + _unlike(first[BRANCH], other))]
+        self._apart = _unlike(first[0], pool[-SHORT:])
+        self._plain: dict[_Piece, Tensor] = {}
+        self.tolerance = ROUNDING[causal_model(model).dtype]
+
+    def pieces(self, longest: int) -> list[_Piece]:
+        """Two that branch, and one that ends where the longest row ends."""
+        return [*self._near, _Piece(self._apart, longest - SHORT if longest > TRUNK else 0)]
+
+    def error(self, longest: int, *, share_prefixes: bool) -> float:
+        """How far the losses are apart, as a share of them; infinite where a mask of the model's own differs."""
+        pieces = self.pieces(longest)
+        found = _forest_losses(self.model, pieces, share_prefixes=share_prefixes)
+        error = self._difference(pieces, found)
+        return error if error > self.tolerance or _masks_agree(self.model, pieces[-1], longest) else float("inf")
+
+    def error_alone(self) -> float:
+        """The same for pieces that are each a forest of their own."""
+        return max(self._difference([p], _forest_losses(self.model, [p], share_prefixes=False)) for p in self._near)
+
+    def _difference(self, pieces: Rows[_Piece], found: Rows[Tensor]) -> float:
+        # Nine of ten: in a short type, a router's choice between two experts may tip for single tokens.
+        errors = []
+        for piece, losses in zip(pieces, found, strict=True):
+            if piece not in self._plain:
+                self._plain[piece] = _plain_losses(self.model, piece)
+            expected = self._plain[piece]
+            apart = (losses - expected).abs().nan_to_num(torch.inf).masked_fill(~expected.isfinite(), 0)
+            apart = apart.quantile(0.9, interpolation="lower")
+            errors.append(float(apart) / max(1.0, float(expected.nanmean())))
+        return max(errors)
+
+
+def _refusal(trial: _Trial, name: str, error: float, longest: int, share_prefixes: bool) -> tuple[str, str]:
+    """What is wrong, found by adding one difficulty after the other; and what to do."""
+    alone, beside = trial.error_alone(), trial.error(0, share_prefixes=False)
+    if alone > trial.tolerance:
+        when = "already when a row is computed alone: it attends, or makes its logits, in a way of its own"
+        return _differs(name, alone, when, trial), ANOTHER
+    if beside > trial.tolerance:
+        when = "as soon as rows lie side by side: its layers do not keep them apart"
+        return _differs(name, beside, when, trial), ANOTHER
+    if share_prefixes and (shared := trial.error(0, share_prefixes=True)) > trial.tolerance:
+        remedy = "Set share_prefixes to false (train.share_prefixes, evaluate.generation.share_prefixes)."
+        when = "as soon as rows share a beginning: its layers do not follow branches"
+        return _differs(name, shared, when, trial), remedy
+    low, high = 0, longest  # low is exact, high is not
+    while high - low > 1:
+        middle = (low + high) // 2
+        exact = trial.error(middle, share_prefixes=share_prefixes) <= trial.tolerance
+        low, high = (middle, high) if exact else (low, middle)
+    when = f"when a row takes {longest:,} positions: from {high:,} on, its layers change for the whole call"
+    remedy = f"Rows of up to {low:,} tokens, answers included, are exact: lower rendering.max_length or max_new_tokens."
+    return _differs(name, error, when, trial), remedy
+
+
+def _differs(name: str, error: float, when: str, trial: _Trial) -> str:
+    much = f"by {error:.2%} (rounding explains {trial.tolerance:.2%})" if error < float("inf") else "without bound"
+    return f"In a forest of rows, {name} gives other losses than by its own forward, {much}, {when}."
+
+
+def _pool(rows: Rows[Rows[int]]) -> tuple[int, ...]:
+    """Tokens of the first rows, repeated until there are enough for all pieces."""
+    found = [token for row in rows[:4] for token in row[: 2 * TRUNK]]
+    needed = 2 * TRUNK - BRANCH + SHORT
+    return tuple((found * -(-needed // len(found)))[:needed])
+
+
+def _unlike(token: int, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """Tokens of which the first is another one than `token`."""
+    return tokens if tokens[0] != token else (0 if token else 1, *tokens[1:])
+
+
+def _plain_losses(model: nn.Module, piece: _Piece) -> Tensor:
+    """The losses of a piece alone, by the model's own forward and attention: float64 on the CPU."""
+    causal = causal_model(model)
+    ids = torch.tensor([piece.token_ids], device=causal.device)
+    places = {}
+    if piece.start:
+        places["position_ids"] = torch.arange(piece.start, piece.start + ids.shape[1], device=ids.device)[None]
+    with _attention(model, "eager"):
+        logits = model(input_ids=ids, use_cache=False, **places).logits[0, :-1]
+    return F.cross_entropy(logits.double(), ids[0, 1:], reduction="none").cpu()
+
+
+def _forest_losses(model: nn.Module, pieces: Rows[_Piece], *, share_prefixes: bool) -> list[Tensor]:
+    """The losses of each piece, all in one forest: float64 on the CPU."""
+    sequences = [
+        Sequence(str(i), piece.token_ids, (0.0, *(1.0,) * (len(piece.token_ids) - 1))) for i, piece in enumerate(pieces)
+    ]
+    forest = build_forest(sequences, share_prefixes=share_prefixes)
+    of_N = forest.targets.sequences
+    places = [of_N == forest.row_ids.index(str(i)) for i in range(len(pieces))]
+    positions = forest.layout.position_ids.copy()
+    for piece, at in zip(pieces, places, strict=True):
+        positions[forest.targets.positions[at]] += piece.start
+    losses_N, _ = token_losses(model, _with_positions(forest, positions))
+    losses_N = losses_N.double().cpu()
+    return [losses_N[torch.from_numpy(at)] for at in places]
+
+
+def _with_positions(forest: Forest, positions: Any) -> Forest:
+    return dataclasses.replace(forest, layout=dataclasses.replace(forest.layout, position_ids=positions))
+
+
+def _masks_agree(model: nn.Module, piece: _Piece, longest: int) -> bool:
+    """Whether, at the end of the longest row, every layer's own mask shows what forest attention would show.
+
+    A window, or a mask that is cut into chunks, hides nothing from rows as short as the pieces. So the layers are asked
+    for the rule by which the model makes its mask, and for the window that they hand on.
+    """
+    if longest <= TRUNK:
+        return True
+    asked: set[tuple[_Mask | None, int | None]] = set()
+    causal = causal_model(model)
+    with _attention(model, ASKING):
+        causal(input_ids=torch.tensor([piece.token_ids], device=causal.device), use_cache=False, asked=asked)
+    keys = torch.arange(longest, device=causal.device)
+    for mask, window in asked:
+        if mask is None:
+            continue
+        for query in {longest - 1, longest // 2}:
+            seen = mask.rule(0, 0, torch.tensor(query), keys).broadcast_to(keys.shape)
+            ours = (keys <= query) & (query - keys < (longest if window is None else window))
+            if not torch.equal(seen, ours):
+                return False
+    return True
+
+
+def _answer(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any,
+    *,
+    asked: set[tuple[Any, int | None]] | None = None,
+    sliding_window: int | None = None,
+    **unused: Any,
+) -> tuple[Tensor, None]:
+    """An attention function that notes what it is called with; every query gets the mean of all values."""
+    if asked is not None:
+        asked.add((attention_mask if isinstance(attention_mask, _Mask) else None, sliding_window))
+    num_heads, num_tokens = query.shape[1:3]
+    mean = value.mean(2, keepdim=True).repeat_interleave(num_heads // value.shape[1], 1)
+    return mean.expand(-1, -1, num_tokens, -1).transpose(1, 2).contiguous(), None
+
+
+def _own_rule(*args: Any, mask_function: Callable[..., Tensor], **unused: Any) -> _Mask:
+    return _Mask(mask_function)
+
+
+AttentionInterface.register(ASKING, _answer)
+AttentionMaskInterface.register(ASKING, _own_rule)
+
+
+@contextmanager
+def _attention(model: nn.Module, name: str) -> Iterator[None]:
+    """The model with another attention function inside the block."""
+    causal = causal_model(model)
+    before = causal.config._attn_implementation
+    causal.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        causal.set_attn_implementation(before)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout and gradient inside the block."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
