@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from reference import build, forest_rows, gradient, loss_and_gradient
+from reference import build, forest_rows, gradient, loss_and_gradient, sequence_loss_sum
 
+from weitiao.errors import ModelError
 from weitiao.forest.layout import build_forest
 from weitiao.methods.fused import layer as fused_layer
 from weitiao.methods.fused.layer import FusedLayer, fuse_layers
@@ -154,3 +155,59 @@ def test_names_of_weights_stay_and_plain_peft_loads_them(tmp_path) -> None:  # t
 def test_other_families_are_left_as_they_are() -> None:
     for family in ("olmo2", "gpt_neox", "mixtral", "qwen3"):
         assert fuse_layers(build(family, FOREST)) == 0
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["switched on before", "switched on later"])
+def test_gradient_checkpointing_is_honoured(before: bool) -> None:
+    """The same gradient, and no more than one layer's intermediate results alive at once."""
+    rows, kept, gradients = forest_rows(), {}, {}
+    for checkpointing in (False, True):
+        model = adapted("llama", FOREST, ALL)
+        if checkpointing and before:
+            model.gradient_checkpointing_enable()
+        assert fuse_layers(model) == 2
+        if checkpointing and not before:
+            model.gradient_checkpointing_enable()
+        model.train()
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = Sft(model)(build_forest(rows)).total
+        kept[checkpointing] = sum(sizes)
+        loss.backward()
+        gradients[checkpointing] = gradient(model)
+    assert kept[True] < kept[False] / 2
+    torch.testing.assert_close(gradients[True], gradients[False])
+
+
+def test_the_dropout_of_attention_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = adapted("llama", FOREST, ALL)
+    fuse_layers(model)
+    notes = specs_made(model, monkeypatch)
+    for layer in model.get_base_model().model.layers:
+        layer.self_attn.attention_dropout = 0.1
+    with pytest.raises(ModelError, match=r"attention_dropout=0\.1"):
+        Sft(model.train())(build_forest(forest_rows()))
+    Sft(model.eval())(build_forest(forest_rows()))
+    assert notes == [False, True, True]
+
+
+def test_a_part_that_was_wrapped_is_not_read_behind_its_wrapper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PEFT's copy of a norm that was saved with an adapter is the one that counts, not the frozen original."""
+    rows, losses = forest_rows(), []
+    for attention in ("eager", FOREST):
+        model = adapted("llama", attention, ["q_proj"], modules_to_save=["post_attention_layernorm"])
+        for name, parameter in model.named_parameters():
+            if "post_attention_layernorm.modules_to_save" in name:
+                torch.nn.init.normal_(parameter)
+        model.requires_grad_(False)
+        if attention == FOREST:
+            fuse_layers(model)
+            losses.append(Sft(model)(build_forest(rows)).total.item())
+        else:
+            losses.append(sum(sequence_loss_sum(model, row).item() for row in rows))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel
 
-from weitiao.errors import MissingExtraError, WeitiaoError
+from weitiao.errors import MissingExtraError, RecipeError, WeitiaoError
 from weitiao.hardware import Hardware, choose_threads
 from weitiao.recipe import Recipe
 
@@ -24,11 +24,21 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
     """Devices, ranks and trackers of a training.
 
     Raises:
+        RecipeError: The launcher asks for mixed precision.
         WeitiaoError: A tracker of the recipe is not known or not installed.
     """
+    mixed = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"  # what `accelerate launch --mixed_precision` sets
+    if mixed != "no":
+        raise RecipeError(
+            f"Accelerate is asked for mixed precision ({mixed}); weitiao computes in the type of the weights.",
+            "Launch with --mixed_precision no (or unset ACCELERATE_MIXED_PRECISION), and set model.dtype instead.",
+        )
     try:
         return Accelerator(
-            cpu=not torch.cuda.is_available(), log_with=recipe.train.trackers or None, project_dir=str(recipe.run_dir)
+            cpu=not torch.cuda.is_available(),
+            mixed_precision="no",
+            log_with=recipe.train.trackers or None,
+            project_dir=str(recipe.run_dir),
         )
     except (ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
@@ -36,6 +46,19 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
             f"train.trackers: {', '.join(recipe.train.trackers)} cannot be used: {reason}",
             "Install the tracker's package, or take it out; `weitiao doctor` lists what is installed.",
         ) from error
+
+
+def require_trainable_dtype(dtype: torch.dtype) -> None:
+    """Refuse float16: its smallest number is 6e-8, and gradients below it are lost without a scaled loss.
+
+    Raises:
+        RecipeError: It is float16.
+    """
+    if dtype == torch.float16:
+        raise RecipeError(
+            "model.dtype: float16 cannot be trained in: gradients below 6e-8 become zero, and the loss is not scaled.",
+            "Set model.dtype to bfloat16 (as wide as float32) or float32.",
+        )
 
 
 def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:

@@ -21,12 +21,20 @@ from weitiao.models.embeddings import require_embeddings
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
+from weitiao.models.parts import router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import fixed_date
 from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
-from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
+from weitiao.study.setup import (
+    describe,
+    environment,
+    make_accelerator,
+    require_trainable_dtype,
+    set_threads,
+    start_trackers,
+)
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal import TextConsole, quoted
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
@@ -37,6 +45,7 @@ from weitiao.training.metrics import read_metrics
 from weitiao.training.progress import PlainLines, watcher
 from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import total_steps
+from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
 
 # Settings that may differ when a run goes on: none of them changes the result.
@@ -103,6 +112,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     threads = set_threads(recipe, hardware)
     device = accelerator.device
     model = load_model(recipe.model, attention=FOREST, device=device)
+    require_trainable_dtype(model.dtype)
     main = accelerator.is_main_process
     data = load_rendered(
         recipe,
@@ -128,6 +138,10 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
             day = fixed_date(data.tokenizer)
             write_json(run.environment_path, environment(hardware) | ({"date": day} if day else {}))
     fingerprint = model_fingerprint(resolve_model(recipe.model))
+    if (share := router_loss_left_out(model)) is not None:
+        tell(
+            f"mixture of experts: the router's auxiliary loss (router_aux_loss_coef={share:g}) is not added to the loss"
+        )
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
     tell(f"{learned:,} of {adapted.num_parameters():,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     objective = recipe.objective.build(adapted)
@@ -146,6 +160,8 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         start_trackers(accelerator, recipe)
         loop = _loop(recipe, run, accelerator, wrapped, prepared, plan, data, state, interrupt, console)
         finished = loop.run_to_end()
+    if finished and (still := require_moved(objective, optimizer, steps=state.step)):
+        tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
         _finish(recipe, run, objective, data, state, fingerprint)
     accelerator.wait_for_everyone()

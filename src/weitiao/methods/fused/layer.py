@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, Norm, adapters
 from weitiao.methods.fused.linear import read_linear
@@ -15,8 +16,10 @@ from weitiao.models.attention import ForestAttention
 FUSABLE_LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
 
 
-class FusedLayer(nn.Module):
+class FusedLayer(GradientCheckpointingLayer):
     """Stands in for a decoder layer, with the same children under the same names.
+
+    Gradient checkpointing is that of the layer it stands in for, whether it was switched on before or is later.
 
     Args:
         layer: The layer of the model; its parameters are shared, state-dict keys stay as they were.
@@ -27,6 +30,11 @@ class FusedLayer(nn.Module):
         for name, child in layer.named_children():
             self.add_module(name, child)
         object.__setattr__(self, "original", layer)  # not registered: its children are ours already
+        self.training = layer.training
+        if getattr(layer, "gradient_checkpointing", False):
+            self.gradient_checkpointing = True
+            self._gradient_checkpointing_func = cast(Any, layer)._gradient_checkpointing_func
+            cast(Any, layer).gradient_checkpointing = False  # else it is done twice where the original runs
 
     def forward(
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any = None, **kwargs: Any
@@ -57,7 +65,9 @@ class FusedLayer(nn.Module):
         attn, mlp = cast(Any, self.self_attn), cast(Any, self.mlp)
         if not isinstance(forest, ForestAttention) or forest.backend != "blocks" or x.dtype != torch.float32:
             return None
-        if forest.window(_sliding_window(attn)) is not None:
+        if forest.window(_sliding_window(attn)) is not None or (self.training and attn.attention_dropout > 0):
+            return None
+        if not all(_own(part, cast(nn.Module, self.original)) for part in self.children()):
             return None
         qkv_out = [read_linear(m) for m in (attn.q_proj, attn.k_proj, attn.v_proj, attn.o_proj)]
         gate_up_down = [read_linear(m) for m in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)]
@@ -97,6 +107,11 @@ def fuse_layers(model: nn.Module) -> int:
     for parent, name, child in layers:
         parent.register_module(name, FusedLayer(child))
     return len(layers)
+
+
+def _own(part: nn.Module, layer: nn.Module) -> bool:
+    """Whether a part is of the file that made the layer, not something that was put around it, and has no hooks."""
+    return type(part).__module__ == type(layer).__module__ and not part._forward_hooks and not part._forward_pre_hooks
 
 
 def _is_plain(layer: Any) -> bool:
