@@ -28,6 +28,14 @@ def write_rows(path: Path, num: int, *, start: int = 0) -> Path:
     return path
 
 
+def write_long_rows(path: Path, num: int, *, words: int) -> Path:
+    """General rows with long answers, for `data.replay`."""
+    answers = [" ".join(COLOURS[(i + k) % 5] for k in range(words)) for i in range(num)]
+    rows = [{"instruction": f"tell me about {i}", "input": "", "output": text} for i, text in enumerate(answers)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
 def write_recipe(directory: Path, model: Path, *, num_rows: int = 40, **sections: Any) -> Path:
     """A recipe over fresh rows; `sections` are merged into it."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -109,23 +110,41 @@ def test_an_adapter_of_another_base_model_is_refused(half_done: Path, tiny_llama
         open_model(run, base=ModelConfig(name=str(other)))
 
 
-def test_a_full_disk_is_named_and_earlier_checkpoints_stay(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    """The run lies on a tmpfs (in a mount namespace of its own) with room for two checkpoints, not for three."""
-    recipe = write_recipe(
-        tmp_path, tiny_llama_dir, train={"max_steps": 12, "save_every": 2, "keep_checkpoints": 9, "trackers": []}
-    )
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    trial = train(load_recipe(recipe, ["train.max_steps=2", f"run_dir={tmp_path / 'trial'}"])).path
-    size = sum(p.stat().st_size for p in (trial / "checkpoints/step-00000002").iterdir())
-    script = (
-        f"mount -t tmpfs -o size={int(2.5 * size)} tmpfs {disk} && "
-        f"{' '.join(command('train', recipe, f'run_dir={disk}/run'))}; code=$?; ls {disk}/run/checkpoints; exit $code"
-    )
-    done = subprocess.run(
+def on_a_small_disk(disk: Path, size: int, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a mount namespace of its own, where a directory is a disk of that size."""
+    disk.mkdir(exist_ok=True)
+    script = f"mount -t tmpfs -o size={size} tmpfs {disk} && {script}"
+    return subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
         env=environment(), capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
+
+
+def test_a_full_disk_is_named_and_earlier_checkpoints_stay(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """There is room at first; then, after the second checkpoint, something else fills the disk."""
+    recipe = write_recipe(
+        tmp_path, tiny_llama_dir, train={"max_steps": 300, "save_every": 2, "keep_checkpoints": 300, "trackers": []}
+    )
+    run = tmp_path / "disk" / "run"
+    script = (
+        f"(until [ -e {run}/checkpoints/step-00000004/COMPLETE ]; do sleep 0.01; done; "
+        f"head -c 64M /dev/zero > {tmp_path}/disk/filler) & "
+        f"{' '.join(command('train', recipe, f'run_dir={run}'))}; code=$?; ls {run}/checkpoints; exit $code"
+    )
+    done = on_a_small_disk(tmp_path / "disk", 64 << 20, script)
     assert done.returncode == 2, done.stderr
-    assert "The disk is full: the checkpoint of step 6 in" in done.stderr
-    assert done.stdout.split() == ["step-00000002", "step-00000004"]
+    assert re.search(r"The disk is full: (the checkpoint of step \d+|a file) in", done.stderr), done.stderr
+    kept = done.stdout.split()
+    assert kept == [f"step-{step:08d}" for step in range(2, 2 * len(kept) + 1, 2)]
+    assert len(kept) >= 2
+
+
+def test_a_disk_that_will_be_full_is_named_before_the_first_step(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    settings = {"max_steps": 12, "save_every": 2, "keep_checkpoints": 9}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train=settings)
+    run = tmp_path / "disk" / "run"
+    done = on_a_small_disk(tmp_path / "disk", 300_000, " ".join(command("train", recipe, f"run_dir={run}")))
+    assert done.returncode == 2, done.stderr
+    # 8,192 learned numbers of 4 bytes, three times in each of 6 checkpoints, and once in the result
+    assert "needs 0.6 MiB for 6 checkpoints and its result" in done.stderr
+    assert "step 1/12" not in done.stderr

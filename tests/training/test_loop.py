@@ -10,14 +10,24 @@ import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from reference import sequence_loss_sum
 from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
-from workbench import INSTRUCTION, final_weights, steps_of, torchrun, weitiao, write_recipe, write_rows
+from workbench import (
+    INSTRUCTION,
+    final_weights,
+    steps_of,
+    torchrun,
+    weitiao,
+    write_long_rows,
+    write_recipe,
+    write_rows,
+)
 
 from weitiao.forest.plan import shuffled
 from weitiao.models.attention import FOREST
 from weitiao.recipe import load_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.study.train import train
-from weitiao.training.validation import validation_loss
+from weitiao.training.sequence_losses import mean_loss
+from weitiao.training.validation import validation_losses
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -44,8 +54,12 @@ def plain_sequences(directory: Path, model: Path) -> list[Sequence]:
     return made
 
 
-def test_five_steps_equal_a_plain_loop_with_transformers_and_peft(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 5, "warmup": 0, "weight_decay": 0.1, "seed": 7})
+@pytest.mark.parametrize("weigh", ["tokens", "rows"])
+def test_five_steps_equal_a_plain_loop_with_transformers_and_peft(
+    weigh: str, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    settings = {"max_steps": 5, "warmup": 0, "weight_decay": 0.1, "seed": 7, "weigh": weigh}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train=settings)
     run = run_recipe(recipe)
 
     torch.manual_seed(7)
@@ -61,7 +75,9 @@ def test_five_steps_equal_a_plain_loop_with_transformers_and_peft(tiny_llama_dir
     expected = []
     for step in range(5):
         batch = [sequences[i] for i in order[step * 8 : step * 8 + 8]]
-        loss = sum(sequence_loss_sum(model, s) for s in batch) / sum(s.weight for s in batch)
+        sums, lengths = [sequence_loss_sum(model, s) for s in batch], [s.weight for s in batch]
+        by_rows = sum(one / length for one, length in zip(sums, lengths, strict=True)) / len(batch)
+        loss = sum(sums) / sum(lengths) if weigh == "tokens" else by_rows
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
@@ -101,17 +117,21 @@ def test_a_step_means_the_same_however_it_is_computed(
 
 def test_two_ranks_equal_one(tiny_llama_dir: Path, tmp_path: Path) -> None:
     settings = {"max_steps": 6, "batch_size": 9, "token_budget": 110}
-    data = {"validation": "held_out.jsonl"}
+    data = {"validation": "held_out.jsonl", "replay": {"share": 0.1, "path": "general.jsonl"}}
     results = []
     for name, ranks in (("one", 1), ("two", 2)):
         recipe = write_recipe(tmp_path / name, tiny_llama_dir, train=settings, data=data)
         write_rows(tmp_path / name / "held_out.jsonl", 7, start=1000)
+        write_long_rows(tmp_path / name / "general.jsonl", 10, words=8)
         done = torchrun(ranks, "train", recipe, "train.validate_every=3")
         assert done.returncode == 0, done.stderr
         results.append(tmp_path / name / "run")
     one, two = results
     assert len({line["num_forests"] % 2 for line in steps_of(one)}) == 2  # some steps leave a rank without work
     assert losses(two) == pytest.approx(losses(one), rel=1e-6)
+    for a, b in zip(steps_of(one), steps_of(two), strict=True):
+        assert a["sources"].keys() == b["sources"].keys()
+        assert all(b["sources"][name] == pytest.approx(a["sources"][name], rel=1e-5) for name in a["sources"])
     lines = [[json.loads(x) for x in (r / "metrics.jsonl").read_text().splitlines()] for r in results]
     held_out = [[x["validation_loss"] for x in run if "validation_loss" in x] for run in lines]
     assert len(held_out[0]) == 2
@@ -126,9 +146,9 @@ def test_validation_loss_is_the_same_unpadded_packed_and_shared(tiny_llama_dir: 
         expected = sum(sequence_loss_sum(plain, s).item() for s in sequences) / sum(s.weight for s in sequences)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation=FOREST)
     for budget, share in ((95, False), (500, False), (500, True)):
-        found = validation_loss(model, sequences, token_budget=budget, share_prefixes=share)
-        assert found.loss == pytest.approx(expected, rel=1e-6)
-        assert found.num_sequences == 12
+        found = validation_losses(model, sequences, token_budget=budget, share_prefixes=share)
+        assert mean_loss(found).loss == pytest.approx(expected, rel=1e-6)
+        assert len(found) == 12
 
 
 def test_early_stopping_ends_with_the_best_weights(tiny_llama_dir: Path, tmp_path: Path) -> None:

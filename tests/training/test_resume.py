@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from workbench import command, environment, final_weights, steps_of, weitiao, write_recipe
+from workbench import command, environment, final_weights, steps_of, weitiao, write_long_rows, write_recipe
 
 STEPS = 120
 
@@ -24,8 +24,11 @@ def uninterrupted(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def recipe(directory: Path, model: Path) -> Path:
+    """With dropout, and with long general rows, so that rows are counted and weighed."""
+    write_long_rows(directory / "general.jsonl", 9, words=15)
     settings = {"max_steps": STEPS, "save_every": 7, "validate_every": 10}
-    return write_recipe(directory, model, train=settings, method={"dropout": 0.1}, data={"validation": 0.2})
+    data = {"validation": 0.2, "replay": {"share": 0.2, "path": "general.jsonl"}}
+    return write_recipe(directory, model, train=settings, method={"dropout": 0.1}, data=data)
 
 
 def interrupted(recipe_path: Path, after: int, number: signal.Signals) -> int:
@@ -34,7 +37,7 @@ def interrupted(recipe_path: Path, after: int, number: signal.Signals) -> int:
     metrics = recipe_path.parent / "run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_text().count('"loss"') >= after:
+        if metrics.exists() and metrics.read_text().count('"grad_norm"') >= after:
             process.send_signal(number)
             return process.wait(60)
         time.sleep(0.005)

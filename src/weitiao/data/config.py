@@ -108,7 +108,8 @@ class ReplayConfig(SourceConfig):
     """General rows that are mixed into the training rows against forgetting."""
 
     share: float = Field(gt=0, lt=1, allow_inf_nan=False)
-    """The share of the training rows that are general rows: with 0.05, one training row in twenty."""
+    """The share of the training rows that are general rows, and of the loss that is theirs, however long their answers
+    are: with 0.05, one training row in twenty, and a twentieth of the loss."""
 
     @model_validator(mode="after")
     def _share_stands_alone(self) -> ReplayConfig:
@@ -175,8 +176,8 @@ class DataConfig(Config):
     """Rows that are held out for the final score, given like `validation`."""
 
     replay: Annotated[ReplayConfig | None, BeforeValidator(_names_its_rows)] = None
-    """General rows against forgetting: a source, and the `share` that its rows are of all training rows. They are
-    chosen by `seed`, come on top of the training rows, and are never held out or scored."""
+    """General rows against forgetting: a source, and the `share` that it has of all training rows and of the loss.
+    They are chosen by `seed`, come on top of the training rows, and are never held out or scored."""
 
     keep_together: Literal["near", "same"] = "near"
     """Which rows a fraction never parts: `near` those whose inputs are the same or almost the same, `same` only those

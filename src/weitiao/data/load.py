@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,8 @@ _NUM_NAMED = 8
 PARTS = ("train", "validation", "test")
 HeldOutRows = Mapping[str, Set[tuple[str, int]]]
 """For each part, the files of its rows, as messages print them, and their numbers."""
+REPLAY = "replay"
+"""What general rows are called as a source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class DataSet:
         fingerprint: SHA-256 (hex) of the content and order of all examples, for the exact resumption of a run. File
             names and columns outside of the conversation do not count.
         num_replay: How many examples at the end of `train` are general rows.
+        sources: Row id to the short name of its source, for training and validation rows; general rows are `replay`.
     """
 
     train: tuple[Example, ...]
@@ -89,6 +92,7 @@ class DataSet:
     overlaps: tuple[Overlap, ...]
     fingerprint: str
     num_replay: int = 0
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task_train(self) -> tuple[Example, ...]:
@@ -243,11 +247,15 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
                 "Give more rows, another fraction, or a file of its own.",
             )
     train: list[Example] = []
+    sources: dict[str, str] = {}
     left = {id(row.example) for row in rest}
-    for one in loaded:
+    for one, name in zip(loaded, labels([one.source.path for one in loaded]), strict=True):
+        sources |= {row.example.row_id: name for row in one.rows if one.summary.part in ("train", "validation")}
         if one.summary.part == "train":
             rows = [row for row in one.rows if id(row.example) in left]
-            train += repeat(rows, one.source.weight, seed=config.seed)
+            repeated = repeat(rows, one.source.weight, seed=config.seed)
+            sources |= {row.row_id: name for row in repeated}
+            train += repeated
     summaries = [one.summary for one in loaded]
     replayed: list[Example] = []
     if config.replay is not None:
@@ -255,6 +263,7 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
         # The source of `replay` is read last.
         replayed, summaries[-1] = _replay(config, loaded[-1], len(train), scored)
         train += replayed
+        sources |= {row.row_id: REPLAY for row in replayed}
     validation, test = (tuple(row.example for row in parts[part]) for part in ("validation", "test"))
     return DataSet(
         train=tuple(train),
@@ -264,6 +273,7 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
         overlaps=find_overlaps(parts, near=bool(held.apart)),
         fingerprint=_fingerprint({"train": train, "validation": validation, "test": test}),
         num_replay=len(replayed),
+        sources=sources,
     )
 
 

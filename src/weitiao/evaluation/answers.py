@@ -110,10 +110,8 @@ def write_answers(
     """
     from weitiao.generation.generate import generate, stop_ids
     from weitiao.rendering.answers import AnswerReader
-    from weitiao.rendering.render import render_prompt
 
-    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in examples]
-    _require_room(model, examples, prompts)
+    prompts = render_prompts(model, tokenizer, examples)
     stops = stop_ids(model, tokenizer)
     written = generate(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
     reader = AnswerReader(tokenizer)
@@ -125,6 +123,20 @@ def write_answers(
         )
         for asked, one in zip(examples, written, strict=True)
     ]
+
+
+def render_prompts(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+) -> list[list[int]]:
+    """The prompts of test rows as token ids, each of which leaves room for an answer.
+
+    Arguments and errors are those of `write_answers`.
+    """
+    from weitiao.rendering.render import render_prompt
+
+    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in examples]
+    _require_room(model, examples, prompts)
+    return prompts
 
 
 def grade_answers(

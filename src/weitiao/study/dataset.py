@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.data.load import DataSet, load_data
+from weitiao.data.load import REPLAY, DataSet, load_data
 from weitiao.data.rejected import add_rejected
 from weitiao.models.load import load_tokenizer
 from weitiao.models.names import resolve_model
@@ -20,6 +20,7 @@ from weitiao.rendering.render import render
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.training.run_dir import RunDir
+from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -48,10 +49,56 @@ class RenderedData:
     @property
     def fingerprint(self) -> str:
         """Changes when any token or weight of the training data changes."""
-        digest = hashlib.sha256()
-        for sequence in self.train:
-            digest.update(repr((sequence.token_ids, sequence.weights)).encode())
-        return digest.hexdigest()
+        return _fingerprint(self.train)
+
+    @property
+    def validation_fingerprint(self) -> str:
+        """The same for the validation data."""
+        return _fingerprint(self.validation)
+
+    @property
+    def several_sources(self) -> Mapping[str, str]:
+        """Row id to source; empty where the rows of each part are from one."""
+        sources = self.data.sources
+        several = any(len({sources[one.row_id] for one in part}) > 1 for part in (self.train, self.validation))
+        return sources if several else {}
+
+    def weighed(self, recipe: Recipe, *, known: str | None = None) -> tuple[RenderedData, Unit]:
+        """The same data with the weights that `train.weigh` and `data.replay.share` ask for, and the unit of the loss.
+
+        Args:
+            recipe: What this was made from.
+            known: The fingerprint that a run was started with. Where it is that of the data as it is here, the weights
+                stay: in runs from before there were these settings, every learned token weighs the same.
+        """
+        asked = recipe.train.weigh
+        unit = choose_unit(self.train, self.data.sources) if asked == "auto" else asked
+        if known is not None and known == self.fingerprint:
+            return self, unit
+        train, validation = self.train, self.validation
+        if unit == "rows":
+            train, validation = weigh_rows(train), weigh_rows(validation)
+        if recipe.data.replay is not None:
+            train = weigh_source(train, self.data.sources, REPLAY, recipe.data.replay.share)
+        return replace(self, train=train, validation=validation), unit
+
+
+def describe_loss(plain: RenderedData, weighed: RenderedData, unit: Unit) -> str | None:
+    """One line about what the loss counts and whose it is; None where there is one source, whose tokens count alike."""
+    sources = plain.data.sources
+    of_loss = shares(weighed.train, sources)
+    if len(of_loss) < 2 and unit == "tokens":
+        return None
+    lengths = mean_weights(plain.train, sources)
+    parts = [f"{source} {share:.1%} ({lengths[source]:,.1f} learned tokens a row)" for source, share in of_loss.items()]
+    return f"The loss counts {unit} (train.weigh); shares of it: {', '.join(parts)}"
+
+
+def _fingerprint(sequences: Iterable[Sequence]) -> str:
+    digest = hashlib.sha256()
+    for sequence in sequences:
+        digest.update(repr((sequence.token_ids, sequence.weights)).encode())
+    return digest.hexdigest()
 
 
 def prepare_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:

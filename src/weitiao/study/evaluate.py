@@ -36,6 +36,7 @@ from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
 from weitiao.terminal import TextConsole
 from weitiao.training.progress import PlainLines
+from weitiao.training.run_dir import RunDir, locked_around
 from weitiao.training.validation import ValidationLoss
 
 if TYPE_CHECKING:
@@ -116,10 +117,10 @@ def evaluate_recipe(
 
     Raises:
         RecipeError: The recipe has neither test nor validation rows, nor benchmarks.
+        RunError: Another process has the run directory that is written into.
         WeitiaoError: Something else that the user can put right.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
-    console = console or TextConsole(stderr=True)
     if recipe.data.test is None and recipe.data.validation is None and not recipe.evaluate.benchmarks:
         raise RecipeError(
             "The recipe holds out no rows: neither `data.test` nor `data.validation` is there.",
@@ -127,8 +128,15 @@ def evaluate_recipe(
         )
     if tuned:
         find_adapter(recipe.run_dir)  # says what is wrong before data and model are loaded
+    console = console or TextConsole(stderr=True)
     tell = tell or PlainLines(console).message
     output = output or place_of_results(recipe, "eval", ("model", "data", "rendering", "evaluate"), tell)
+    remedy = "Wait for it, or write the scores elsewhere with --output DIRECTORY."
+    with locked_around(output, remedy, run=RunDir(recipe.run_dir)):
+        return _evaluate(recipe, tuned=tuned, output=output, console=console, tell=tell)
+
+
+def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, tell: Tell) -> Scored:
     data = load_data(recipe.data)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))

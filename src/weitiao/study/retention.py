@@ -33,6 +33,7 @@ from weitiao.study.versions import COMPUTING, versions
 from weitiao.terminal import TextConsole, quoted
 from weitiao.training.files import write_json
 from weitiao.training.progress import PlainLines
+from weitiao.training.run_dir import RunDir, locked_around
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"
 
@@ -130,11 +131,18 @@ def score_retention(recipe: Recipe, *, tuned: bool, console: Console, output: Pa
         The scores; also in `retention-before.json` or `retention-after.json`.
 
     Raises:
-        WeitiaoError: Something the user can put right.
+        RunError: Another process has the run directory.
+        WeitiaoError: Something else that the user can put right.
     """
     assert recipe.run_dir is not None
     path = (output or recipe.run_dir) / (AFTER if tuned else BEFORE)
     adapter = find_adapter(recipe.run_dir) if tuned else None
+    with locked_around(path, "Wait for it, or choose another run_dir.", run=RunDir(recipe.run_dir)):
+        return _score(recipe, adapter, path, console)
+
+
+def _score(recipe: Recipe, adapter: Path | None, path: Path, console: Console) -> RetentionScores:
+    tuned = adapter is not None
     key = _key(recipe, adapter)
     if known := _read(path, key):
         console.print(f"{'tuned' if tuned else 'base'} model: scores of {path}", highlight=False, soft_wrap=True)

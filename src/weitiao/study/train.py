@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from weitiao.errors import RecipeError, RunError
-from weitiao.evaluation.answers import check_rows
-from weitiao.evaluation.task import evaluate
+from weitiao.evaluation.answers import check_rows, render_prompts
+from weitiao.evaluation.task import Task, evaluate
 from weitiao.forest.plan import Plan
-from weitiao.hardware import detect_hardware
+from weitiao.hardware import Hardware, detect_hardware
 from weitiao.methods.adapter import save_adapter
 from weitiao.models.attention import FOREST
 from weitiao.models.embeddings import require_embeddings
@@ -23,10 +24,12 @@ from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import router_loss_left_out
 from weitiao.models.probe import probe_forest
-from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
+from weitiao.recipe import Recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import fixed_date
-from weitiao.study.dataset import RenderedData, Tell, load_rendered, model_context
+from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered, model_context
+from weitiao.study.preflight import check_budget, check_disk, check_settings
+from weitiao.study.resume import describe_length, open_run, require_same_content
 from weitiao.study.setup import (
     describe,
     environment,
@@ -38,8 +41,9 @@ from weitiao.study.setup import (
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal import TextConsole, quoted
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
+from weitiao.training.config import TrainConfig
 from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
-from weitiao.training.interrupt import Interrupt, interruptible
+from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.progress import PlainLines, watcher
@@ -47,11 +51,8 @@ from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import total_steps
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
+from weitiao.training.weighing import Unit
 
-# Settings that may differ when a run goes on: none of them changes the result.
-CHANGEABLE = (
-    "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
-)  # fmt: skip
 AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 8192}
 
 
@@ -104,61 +105,60 @@ def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None =
 
 def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console, tell: Tell | None) -> Run:
     tell = tell or PlainLines(console).message
-    if run.is_finished:
-        raise RunError(f"{run.path} holds a finished run.", "Choose another run_dir, or remove it to train again.")
-    if run.recipe_path.exists():
-        _require_same(recipe, run)
+    start = open_run(recipe, run)
+    recipe, state = start.recipe, start.state
     hardware = detect_hardware()
     threads = set_threads(recipe, hardware)
     device = accelerator.device
+    main = accelerator.is_main_process
+    data, unit = _load(recipe, state, tell, rejected_path=run.rejected_path if main else None)
+    fingerprint = model_fingerprint(resolve_model(recipe.model))
+    state = _state(run, state, data, fingerprint)
+    budget = token_budget(recipe, (*data.train, *data.validation), device)
+    chosen = {"token_budget": budget, "weigh": unit}
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
+    plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
+    num_steps = total_steps(recipe.train, plan.steps_per_epoch)
+    _require_work(run, state, num_steps)
+    check_budget((*data.train, *data.validation), budget)
+    check_settings(recipe.train, data, num_steps, tell)
+    task = _validation_task(recipe, data)
     model = load_model(recipe.model, attention=FOREST, device=device)
     require_trainable_dtype(model.dtype)
-    main = accelerator.is_main_process
-    data = load_rendered(
-        recipe,
-        max_context=model_context(recipe),
-        tell=tell,
-        rejected_path=run.rejected_path if main else None,
-    )
     require_embeddings(model, ((one.row_id, one.token_ids) for one in (*data.train, *data.validation)))
-    budget = token_budget(recipe, (*data.train, *data.validation), device)
     tell(describe(hardware, model, device, threads, budget))
-    method = recipe.method.build()
-    adapted = method.apply(model, seed=recipe.train.seed)
-    fused = method.fuse(adapted) if recipe.train.fused and device.type == "cpu" and model.dtype == torch.float32 else 0
-    rows = (*data.train, *data.validation)
-    longest = max(len(row.inputs) for row in rows)
-    probe_forest(
-        adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=recipe.train.share_prefixes
-    )
-    if main:
-        with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
-            run.checkpoints.mkdir(parents=True, exist_ok=True)
-            write_recipe(_resolved(recipe, model, budget), run.recipe_path)
-            day = fixed_date(data.tokenizer)
-            write_json(run.environment_path, environment(hardware) | ({"date": day} if day else {}))
-    fingerprint = model_fingerprint(resolve_model(recipe.model))
-    if (share := router_loss_left_out(model)) is not None:
-        tell(
-            f"mixture of experts: the router's auxiliary loss (router_aux_loss_coef={share:g}) is not added to the loss"
-        )
-    learned = sum(p.numel() for p in learned_parameters(adapted).values())
-    tell(f"{learned:,} of {adapted.num_parameters():,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
+    adapted = _adapt(recipe, model, data, tell)
     objective = recipe.objective.build(adapted)
-    optimizer = torch.optim.AdamW(
-        learned_parameters(objective).values(),
-        lr=recipe.train.learning_rate,
-        betas=recipe.train.betas,
-        eps=recipe.train.epsilon,
-        weight_decay=recipe.train.weight_decay,
-        fused=True,
-    )
-    state = _resume(run, objective, optimizer, data.fingerprint, tell)
+    optimizer = _optimizer(recipe.train, objective)
+    answers = _answer_validation(adapted, data, task)
+    if state.step:
+        load_checkpoint(run.checkpoint(state.step), objective, optimizer)
+        tell(f"Going on after step {state.step} of {run.path}")
+        if line := describe_length(recipe.train, state, num_steps):
+            tell(line)
+    if main:
+        check_disk(run, objective, recipe.train, state, num_steps, best=bool(data.validation))
+        with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
+            _begin(recipe, run, model, hardware, data, state)
     wrapped, prepared = accelerator.prepare(objective, optimizer)
-    plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
-    with interruptible() as interrupt:
+    remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
+    with interruptible() as interrupt, full_disk_is_named(f"a file in {run.path}", remedy):
         start_trackers(accelerator, recipe)
-        loop = _loop(recipe, run, accelerator, wrapped, prepared, plan, data, state, interrupt, console)
+        loop = Loop(
+            accelerator=accelerator,
+            objective=wrapped,
+            optimizer=prepared,
+            plan=plan,
+            sources=data.several_sources,
+            num_steps=num_steps,
+            validation=data.validation,
+            answers=answers,
+            config=recipe.train,
+            run=run,
+            state=state,
+            watcher=watcher(console),
+            interrupt=interrupt,
+        )
         finished = loop.run_to_end()
     if finished and (still := require_moved(objective, optimizer, steps=state.step)):
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
@@ -166,41 +166,105 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         _finish(recipe, run, objective, data, state, fingerprint)
     accelerator.wait_for_everyone()
     accelerator.end_training()  # ends the trackers, and leaves the process group
+    return _result(run, state, finished=finished)
+
+
+def _adapt(recipe: Recipe, model: PreTrainedModel, data: RenderedData, tell: Tell) -> PreTrainedModel:
+    """The model with what learns in it, tried on a forest of the run's own rows."""
+    method = recipe.method.build()
+    adapted = method.apply(model, seed=recipe.train.seed)
+    can_fuse = recipe.train.fused and model.device.type == "cpu" and model.dtype == torch.float32
+    fused = method.fuse(adapted) if can_fuse else 0
+    rows = (*data.train, *data.validation)
+    longest = max(len(row.inputs) for row in rows)
+    share = recipe.train.share_prefixes
+    probe_forest(adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=share)
+    if (coefficient := router_loss_left_out(model)) is not None:
+        tell(
+            f"mixture of experts: the router's auxiliary loss (router_aux_loss_coef={coefficient:g}) is not added to "
+            "the loss"
+        )
+    learned = sum(p.numel() for p in learned_parameters(adapted).values())
+    tell(f"{learned:,} of {adapted.num_parameters():,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
+    return adapted
+
+
+def _optimizer(config: TrainConfig, objective: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        learned_parameters(objective).values(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _result(run: RunDir, state: State, *, finished: bool) -> Run:
     steps = [m for m in read_metrics(run.metrics_path) if "loss" in m]
     speed = state.num_tokens / state.seconds if state.seconds else 0.0
     return Run(run.path, finished, state.step, steps[-1]["loss"], state.best_loss, state.seconds, speed)
 
 
-def _loop(
-    recipe: Recipe,
-    run: RunDir,
-    accelerator: Accelerator,
-    objective: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    plan: Plan,
-    data: RenderedData,
-    state: State,
-    interrupt: Interrupt,
-    console: Console,
-) -> Loop:
-    return Loop(
-        accelerator=accelerator,
-        objective=objective,
-        optimizer=optimizer,
-        plan=plan,
-        num_steps=total_steps(recipe.train, plan.steps_per_epoch),
-        validation=data.validation,
-        answers=_answer_validation(recipe, data),
-        config=recipe.train,
-        run=run,
-        state=state,
-        watcher=watcher(console),
-        interrupt=interrupt,
-    )
+def _load(recipe: Recipe, state: State | None, tell: Tell, *, rejected_path: Path | None) -> tuple[RenderedData, Unit]:
+    """The data with the weights that it is learned with, and the unit of the loss."""
+    plain = load_rendered(recipe, max_context=model_context(recipe), tell=tell, rejected_path=rejected_path)
+    data, unit = plain.weighed(recipe, known=state.data_fingerprint if state else None)
+    if line := describe_loss(plain, data, unit):
+        tell(line)
+    return data, unit
 
 
-def _answer_validation(recipe: Recipe, data: RenderedData) -> AnswerValidation | None:
-    """What a validation lets the model answer; None when the recipe does not ask for it."""
+def _state(run: RunDir, state: State | None, data: RenderedData, model: str) -> State:
+    """The state of a run that is what it was started as, or that of a fresh one."""
+    prints = data.fingerprint, data.validation_fingerprint, model
+    if state is None:
+        if run.is_finished:
+            raise RunError(
+                f"{run.path} holds a finished run, and no checkpoint to go on from.", "Choose another run_dir."
+            )
+        return State(*prints)
+    require_same_content(state, *prints, run=run)
+    state.validation_fingerprint, state.model_fingerprint = prints[1:]
+    return state
+
+
+def _require_work(run: RunDir, state: State, num_steps: int) -> None:
+    """Refuse a run that has done what it is asked for; one that was finished and is asked for more goes on."""
+    if num_steps < state.step:
+        raise RunError(
+            f"{run.path} has done {state.step:,} steps, and the recipe asks for {num_steps:,}.",
+            "Ask for as many or more with train.epochs or train.max_steps, or choose another run_dir.",
+        )
+    if not run.is_finished:
+        return
+    if num_steps == state.step or (state.stopped_early and state.num_steps in (None, num_steps)):
+        raise RunError(
+            f"{run.path} holds a finished run.",
+            "Ask for more train.epochs (or train.max_steps) to go on with it, choose another run_dir, or remove it to "
+            "train again.",
+        )
+    if state.stopped_early:
+        state.stopped_early, state.num_bad_validations = False, 0
+
+
+def _begin(
+    recipe: Recipe, run: RunDir, model: PreTrainedModel, hardware: Hardware, data: RenderedData, state: State
+) -> None:
+    """Write what a run leaves before its first step. The result of one that was finished is put aside."""
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
+    dtype = str(model.dtype).removeprefix("torch.")
+    write_recipe(recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": dtype})}), run.recipe_path)
+    day = fixed_date(data.tokenizer)
+    write_json(run.environment_path, environment(hardware) | ({"date": day} if day else {}))
+    if run.is_finished:
+        aside = run.path / f"final-step-{state.step:08d}"
+        shutil.rmtree(aside, ignore_errors=True)
+        run.final.rename(aside)
+
+
+def _validation_task(recipe: Recipe, data: RenderedData) -> Task | None:
+    """What a validation asks the model; None when the recipe does not want answers."""
     if not recipe.train.validate_answers:
         return None
     task = task_from_recipe(recipe, data.data, part="validation", sample=recipe.train.validate_answers)
@@ -211,6 +275,14 @@ def _answer_validation(recipe: Recipe, data: RenderedData) -> AnswerValidation |
             "Set data.validation to rows that have one, or train.validate_answers to 0.",
         )
     check_rows(task.examples, task.metrics)
+    return task
+
+
+def _answer_validation(model: torch.nn.Module, data: RenderedData, task: Task | None) -> AnswerValidation | None:
+    """What lets the model answer the task; its prompts are tried now."""
+    if task is None:
+        return None
+    render_prompts(model, data.tokenizer, task.gradable)
 
     def scores(model: torch.nn.Module) -> dict[str, float]:
         return {name: one.value for name, one in evaluate(model, data.tokenizer, task).scores.metrics.items()}
@@ -235,44 +307,6 @@ def _finish(
             fingerprint=fingerprint,
             revision=recipe.model.revision,
         )
-
-
-def _resume(
-    run: RunDir, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, fingerprint: str, tell: Tell
-) -> State:
-    """The state of the newest checkpoint, or that of a fresh run."""
-    checkpoints = run.complete_checkpoints()
-    if not checkpoints:
-        return State(data_fingerprint=fingerprint)
-    state = load_checkpoint(checkpoints[-1], objective, optimizer)
-    if state.data_fingerprint != fingerprint:
-        raise RunError(
-            f"The training data is not what {run.path} was started with: its tokens differ.",
-            "Bring the data back as it was, or start a new run with another run_dir.",
-        )
-    tell(f"Going on after step {state.step} of {run.path}")
-    return state
-
-
-def _require_same(recipe: Recipe, run: RunDir) -> None:
-    changed = differences(recipe, load_recipe(run.path), ignore=CHANGEABLE)
-    changed = [name for name in changed if name != "model.dtype" or recipe.model.dtype != "auto"]
-    if changed:
-        raise RunError(
-            f"{run.path} was started with another recipe: {', '.join(changed)} differ.",
-            f"Go on as it was started with `weitiao train {quoted(run.path)}`, or choose another run_dir.",
-        )
-
-
-def _resolved(recipe: Recipe, model: PreTrainedModel, budget: int) -> Recipe:
-    """The recipe with every choice that was left open filled in."""
-    dtype = str(model.dtype).removeprefix("torch.")
-    return recipe.model_copy(
-        update={
-            "model": recipe.model.model_copy(update={"dtype": dtype}),
-            "train": recipe.train.model_copy(update={"token_budget": budget}),
-        }
-    )
 
 
 def token_budget(recipe: Recipe, sequences: tuple[Sequence, ...], device: torch.device) -> int:

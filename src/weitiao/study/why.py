@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +11,18 @@ from weitiao.recipe import load_recipe
 from weitiao.study.dataset import load_rendered, model_context
 from weitiao.training.losses import read_losses
 from weitiao.training.run_dir import RunDir
+from weitiao.training.sequence_losses import SequenceLoss, mean_loss
 
 
 @dataclass(frozen=True, slots=True)
 class Culprit:
-    """A sequence of a step.
+    """A row of a step.
 
     Attributes:
-        row_id: Where its row stands.
-        loss: Mean loss per unit of weight.
+        row_id: Where it stands.
+        loss: Mean loss per unit of weight, over all its sequences in the step.
         weight: Its weight in the step.
-        prompt, answer: Its text up to the first learned token, and from there on.
+        prompt, answer: Its text up to the first learned token, and from there on; that of its longest sequence.
     """
 
     row_id: str
@@ -31,7 +33,7 @@ class Culprit:
 
 
 def rows_behind(run_path: Path, step: int, *, num: int, overrides: Sequence[str] = ()) -> list[Culprit]:
-    """The sequences of a step with the highest loss.
+    """The rows of a step with the highest loss.
 
     Args:
         run_path: A run directory.
@@ -42,16 +44,19 @@ def rows_behind(run_path: Path, step: int, *, num: int, overrides: Sequence[str]
     Raises:
         RunError: The run has no record of that step.
     """
-    table = read_losses(RunDir(run_path).losses, step).slice(0, num)
+    of_rows: defaultdict[str, list[SequenceLoss]] = defaultdict(list)
+    for row in read_losses(RunDir(run_path).losses, step).to_pylist():
+        of_rows[row["row_id"]].append(SequenceLoss(row["row_id"], row["loss"], row["weight"]))
+    losses = {row_id: mean_loss(found) for row_id, found in of_rows.items()}
     recipe = load_recipe(run_path, overrides)
     data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+    longest = {sequence.row_id: sequence for sequence in sorted(data.train, key=len)}
     culprits = []
-    for row in table.to_pylist():
-        of_row = [sequence for sequence in data.train if sequence.row_id == row["row_id"]]
-        sequence = min(of_row, key=lambda one: abs(one.weight - row["weight"]))  # a row may be several sequences
+    for row_id in sorted(losses, key=lambda row_id: losses[row_id].loss, reverse=True)[:num]:
+        sequence = longest[row_id]
         first = next(i for i, weight in enumerate(sequence.weights) if weight)
         prompt, answer = (
             data.tokenizer.decode(ids) for ids in (sequence.token_ids[:first], sequence.token_ids[first:])
         )
-        culprits.append(Culprit(row["row_id"], row["loss"], row["weight"], prompt, answer))
+        culprits.append(Culprit(row_id, losses[row_id].loss, losses[row_id].weight, prompt, answer))
     return culprits

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import defaultdict
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from weitiao.errors import RunError
 from weitiao.terminal import quoted
-from weitiao.training.files import check_whole, full_disk_is_named, written_whole
+from weitiao.training.files import full_disk_is_named, written_whole
 from weitiao.training.run_dir import RunDir
 
 WEIGHTS = "weights.safetensors"
@@ -30,16 +31,23 @@ class State:
     """Where a run stands.
 
     Attributes:
-        data_fingerprint: Of the rendered training data; a resumed run must find the same.
+        data_fingerprint: Of the rendered and weighed training data; a resumed run must find the same.
+        validation_fingerprint: The same of the validation data; None in checkpoints of earlier versions.
+        model_fingerprint: Of the base model's weights; None in checkpoints of earlier versions.
+        num_steps: Steps that the run was to have; None before the first of them, and in earlier versions.
         step: Optimiser steps done.
         num_tokens: Tokens of the sequences learned from so far, counted without sharing.
         seconds: Time spent in the loop.
         best_loss, best_step: The best validation so far.
         num_bad_validations: Validations in a row without a new best.
         stopped_early: Whether patience ran out.
+        validation_due: Whether the validation of this step was left, and is still to be done.
     """
 
     data_fingerprint: str
+    validation_fingerprint: str | None = None
+    model_fingerprint: str | None = None
+    num_steps: int | None = None
     step: int = 0
     num_tokens: int = 0
     seconds: float = 0.0
@@ -47,6 +55,7 @@ class State:
     best_step: int | None = None
     num_bad_validations: int = 0
     stopped_early: bool = False
+    validation_due: bool = False
 
 
 def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -102,20 +111,27 @@ def save_checkpoint(
 def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
     """Put model and optimiser where a checkpoint left them.
 
+    Args:
+        directory: A checkpoint that is whole (`check_whole`).
+        model, optimizer: Of the same form as those that were saved.
+
     Raises:
-        RunError: The checkpoint is damaged, or of a run with another method.
+        RunError: The checkpoint is of a run with another method.
     """
-    check_whole(directory)
     load_weights(directory, model)
     parameters = learned_parameters(model)
+    moments: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
     for key, value in load_file(directory / OPTIMIZER).items():
         moment, name = key.split("/", 1)
-        parameter = parameters[name]
-        optimizer.state[parameter][moment] = value.to(parameter.device if value.dim() else "cpu")
+        moments[parameters[name]][moment] = value
+    # PyTorch numbers the parameters in the order of the groups, and knows where each kind of value has to lie.
+    numbered = enumerate(parameter for group in optimizer.param_groups for parameter in group["params"])
+    state = {number: moments[parameter] for number, parameter in numbered if parameter in moments}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return read_state(directory)
 
 
 def read_state(directory: Path) -> State:
-    """The numbers of a checkpoint."""
+    """The numbers of a checkpoint; what an earlier version did not write has its default."""
     values: dict[str, Any] = json.loads((directory / STATE).read_text(encoding="utf-8"))
-    return State(**{field.name: values[field.name] for field in fields(State)})
+    return State(**{field.name: values[field.name] for field in fields(State) if field.name in values})

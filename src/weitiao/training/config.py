@@ -22,7 +22,13 @@ class TrainConfig(Config):
     """Sequences in an optimiser step, over all ranks. It decides what a step means; memory it does not decide."""
 
     token_budget: int | Literal["auto"] = "auto"
-    """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result."""
+    """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result
+    (dropout excepted: its noise is drawn anew for each portion)."""
+
+    weigh: Literal["auto", "tokens", "rows"] = "auto"
+    """What one unit of the loss is: a learned token, or a row, whose learned tokens then weigh 1 together. `auto` is
+    `tokens`, and `rows` when several sources (`data.replay` is one) differ by more than a factor of 2 in the mean
+    length of what is learned of a row. However it is, `data.replay` has its `share` of the loss."""
 
     share_prefixes: bool = True
     """Compute a beginning that several sequences share once."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Rows
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,27 +25,27 @@ from torch import Tensor, nn
 from weitiao.errors import TrainingError
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan, Step
+from weitiao.models.parts import decoder
 from weitiao.rendering.sequence import Sequence
 from weitiao.terminal import quoted
 from weitiao.training.checkpoint import State, learned_parameters, save_checkpoint, save_weights
 from weitiao.training.config import TrainConfig
 from weitiao.training.files import full_disk_is_named, written_whole
-from weitiao.training.interrupt import Interrupt
+from weitiao.training.interrupt import Interrupt, Stopped, stoppable
 from weitiao.training.losses import LossLog
 from weitiao.training.metrics import MetricsLog, read_metrics
-from weitiao.training.progress import Watcher, memory_gib
+from weitiao.training.progress import Watcher, describe_losses, memory_gib
 from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import learning_rate
-from weitiao.training.validation import AnswerValidation, validation_loss
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceLoss:
-    """The loss of one sequence in one step: its mean per unit of weight."""
-
-    row_id: str
-    loss: float
-    weight: float
+from weitiao.training.sequence_losses import (
+    MeanLoss,
+    RecentLosses,
+    SequenceLoss,
+    by_source,
+    mean_loss,
+    sequence_losses,
+)
+from weitiao.training.validation import AnswerValidation, validation_losses
 
 
 @dataclass(slots=True)
@@ -57,6 +57,7 @@ class Loop:
         objective: The objective around the model, as `Accelerator.prepare` returned it.
         optimizer: Likewise.
         plan: Which sequences form which step.
+        sources: Row id to the source that the row is from; empty where all are from one.
         num_steps: Steps of the whole run.
         validation: Held-out sequences; none means no validation.
         answers: Lets the model answer held-out rows at every validation; None does not.
@@ -71,6 +72,7 @@ class Loop:
     objective: nn.Module
     optimizer: torch.optim.Optimizer
     plan: Plan
+    sources: Mapping[str, str]
     num_steps: int
     validation: Rows[Sequence]
     answers: AnswerValidation | None
@@ -79,6 +81,7 @@ class Loop:
     state: State
     watcher: Watcher
     interrupt: Interrupt
+    _recent: RecentLosses = field(default_factory=RecentLosses)
 
     def run_to_end(self) -> bool:
         """Train until the last step, an early stop, or an interruption (after which a checkpoint is there).
@@ -91,18 +94,24 @@ class Loop:
             RunError: A checkpoint could not be written.
         """
         state, main = self.state, self.accelerator.is_main_process
+        state.num_steps = self.num_steps
         metrics = MetricsLog(self.run.metrics_path, start=state.step) if main else None
         losses = LossLog(self.run.losses, start=state.step) if main else None
         self.watcher.start(state.step, self.num_steps)
         self.objective.train()
         try:
+            if state.validation_due:
+                self._validate(metrics)
+                if state.validation_due:
+                    return False
+                self._on_main(lambda: self._save(losses))
             while state.step < self.num_steps and not state.stopped_early:
                 begun = time.monotonic()
                 step = self.plan.step(state.step)
                 values, sequences = self._step(step)
                 if losses is not None:
                     losses.add(state.step + 1, *zip(*map(dataclasses.astuple, sequences), strict=True))
-                self._require_finite(values, sequences)
+                self._require_finite(values, sequences, losses)
                 self.optimizer.step()
                 seconds = time.monotonic() - begun
                 state.step += 1
@@ -111,19 +120,19 @@ class Loop:
                 values |= {"seconds": seconds, "tokens_per_second": values["num_tokens"] / seconds}
                 values |= {"memory_gib": memory_gib()}
                 self._log(metrics, values)
-                self.watcher.step(state.step, values["loss"], values["tokens_per_second"])
+                recent = self._recent.add({name: MeanLoss(**one) for name, one in values.get("sources", {}).items()})
+                self.watcher.step(state.step, values["loss"], values["tokens_per_second"], recent)
                 if self._is_due(self.config.validate_every) and self.validation:
+                    state.validation_due = True
                     self._validate(metrics)
                 stop = self._anyone(self.interrupt.requested)
-                ended = state.step == self.num_steps or state.stopped_early
+                ended = not state.validation_due and (state.step == self.num_steps or state.stopped_early)
                 if state.step % self.config.save_every == 0 or stop or ended:
                     self._on_main(lambda: self._save(losses))
                 if stop and not ended:
                     return False
             return True
         finally:
-            if losses is not None:
-                losses.flush()
             self.watcher.stop()
 
     def _step(self, step: Step) -> tuple[dict[str, Any], list[SequenceLoss]]:
@@ -147,7 +156,7 @@ class Loop:
                 self.accelerator.backward(loss.total * (ranks / step.weight))
             if index < len(step.forests):
                 total += loss.total.detach().double().cpu()
-                sequences += _sequence_losses(forest, loss.per_sequence)
+                sequences += sequence_losses(forest, loss.per_sequence)
         if ranks > 1:
             total = reduce(total.to(self.accelerator.device), "sum").cpu()
             sequences = gather_object(sequences)
@@ -160,16 +169,19 @@ class Loop:
             "loss": float(total) / step.weight,
             "learning_rate": rate,
             "grad_norm": float(norm),
+            **({"sources": _as_values(by_source(sequences, self.sources))} if self.sources else {}),
             "num_sequences": sum(len(f.row_ids) for f in step.forests),
             "num_forests": len(step.forests),
             "num_tokens": sum(f.num_source_tokens for f in step.forests),
             "num_computed_tokens": sum(len(f.layout) for f in step.forests),
         }, sequences
 
-    def _require_finite(self, values: dict[str, Any], sequences: list[SequenceLoss]) -> None:
+    def _require_finite(self, values: dict[str, Any], sequences: list[SequenceLoss], log: LossLog | None) -> None:
         bad = [s.row_id for s in sequences if not math.isfinite(s.loss)]
         if not bad and math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"]):
             return
+        if log is not None:
+            log.flush()  # for `weitiao why`
         what = "loss" if bad or not math.isfinite(values["loss"]) else "gradient"
         rows = ", ".join(bad or [s.row_id for s in sequences])
         raise TrainingError(
@@ -179,19 +191,16 @@ class Loop:
         )
 
     def _validate(self, metrics: MetricsLog | None) -> None:
-        """Validate, and keep the weights if they are the best so far."""
+        """Validate, and keep the weights if they are the best so far. A run that is to stop leaves it for later."""
         state = self.state
-        mine = self.validation[self.accelerator.process_index :: self.accelerator.num_processes]
-        sums = torch.zeros(2, dtype=torch.float64)
-        if mine:
-            model = self.accelerator.unwrap_model(self.objective).model
-            budget, share = self.plan.token_budget, self.plan.share_prefixes
-            result = validation_loss(model, mine, token_budget=budget, share_prefixes=share)
-            weight = sum(sequence.weight for sequence in mine)
-            sums = torch.tensor([result.loss * weight, weight], dtype=torch.float64)
-        if self.accelerator.num_processes > 1:
-            sums = reduce(sums.to(self.accelerator.device), "sum").cpu()
-        loss, scores = float(sums[0] / sums[1]), self._answer_scores()
+        losses = self._validation_losses()
+        if self._anyone(self.interrupt.requested):
+            return
+        scores = self._answer_scores()
+        if scores is None:
+            return
+        state.validation_due = False
+        loss = mean_loss(losses).loss
         best = self._is_best(loss, scores)
         if best:
             state.best_loss, state.best_step, state.num_bad_validations = loss, state.step, 0
@@ -200,20 +209,39 @@ class Loop:
             state.num_bad_validations += 1
             patience = self.config.patience
             state.stopped_early = patience is not None and state.num_bad_validations >= patience
-        values = {f"validation_{name}": value for name, value in scores.items()}
+        values: dict[str, Any] = {f"validation_{name}": value for name, value in scores.items()}
+        sources = by_source(losses, self.sources) if self.sources else {}
+        if len(sources) > 1:
+            values["validation_sources"] = _as_values(sources)
         self._log(metrics, {"step": state.step, "validation_loss": loss, **values, "best": best})
-        facts = ", ".join([f"validation loss {loss:.4f}", *(f"{name} {value:.1%}" for name, value in scores.items())])
+        shown = describe_losses(loss, {name: one.loss for name, one in sources.items()} if len(sources) > 1 else {})
+        facts = ", ".join([f"validation {shown}", *(f"{name} {value:.1%}" for name, value in scores.items())])
         self.watcher.message(f"step {state.step}: {facts}{' (best so far)' if best else ''}")
         if state.stopped_early:
             self.watcher.message(f"{state.num_bad_validations} validations without improvement: stopping early.")
 
-    def _answer_scores(self) -> dict[str, float]:
-        """The scores of answers to validation rows; the main process lets the model answer, the others wait."""
+    def _validation_losses(self) -> list[SequenceLoss]:
+        """The losses of all validation sequences; fewer when the run was asked to stop meanwhile."""
+        losses: list[SequenceLoss] = []
+        mine = self.validation[self.accelerator.process_index :: self.accelerator.num_processes]
+        model = self.accelerator.unwrap_model(self.objective).model
+        budget, share = self.plan.token_budget, self.plan.share_prefixes
+        with suppress(Stopped), stoppable(decoder(model), self.interrupt):
+            losses = validation_losses(model, mine, token_budget=budget, share_prefixes=share) if mine else []
+        return gather_object(losses) if self.accelerator.num_processes > 1 else losses
+
+    def _answer_scores(self) -> dict[str, float] | None:
+        """The scores of answers to validation rows; None when the run was asked to stop meanwhile.
+
+        The main process lets the model answer, the others wait.
+        """
         if self.answers is None:
             return {}
-        found: list[dict[str, float]] = [{}]
+        found: list[dict[str, float] | None] = [None]
         if self.accelerator.is_main_process:
-            found = [self.answers.scores(self.accelerator.unwrap_model(self.objective).model)]
+            model = self.accelerator.unwrap_model(self.objective).model
+            with suppress(Stopped), stoppable(decoder(model), self.interrupt):
+                found = [self.answers.scores(model)]
         broadcast_object_list(found)
         return found[0]
 
@@ -254,7 +282,9 @@ class Loop:
     def _log(self, metrics: MetricsLog | None, values: dict[str, Any]) -> None:
         if metrics is not None:
             metrics.add(values)
-        numbers = {key: value for key, value in values.items() if key != "step"}
+        numbers = {key: value for key, value in values.items() if key != "step" and not isinstance(value, dict)}
+        for key in ("sources", "validation_sources"):
+            numbers |= {f"{key}/{name}": one["loss"] for name, one in values.get(key, {}).items()}
         self.accelerator.log(numbers, step=values["step"])
 
     def _is_due(self, every: int | str) -> bool:
@@ -273,12 +303,8 @@ def _weightless(forest: Forest) -> Forest:
     return dataclasses.replace(forest, targets=dataclasses.replace(forest.targets, weights=weights))
 
 
-def _sequence_losses(forest: Forest, sums_S: Tensor) -> list[SequenceLoss]:
-    weights = np.bincount(forest.targets.sequences, forest.targets.weights, minlength=len(forest.row_ids))
-    return [
-        SequenceLoss(row_id, loss / weight, float(weight))
-        for row_id, loss, weight in zip(forest.row_ids, sums_S.tolist(), weights, strict=True)
-    ]
+def _as_values(losses: Mapping[str, MeanLoss]) -> dict[str, dict[str, float]]:
+    return {name: dataclasses.asdict(one) for name, one in losses.items()}
 
 
 def _seed(seed: int, step: int, index: int) -> int:

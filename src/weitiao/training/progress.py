@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import psutil
@@ -20,7 +21,7 @@ class Watcher(Protocol):
 
     def start(self, step: int, num_steps: int) -> None: ...
 
-    def step(self, step: int, loss: float, tokens_per_second: float) -> None: ...
+    def step(self, step: int, loss: float, tokens_per_second: float, by_source: Mapping[str, float]) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -52,8 +53,8 @@ class LiveBar:
         self._progress.start()
         self._progress.reset(self._task, total=num_steps, completed=step)
 
-    def step(self, step: int, loss: float, tokens_per_second: float) -> None:
-        facts = f"loss {loss:.4f}  {tokens_per_second:.0f} tokens/s  {memory_gib():.1f} GiB  left"
+    def step(self, step: int, loss: float, tokens_per_second: float, by_source: Mapping[str, float]) -> None:
+        facts = f"{describe_losses(loss, by_source)}  {tokens_per_second:.0f} tokens/s  {memory_gib():.1f} GiB  left"
         self._progress.update(self._task, completed=step, facts=facts)
 
     def message(self, text: str) -> None:
@@ -76,7 +77,7 @@ class PlainLines:
     def start(self, step: int, num_steps: int) -> None:
         self._left, self._num_steps = None, num_steps
 
-    def step(self, step: int, loss: float, tokens_per_second: float) -> None:
+    def step(self, step: int, loss: float, tokens_per_second: float, by_source: Mapping[str, float]) -> None:
         now = time.monotonic()
         if self._left is None:  # the first step warms everything up: it tells nothing about the others
             self._first, self._left = step, TimeLeft(1)
@@ -85,7 +86,7 @@ class PlainLines:
             return
         self._printed = now
         self.message(
-            f"step {step}/{self._num_steps}  loss {loss:.4f}  {tokens_per_second:.0f} tokens/s  "
+            f"step {step}/{self._num_steps}  {describe_losses(loss, by_source)}  {tokens_per_second:.0f} tokens/s  "
             f"{memory_gib():.1f} GiB  {left}".rstrip()
         )
 
@@ -94,6 +95,12 @@ class PlainLines:
 
     def stop(self) -> None:
         pass
+
+
+def describe_losses(loss: float, by_source: Mapping[str, float]) -> str:
+    """A loss, and in brackets what it is made of: that of each source, where there are several."""
+    parts = ", ".join(f"{name} {value:.4f}" for name, value in by_source.items())
+    return f"loss {loss:.4f}" + (f" ({parts})" if parts else "")
 
 
 def watcher(console: Console) -> Watcher:

@@ -11,7 +11,7 @@ final/            the result in PEFT format
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,21 +72,46 @@ class RunDir:
         return sorted(p for p in self.checkpoints.glob("step-????????") if (p / COMPLETE).exists())
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other processes out while this one writes.
+    def locked(self, remedy: str = "Wait for it, or choose another run_dir.") -> Iterator[None]:
+        """Keep other processes out while this one writes; every command that writes into a run directory does so.
+
+        Inside one process (and thread) the lock may be taken again.
+
+        Args:
+            remedy: What to do when another process has it.
 
         Raises:
-            RunError: Another process has the run directory.
+            RunError: Another process has the run directory, or it cannot be written to.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock", is_singleton=True)
+        lock = FileLock(self.path.resolve() / ".lock", is_singleton=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
+            raise RunError(f"{self.path} is in use by another process.", remedy) from error
+        except OSError as error:
             raise RunError(
-                f"{self.path} is in use by another process.", "Wait for it, or choose another run_dir."
+                f"{self.path} cannot be written to: {error.strerror or error}.",
+                "Fix the permissions there, or choose another run_dir.",
             ) from error
         try:
             yield
         finally:
             lock.release()
+
+
+def locked_around(path: Path, remedy: str, *, run: RunDir | None = None) -> AbstractContextManager[None]:
+    """The lock of the run directory that a path is, or lies in; elsewhere there is nothing to lock.
+
+    Args:
+        path: What is going to be written.
+        remedy: What to do when another process has the run directory.
+        run: A run directory that may have nothing in it yet; others are known by what is in them.
+    """
+    whole = path.resolve()
+    folders = (whole, *whole.parents)
+    if run is not None and run.path.resolve() in folders:
+        return run.locked(remedy)
+    runs = map(RunDir, folders)
+    found = next((one for one in runs if one.recipe_path.is_file() and one.environment_path.is_file()), None)
+    return nullcontext() if found is None else found.locked(remedy)

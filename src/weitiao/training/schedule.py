@@ -18,9 +18,14 @@ def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     return min(limits)
 
 
+def warmup_steps(config: TrainConfig, num_steps: int) -> int:
+    """Steps in which the learning rate rises."""
+    return math.ceil(config.warmup * num_steps) if config.warmup < 1 else int(config.warmup)
+
+
 def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
     """Learning rate of step `step` (from 0) of `num_steps`."""
-    warmup = math.ceil(config.warmup * num_steps) if config.warmup < 1 else int(config.warmup)
+    warmup = warmup_steps(config, num_steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "constant":

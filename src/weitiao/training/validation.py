@@ -12,6 +12,7 @@ from torch import nn
 from weitiao.forest.plan import pack
 from weitiao.models.losses import token_losses
 from weitiao.rendering.sequence import Sequence
+from weitiao.training.sequence_losses import SequenceLoss, sequence_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ class AnswerValidation:
     scores: Callable[[nn.Module], dict[str, float]]
 
 
-def validation_loss(
+def validation_losses(
     model: nn.Module, sequences: Rows[Sequence], *, token_budget: int, share_prefixes: bool
-) -> ValidationLoss:
-    """Loss of a model on sequences, without gradient and dropout.
+) -> list[SequenceLoss]:
+    """Loss of a model on each of some sequences, without gradient and dropout.
 
     Args:
         model: A causal language model with forest attention.
@@ -55,12 +56,15 @@ def validation_loss(
     """
     learning = model.training
     model.eval()
-    total, weight, num_targets = 0.0, 0.0, 0
-    with torch.no_grad():
-        for forest in pack(sequences, token_budget=token_budget, share_prefixes=share_prefixes):
-            losses_N, weights_N = token_losses(model, forest)
-            total += float((losses_N.double() * weights_N.double()).sum())
-            weight += float(weights_N.double().sum())
-            num_targets += len(weights_N)
-    model.train(learning)
-    return ValidationLoss(total / weight, num_targets, len(sequences))
+    losses: list[SequenceLoss] = []
+    try:
+        with torch.no_grad():
+            for forest in pack(sequences, token_budget=token_budget, share_prefixes=share_prefixes):
+                losses_N, weights_N = token_losses(model, forest)
+                sequences_N = torch.from_numpy(forest.targets.sequences).to(losses_N.device)
+                sums_S = losses_N.new_zeros(len(forest.row_ids), dtype=torch.float64)
+                sums_S.index_add_(0, sequences_N, losses_N.double() * weights_N.double())
+                losses += sequence_losses(forest, sums_S)
+    finally:
+        model.train(learning)
+    return losses

@@ -159,6 +159,23 @@ def test_one_step_and_no_validation_make_a_curve(tmp_path: Path) -> None:
     assert 'class="train mark"' in section(render_report(tmp_path), "training")
 
 
+def test_the_loss_of_each_source_is_shown_with_its_share(tmp_path: Path) -> None:
+    """Means over the first and the last 20 steps that have rows of the source, by weight, as counted by hand here."""
+    write_recipe(tmp_path / "recipe.yaml")
+    write_training(tmp_path, steps=60)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        if "loss" in line:
+            line["sources"] = {"a<b>.jsonl": {"loss": 2.0 if line["step"] <= 30 else 0.5, "weight": 15.0}}
+        if "loss" in line and line["step"] % 2:
+            line["sources"]["replay"] = {"loss": 1.0 + line["step"] / 100, "weight": 5.0}
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = " ".join(Page(section(render_report(tmp_path), "training")).text.split())
+    assert "Loss on a<b>.jsonl2 → 0.5, first and last steps; 85.7%" in text
+    # replay: steps 1, 3 ... 39 and 21, 23 ... 59; 30 x 5 of 30 x 5 + 60 x 15
+    assert "Loss on replay1.2 → 1.4, first and last steps; 14.3%" in text
+
+
 def test_errors_in_the_data_are_what_the_page_opens_with(tmp_path: Path) -> None:
     write_recipe(tmp_path / "recipe.yaml")
     write_check(tmp_path)

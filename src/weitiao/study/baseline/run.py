@@ -33,6 +33,7 @@ from weitiao.study.task import task_from_recipe
 from weitiao.terminal import TextConsole
 from weitiao.training.files import full_disk_is_named, write_json
 from weitiao.training.progress import PlainLines
+from weitiao.training.run_dir import RunDir, locked_around
 
 _SECTIONS = ("model", "data", "rendering", "evaluate", "baseline", "verdict.target")
 """What a baseline depends on."""
@@ -79,6 +80,7 @@ def run_baseline(
 
     Raises:
         RecipeError: There are no test rows.
+        RunError: Another process has the run directory.
         WeitiaoError: Something else that the user can put right.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
@@ -89,6 +91,14 @@ def run_baseline(
             "The recipe has no test rows, which a baseline is measured on.",
             "Add data.test=FILE, or a fraction, data.test=0.1.",
         )
+    directory = output or place_of_results(recipe, "baseline", _SECTIONS, tell)
+    remedy = "Wait for it, or choose another run_dir."
+    with locked_around(directory, remedy, run=RunDir(recipe.run_dir)):
+        _make(directory)
+        return _run(recipe, directory, tell, console)
+
+
+def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> BaselineRun:
     data = load_data(recipe.data)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
@@ -97,8 +107,6 @@ def run_baseline(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     planned = plan_cells(recipe, data.task_train, task, device=device)
     set_threads(recipe, detect_hardware())
-    directory = output or place_of_results(recipe, "baseline", _SECTIONS, tell)
-    _make(directory)
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
         answered = answer_cells(planned, directory, known_in=recipe.run_dir, device=device, tell=tell, console=console)
         answers = [row.answer for row in data.task_train if is_gradable(row)]

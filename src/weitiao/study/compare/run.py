@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
 from weitiao.terminal import TextConsole
 from weitiao.training.progress import PlainLines
+from weitiao.training.run_dir import locked_around
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,31 @@ def compare_targets(
         console: Where progress goes; stderr by default.
 
     Raises:
+        RunError: Another process has a run directory that is written into.
         WeitiaoError: Both sides are the same weights, or something else that the user can put right.
     """
     console = console or TextConsole(stderr=True)
     sides = find_side(a, base_model), find_side(b, base_model)
     require_different(*sides)
     output = output or _default_output(sides)
+    with ExitStack() as locks:
+        remedy = "Wait for it: the answers of a run are kept in its directory."
+        for place in [output, *(side.run_dir for side in sides if side.run_dir is not None)]:
+            locks.enter_context(locked_around(place, remedy))
+        return _compare(sides, (a, b), data, recipe, limit, judging, output, console)
+
+
+def _compare(
+    sides: tuple[Side, Side],
+    names: tuple[str, str],
+    data: Path | None,
+    recipe: Path | None,
+    limit: int | None,
+    judging: JudgeSettings | None,
+    output: Path,
+    console: Console,
+) -> Compared:
     before, after, metrics = _answers(sides, data, recipe, limit, output, console)
-    names = a, b
     pairs = pair_predictions(before, after, names=names)
     before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
     comparison = compare_predictions(before, after, names=names, metrics=metrics)

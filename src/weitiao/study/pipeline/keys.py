@@ -22,7 +22,7 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
 from weitiao.study.pipeline.step import Step
-from weitiao.study.train import CHANGEABLE
+from weitiao.study.resume import CHANGEABLE
 from weitiao.study.versions import COMPUTING, versions
 from weitiao.training.files import sha256
 
@@ -49,7 +49,7 @@ class Identities:
         section, _, rest = name.partition(".")
         if name == "*":  # without what a training fills in for `auto`
             return self.recipe.model_dump(
-                mode="json", exclude={"run_dir": True, "model": {"dtype"}, "train": {"token_budget"}}
+                mode="json", exclude={"run_dir": True, "model": {"dtype"}, "train": {"token_budget", "weigh"}}
             )
         if section == "data" and rest:
             return self._data(rest)
@@ -63,6 +63,8 @@ class Identities:
         dumped = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
         if name == "train":
             unimportant = {name.partition(".")[2] for name in CHANGEABLE if name.startswith("train.")}
+            if value.weigh == "auto":  # a run keeps what its training chose, also one from before the setting
+                unimportant.add("weigh")
             kept = {key: setting for key, setting in dumped.items() if key not in unimportant}
             return {**kept, "evaluate": self.of("evaluate")} if value.validate_answers else kept
         if name == "baseline":

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from weitiao.errors import DataError
 from weitiao.methods.adapter import read_base_note
@@ -15,7 +12,7 @@ from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.study.dataset import load_rendered, model_context
 from weitiao.study.pipeline.record import Records, StepRecord
-from weitiao.study.train import CHANGEABLE
+from weitiao.study.resume import CHANGEABLE, filled_in, written_values
 from weitiao.training.checkpoint import read_state
 from weitiao.training.run_dir import RunDir
 
@@ -62,14 +59,8 @@ def settle_training(
 def write_current_recipe(recipe: Recipe, run: RunDir) -> None:
     """Bring `recipe.yaml` up to date; what a training filled in for `auto` stays."""
     if run.recipe_path.exists():
-        # As plain values: the files that it names may have been moved since.
-        old: dict[str, Any] = YAML(typ="safe", pure=True).load(run.recipe_path.read_text(encoding="utf-8"))
-        model, train = recipe.model, recipe.train
-        if model.dtype == "auto":
-            model = model.model_copy(update={"dtype": old["model"]["dtype"]})
-        if train.token_budget == "auto":
-            train = train.model_copy(update={"token_budget": old["train"]["token_budget"]})
-        recipe = recipe.model_copy(update={"model": model, "train": train})
+        old = written_values(run)
+        recipe = filled_in(recipe, old)
         if recipe.model_dump(mode="json", exclude={"run_dir"}) == old:
             return
     run.path.mkdir(parents=True, exist_ok=True)
@@ -92,9 +83,9 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
         old = load_recipe(run.path)
     except DataError:  # its data is not where it was, so nobody can say that it is the same
         return False
-    differing = differences(recipe, old, ignore=_INDIFFERENT)
-    if recipe.model.dtype == "auto":
-        differing = [name for name in differing if name != "model.dtype"]
+    values = written_values(run)
+    recipe = filled_in(recipe, values)
+    differing = differences(recipe, filled_in(old, values), ignore=_INDIFFERENT)
     decisive = {*_DECISIVE, "evaluate"} if recipe.train.validate_answers else set(_DECISIVE)
     if any(name.split(".", 1)[0] in decisive for name in differing):
         return False
@@ -105,7 +96,10 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     if recorded and not states:
         return False
     rendered = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
-    return all(state.data_fingerprint == rendered.fingerprint for state in states)
+    return all(
+        state.data_fingerprint == rendered.weighed(recipe, known=state.data_fingerprint)[0].fingerprint
+        for state in states
+    )
 
 
 def _set_aside(run: RunDir, of_results: Iterable[str], tell: Tell) -> None:

@@ -22,6 +22,7 @@ from weitiao.study.report.sections.scores import scores_section
 from weitiao.study.report.sections.training import training_section
 from weitiao.study.report.sections.verdict import verdict_section
 from weitiao.study.report.wording import Language, Wording
+from weitiao.training.run_dir import locked_around
 
 REPORT_FILE = "report.html"
 
@@ -86,15 +87,16 @@ def write_report(run: Path, *, output: Path | None = None, language: Language = 
         Where it lies.
 
     Raises:
-        RunError: It is no run directory, or a file in it is damaged.
+        RunError: It is no run directory, a file in it is damaged, or another process has it.
     """
     path = output or run / REPORT_FILE
-    html = render_report(run, language=language)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.part")
-    # A lone surrogate in an answer of the data is written as an escape.
-    beside.write_text(html, encoding="utf-8", errors="backslashreplace")
-    beside.replace(path)
+    with locked_around(path, "Wait for it, or write the page elsewhere with --output FILE."):
+        html = render_report(run, language=language)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.part")
+        # A lone surrogate in an answer of the data is written as an escape.
+        beside.write_text(html, encoding="utf-8", errors="backslashreplace")
+        beside.replace(path)
     return path
 
 

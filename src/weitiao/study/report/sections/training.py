@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 from weitiao.study.report.charts.curve import loss_curve
 from weitiao.study.report.files import RunFiles, Values
 from weitiao.study.report.sections.common import Axis, missing
 from weitiao.study.report.wording import Wording
+from weitiao.training.sequence_losses import RECENT_STEPS, MeanLoss, mean_loss
 
 Section = dict[str, Any]
 
@@ -58,6 +60,7 @@ def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tup
         ),
         (words("training.loss"), f"{words.loss(steps[0]['loss'])} → {words.loss(last['loss'])}"),
     ]
+    facts += _sources(steps, words)
     if best is not None:
         at = words("training.best.value", loss=words.loss(best["validation_loss"]), step=words.count(best["step"]))
         facts.append((words("training.best"), at))
@@ -67,6 +70,30 @@ def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tup
         speed = words("training.time.value", time=words.duration(seconds), speed=words.count(tokens / seconds))
         facts.append((words("training.time"), speed))
     return facts
+
+
+def _sources(steps: list[Values], words: Wording) -> list[tuple[str, str]]:
+    """The loss of each source over its first and its last steps, and its share of the whole; none where there is one.
+
+    A source with few rows is not in every step, and a step has few of its rows: single steps would say little.
+    """
+    found: defaultdict[str, list[MeanLoss]] = defaultdict(list)
+    for line in steps:
+        for name, one in line.get("sources", {}).items():
+            found[name].append(MeanLoss(**one))
+    weights = {name: sum(one.weight for one in losses) for name, losses in found.items()}
+    return [
+        (
+            words("training.source", name=name),
+            words(
+                "training.source.value",
+                first=words.loss(mean_loss(found[name][:RECENT_STEPS]).loss),
+                last=words.loss(mean_loss(found[name][-RECENT_STEPS:]).loss),
+                share=words.share(weight / sum(weights.values())),
+            ),
+        )
+        for name, weight in sorted(weights.items())
+    ]
 
 
 def _tokens(tokens: int, computed: int, words: Wording) -> str:

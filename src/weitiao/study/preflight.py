@@ -1,0 +1,80 @@
+"""What would stop a training, or leave a setting without effect, found before its first step."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+
+from torch import nn
+
+from weitiao.errors import DataError, RecipeError, RunError
+from weitiao.rendering.sequence import Sequence
+from weitiao.study.dataset import RenderedData, Tell
+from weitiao.training.checkpoint import State, learned_parameters
+from weitiao.training.config import TrainConfig
+from weitiao.training.run_dir import RunDir
+from weitiao.training.schedule import warmup_steps
+
+
+def check_budget(sequences: Iterable[Sequence], budget: int) -> None:
+    """Require that every sequence alone is within the token budget.
+
+    Raises:
+        DataError: The longest one is not.
+    """
+    long = [sequence for sequence in sequences if len(sequence.inputs) > budget]
+    if long:
+        longest = max(long, key=lambda sequence: len(sequence.inputs))
+        length = len(longest.inputs)
+        what = "1 sequence is" if len(long) == 1 else f"{len(long):,} sequences are"
+        raise DataError(
+            f"{what} longer than train.token_budget={budget}; the longest is {longest.row_id}, of {length:,} tokens.",
+            f"Set train.token_budget to {length} or more (or to auto), or lower rendering.max_length.",
+        )
+
+
+def check_settings(config: TrainConfig, data: RenderedData, num_steps: int, tell: Tell) -> None:
+    """Require that what the section `train` asks for can be done with this data; say what has no effect.
+
+    Raises:
+        RecipeError: Validations are asked for, and there is no validation data.
+    """
+    asked = {"patience": config.patience is not None, "validate_answers": config.validate_answers > 0}
+    if not data.validation and (names := [name for name, is_asked in asked.items() if is_asked]):
+        raise RecipeError(
+            f"train.{names[0]} needs validation data, and the recipe has none.",
+            f"Add data.validation=FILE, or a fraction: data.validation=0.05; or leave train.{names[0]} out.",
+        )
+    if (warmup := warmup_steps(config, num_steps)) >= num_steps > 1:
+        tell(f"The learning rate only rises: train.warmup takes {warmup:,} steps, and there are {num_steps:,}")
+    if config.batch_size > len(data.train):
+        tell(f"A step has all {len(data.train):,} training sequences: train.batch_size is {config.batch_size:,}")
+
+
+def check_disk(run: RunDir, model: nn.Module, config: TrainConfig, state: State, num_steps: int, *, best: bool) -> None:
+    """Require room for all that a run will keep: checkpoints (weights and two moments), the best weights, the result.
+
+    Args:
+        run: Its directory.
+        model: With the parameters that learn.
+        config: The recipe's section.
+        state: Where the run stands.
+        num_steps: Steps of the whole run.
+        best: Whether there are validations.
+
+    Raises:
+        RunError: There is not enough.
+    """
+    weights = sum(p.numel() * p.element_size() for p in learned_parameters(model).values())
+    saves = -(-(num_steps - state.step) // config.save_every)
+    # A new one is written beside the old ones before the oldest of them goes.
+    checkpoints = min(config.keep_checkpoints + 1, len(run.complete_checkpoints()) + saves)
+    needed = 3 * weights * checkpoints + weights * (3 if best else 1)
+    there = sum(file.stat().st_size for file in run.checkpoints.rglob("*") if file.is_file())
+    free = shutil.disk_usage(run.path).free
+    if free + there < needed:
+        raise RunError(
+            f"{run.path} has {free / 2**20:,.1f} MiB free, and the run needs {(needed - there) / 2**20:,.1f} MiB "
+            f"for {checkpoints} checkpoints and its result.",
+            "Free some space, lower train.keep_checkpoints, or choose another run_dir.",
+        )

@@ -1,0 +1,151 @@
+"""What a run that goes on has to have in common with what it was started with: what training reads, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from weitiao.errors import RunError
+from weitiao.recipe import Recipe, differences
+from weitiao.terminal import quoted
+from weitiao.training.checkpoint import State, read_state
+from weitiao.training.config import TrainConfig
+from weitiao.training.files import check_whole
+from weitiao.training.run_dir import RunDir
+from weitiao.training.schedule import learning_rate
+
+# Settings that change nothing but what a run costs and where it lies.
+CHANGEABLE = (
+    "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
+)  # fmt: skip
+# How a step is computed: the same up to rounding, except that two of them decide which numbers a dropout draws.
+_SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "train.fused")
+_DRAWN_BY = ("train.token_budget", "train.share_prefixes")
+# Settings that hold from the next step on: how far to go, and which of the weights passed on the way are kept.
+_FROM_NOW_ON = ("train.epochs", "train.max_steps", "train.validate_every", "train.patience", "train.keep_best")
+# Sections that training reads. Of the data, its rendering and the base model, the content is compared instead.
+_READ = ("method", "objective", "train")
+_OF_ANSWERS = ("evaluate.metrics", "evaluate.generation", "evaluate.normalize")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run stood when it was opened.
+
+    Attributes:
+        recipe: That it goes on with: what it was asked for, and what was filled in for `auto` when it began.
+        state: Of the newest checkpoint; None for a run that has none.
+    """
+
+    recipe: Recipe
+    state: State | None
+
+
+def open_run(recipe: Recipe, run: RunDir) -> Start:
+    """Compare a recipe with the run that it is to go on with. A run without a checkpoint begins anew.
+
+    Raises:
+        RunError: The run was started with other settings that training reads, or its newest checkpoint is damaged.
+    """
+    checkpoints = run.complete_checkpoints()
+    if not checkpoints or not run.recipe_path.exists():
+        return Start(recipe, None)
+    check_whole(checkpoints[-1])
+    values = written_values(run)
+    filled = filled_in(recipe, values)
+    try:
+        old = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RunError(
+            f"{run.recipe_path} cannot be read: {error.errors()[0]['msg']}.", "Choose another run_dir."
+        ) from error
+    if changed := [name for name in differences(filled, filled_in(old, values)) if _matters(name, filled)]:
+        raise RunError(
+            f"{run.path} was started with another recipe: {', '.join(changed)} differ.",
+            f"Go on as it was started with `weitiao train {quoted(run.path)}`, or choose another run_dir.",
+        )
+    return Start(filled, read_state(checkpoints[-1]))
+
+
+def written_values(run: RunDir) -> dict[str, Any]:
+    """The recipe of a run as plain values: the files that it names may have been moved since."""
+    values: dict[str, Any] = YAML(typ="safe", pure=True).load(run.recipe_path.read_text(encoding="utf-8"))
+    return values
+
+
+def filled_in(recipe: Recipe, values: dict[str, Any]) -> Recipe:
+    """A recipe with what a training chose for settings that it leaves open.
+
+    Args:
+        recipe: What is asked for.
+        values: Of the recipe in the run directory. One that a training of an earlier version filled in has no
+            `train.weigh`: there every learned token weighed the same.
+    """
+    model, train = recipe.model, recipe.train
+    old = values["train"]
+    if model.dtype == "auto":
+        model = model.model_copy(update={"dtype": values["model"]["dtype"]})
+    if train.token_budget == "auto":
+        train = train.model_copy(update={"token_budget": old["token_budget"]})
+    if train.weigh == "auto":
+        earlier = "auto" if old["token_budget"] == "auto" else "tokens"
+        train = train.model_copy(update={"weigh": old.get("weigh", earlier)})
+    return recipe.model_copy(update={"model": model, "train": train})
+
+
+def require_same_content(state: State, data: str, validation: str, model: str, *, run: RunDir) -> None:
+    """Compare the data and the base model of a run with what it was started with.
+
+    Args:
+        state: Of the run.
+        data, validation, model: Fingerprints of what is there now.
+        run: The run directory.
+
+    Raises:
+        RunError: Something differs.
+    """
+    if state.data_fingerprint != data:
+        raise RunError(
+            f"The training data is not what {run.path} was started with: its tokens differ.",
+            "Bring the data back as it was, or start a new run with another run_dir.",
+        )
+    if state.validation_fingerprint not in (None, validation):
+        raise RunError(
+            f"The validation data is not what {run.path} was started with: its tokens differ.",
+            "Bring the data back as it was, or start a new run with another run_dir.",
+        )
+    if state.model_fingerprint not in (None, model):
+        raise RunError(
+            f"The base model is not what {run.path} was started with: its weights differ.",
+            "Name the model that it was started with, wherever it lies now, or start a new run with another run_dir.",
+        )
+
+
+def describe_length(config: TrainConfig, state: State, num_steps: int) -> str | None:
+    """What a changed number of steps means for the rest of a run; None when it has not changed."""
+    if state.num_steps in (None, num_steps):
+        return None
+    assert state.num_steps is not None
+    line = f"{num_steps:,} steps instead of {state.num_steps:,}"
+    if config.schedule == "constant" or state.step >= num_steps:
+        return line
+    before = learning_rate(config, state.step - 1, state.num_steps)
+    now = learning_rate(config, state.step, num_steps)
+    return (
+        f"{line}: the {config.schedule} schedule falls over all of them from now on, and the learning rate goes from "
+        f"{before:.2g} at step {state.step:,} to {now:.2g} at the next"
+    )
+
+
+def _matters(name: str, recipe: Recipe) -> bool:
+    """Whether a setting may not differ when a run goes on."""
+    if name in _DRAWN_BY and recipe.method.dropout > 0:
+        return True
+    if name in (*CHANGEABLE, *_SAME_UP_TO_ROUNDING, *_FROM_NOW_ON):
+        return False
+    if recipe.train.validate_answers and name.startswith(_OF_ANSWERS):
+        return True
+    return name == "model.dtype" or name.split(".", 1)[0] in _READ
