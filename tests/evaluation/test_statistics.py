@@ -100,6 +100,10 @@ def test_scores_that_do_not_vary_leave_room_for_others() -> None:
     assert (found.low, found.high) == pytest.approx((0.5 - unseen / 2, 0.5 + unseen / 2))
     assert mean([0.5]).low < 0.2
     assert mean([7.0] * 3, bounds=None) == Estimate(7.0, 7.0, 7.0, 3)
+    assert mean([2.3]) == Estimate(2.3, 2.3, 2.3, 1)  # no share: the ends are not those of one
+    assert [one.has_interval for one in (mean([2.3]), mean([0.5]), mean([1.0]), mean([2.3, 2.4]))] == [
+        False, True, True, True,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.5], [0.0] * 50 + [0.5], [1.0] * 9 + [0.9], [0.2, 0.2, 0.3]])

@@ -95,12 +95,15 @@ def mean(
 
     Args:
         values: One score per item, at least one.
-        bounds: The range of the scores, for scores that do not vary; None when they have none, as losses.
+        bounds: The range of the scores, for scores that do not vary; None when they have none, as losses. Scores that
+            lie outside have none either.
         seed: Of the resamples.
         confidence: Of the interval.
     """
     array = np.asarray(values, dtype=np.float64)
     assert array.size > 0
+    if bounds is not None and not bounds[0] <= array.min() <= array.max() <= bounds[1]:
+        bounds = None
     if bounds is not None and is_binary(array):
         return proportion(int(array.sum()), array.size, confidence=confidence)
     items_NK = np.stack([array, np.ones_like(array)], axis=1)
