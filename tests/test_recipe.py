@@ -124,6 +124,8 @@ def test_a_fault_of_an_override_is_said_to_be_on_the_command_line(recipe: Path) 
         (["data.train=[a.jsonl]", "data.train.1.limit=3"], "is a list of 1, it has no `1`"),
         (["data.train=[a.jsonl]", "data.train.limit=3"], "is a list of 1, it has no `limit`"),
         (["model=\x00"], "command line: .*"),
+        (["baseline.shots=[0, many]"], "command line: `baseline.shots.1`.* not 'many'"),
+        (["data.train={path: 3}"], "command line: `data.train.path`.* not 3"),
     ],
 )
 def test_an_override_that_cannot_be_read_is_an_error_in_one_line(

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from weitiao.config import Config
 from weitiao.data.config import DataConfig
@@ -179,7 +179,8 @@ def _validate(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
 def _where(name: str, line: int | None, path: Path, overrides: Sequence[str]) -> str:
     """file:line, or the command line."""
     names = [name_of(override) for override in overrides]
-    if name in names or (line is None and any(one.startswith(f"{name}.") for one in names)):
+    inside = any(f"{name}.".startswith(f"{one}.") for one in names)
+    if inside or (line is None and any(one.startswith(f"{name}.") for one in names)):
         return "command line"
     return f"{path}:{line}" if line is not None else str(path)
 
@@ -206,6 +207,8 @@ def _locate(values: Any, loc: Sequence[str | int]) -> tuple[list[str], int | Non
 
 def _line(node: Any, part: Any) -> int | None:
     """The line of a key or an item in the file; None for what an override put there."""
+    if not isinstance(node, CommentedMap | CommentedSeq):
+        return None
     return int(node.lc.data[part][0]) + 1 if node.lc.data and part in node.lc.data else None
 
 

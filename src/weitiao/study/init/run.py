@@ -20,11 +20,13 @@ from weitiao.data.formats import Converter
 from weitiao.data.paths import resolve_paths
 from weitiao.data.rows import BadRow, Row
 from weitiao.errors import DataError, RecipeError
+from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.study.init.columns import source_settings
 from weitiao.study.init.task import Task, epochs, fraction, task_of
 from weitiao.study.init.write import Line, scalar, source_lines, text
 
 _MOST_ROWS = 20_000
+_LEAST_ROWS = VerdictConfig().least_rows
 _HELD_OUT = {**dict.fromkeys(("validation", "valid", "val", "validate", "dev"), "validation"), "test": "test"}
 
 
@@ -206,7 +208,9 @@ def _lines(
             lines += [line for path in paths for line in source_lines(2, "-", _relative(path, output), copied)]
         else:
             share = fraction(rows, wanted[part], 0.3 if part == "test" else 0.1)
-            lines += [(1, f"{part}: {share}", f"about {round(share * rows):,} rows {why[part]}")]
+            num = round(share * rows)
+            few = f"; from fewer than {_LEAST_ROWS} nothing is decided" if part == "test" and num < _LEAST_ROWS else ""
+            lines += [(1, f"{part}: {share}", f"about {num:,} rows {why[part]}{few}")]
     if problem := next((source.first_problem for source in sources if source.bad), ""):
         lines += [(1, "on_bad_rows: skip", f"they are listed in the run; {problem}")]
     lines += [(0, "method: {type: lora, r: 16}", ""), (0, "train:", "")]
