@@ -256,6 +256,9 @@ def test_a_run_brings_the_whole_model_section_of_its_recipe(tiny_llama_dir: Path
     (tmp_path / "run" / "recipe.yaml").write_text(json.dumps({"model": config.model_dump()}))
     for target in (tmp_path / "run", tmp_path / "run" / "final"):
         assert type(open_model(target, attention="sdpa").model.get_base_model()).__name__ == "OwnModel"
+    merged = merge(tmp_path / "run", tmp_path / "merged").path
+    plain = AutoModelForCausalLM.from_pretrained(merged, trust_remote_code=True)
+    assert type(plain).__name__ == "OwnModel"
     alone = (tmp_path / "run" / "final").rename(tmp_path / "alone")
     with pytest.raises(ModelError, match="cannot be loaded") as caught:
         open_model(alone, attention="sdpa")

@@ -13,7 +13,7 @@ from weitiao.errors import ModelError
 from weitiao.models.cache import converted_gguf
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
-from weitiao.models.load import load_model, load_tokenizer
+from weitiao.models.load import load_config, load_model, load_tokenizer
 from weitiao.models.names import resolve_model
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 17209920\n"
@@ -112,6 +112,14 @@ def test_a_damaged_model(damage: Damage, what: str, tiny_llama_dir: Path, tmp_pa
     damage(directory)
     with pytest.raises(ModelError, match=what):
         load_model(ModelConfig(name=str(directory)))
+
+
+@pytest.mark.parametrize("changes", [{"model_type": "an-invention"}, {"rope_parameters": 7}, {"layer_types": 3}])
+def test_a_configuration_that_cannot_be_read(changes: dict[str, object], tiny_llama_dir: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(tiny_llama_dir, tmp_path / "model")
+    edit(directory / "config.json", **changes)
+    with pytest.raises(ModelError, match=r"configuration of the model in .* cannot be read: "):
+        load_config(ModelConfig(name=str(directory)))
 
 
 @pytest.mark.parametrize(

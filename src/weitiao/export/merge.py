@@ -104,7 +104,8 @@ def merge(
         with written_whole(output) as directory:
             num_parameters = _save_merged(opened.model, tokenizer, directory, dtype)
             del opened  # what was saved is loaded now; two models would not fit where one just does
-            saved = load_model(ModelConfig(name=str(directory), dtype="float32"), attention="sdpa")
+            base = base.moved_to(str(directory)).model_copy(update={"dtype": "float32"})
+            saved = load_model(base, attention="sdpa")
             agreement = compare(reference, last_logits(saved, prompts), without)
             require_agreement(agreement, dtype)
     except (OSError, SafetensorError) as error:

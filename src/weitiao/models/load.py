@@ -14,7 +14,7 @@ from weitiao.models.names import resolve_model
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _logger = logging.getLogger(__name__)
 
@@ -73,6 +73,19 @@ def read_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
 def dtype_of(config: ModelConfig, *, device: str) -> str:
     """The number format that a model gets: the configured one, or what `auto` means on a `cpu` or on `cuda`."""
     return choose_dtype(detect_hardware(), device=device) if config.dtype == "auto" else config.dtype
+
+
+def load_config(config: ModelConfig) -> PreTrainedConfig:
+    """Load the configuration of a model without its weights.
+
+    Raises:
+        ModelError: There is no such model, or its configuration cannot be read.
+    """
+    from transformers import AutoConfig
+
+    path = resolve_model(config)
+    with loading(f"The configuration of the model in {path} cannot be read", path):
+        return AutoConfig.from_pretrained(str(path), trust_remote_code=config.trust_remote_code)
 
 
 def load_model(

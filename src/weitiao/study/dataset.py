@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from weitiao.data.load import REPLAY, DataSet, load_data
 from weitiao.data.rejected import add_rejected
-from weitiao.models.load import load_tokenizer
-from weitiao.models.names import resolve_model
+from weitiao.models.load import load_config, load_tokenizer
 from weitiao.recipe import Recipe
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render
@@ -119,13 +118,9 @@ def dated(recipe: Recipe) -> RenderingConfig:
 
 def model_context(recipe: Recipe) -> int:
     """Positions that the recipe's model has, from its configuration alone; `NO_LIMIT` where it names none."""
-    from transformers import AutoConfig
-
     from weitiao.models.parts import context_length
 
-    path = resolve_model(recipe.model)
-    config = AutoConfig.from_pretrained(str(path), trust_remote_code=recipe.model.trust_remote_code)
-    return context_length(config) or NO_LIMIT
+    return context_length(load_config(recipe.model)) or NO_LIMIT
 
 
 def load_rendered(recipe: Recipe, *, max_context: int, tell: Tell, rejected_path: Path | None = None) -> RenderedData:
