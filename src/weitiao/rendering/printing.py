@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weitiao.data.example import Message
@@ -132,9 +133,8 @@ def squeezed(text: str) -> str:
 
 def unused_character(text: str) -> str:
     """A character for private use that the text does not contain."""
-    return next(
-        character for character in map(chr, (*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE))) if character not in text
-    )
+    private = map(chr, chain(range(0xE000, 0xF900), range(0xF0000, 0xFFFFE)))
+    return next(character for character in private if character not in text)
 
 
 def marked_calls(calls: Sequence[dict[str, Any]], mark: str) -> list[dict[str, Any]]:
