@@ -19,6 +19,7 @@ from weitiao.data.split_files import split_file
 from weitiao.data.splits import Keyed, hold_out
 from weitiao.data.together import stay_together, twins_of
 from weitiao.evaluation.fewshot.select import choose_shots
+from weitiao.recipe import load_recipe, write_recipe
 
 _NOUNS = (
     "kettle ladder window carpet violin bucket pillow saddle candle hammer basket mirror zipper button locket goblet"
@@ -221,3 +222,13 @@ def test_ten_thousand_questions_are_grouped_in_a_second() -> None:
     groups, _ = stay_together(rows, near=True, most=100)
     assert time.process_time() - started < 3
     assert len(groups) > 9_000
+
+
+def test_a_run_from_before_the_setting_keeps_its_split(tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [conversation(q) for q in sentences(20)])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("{model: x, data: {train: rows.jsonl, test: 0.5}}")
+    assert load_recipe(recipe).data.keep_together == "near"
+    assert load_recipe(tmp_path).data.keep_together == "same"
+    write_recipe(load_recipe(recipe), recipe)
+    assert load_recipe(tmp_path).data.keep_together == "near"

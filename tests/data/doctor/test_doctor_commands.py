@@ -269,6 +269,9 @@ def test_leaks_between_the_fractions_of_a_recipe_are_leaks(
     leaks = sum(finding["count"] for finding in report["findings"])
     assert report["rows"] == 201 and (leaks == 0 if keep == "near" else 20 < leaks < 40)
     assert all(finding["reason"].endswith("rows.jsonl (test)") for finding in report["findings"])
+    shown = run("check", recipe, "--kind", "near_leak")
+    assert ("data.keep_together: near" in shown.stdout) == (keep == "same")
+    assert "data clean" not in shown.stdout + shown.stderr
 
 
 def test_fractions_that_cannot_be_held_out_are_told(run: Run, tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class CheckReport:
         sources: One line per source: what it is and how its columns are understood.
         rows_of: The number of rows with findings of each severity and kind.
         rows_with: The number of rows with findings of each severity.
+        fraction_files: The files of which rows are held out as a fraction.
     """
 
     findings: tuple[Finding, ...]
@@ -43,6 +44,7 @@ class CheckReport:
     sources: tuple[str, ...]
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
     rows_with: dict[str, int] = field(default_factory=dict)
+    fraction_files: frozenset[str] = frozenset()
 
     @property
     def rows_per_second(self) -> float:
@@ -113,6 +115,7 @@ def check(
         left_out=settings.left_out(),
         sources=names_of(sources),
         rows_of=dict(findings.rows_of),
+        fraction_files=frozenset(file for rows in (held_out or {}).values() for file, _ in rows),
         rows_with={name: findings.counts[name] for name in SEVERITIES if findings.counts[name]},
     )
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _PLURALS = {"error": "errors", "warning": "warnings", "info": "remarks"}
 _NUM_REASONS = 4
+_FRACTIONS = (
+    "Keep them on one side: data.keep_together: near, which is the default. Where it is set, their group is too large "
+    "for a part: give the part a file of its own."
+)
 
 
 def print_check(
@@ -60,10 +64,11 @@ def print_check(
     console.print(table)
     console.print()
     for kind in report.counts:
-        text = Text(kind, "bold").append(f"  {KINDS[kind].remedy}", "none")
+        between = _is_between_fractions(report, kind)
+        text = Text(kind, "bold").append(f"  {_FRACTIONS if between else KINDS[kind].remedy}", "none")
         severities = {severity for severity, found in report.rows_of if found == kind}
         # What is only remarked upon stays as it is.
-        if KINDS[kind].fixable and (severities != {"info"} or KINDS[kind].severity == "info"):
+        if KINDS[kind].fixable and not between and (severities != {"info"} or KINDS[kind].severity == "info"):
             text.append(f"\n  {_clean_command(report, [kind], files, against)}", "cyan")
         # Not in a table: what the terminal wraps can be copied as one line.
         console.print(text, soft_wrap=True)
@@ -83,7 +88,7 @@ def next_command(report: CheckReport, files: Sequence[str], against: Sequence[st
         files: What was checked.
         against: The evaluation sets.
     """
-    exact = [kind for kind in report.counts if KINDS[kind].exact]
+    exact = [kind for kind in report.counts if KINDS[kind].exact and not _is_between_fractions(report, kind)]
     if exact:
         return _clean_command(report, exact, files, against)
     return " ".join(["weitiao data check", *map(quoted, files), *_against(against), "--verbose"])
@@ -98,6 +103,12 @@ def _clean_command(report: CheckReport, kinds: Sequence[str], files: Sequence[st
         reasons = " ".join(finding.reason for finding in report.findings if finding.kind == "placeholder")
         words += [f"--set {quoted(f'{name}=VALUE')}" for name in names_in(reasons)[:_NUM_REASONS]]
     return " ".join([*words, "--output cleaned"])
+
+
+def _is_between_fractions(report: CheckReport, kind: str) -> bool:
+    """Whether rows leak only into fractions of their own files, which cleaning does not know."""
+    others = {other.rpartition(":")[0] for one in report.findings if one.kind == kind for other in one.others}
+    return kind in ("leak", "near_leak") and others <= report.fraction_files
 
 
 def _against(against: Sequence[str]) -> list[str]:
