@@ -19,8 +19,8 @@ from weitiao.recipe import Recipe, load_recipe
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.pipeline.steps import STEP_NAMES
+from weitiao.study.resume import CHANGEABLE
 from weitiao.study.retention import score_retention
-from weitiao.study.train import CHANGEABLE
 
 AFTER_COMPARE = ["compare", "verdict", "report"]
 AFTER_TRAIN = ["train", "eval", "retention-after", *AFTER_COMPARE]
@@ -48,10 +48,10 @@ OF_SETTING = {
 }
 VALUES: dict[str, Any] = {
     "rendering.template": "alpaca", "rendering.train_on_prompt": True, "rendering.turns": "last",
-    "rendering.max_length": 100, "rendering.on_long": "error",
+    "rendering.max_length": 100, "rendering.on_long": "error", "rendering.date": "2025-01-02",
     "method.r": 2, "method.alpha": 3.0, "method.dropout": 0.1, "method.target_modules": ["q_proj"],
     "method.bias": "all", "method.rslora": True, "method.dora": True,
-    "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999,
+    "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999, "train.weigh": "rows",
     "train.share_prefixes": False, "train.fused": False, "train.learning_rate": 0.5, "train.schedule": "linear",
     "train.warmup": 0.5, "train.weight_decay": 0.1, "train.betas": [0.8, 0.9], "train.epsilon": 1e-4,
     "train.max_grad_norm": 2.0, "train.seed": 4, "train.validate_every": 2, "train.validate_answers": 2,
