@@ -1,7 +1,7 @@
 """The real command line in processes of their own, forked from one that has imported everything: each starts at once.
 
-As a script: reads one call per line (JSON: arguments, encoding and files of stdout and stderr), forks it, and prints
-its process id, then its exit status.
+As a script: reads one call per line (JSON: `arguments`, `encoding`, `cwd`, and the files of `stdin`, `stdout` and
+`stderr`), forks it, and prints its process id, then its exit status.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from workbench import environment
+
+SECONDS = 300
 
 
 @dataclass
@@ -28,14 +32,10 @@ class Done:
 
 
 class Forks:
-    """Calls of the command line, one after the other.
+    """Calls of the command line, one after the other. The process that forks ends with this one."""
 
-    Args:
-        directory: For what they print.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._files = directory / "stdout", directory / "stderr"
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="forks-")
         words = [sys.executable, __file__]
         paths = os.pathsep.join(path for path in sys.path if path)
         self._server = subprocess.Popen(
@@ -43,28 +43,43 @@ class Forks:
         )
 
     def call(
-        self, *arguments: str | Path, encoding: str = "utf-8", meanwhile: Callable[[int], None] = lambda pid: None
+        self,
+        *arguments: str | Path,
+        encoding: str = "utf-8",
+        cwd: Path | None = None,
+        stdin: str = "",
+        meanwhile: Callable[[int], None] = lambda pid: None,
     ) -> Done:
         """Call the command line.
 
         Args:
             arguments: As typed.
             encoding: Of stdout and stderr.
+            cwd: The current directory, that of the tests if none.
+            stdin: What it reads.
             meanwhile: Is called with the process id while it runs.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps([list(map(str, arguments)), encoding, *map(str, self._files)]) + "\n")
+        files = {name: Path(self._directory.name, name) for name in ("stdin", "stdout", "stderr")}
+        files["stdin"].write_text(stdin, encoding="utf-8")
+        call = {"arguments": list(map(str, arguments)), "encoding": encoding, "cwd": str(cwd or Path.cwd())}
+        self._server.stdin.write(json.dumps({**call, **{name: str(file) for name, file in files.items()}}) + "\n")
         self._server.stdin.flush()
         meanwhile(int(self._server.stdout.readline()))
         code = int(self._server.stdout.readline())
-        return Done(code, *(file.read_text(encoding=encoding) for file in self._files))
+        return Done(code, *(files[name].read_text(encoding=encoding) for name in ("stdout", "stderr")))
 
-    def close(self) -> None:
-        """End the process that forks."""
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait(30)
+
+@cache
+def server() -> Forks:
+    """The one process that all tests of a worker fork from."""
+    return Forks()
+
+
+def weitiao(*arguments: str | Path, cwd: Path | None = None, stdin: str = "") -> Done:
+    """Run the command line to its end; the same as `workbench.weitiao`, which takes some seconds to start."""
+    return server().call(*arguments, cwd=cwd, stdin=stdin)
 
 
 def serve() -> None:
@@ -73,16 +88,19 @@ def serve() -> None:
     from weitiao.cli.main import main
 
     for line in sys.stdin:
-        arguments, encoding, stdout, stderr = json.loads(line)
+        call = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # stdin has the calls to come
-            for number, path in ((1, stdout), (2, stderr)):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            os.chdir(call["cwd"])
+            os.dup2(os.open(call["stdin"], os.O_RDONLY), 0)
+            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - without what was read ahead of calls
+            for number, name in ((1, "stdout"), (2, "stderr")):
+                os.dup2(os.open(call[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             for stream in (sys.stdout, sys.stderr):
-                stream.reconfigure(encoding=encoding, errors="strict")
+                stream.reconfigure(encoding=call["encoding"], errors="strict")
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            sys.argv = ["weitiao", *arguments]
+            signal.alarm(SECONDS)  # ends a call that hangs
+            sys.argv = ["weitiao", *call["arguments"]]
             code: object = 1
             try:
                 main()

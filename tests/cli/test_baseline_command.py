@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from workbench import weitiao, write_recipe
+from forked import weitiao
+from workbench import write_recipe
 
 from weitiao.cli.baseline import baseline
 from weitiao.errors import WeitiaoError

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked import Forks
+from forked import Forks, server
 
 from weitiao.cli.console import closing_panel, results
 from weitiao.evaluation.retention.progress import retention_progress
@@ -43,11 +42,9 @@ def folder(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return place
 
 
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    calls = Forks(tmp_path_factory.mktemp("printed"))
-    yield calls
-    calls.close()
+@pytest.fixture
+def forks() -> Forks:
+    return server()
 
 
 def test_every_command_prints_rows_and_paths_as_they_are(

@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from forked import Forks
+from forked import Forks, server
 from workbench import final_weights, weitiao, write_recipe, write_rows
 
 STEPS = [
@@ -53,11 +53,9 @@ def whole(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     return directory / "run", done.stderr, done.returncode
 
 
-@pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    found = Forks(tmp_path_factory.mktemp("forks"))
-    yield found
-    found.close()
+@pytest.fixture
+def forks() -> Forks:
+    return server()
 
 
 def test_every_step_has_a_rule_with_its_number_and_says_what_came_out(whole: tuple[Path, str, int]) -> None:
