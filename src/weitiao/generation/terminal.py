@@ -115,7 +115,10 @@ def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
 def _print_answer(conversation: Conversation, text: str, console: Console) -> None:
     with closing(conversation.answer(text)) as pieces:
         for piece in pieces:
-            console.out(piece, end="", highlight=False)
+            if console.is_terminal:
+                console.out(piece, end="", highlight=False)
+            else:  # what is kept of an answer is the answer, control characters included
+                console.file.write(piece)
             console.file.flush()
     console.out()
 
