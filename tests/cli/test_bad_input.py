@@ -80,12 +80,14 @@ def test_a_missing_model_is_an_error_with_the_nearest_name(recipe: Path) -> None
 
 
 def test_an_unknown_target_module_and_tracker_are_errors(recipe: Path) -> None:
-    with pytest.raises(WeitiaoError, match="no linear layer named query"):
+    with pytest.raises(WeitiaoError, match="no linear layer for text named query"):
         train(load_recipe(recipe, ["method.target_modules=[query]"]))
     with pytest.raises(WeitiaoError, match="nosuchtracker"):
         train(load_recipe(recipe, ["train.trackers=[nosuchtracker]"]))
 
 
 def test_a_row_longer_than_the_token_budget_is_an_error(recipe: Path) -> None:
-    with pytest.raises(WeitiaoError, match=r"rows.jsonl:\d+ has \d+ tokens, more than train.token_budget=30"):
+    with pytest.raises(
+        WeitiaoError, match=r"longer than train.token_budget=30; the longest is rows.jsonl:\d+, of \d+ tokens"
+    ):
         train(load_recipe(recipe, ["train.token_budget=30"]))

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, DeepseekV3Config
 
 from weitiao.generation.config import GenerationConfig
-from weitiao.generation.generate import Completion, generate, stream
+from weitiao.generation.generate import Completion, generate, probe_answers, stream
 from weitiao.methods.fused.layer import FusedLayer, fuse_layers
 from weitiao.models.attention import FOREST
 
@@ -101,17 +101,21 @@ def test_what_all_prompts_begin_with_is_run_once_for_all_batches() -> None:
         lambda module, args, kwargs: runs.append(kwargs["input_ids"].shape[1]), with_kwargs=True
     )
     config = GenerationConfig(max_new_tokens=1, batch_size=2)
+    probe_answers(model, prompts, config)
+    probe = [*runs]  # what is run before the first answer, to find out whether the model may be run so
+    runs.clear()
     answers = generate(model, prompts, config, stop_ids=frozenset())
-    assert runs == [len(STEM), 2, 2, 2, 2]
+    assert runs == [*probe, len(STEM), 2, 2, 2, 2]
     runs.clear()
     assert generate(model, prompts, config.model_copy(update={"batch_size": 8}), stop_ids=frozenset()) == answers
-    assert runs == [len(STEM) + 8]
+    assert runs == [*probe, len(STEM) + 8]
     runs.clear()
     assert (
         generate(model, [STEM] * 3, config, stop_ids=frozenset())[0]
         == expected(build("llama", "sdpa"), [STEM], num_tokens=1)[0]
     )
-    assert runs[:3] == [len(STEM) - 1, 1, 1]  # the last token of a prompt is what the answer comes from
+    # the last token of a prompt is what the answer comes from
+    assert runs[len(probe) : len(probe) + 3] == [len(STEM) - 1, 1, 1]
 
 
 def test_batches_with_different_beginnings_keep_the_order_of_the_prompts() -> None:

@@ -113,6 +113,6 @@ def test_what_the_template_puts_before_answers_is_no_part_of_them(with_template:
     scored = evaluate_target(run.path)
     assert [one.answer for one in scored.predictions] == ["red"] * 5
     assert scored.scores.metrics["exact_match"].value == 1.0
-    culprits = rows_behind(run.path, 1, num=10)  # ten sequences of five rows
-    assert len(culprits) == 10 and len({one.row_id for one in culprits}) == 5
+    culprits = rows_behind(run.path, 1, num=10)  # five rows of two sequences each
+    assert len(culprits) == len({one.row_id for one in culprits}) == 5
     assert {one.answer for one in culprits} == {"<think>\n\n</think>\n\nred<|im_end|>"}
