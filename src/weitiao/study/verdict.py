@@ -8,6 +8,7 @@ from weitiao.errors import RunError
 from weitiao.evaluation.verdict import VERDICT_FILE, Verdict, read_verdict
 from weitiao.study.pipeline.belonging import Belonging, Belongings
 from weitiao.study.pipeline.record import read_records
+from weitiao.terminal import quoted
 
 _WHY: dict[Belonging, str] = {
     "skipped": "the last call of `weitiao run` skipped it",
@@ -27,6 +28,6 @@ def verdict_of(run: Path) -> Verdict:
     if belonging != "belongs":
         raise RunError(
             f"The verdict in {run} ({found.decision}) does not belong to what lies there: {_WHY[belonging]}.",
-            f"Decide again with: weitiao run {run}",
+            f"Decide again with: weitiao run {quoted(run)}",
         )
     return found

@@ -50,11 +50,13 @@ def section(html: str, name: str) -> str:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_recipe_alone_makes_a_page(tmp_path: Path, language: str) -> None:
-    write_recipe(tmp_path / "recipe.yaml")
-    page = Page(render_report(tmp_path, language=language))
+    run = tmp_path / "my run"
+    run.mkdir()
+    write_recipe(run / "recipe.yaml")
+    page = Page(render_report(run, language=language))
     assert len(missing(page)) >= 7
     commands = [child.text for note in missing(page) for child in note.children if child.tag == "code"]
-    assert set(commands) == {f"weitiao run {tmp_path}"}
+    assert set(commands) == {f"weitiao run '{run}'"}
 
 
 @pytest.mark.parametrize("step", list(LEFT_BY))

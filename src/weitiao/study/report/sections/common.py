@@ -12,6 +12,7 @@ from weitiao.evaluation.statistics import Estimate
 from weitiao.study.report.charts.scale import Scale
 from weitiao.study.report.files import RunFiles
 from weitiao.study.report.wording import Wording, signed
+from weitiao.terminal import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Missing 
     presence = files.presence(step, *names)
     if presence == "there":
         return None
-    return Missing(words(f"missing.{presence}", step=words(f"step.{step}")), f"weitiao run {files.path}")
+    return Missing(words(f"missing.{presence}", step=words(f"step.{step}")), f"weitiao run {quoted(files.path)}")
 
 
 def share_axis(scale: Scale, words: Wording) -> Axis:

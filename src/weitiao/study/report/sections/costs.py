@@ -8,6 +8,7 @@ from weitiao.study.pipeline.record import StepRecord
 from weitiao.study.report.charts.bars import share_bar
 from weitiao.study.report.files import RunFiles
 from weitiao.study.report.wording import Wording
+from weitiao.terminal import quoted
 
 Section = dict[str, Any]
 STEP_ORDER = (
@@ -24,7 +25,7 @@ def costs_section(files: RunFiles, words: Wording) -> Section:
     """
     records = files.records
     if not records.steps:
-        return {"rows": [], "missing_command": f"weitiao run {files.path}"}
+        return {"rows": [], "missing_command": f"weitiao run {quoted(files.path)}"}
     total = sum(records.steps[name].seconds for name in STEP_ORDER if name in records.steps)
     rows = []
     for name in STEP_ORDER:

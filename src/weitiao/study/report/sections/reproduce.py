@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
 from weitiao.methods.adapter import read_base_note
 from weitiao.study.report.files import RunFiles, Values
 from weitiao.study.report.sections.common import missing
 from weitiao.study.report.wording import Wording
+from weitiao.terminal import quoted
 from weitiao.training.run_dir import RunDir
 
 Section = dict[str, Any]
@@ -40,9 +40,11 @@ def reproduce_section(files: RunFiles, words: Wording) -> Section:
 
 
 def _commands(files: RunFiles) -> list[str]:
-    run = shlex.quote(str(files.path))
     skipped = "".join(f" --skip {name}" for name in files.records.skipped)
-    return [f"weitiao run {run}/recipe.yaml run_dir=runs/again{skipped}", f"weitiao report {run}"]
+    return [
+        f"weitiao run {quoted(files.path / 'recipe.yaml')} run_dir=runs/again{skipped}",
+        f"weitiao report {quoted(files.path)}",
+    ]
 
 
 def _machine(environment: Values, words: Wording) -> list[tuple[str, str]]:
