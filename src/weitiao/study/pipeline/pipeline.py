@@ -19,7 +19,7 @@ from weitiao.study.pipeline.progress import StepLines
 from weitiao.study.pipeline.record import Records, StepRecord
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of
 from weitiao.study.pipeline.step import Step, Work
-from weitiao.study.pipeline.training import settle_training, write_current_recipe
+from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
 from weitiao.study.report.wording import Language
 from weitiao.study.setup import environment, set_threads
 from weitiao.training.files import write_json
@@ -39,7 +39,7 @@ class Pipeline:
         skip: Steps to leave out.
         language: Of the report.
         records: What is known about the steps.
-        identities: Of the recipe's settings.
+        identities: Of the recipe's settings; of those that the training here filled in, as they were asked for.
         lines: Tells how far it is.
         outcomes: What became of the steps so far.
     """
@@ -77,6 +77,11 @@ class Pipeline:
         """Bring the run directory in line with the recipe before anything is done in it."""
         train = next((step for step in self.steps if step.name == "train"), None)
         if train is not None and train.name not in self.skip:
+            record, opened = self.records.steps.get(train.name), left_open(self.recipe, self.run)
+            if record is not None and opened != self.recipe:
+                identities = Identities(opened)
+                if record.key == step_key(train, identities, {}):  # what it says was chosen by this very training
+                    self.identities = identities
             settle_training(
                 self.recipe,
                 self.run,

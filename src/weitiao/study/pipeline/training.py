@@ -56,6 +56,16 @@ def settle_training(
     records.save()
 
 
+def left_open(recipe: Recipe, run: RunDir) -> Recipe:
+    """The recipe with `auto` again for what it has in common with that of a run directory, and a training fills in.
+
+    Whoever names the run directory gives its resolved recipe: it says what the recipe that was given first left open.
+    """
+    if not run.recipe_path.exists() or written_values(run)["train"].get("weigh") != recipe.train.weigh:
+        return recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"weigh": "auto"})})
+
+
 def write_current_recipe(recipe: Recipe, run: RunDir) -> None:
     """Bring `recipe.yaml` up to date; what a training filled in for `auto` stays."""
     if run.recipe_path.exists():
@@ -89,16 +99,19 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     decisive = {*_DECISIVE, "evaluate"} if recipe.train.validate_answers else set(_DECISIVE)
     if any(name.split(".", 1)[0] in decisive for name in differing):
         return False
-    note = read_base_note(run.final)
-    if note and note["fingerprint"] != model_fingerprint(resolve_model(recipe.model)):
+    model = model_fingerprint(resolve_model(recipe.model))
+    if read_base_note(run.final).get("fingerprint", model) != model:
         return False
-    states = [read_state(checkpoint) for checkpoint in run.complete_checkpoints()[-1:]]
-    if recorded and not states:
-        return False
+    checkpoints = run.complete_checkpoints()
+    if not checkpoints:
+        return not recorded
+    state = read_state(checkpoints[-1])
     rendered = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
-    return all(
-        state.data_fingerprint == rendered.weighed(recipe, known=state.data_fingerprint)[0].fingerprint
-        for state in states
+    data = rendered.weighed(recipe, known=state.data_fingerprint)[0]
+    return (
+        state.data_fingerprint == data.fingerprint
+        and state.validation_fingerprint in (None, data.validation_fingerprint)
+        and state.model_fingerprint in (None, model)
     )
 
 
