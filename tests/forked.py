@@ -1,11 +1,12 @@
 """The real command line in processes of their own, forked from one that has imported everything: each starts at once.
 
-As a script: reads one call per line (JSON: `arguments`, `encoding`, `cwd`, and the files of `stdin`, `stdout` and
-`stderr`), forks it, and prints its process id, then its exit status.
+As a script: reads one call per line (JSON: `arguments`, `encoding`, `cwd`, `environment`, and the files of `stdin`,
+`stdout` and `stderr`), forks it, and prints its process id, then its exit status.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,9 +18,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from workbench import environment
-
 SECONDS = 300
+
+
+def environment() -> dict[str, str]:
+    """The environment of a command: one thread, so that tests side by side do not slow each other down."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Forks:
         *arguments: str | Path,
         encoding: str = "utf-8",
         cwd: Path | None = None,
-        stdin: str = "",
+        stdin: str | None = None,
         meanwhile: Callable[[int], None] = lambda pid: None,
     ) -> Done:
         """Call the command line.
@@ -57,16 +61,29 @@ class Forks:
             encoding: Of stdout and stderr.
             cwd: The current directory, that of the tests if none.
             stdin: What it reads.
-            meanwhile: Is called with the process id while it runs.
+            meanwhile: Is called with the process id while it runs. If it fails, the process is killed.
         """
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         files = {name: Path(self._directory.name, name) for name in ("stdin", "stdout", "stderr")}
-        files["stdin"].write_text(stdin, encoding="utf-8")
-        call = {"arguments": list(map(str, arguments)), "encoding": encoding, "cwd": str(cwd or Path.cwd())}
-        self._server.stdin.write(json.dumps({**call, **{name: str(file) for name, file in files.items()}}) + "\n")
+        files["stdin"].write_text(stdin or "", encoding="utf-8")
+        call = {
+            "arguments": list(map(str, arguments)),
+            "encoding": encoding,
+            "cwd": str(cwd or Path.cwd()),
+            "environment": environment(),
+            **{name: str(file) for name, file in files.items()},
+        }
+        self._server.stdin.write(json.dumps(call) + "\n")
         self._server.stdin.flush()
-        meanwhile(int(self._server.stdout.readline()))
+        pid = int(self._server.stdout.readline())
+        try:
+            meanwhile(pid)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            self._server.stdout.readline()  # so that the next call reads its own exit status
+            raise
         code = int(self._server.stdout.readline())
         return Done(code, *(files[name].read_text(encoding=encoding) for name in ("stdout", "stderr")))
 
@@ -75,11 +92,6 @@ class Forks:
 def server() -> Forks:
     """The one process that all tests of a worker fork from."""
     return Forks()
-
-
-def weitiao(*arguments: str | Path, cwd: Path | None = None, stdin: str = "") -> Done:
-    """Run the command line to its end; the same as `workbench.weitiao`, which takes some seconds to start."""
-    return server().call(*arguments, cwd=cwd, stdin=stdin)
 
 
 def serve() -> None:
@@ -92,6 +104,8 @@ def serve() -> None:
         pid = os.fork()
         if pid == 0:
             os.chdir(call["cwd"])
+            os.environ.clear()
+            os.environ.update(call["environment"])
             os.dup2(os.open(call["stdin"], os.O_RDONLY), 0)
             sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - without what was read ahead of calls
             for number, name in ((1, "stdout"), (2, "stderr")):

@@ -1,14 +1,18 @@
-"""A small piece of work on disk, and the real command line in a process of its own."""
+"""A small piece of work on disk, and the real command line."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from forked import Done, environment, server
 
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]
@@ -54,29 +58,46 @@ def write_recipe(directory: Path, model: Path, *, num_rows: int = 40, **sections
     return path
 
 
-def environment() -> dict[str, str]:
-    """The environment of a command: one thread, so that tests side by side do not slow each other down."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-
-
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "weitiao", *map(str, arguments)]
 
 
 def weitiao(
-    *arguments: str | Path, cwd: Path | None = None, stdin: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    meanwhile: Callable[[int], None] = lambda pid: None,
+) -> Done:
+    """Run the command line to its end, in a process of its own that starts at once (see `forked`).
+
+    Args:
+        arguments: As typed.
+        cwd: The current directory, that of the tests if none.
+        stdin: What it reads.
+        meanwhile: Is called with the process id while it runs.
+    """
+    return server().call(*arguments, cwd=cwd, stdin=stdin, meanwhile=meanwhile)
+
+
+def weitiao_anew(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a new interpreter, which imports all it needs: some seconds more than `weitiao`."""
     return subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=environment(),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+        command(*arguments), env=environment(), capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def signal_after(run: Path, steps: int, number: signal.Signals) -> Callable[[int], None]:
+    """Sends a signal to a process once its run has done that many steps."""
+    metrics = run / "metrics.jsonl"
+
+    def watch(pid: int) -> None:
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and metrics.read_text().count('"grad_norm"') >= steps):
+            assert time.monotonic() < deadline, "the run did not get that far"
+            time.sleep(0.005)
+        os.kill(pid, number)
+
+    return watch
 
 
 def steps_of(run: Path) -> list[dict[str, Any]]:

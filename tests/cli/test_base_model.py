@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from forked import Forks
+from forked import Forks, server
 from workbench import write_recipe
 
 
 @pytest.fixture(scope="module")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    calls = Forks(tmp_path_factory.mktemp("printed"))
-    yield calls
-    calls.close()
+def forks() -> Forks:
+    return server()
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from forked import weitiao
-from workbench import write_recipe
+from workbench import weitiao, write_recipe
 
 from weitiao.cli.baseline import baseline
 from weitiao.errors import WeitiaoError

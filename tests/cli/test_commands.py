@@ -8,9 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-import workbench
-from forked import weitiao
-from workbench import write_recipe
+from workbench import weitiao, weitiao_anew, write_recipe
 
 COMMANDS = (
     "init", "demo", "run", "show", "baseline", "train", "why", "eval", "retention", "compare", "verdict", "report",
@@ -25,7 +23,7 @@ def trained(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         directory, tiny_llama_dir, train={"max_steps": 3}, data={"test": 0.2, "validation": 0.1},
         evaluate={"generation": {"max_new_tokens": 6}},
     )  # fmt: skip
-    done = workbench.weitiao("train", recipe, "--json")  # a start of its own, with what libraries print in it
+    done = weitiao_anew("train", recipe, "--json")  # a start of its own, with what libraries print in it
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["finished"], result["steps"]) == (True, 3)
@@ -39,7 +37,7 @@ def test_help_is_fast_and_every_command_has_examples() -> None:
     seconds = []
     for _ in range(4):  # the first finds no compiled modules; others may have to wait for tests in another process
         begun = time.perf_counter()
-        done = workbench.weitiao("--help")
+        done = weitiao_anew("--help")
         seconds.append(time.perf_counter() - begun)
     assert min(seconds) < 0.5
     assert all(name in done.stdout for name in COMMANDS)

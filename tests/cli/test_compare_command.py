@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 from typer.testing import CliRunner
-from workbench import environment
+from workbench import environment, weitiao
 
 from weitiao.cli.compare import compare
 from weitiao.errors import WeitiaoError
@@ -25,7 +25,6 @@ from weitiao.evaluation.scores import write_predictions
 from weitiao.feedback.store import JudgementStore
 
 RUN = "import typer; from weitiao.cli.compare import compare; typer.run(compare)"
-COMMAND = [sys.executable, "-c", RUN]
 # takes the terminal for its own, so that Ctrl-C reaches it; behind `nohup make test &` a process begins by ignoring it
 TAKE = "fcntl.ioctl(0, termios.TIOCSCTTY, 0); signal.signal(signal.SIGINT, signal.default_int_handler)"
 ON_TERMINAL = [sys.executable, "-c", f"import fcntl, signal, termios; {TAKE}; {RUN}"]
@@ -102,23 +101,13 @@ def test_the_same_weights_are_the_users_error(files: tuple[Path, Path]) -> None:
 
 
 def test_a_person_judges_through_a_pipe(files: tuple[Path, Path], tmp_path: Path) -> None:
-    command = [*COMMAND, *map(str, files), "--judge", "human:ann", "--output", str(tmp_path / "out")]
-    done = subprocess.run(
-        command, input="a\nskip\ntie\nq\n", capture_output=True, text=True, env=environment(), timeout=120, check=False
-    )
+    words = ["compare", *files, "--judge", "human:ann", "--output", tmp_path / "out"]
+    done = weitiao(*words, stdin="a\nskip\ntie\nq\n")
     assert done.returncode == 0, done.stderr
     assert "1 of 5" in done.stderr  # one pair of answers is the same
     assert "2 judgements stored" in done.stderr
     assert "Judged by human:ann" in done.stdout
-    done = subprocess.run(
-        [*command, "--json"],
-        input="b\n" * 9,
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=120,
-        check=False,
-    )
+    done = weitiao(*words, "--json", stdin="b\n" * 9)
     (preference,) = json.loads(done.stdout)["preferences"]["judges"]
     assert (preference["judge"], preference["num_judged"], preference["num_items"]) == ("human:ann", 5, 5)
     assert (preference["num_same"], preference["num_ties"]) == (1, 1)

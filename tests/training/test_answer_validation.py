@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench import command, environment, final_weights, steps_of, torchrun, weitiao, write_recipe, write_rows
+from workbench import final_weights, signal_after, steps_of, torchrun, weitiao, write_recipe, write_rows
 
 from weitiao.errors import RecipeError
 from weitiao.recipe import load_recipe
@@ -83,12 +81,8 @@ def test_answering_leaves_the_training_as_it_is(trained: Run, tiny_llama_dir: Pa
 
 def test_a_killed_run_goes_on_to_the_same_choice(trained: Run, tiny_llama_dir: Path, tmp_path: Path) -> None:
     path = recipe(tmp_path, tiny_llama_dir)
-    process = subprocess.Popen(command("train", path), env=environment(), stderr=subprocess.DEVNULL)
-    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
-    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count('"loss"') >= 14):
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(60) == -signal.SIGKILL
+    killed = weitiao("train", path, meanwhile=signal_after(tmp_path / "run", 14, signal.SIGKILL))
+    assert killed.returncode == -signal.SIGKILL
     done = weitiao("train", path)
     assert done.returncode == 0, done.stderr
     assert "Going on after step" in done.stderr

@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from workbench import command, environment, final_weights, steps_of, weitiao, write_long_rows, write_recipe
+from workbench import final_weights, signal_after, steps_of, weitiao, write_long_rows, write_recipe
 
 STEPS = 120
 
@@ -33,16 +31,7 @@ def recipe(directory: Path, model: Path) -> Path:
 
 def interrupted(recipe_path: Path, after: int, number: signal.Signals) -> int:
     """Start a run, send a signal once that many steps are done, and return the exit code."""
-    process = subprocess.Popen(command("train", recipe_path), env=environment(), stderr=subprocess.DEVNULL)
-    metrics = recipe_path.parent / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_text().count('"grad_norm"') >= after:
-            process.send_signal(number)
-            return process.wait(60)
-        time.sleep(0.005)
-    process.kill()
-    raise AssertionError("the run did not get that far")
+    return weitiao("train", recipe_path, meanwhile=signal_after(recipe_path.parent / "run", after, number)).returncode
 
 
 def test_kill_and_resume_in_another_place_gives_the_same_bytes(
