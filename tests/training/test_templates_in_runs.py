@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from workbench import write_recipe
 
-from weitiao.errors import RenderingError
+from weitiao.errors import DataError, RenderingError
+from weitiao.evaluation.scores import read_predictions
 from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe
+from weitiao.study.baseline.run import run_baseline
+from weitiao.study.compare.run import compare_targets
 from weitiao.study.dataset import load_rendered, model_context
 from weitiao.study.evaluate import evaluate_target
 from weitiao.study.train import train
@@ -27,6 +31,13 @@ def refuses_system(template: str) -> str:
     return "{%- if messages[0].role == 'system' -%}{{- raise_exception('no system role') -}}{%- endif -%}" + template
 
 
+def refuses_question_5(template: str) -> str:
+    return (
+        "{%- for message in messages if '5?' in message.content -%}{{- raise_exception('not five') -}}{%- endfor -%}"
+        + template
+    )
+
+
 def thinks(template: str) -> str:
     """The last answer gets an empty think block, earlier ones none (as in Qwen3)."""
     block = "('<think>\n\n</think>\n\n' if loop.last and message.role == 'assistant' else '')"
@@ -35,6 +46,7 @@ def thinks(template: str) -> str:
     return changed
 
 
+QUIET = Console(quiet=True)
 Model = Callable[[Callable[[str], str]], Path]
 
 
@@ -93,6 +105,55 @@ def test_rows_that_the_template_refuses_are_bad_rows(with_template: Model, tmp_p
         ("chats.jsonl", 4), ("chats.jsonl", 6), ("held_out.jsonl", 1), ("held_out.jsonl", 3),
     ]  # fmt: skip
     assert "no system role" in rejected[0]["reason"] and rejected[0]["data"]["messages"][0]["content"] == "Be brief."
+
+
+def test_models_that_are_measured_by_each_other_leave_out_the_rows_that_one_of_them_is_not_asked(
+    with_template: Model, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    path = write_recipe(
+        tmp_path,
+        with_template(refuses_system),
+        data={"train": "chats.jsonl", "test": "asked.jsonl"},
+        train={"max_steps": 2},
+        evaluate={"generation": {"max_new_tokens": 4}},
+    )
+    other = shutil.copytree(tiny_llama_dir, tmp_path / "other")
+    template = other / "chat_template.jinja"
+    template.write_text(refuses_question_5(template.read_text(encoding="utf-8")), encoding="utf-8")
+    answer = {"role": "assistant", "content": "a"}
+    words = ["who", "what", "when", "why", "how", "where", "5?", "whose", "which"]
+    system = {"role": "system", "content": "Be brief."}
+    chats = [{"messages": [{"role": "user", "content": word}, answer]} for word in words]
+    rows = [{"messages": [{"role": "user", "content": f"{number}?"}, answer]} for number in range(7)]
+    for written in (chats, rows):
+        written[3]["messages"].insert(0, system)
+    for name, written in (("chats", chats), ("asked", rows)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written), encoding="utf-8")
+    skip = "data.on_bad_rows=skip"
+    run = train(load_recipe(path, [skip]))
+    ids = [f"asked.jsonl:{number}" for number in (1, 2, 3, 5, 6, 7)]
+    assert [Path(one.row_id).name for one in evaluate_target(run.path).predictions] == ids
+    compared = compare_targets(f"base:{run.path}", str(run.path), console=QUIET)
+    assert [Path(one.row_id).name for one in compared.after] == ids
+    again = compare_targets(str(run.path / "predictions.jsonl"), str(run.path), console=QUIET)
+    assert [Path(one.row_id).name for one in again.before] == ids
+    ids.remove("asked.jsonl:6")  # the other model is not asked this one, so it decides nothing
+    for a, b in ((str(other), str(run.path)), (str(run.path / "predictions.jsonl"), str(other))):
+        sides = compare_targets(a, b, recipe=run.path / "recipe.yaml", console=QUIET)
+        assert [Path(one.row_id).name for one in sides.before] == ids
+    told: list[str] = []
+    models = [f"baseline.models=[{json.dumps(str(other))}]", "baseline.shots=[0, 6]"]
+    recipe = load_recipe(path, [skip, *models, "train.seed=1"])
+    found = run_baseline(recipe, output=tmp_path / "baseline", console=QUIET, tell=told.append)
+    for cell in found.baseline.cells:
+        answers = read_predictions(found.directory / cell.predictions)
+        assert [Path(one.row_id).name for one in answers] == ids
+    assert any("no system role" in line for line in told) and any("not five" in line for line in told)
+    with pytest.raises(RenderingError, match=r"asked.jsonl:4: .*no system role"):
+        run_baseline(load_recipe(path), output=tmp_path / "strict", console=QUIET)
+    with pytest.raises(DataError, match=r"No row can be asked.*no system role"):
+        (tmp_path / "asked.jsonl").write_text(json.dumps(rows[3]) + "\n", encoding="utf-8")
+        run_baseline(load_recipe(path, [skip]), output=tmp_path / "none", console=QUIET)
 
 
 def test_what_the_template_puts_before_answers_is_no_part_of_them(with_template: Model, tmp_path: Path) -> None:

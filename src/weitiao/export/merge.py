@@ -27,6 +27,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
+from weitiao.models.parts import context_length
 from weitiao.models.quiet import quiet_transformers
 from weitiao.training.files import written_whole
 
@@ -98,7 +99,7 @@ def merge(
     dtype = dtype or _stored_dtype(base)
     opened = open_model(target, base=base.model_copy(update={"dtype": "float32"}), attention="sdpa")
     tokenizer = opened.tokenizer
-    prompts = probe_prompts(tokenizer, max_context=_context(opened.model))
+    prompts = probe_prompts(tokenizer, max_context=context_length(opened.model.config))
     reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
     try:  # safetensors reports a full disk by its own exception
         with written_whole(output) as directory:
@@ -136,11 +137,6 @@ def _stored_dtype(base: ModelConfig) -> MergedDtype:
     config = read_json_object(resolve_model(base) / "config.json")
     name = config.get("dtype", config.get("torch_dtype"))
     return name if name in TOLERANCES else "float32"
-
-
-def _context(model: PeftModel) -> int | None:
-    context: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return context
 
 
 def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:

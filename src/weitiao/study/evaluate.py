@@ -147,7 +147,7 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     held_out = _losses(recipe, opened, data.validation, "validation", tell)
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
-        task = askable(task, recipe, opened.tokenizer, tell)
+        task = askable(task, recipe, [opened.tokenizer], tell)
         with answer_progress(console, batch_size=task.generation.batch_size) as on_progress:
             evaluation = evaluate(opened.model, opened.tokenizer, task, on_progress=on_progress)
     else:

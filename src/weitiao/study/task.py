@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from weitiao.data.load import DataSet, load_data
-from weitiao.errors import RecipeError
+from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.task import Task, make_task, without_refused
 from weitiao.forest.plan import shuffled
@@ -16,14 +16,33 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def askable(task: Task, recipe: Recipe, tokenizer: PreTrainedTokenizerBase, tell: Callable[[str], None]) -> Task:
-    """The task without the rows that the chat template refuses, where the recipe leaves out bad rows."""
+def askable(
+    task: Task, recipe: Recipe, tokenizers: Iterable[PreTrainedTokenizerBase], tell: Callable[[str], None]
+) -> Task:
+    """The task without the rows that a chat template refuses, where the recipe leaves out bad rows.
+
+    Args:
+        task: The task.
+        recipe: Says whether bad rows are left out.
+        tokenizers: Of all models that are asked: they are asked the same rows. None is loaded without need.
+        tell: Gets every line that a person should see.
+
+    Raises:
+        DataError: No row is left.
+    """
     if recipe.data.on_bad_rows != "skip":
         return task
-    kept, reasons = without_refused(task, tokenizer)
-    if reasons:
-        tell(f"{task.name}: Left out {len(reasons):,} rows that cannot be asked: {reasons[0]}")
-    return kept
+    for tokenizer in tokenizers:
+        kept, reasons = without_refused(task, tokenizer)
+        if reasons and not kept.examples:
+            raise DataError(
+                f"{task.name}: No row can be asked: {reasons[0]}",
+                "Correct the rows, or set rendering.template to a template that takes them.",
+            )
+        if reasons:
+            tell(f"{task.name}: Left out {len(reasons):,} rows that cannot be asked: {reasons[0]}")
+        task = kept
+    return task
 
 
 def task_from_recipe(

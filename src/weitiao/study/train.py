@@ -268,7 +268,7 @@ def _validation_task(recipe: Recipe, data: RenderedData) -> Task | None:
     if not recipe.train.validate_answers:
         return None
     task = task_from_recipe(recipe, data.data, part="validation", sample=recipe.train.validate_answers)
-    task = askable(task, recipe, data.tokenizer, lambda line: None)  # said when the rows were rendered
+    task = askable(task, recipe, [data.tokenizer], lambda line: None)  # said when the rows were rendered
     if not task.examples:
         raise RecipeError(
             "train.validate_answers: no validation row has an answer to compare with.",

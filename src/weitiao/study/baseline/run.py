@@ -26,10 +26,10 @@ from weitiao.study.baseline.advice import Contender, advise
 from weitiao.study.baseline.answer import Answered, answer_cells
 from weitiao.study.baseline.plan import plan_cells
 from weitiao.study.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
-from weitiao.study.dataset import Tell
+from weitiao.study.dataset import Tell, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
-from weitiao.study.task import task_from_recipe
+from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal import TextConsole
 from weitiao.training.files import full_disk_is_named, write_json
 from weitiao.training.progress import PlainLines
@@ -102,10 +102,13 @@ def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> Basel
     data = load_data(recipe.data)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
-    task = task_from_recipe(recipe, data)
+    task = _askable(recipe, task_from_recipe(recipe, data), tell)
     task = replace(task, examples=_asked(recipe, task, tell))
+    train = data.task_train
+    if any(recipe.baseline.shots):  # a refused row must not stand before a good one
+        train = _askable(recipe, replace(task, name="train", examples=train), tell).examples
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    planned = plan_cells(recipe, data.task_train, task, device=device)
+    planned = plan_cells(recipe, train, task, device=device)
     set_threads(recipe, detect_hardware())
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
         answered = answer_cells(planned, directory, known_in=recipe.run_dir, device=device, tell=tell, console=console)
@@ -116,6 +119,13 @@ def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> Basel
         write_json(directory / GAP_FILE, gap.to_dict())
         write_baseline(directory, baseline)
     return BaselineRun(baseline, gap, directory)
+
+
+def _askable(recipe: Recipe, task: Task, tell: Tell) -> Task:
+    """The rows that no candidate's chat template refuses, nor that of the model to be tuned, which is asked later."""
+    others = [one for one in recipe.baseline.models or () if one != recipe.model]
+    tokenizers = (prepare_tokenizer(recipe.model_copy(update={"model": one})) for one in (recipe.model, *others))
+    return askable(task, recipe, tokenizers, tell)
 
 
 def _asked(recipe: Recipe, task: Task, tell: Tell) -> tuple[Example, ...]:

@@ -18,15 +18,13 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.task import Task
-from weitiao.methods.open import adapter_tokenizer, find_adapter, open_model
+from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.load import dtype_of, load_tokenizer
+from weitiao.models.load import dtype_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
-from weitiao.rendering.templates import apply_template
 from weitiao.study.compare.answer_files import AnswersKey, answers_key, find_answers, keep_answers
-from weitiao.study.compare.sides import Side, weights_hash
-from weitiao.study.dataset import dated
+from weitiao.study.compare.sides import Side, side_tokenizer, weights_hash
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -54,7 +52,7 @@ def written_answers(
     assert side.model is not None
     examples = task.gradable
     check_rows(examples, task.metrics)
-    tokenizer = _tokenizer(side, rendering)
+    tokenizer = side_tokenizer(side, rendering)
     key = _key(side.weights, side.model, tokenizer, task)
     directories = [directory for directory in (side.run_dir, output) if directory is not None]
     if found := find_answers(directories, key):
@@ -123,18 +121,6 @@ def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, consol
     del opened
     gc.collect()  # modules refer to each other; the other side needs the memory
     return answers
-
-
-def _tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer with the chat template: that of the training where there was one, for the base model as well."""
-    assert side.model is not None
-    if side.path is not None and (side.is_tuned or side.recipe is None):
-        adapter = find_adapter(side.path)
-        if adapter is not None and (adapter / "tokenizer.json").exists():
-            return adapter_tokenizer(adapter, side.model)
-    tokenizer = load_tokenizer(side.model)
-    apply_template(tokenizer, dated(side.recipe) if side.recipe is not None else rendering)
-    return tokenizer
 
 
 def _key(weights: str, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task) -> AnswersKey:

@@ -172,6 +172,7 @@ def _answers(
             "`evaluate.metrics` has nothing that grades answers.", "Put a metric such as `exact_match` first."
         )
     task = make_task(rows.examples, rows.evaluate, training_answers=rows.training_answers)
+    task, rows = rows.askable(task, sides, tell)
     chosen = next((side.recipe for side in reversed(sides) if side.recipe is not None), None)
     if chosen is not None:
         set_threads(chosen, detect_hardware())

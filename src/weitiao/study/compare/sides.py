@@ -6,17 +6,24 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from weitiao.errors import ModelError, RunError, WeitiaoError
 from weitiao.methods.adapter import ADAPTER_CONFIG, read_base_note
 from weitiao.methods.base import base_model
-from weitiao.methods.open import find_adapter
+from weitiao.methods.open import adapter_tokenizer, find_adapter
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.load import load_tokenizer
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, load_recipe
+from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.templates import apply_template
+from weitiao.study.dataset import dated
 from weitiao.training.files import sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 Kind = Literal["run", "adapter", "model", "base", "predictions"]
 
@@ -138,6 +145,23 @@ def adapter_hash(adapter: Path) -> str:
         if key not in _NOT_COMPUTED
     }
     return _combined(json.dumps(computed, sort_keys=True), sha256(weights))
+
+
+def side_tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer with the chat template: that of the training where there was one, for the base model as well.
+
+    Args:
+        side: A run, an adapter or a model.
+        rendering: Chat template of models that bring none of a training.
+    """
+    assert side.model is not None
+    if side.path is not None and (side.is_tuned or side.recipe is None):
+        adapter = find_adapter(side.path)
+        if adapter is not None and (adapter / "tokenizer.json").exists():
+            return adapter_tokenizer(adapter, side.model)
+    tokenizer = load_tokenizer(side.model)
+    apply_template(tokenizer, dated(side.recipe) if side.recipe is not None else rendering)
+    return tokenizer
 
 
 def _combined(*parts: str) -> str:

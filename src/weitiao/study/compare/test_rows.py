@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weitiao.data.config import DataConfig
@@ -12,10 +12,12 @@ from weitiao.data.load import load_data
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import Prediction, is_gradable
 from weitiao.evaluation.config import EvaluationConfig
+from weitiao.evaluation.task import Task
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.config import RenderingConfig
-from weitiao.study.compare.sides import Side
-from weitiao.study.dataset import Tell
+from weitiao.study.compare.sides import Side, side_tokenizer
+from weitiao.study.dataset import Tell, prepare_tokenizer
+from weitiao.study.task import askable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class SharedRows:
         rendering: The chat template of models that bring none of a training.
         training_answers: Expected answers of the training rows, where these were read: they may show further labels.
         limited: Whether there are more rows, which are left out.
+        recipe: Whose rows and settings these are; None for a mere file.
     """
 
     examples: tuple[Example, ...]
@@ -35,6 +38,28 @@ class SharedRows:
     rendering: RenderingConfig
     training_answers: tuple[str, ...] = ()
     limited: bool = False
+    recipe: Recipe | None = None
+
+    def askable(self, task: Task, sides: Sequence[Side], tell: Tell) -> tuple[Task, SharedRows]:
+        """The task and the rows without those that a chat template refuses, where the recipe leaves out bad rows.
+
+        Args:
+            task: The task of these rows.
+            sides: Who answers them. A file of predictions is taken to be by the recipe's model.
+            tell: Gets every line that a person should see.
+
+        Raises:
+            DataError: No row is left.
+        """
+        if self.recipe is None:
+            return task, self
+        recipe = self.recipe
+        tokenizers = (
+            prepare_tokenizer(recipe) if side.model is None else side_tokenizer(side, self.rendering) for side in sides
+        )
+        task = askable(task, recipe, tokenizers, tell)
+        limited = self.limited or len(task.examples) < len(self.examples)
+        return task, replace(self, examples=task.examples, limited=limited)
 
     def of(self, predictions: Sequence[Prediction], name: str) -> tuple[Prediction, ...]:
         """The predictions of these rows, in their order.
@@ -99,7 +124,7 @@ def find_test_rows(
         raise DataError("No test row has both a question and an answer.", "Name other rows with --data FILE.")
     if left_out := len(examples[:limit]) - len(gradable):
         tell(f"{left_out:,} rows without a question or an answer are left out")
-    return SharedRows(gradable, evaluate, rendering, training_answers, limited=len(examples[:limit]) < len(examples))
+    return SharedRows(gradable, evaluate, rendering, training_answers, len(examples[:limit]) < len(examples), chosen)
 
 
 def _of_recipe(recipe: Recipe, tell: Tell) -> tuple[tuple[Example, ...], tuple[str, ...]]:
