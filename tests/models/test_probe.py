@@ -89,6 +89,12 @@ def test_logits_that_are_more_than_the_head_are_computed(config: PretrainedConfi
         assert list(answer.token_ids) == ids[len(prompt) :]
 
 
+def test_the_dropout_of_attention_is_called_what_the_model_calls_it() -> None:
+    model = made(GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=4, attn_pdrop=0.3)).train()
+    with pytest.raises(ModelError, match=r"attn_pdrop=0\.3.*\n?.*Set attn_pdrop to 0"):
+        token_losses(model, build_forest(forest_rows()))
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout, Segment
@@ -59,13 +59,21 @@ def forest_attention(
                 "Choose a model without it.",
             )
     if dropout > 0:
+        setting = _setting_of(module, dropout)
         raise ModelError(
-            f"The model's configuration has attention_dropout={dropout}, which forest attention does not have.",
-            "Set attention_dropout to 0 in the model's config.json.",
+            f"The model's configuration has {setting}={dropout}, which forest attention does not have.",
+            f"Set {setting} to 0 in the model's config.json.",
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = forest.attend(module, query[0], key[0], value[0], scale=scale, sliding_window=sliding_window)
     return out.transpose(0, 1).unsqueeze(0), None
+
+
+def _setting_of(module: nn.Module, dropout: float) -> str:
+    """What the model's own configuration calls the dropout of its attention (`attn_pdrop` in GPT-2)."""
+    config = getattr(module, "config", None)
+    settings = config.to_dict() if isinstance(config, PretrainedConfig) else {}
+    return next((name for name, value in settings.items() if "att" in name and value == dropout), "attention_dropout")
 
 
 def _no_mask(*args: Any, **kwargs: Any) -> None:
