@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ from weitiao.data.conversations import to_messages
 from weitiao.data.roles import role_of
 from weitiao.data.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
+from weitiao.terminal import quoted
 
 
 class Fields(NamedTuple):
@@ -199,7 +199,7 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
         columns = ", ".join(f"{name}: {column}" for name, column in found.items())
         example = f"for example `columns: {{{columns}}}`, or with the templates `prompt` and `completion`{raw}"
     if COMPARED.issubset(names):
-        example = f"or learn the better answers: weitiao data convert {shlex.quote(shown)} better.jsonl --to messages"
+        example = f"or learn the better answers: weitiao data convert {quoted(shown)} better.jsonl --to messages"
     return DataError(
         f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",
         f"Say what they mean, {example}.",

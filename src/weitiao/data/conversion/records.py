@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from weitiao.data.paths import labels, resolve_paths
 from weitiao.data.preference import Record
 from weitiao.data.rows import Row
 from weitiao.errors import DataError
+from weitiao.terminal import quoted
 
 RecordFormat = FormatName | Literal["preference", "kto"]
 """What the columns of a row can mean together."""
@@ -124,7 +124,7 @@ class Opened:
                 raise
             objects = [row.data for row in self._head if isinstance(row.data, dict) and not row.problem]
             means = proposal(objects).items()
-            remedy = " ".join(f"--column {shlex.quote(f'{field}={column}')}" for field, column in means)
+            remedy = " ".join(f"--column {quoted(f'{field}={column}')}" for field, column in means)
             raise DataError(error.what, f"Say what they mean, for example {remedy}.") from error
 
     @cached_property
