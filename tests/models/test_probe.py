@@ -40,7 +40,7 @@ from weitiao.generation.generate import generate
 from weitiao.methods.fused.layer import fuse_layers
 from weitiao.models.attention import FOREST
 from weitiao.models.losses import token_losses
-from weitiao.models.probe import probe_forest
+from weitiao.models.probe import probe_forest, probe_once
 from weitiao.rendering.sequence import Sequence
 
 SIZES: dict[str, Any] = {
@@ -148,6 +148,21 @@ def test_rotations_that_depend_on_the_longest_row_are_refused_from_where_they_ch
     with pytest.raises(ModelError, match="from 65 on") as found:
         probe_forest(model, ROWS, longest=200)
     assert "up to 64 tokens" in str(found.value.remedy)
+
+
+def test_a_model_found_exact_is_asked_again_for_longer_rows_only() -> None:
+    model, calls = made(phi3_long()), []
+    model.model.register_forward_hook(lambda *_: calls.append(1))
+    probe_once(model, ROWS, longest=51)
+    first = len(calls)
+    probe_once(model, ROWS, longest=40)
+    assert first
+    assert len(calls) == first
+    probe_once(model, ROWS, longest=51, share_prefixes=False)
+    assert len(calls) > first
+    for _ in range(2):
+        with pytest.raises(ModelError, match="from 65 on"):
+            probe_once(model, ROWS, longest=200)
 
 
 def test_a_mask_in_chunks_is_refused_for_rows_longer_than_a_chunk() -> None:

@@ -18,6 +18,7 @@ from workbench import final_weights, steps_of, write_long_rows, write_recipe, wr
 from weitiao.errors import RunError
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.study.dataset import load_rendered, model_context
+from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.train import train
 from weitiao.training.checkpoint import State, load_checkpoint, save_checkpoint
 from weitiao.training.run_dir import RunDir
@@ -49,6 +50,16 @@ def test_what_training_does_not_read_may_change(tiny_llama_dir: Path, tmp_path: 
     assert [line["loss"] for line in steps_of(tmp_path / "run")] == pytest.approx(whole, rel=1e-5)
     written = load_recipe(tmp_path / "run")
     assert (written.evaluate.limit, written.verdict.target, written.train.validate_every) == (3, 0.5, 2)
+
+
+def test_a_recipe_that_a_person_wrote_is_not_overwritten(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir, num_rows=8, data={"test": 0.5})
+    text = recipe.read_text(encoding="utf-8")
+    assert recipe.name == "recipe.yaml"
+    for start in (train, run_pipeline):
+        with pytest.raises(RunError, match="was not written by a run"):
+            start(load_recipe(recipe, [f"run_dir={tmp_path}"]))
+    assert recipe.read_text(encoding="utf-8") == text
 
 
 def test_what_training_reads_may_not(tiny_llama_dir: Path, tmp_path: Path) -> None:

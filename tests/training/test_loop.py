@@ -26,8 +26,7 @@ from weitiao.models.attention import FOREST
 from weitiao.recipe import load_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.study.train import train
-from weitiao.training.sequence_losses import mean_loss
-from weitiao.training.validation import validation_losses
+from weitiao.training.validation import validation_loss
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -146,9 +145,9 @@ def test_validation_loss_is_the_same_unpadded_packed_and_shared(tiny_llama_dir: 
         expected = sum(sequence_loss_sum(plain, s).item() for s in sequences) / sum(s.weight for s in sequences)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation=FOREST)
     for budget, share in ((95, False), (500, False), (500, True)):
-        found = validation_losses(model, sequences, token_budget=budget, share_prefixes=share)
-        assert mean_loss(found).loss == pytest.approx(expected, rel=1e-6)
-        assert len(found) == 12
+        found = validation_loss(model, sequences, token_budget=budget, share_prefixes=share)
+        assert found.loss == pytest.approx(expected, rel=1e-6)
+        assert found.weight == sum(s.weight for s in sequences)
 
 
 def test_early_stopping_ends_with_the_best_weights(tiny_llama_dir: Path, tmp_path: Path) -> None:

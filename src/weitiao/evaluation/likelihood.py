@@ -114,13 +114,13 @@ def likelihoods(
 
     from weitiao.forest.plan import pack
     from weitiao.models.losses import token_losses
-    from weitiao.models.probe import probe_forest
+    from weitiao.models.probe import probe_once
 
     if not sequences:
         return []
     _require_room(model, sequences)
     longest = max(len(sequence.inputs) for sequence in sequences)
-    probe_forest(model, [s.token_ids for s in sequences[:4]], longest=longest, share_prefixes=share_prefixes)
+    probe_once(model, [s.token_ids for s in sequences[:4]], longest=longest, share_prefixes=share_prefixes)
     numbered = [replace(sequence, row_id=str(index)) for index, sequence in enumerate(sequences)]
     budget = max(token_budget, *(len(sequence.inputs) for sequence in numbered))
     found: dict[int, Likelihood] = {}

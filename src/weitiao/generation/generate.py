@@ -13,7 +13,7 @@ from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import compute_prefix, decode
 from weitiao.models.embeddings import require_embeddings
 from weitiao.models.parts import causal_model, context_length
-from weitiao.models.probe import probe_forest
+from weitiao.models.probe import probe_once
 from weitiao.rendering.render import end_of_turn_id
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def probe_answers(model: nn.Module, prompts: Sequence[Sequence[int]], config: Ge
     longest = max(map(len, prompts)) + config.max_new_tokens
     context = context_length(causal_model(model).config)
     longest = longest if context is None else min(longest, context)
-    probe_forest(model, prompts, longest=longest, share_prefixes=config.share_prefixes)
+    probe_once(model, prompts, longest=longest, share_prefixes=config.share_prefixes)
 
 
 def _completion(tokens: list[int], stop_ids: frozenset[int]) -> Completion:

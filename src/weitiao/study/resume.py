@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from weitiao.errors import RunError
 from weitiao.recipe import Recipe, differences
@@ -16,6 +15,7 @@ from weitiao.training.config import TrainConfig
 from weitiao.training.files import check_whole
 from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import learning_rate
+from weitiao.yaml_text import read_yaml
 
 # Settings that change nothing but what a run costs and where it lies.
 CHANGEABLE = (
@@ -48,8 +48,10 @@ def open_run(recipe: Recipe, run: RunDir) -> Start:
     """Compare a recipe with the run that it is to go on with. A run without a checkpoint begins anew.
 
     Raises:
-        RunError: The run was started with other settings that training reads, or its newest checkpoint is damaged.
+        RunError: The run was started with other settings that training reads, its newest checkpoint is damaged, or
+            the folder holds a recipe that a person wrote.
     """
+    require_own_recipe(run)
     checkpoints = run.complete_checkpoints()
     if not checkpoints or not run.recipe_path.exists():
         return Start(recipe, None)
@@ -70,9 +72,25 @@ def open_run(recipe: Recipe, run: RunDir) -> Start:
     return Start(filled, read_state(checkpoints[-1]))
 
 
+def require_own_recipe(run: RunDir) -> None:
+    """Refuse a folder with a recipe that a person wrote: the resolved one would take its place.
+
+    Raises:
+        RunError: `recipe.yaml` there is not a run's.
+    """
+    if not run.recipe_path.exists() or run.environment_path.exists():
+        return
+    values = written_values(run)
+    if not isinstance(values, dict) or not Recipe.model_fields.keys() - {"run_dir"} <= values.keys():
+        raise RunError(
+            f"{run.recipe_path} was not written by a run: it would be overwritten.",
+            "Choose a run_dir of its own, for instance one below that folder.",
+        )
+
+
 def written_values(run: RunDir) -> dict[str, Any]:
     """The recipe of a run as plain values: the files that it names may have been moved since."""
-    values: dict[str, Any] = YAML(typ="safe", pure=True).load(run.recipe_path.read_text(encoding="utf-8"))
+    values: dict[str, Any] = read_yaml(run.recipe_path)
     return values
 
 

@@ -40,7 +40,8 @@ def askable(
                 "Correct the rows, or set rendering.template to a template that takes them.",
             )
         if reasons:
-            tell(f"{task.name}: Left out {len(reasons):,} rows that cannot be asked: {reasons[0]}")
+            rows = "1 row that" if len(reasons) == 1 else f"{len(reasons):,} rows that"
+            tell(f"{task.name}: Left out {rows} cannot be asked: {reasons[0]}")
         task = kept
     return task
 

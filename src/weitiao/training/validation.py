@@ -12,7 +12,7 @@ from torch import nn
 from weitiao.forest.plan import pack
 from weitiao.models.losses import token_losses
 from weitiao.rendering.sequence import Sequence
-from weitiao.training.sequence_losses import SequenceLoss, sequence_losses
+from weitiao.training.sequence_losses import MeanLoss, SequenceLoss, mean_loss, sequence_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,13 @@ class AnswerValidation:
 
     primary: str
     scores: Callable[[nn.Module], dict[str, float]]
+
+
+def validation_loss(
+    model: nn.Module, sequences: Rows[Sequence], *, token_budget: int, share_prefixes: bool
+) -> MeanLoss:
+    """The mean of `validation_losses` per unit of weight."""
+    return mean_loss(validation_losses(model, sequences, token_budget=token_budget, share_prefixes=share_prefixes))
 
 
 def validation_losses(

@@ -6,11 +6,13 @@ from collections import Counter
 from importlib import resources
 
 import pytest
+from pydantic import ValidationError
 
 from weitiao.evaluation.retention.arithmetic import problems
+from weitiao.evaluation.retention.config import RetentionConfig
 from weitiao.evaluation.retention.constraints import follows
 from weitiao.evaluation.retention.parts import ChoicePart, InstructionPart, PassagePart
-from weitiao.evaluation.retention.run import fingerprint
+from weitiao.evaluation.retention.run import fingerprint, retention_parts
 from weitiao.evaluation.retention.suite import SMALL, full_suite, small_suite
 
 LARGEST_BYTES = 200_000
@@ -80,3 +82,12 @@ def test_the_items_are_the_same_every_time() -> None:
     assert (first.prompt, second.answer) == (first.prompt, second.answer)
     full, small = ({item.item_id for item in parts[0].items} for parts in (full_suite(), small_suite()))  # type: ignore[attr-defined]
     assert small < full
+
+
+def test_some_parts_alone() -> None:
+    chosen = retention_parts(RetentionConfig(suite="small", parts=("text-en", "arithmetic"), limit=3))
+    assert [part.name for part in chosen] == ["arithmetic", "text-en"]
+    whole = {part.name: part for part in retention_parts(RetentionConfig(suite="small", limit=3))}
+    assert fingerprint(chosen) == fingerprint([whole["arithmetic"], whole["text-en"]])
+    with pytest.raises(ValidationError):
+        RetentionConfig(parts=("knowledge-fr",))  # type: ignore[arg-type]

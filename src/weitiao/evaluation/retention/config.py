@@ -96,11 +96,19 @@ class GenerateTaskConfig(Config):
 TaskConfig = Annotated[ChoiceTaskConfig | LossTaskConfig | GenerateTaskConfig, Field(discriminator="type")]
 
 
+SuitePart = Literal[
+    "knowledge-en", "knowledge-zh", "instructions-en", "instructions-zh", "arithmetic", "text-en", "text-zh"
+]
+
+
 class RetentionConfig(Config):
     """What is measured before and after the training, outside the target task."""
 
     suite: Literal["full", "small", "none"] = "full"
     """The general suite that comes with the program: all of it, a quarter of it, or nothing of it."""
+
+    parts: Annotated[tuple[SuitePart, ...], Field(min_length=1)] | None = None
+    """Only these parts of it, for instance those in the languages that the model knows; all when not given."""
 
     tasks: tuple[TaskConfig | str, ...] = ()
     """Further tasks: each written here, or the path of a YAML file that holds one."""

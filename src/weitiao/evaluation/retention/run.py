@@ -76,6 +76,7 @@ def retention_parts(config: RetentionConfig) -> tuple[Part, ...]:
     suite: tuple[Part, ...] = ()
     if config.suite != "none":
         suite = full_suite() if config.suite == "full" else small_suite()
+        suite = tuple(part for part in suite if config.parts is None or part.name in config.parts)
     tasks = resolve_tasks(config, [Path.cwd()]).tasks
     parts = (*suite, *(task_part(task) for task in tasks if not isinstance(task, str)))
     names = [part.name for part in parts]

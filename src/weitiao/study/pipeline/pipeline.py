@@ -21,6 +21,7 @@ from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of
 from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
 from weitiao.study.report.wording import Language
+from weitiao.study.resume import require_own_recipe
 from weitiao.study.setup import environment, set_threads
 from weitiao.training.files import write_json
 from weitiao.training.run_dir import RunDir
@@ -59,6 +60,7 @@ class Pipeline:
     def go(self, until: str | None) -> PipelineResult:
         """Go through the steps, the last one being `until`."""
         records = self.records
+        require_own_recipe(self.run)
         self._settle()
         records.skipped, records.stop = tuple(s.name for s in self.steps if s.name in self.skip), None
         for step in self.steps:
