@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,11 +38,12 @@ def trained(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def test_help_is_fast_and_every_command_has_examples() -> None:
     seconds = [math.inf]
-    while min(seconds) >= 0.5:  # the first finds no compiled modules; others wait for tests in another process
-        assert len(seconds) <= 12, seconds
-        begun = time.perf_counter()
+    while min(seconds) >= 0.5:  # the first finds no compiled modules
+        assert len(seconds) <= 4, seconds
+        begun = os.times()
         done = weitiao_anew("--help")
-        seconds.append(time.perf_counter() - begun)
+        ended = os.times()  # the processor's: tests in another process make it wait, but not work
+        seconds.append(ended.children_user + ended.children_system - begun.children_user - begun.children_system)
     code = "import sys, weitiao.cli.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "datasets", "numpy"} & set(loaded)

@@ -132,8 +132,17 @@ def test_commands_of_a_run_take_every_path(
     recipe, run = Path(os.path.relpath(recipe)), "~/[red] 微调 a=b/my run"
     call("show", recipe)
     call("train", recipe, f"run_dir={run}")
+    whole = folder / "whole run"
+    settings = ["retention.suite=small", "retention.parts=[text-en]", "retention.limit=2", "baseline.shots=[0]"]
+    call("run", recipe, f"run_dir=~/{whole.relative_to(tmp_path)}", "run.on_advice=continue", *settings, code=4)
     for way in (run, os.path.relpath(folder / "my run")):
         call("eval", way)
+        call("why", way, "--step", "1")
+        call("retention", way, *settings)
+        call("baseline", way, *settings)
+        call("report", way)
+        call("compare", f"base:{os.path.relpath(whole)}", way)
+    call("verdict", os.path.relpath(whole), code=4)
     call("merge", os.path.relpath(folder / "my run"), "merged [1]")
     assert (elsewhere / "merged [1]" / "config.json").exists()
     assert [entry.name for entry in elsewhere.iterdir()] == ["merged [1]"]

@@ -20,7 +20,7 @@ from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.report.wording import Language
 from weitiao.study.task import task_from_recipe
 
-NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 480, 16, 150
+NUM_VALIDATION, NUM_TEST = 16, 150
 METRIC = "exact_match"
 ANSWER_TOKENS = 44
 """A right answer has at most 42 of SmolLM2's tokens, and one that ends it."""
@@ -94,7 +94,7 @@ def run_demo(
     *,
     model: str = "smollm2-135m",
     seed: int = 0,
-    num_train: int = NUM_TRAIN,
+    num_train: int,
     language: Language = "en",
     console: Console,
 ) -> DemoResult:
