@@ -12,9 +12,9 @@ import numpy as np
 from scipy import stats
 
 from weitiao.evaluation.paired import paired_difference
-from weitiao.evaluation.retention.comparison import PartComparison
 from weitiao.evaluation.statistics import Floats, proportion, simultaneous
 from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.retention.comparison import PartComparison
 
 Random = np.random.Generator
 TARGET = 0.8

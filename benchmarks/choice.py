@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.evaluation.choice import ChoiceItem, ChoiceResult, score_choices
-from weitiao.hardware import configure_process
+from weitiao.machine.hardware import configure_process
 from weitiao.methods.open import open_model
 
 _INSTRUCTION = re.compile(r"the question: (?P<question>.*?)\n\nAnswer1: (?P<choices>.*?)\n\nAnswer format", re.DOTALL)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weitiao.hardware import configure_process
+from weitiao.machine.hardware import configure_process
 
 if TYPE_CHECKING:
     from weitiao.generation.generate import Completion
@@ -97,9 +97,9 @@ def banking_recipe(data: Path, model: str, *, num_rows: int) -> Recipe:
 
 def few_shot_prompts(recipe: Recipe, tokenizer: Any, *, num_shots: int) -> list[list[int]]:
     """The prompts of the test rows, with the same examples before each."""
-    from weitiao.data.load import load_data
-    from weitiao.evaluation.fewshot.prompt import with_shots
-    from weitiao.evaluation.fewshot.select import choose_shots
+    from weitiao.baseline.fewshot.prompt import with_shots
+    from weitiao.baseline.fewshot.select import choose_shots
+    from weitiao.data.parts.load import load_data
     from weitiao.rendering.render import render_prompt
 
     rows = load_data(recipe.data)

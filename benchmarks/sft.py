@@ -13,7 +13,7 @@ import resource
 import tempfile
 from pathlib import Path
 
-from weitiao.hardware import configure_process
+from weitiao.machine.hardware import configure_process
 
 BATCH_SIZE = {"alpaca": 16, "banking": 100}
 TOKEN_BUDGET = {"alpaca": 3072, "banking": 2048}

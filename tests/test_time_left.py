@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from weitiao.evaluation.progress import answer_progress
-from weitiao.time_left import TimeLeft, left_in_words
+from weitiao.terminal.answers import answer_progress
+from weitiao.terminal.time_left import TimeLeft, left_in_words
 
 
 class Clock:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.conversion.records import Input, Opened
-from weitiao.data.convert import Conversion, convert_file
-from weitiao.data.preference import Record
+from weitiao.data.formats.preference import Record
+from weitiao.data.writing.convert import Conversion, convert_file
 
 WORDS = [
     'say "hi"',

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from weitiao.data.config import DataConfig
-from weitiao.data.paths import labels, resolve_paths
+from weitiao.data.reading.paths import labels, resolve_paths
 from weitiao.errors import DataError
 
 

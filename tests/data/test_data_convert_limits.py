@@ -96,7 +96,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 
     code = (
         "import resource, sys; from pathlib import Path; from weitiao.data.conversion.records import Input;"
-        "from weitiao.data.convert import convert_file;"
+        "from weitiao.data.writing.convert import convert_file;"
         "convert_file(Input(sys.argv[1]), Path(sys.argv[2]), to='messages');"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

@@ -12,8 +12,8 @@ import pyarrow.parquet
 import pytest
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.files import open_source
-from weitiao.data.rows import Row
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
 ROWS: list[dict[str, Any]] = [

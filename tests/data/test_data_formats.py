@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.detection import detect
 from weitiao.data.example import Example, is_learned
-from weitiao.data.formats import Converter
-from weitiao.data.rows import BadRow, Row
+from weitiao.data.formats.detection import detect
+from weitiao.data.formats.formats import Converter
+from weitiao.data.reading.rows import BadRow, Row
 from weitiao.errors import DataError
 
 CALL = {"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}

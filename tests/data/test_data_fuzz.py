@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.conversion.records import Input
-from weitiao.data.convert import convert_file
-from weitiao.data.doctor.check import check
-from weitiao.data.doctor.reading import read_tables
-from weitiao.data.doctor.settings import CheckSettings
-from weitiao.data.doctor.sources import Part
-from weitiao.data.files import open_source
-from weitiao.data.json_files import read_json
-from weitiao.data.load import load_data
+from weitiao.data.parts.load import load_data
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.json_files import read_json
+from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError
+from weitiao.quality.check import check
+from weitiao.quality.reading import read_tables
+from weitiao.quality.settings import CheckSettings
+from weitiao.quality.sources import Part
 
 VALUES = st.recursive(
     st.none()

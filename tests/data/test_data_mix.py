@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from weitiao.data.amounts import Ingredient, amounts, parse_ingredient
-from weitiao.data.mix_files import Mixture, mix_files
-from weitiao.data.mixing import allocate, how_often, take_positions
+from weitiao.data.parts.amounts import Ingredient, amounts, parse_ingredient
+from weitiao.data.parts.mix_files import Mixture, mix_files
+from weitiao.data.parts.mixing import allocate, how_often, take_positions
 from weitiao.errors import DataError
 
 

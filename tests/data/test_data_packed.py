@@ -13,10 +13,10 @@ import pyarrow
 import pytest
 
 from weitiao.data.config import DataConfig, SourceConfig
-from weitiao.data.doctor.reading import read_tables
-from weitiao.data.files import open_source
-from weitiao.data.load import load_data
+from weitiao.data.parts.load import load_data
+from weitiao.data.reading.files import open_source
 from weitiao.errors import DataError
+from weitiao.quality.reading import read_tables
 
 ROWS = [{"prompt": f"question {i}", "completion": f"answer {i}"} for i in range(40)]
 

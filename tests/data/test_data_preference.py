@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from weitiao.data.conversion.records import Input, Opened
-from weitiao.data.preference import Judged, Preference, Record
-from weitiao.data.rows import BadRow
+from weitiao.data.formats.preference import Judged, Preference, Record
+from weitiao.data.reading.rows import BadRow
 from weitiao.errors import DataError
 
 SYSTEM = {"role": "system", "content": "Be brief."}

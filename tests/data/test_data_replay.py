@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from weitiao.data.config import DataConfig
-from weitiao.data.load import DataSet, load_data
-from weitiao.data.paths import resolve_paths
+from weitiao.data.parts.load import DataSet, load_data
+from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import DataError
 
 

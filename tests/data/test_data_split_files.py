@@ -17,10 +17,10 @@ import pytest
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.conversion.records import Input
-from weitiao.data.files import open_source
-from weitiao.data.load import load_data
-from weitiao.data.split_files import Split, split_file
-from weitiao.data.strata import stratified_quotas
+from weitiao.data.parts.load import load_data
+from weitiao.data.parts.split_files import Split, split_file
+from weitiao.data.parts.strata import stratified_quotas
+from weitiao.data.reading.files import open_source
 from weitiao.errors import DataError
 
 PARTS = ("train", "validation", "test")

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from weitiao.data.asked import asked_by
 from weitiao.data.example import Example
-from weitiao.data.mixing import repeat, take_sample
-from weitiao.data.splits import Keyed, find_overlaps, hold_out
+from weitiao.data.parts.asked import asked_by
+from weitiao.data.parts.mixing import repeat, take_sample
+from weitiao.data.parts.splits import Keyed, find_overlaps, hold_out
 
 
 def row(question: str, answer: str = "yes", row_id: str = "") -> Keyed:

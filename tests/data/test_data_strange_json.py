@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.conversations import parsed_json
-from weitiao.data.doctor.reading import read_tables
-from weitiao.data.files import open_source
-from weitiao.data.rows import BadRow, Row
+from weitiao.data.formats.conversations import parsed_json
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.rows import BadRow, Row
 from weitiao.errors import DataError
+from weitiao.quality.reading import read_tables
 
 GOOD = '{"prompt": "a", "completion": "b"}'
 STRANGE = {

@@ -15,9 +15,9 @@ import pyarrow.parquet
 import pytest
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.files import open_source
-from weitiao.data.rows import BadRow
-from weitiao.data.writing import row_writer
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.rows import BadRow
+from weitiao.data.writing.writing import row_writer
 from weitiao.errors import DataError
 
 NASTY = [

@@ -20,12 +20,12 @@ from weitiao.evaluation.task import Task, evaluate, make_task
 from weitiao.generation.config import GenerationConfig
 from weitiao.methods.adapter import save_adapter
 from weitiao.methods.config import LoraConfig
+from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
-from weitiao.study.compare.sides import weights_hash
 from weitiao.study.evaluate import evaluate_target
 from weitiao.study.task import task_from_recipe
 

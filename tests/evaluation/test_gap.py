@@ -15,8 +15,8 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.gap.analyse import Gap, analyse_gap
 from weitiao.evaluation.gap.groups import find_groups, holm
 from weitiao.evaluation.gap.kinds import MEANINGS
-from weitiao.evaluation.gap.report import print_gap
 from weitiao.evaluation.statistics import proportion
+from weitiao.terminal.gap import print_gap
 
 METRIC = "exact_match"
 

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from weitiao.errors import DataError
-from weitiao.forest.plan import Plan, pack, shuffled
+from weitiao.forest.plan import Plan, pack
 from weitiao.rendering.sequence import Sequence
+from weitiao.seeding import shuffled
 
 
 def rows(num: int, seed: int = 0) -> list[Sequence]:

@@ -20,9 +20,9 @@ from weitiao.errors import DataError, ModelError
 from weitiao.generation.chat import AnswerText, Conversation
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
-from weitiao.generation.terminal import chat_interactively
 from weitiao.models.attention import FOREST
 from weitiao.rendering.render import render_prompt
+from weitiao.terminal.chat import chat_interactively
 
 CONFIG = GenerationConfig(max_new_tokens=12)
 

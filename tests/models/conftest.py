@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from gguf import GGUFReader
 
-from weitiao.models.catalogue import catalogue_file
+from weitiao.machine.catalogue import catalogue_file
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_names_that_no_file_can_have_are_not_found() -> None:
 
 @pytest.mark.parametrize("num_bytes", [0, 3, 11, 40, 1000, 200_000])
 def test_a_gguf_file_that_ends_early(num_bytes: int, tmp_path: Path) -> None:
-    from weitiao.models.catalogue import catalogue_file
+    from weitiao.machine.catalogue import catalogue_file
 
     path = tmp_path / "cut.gguf"
     with catalogue_file("smollm2-135m").open("rb") as whole:
@@ -174,7 +174,7 @@ def test_a_gguf_file_with_flipped_bytes_in_its_header(seed: int, tmp_path: Path)
     """Only the first kilobytes of the file are kept, so that what comes out is an error, and never a traceback."""
     import random
 
-    from weitiao.models.catalogue import catalogue_file
+    from weitiao.machine.catalogue import catalogue_file
 
     rng = random.Random(seed)
     with catalogue_file("smollm2-135m").open("rb") as whole:

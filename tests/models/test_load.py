@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from weitiao.errors import ModelError
-from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import load_model, load_tokenizer
 

@@ -18,7 +18,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from weitiao.errors import ModelError
-from weitiao.models.catalogue import CATALOGUE, catalogue_file
+from weitiao.machine.catalogue import CATALOGUE, catalogue_file
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model

@@ -13,7 +13,7 @@ from weitiao.data.example import Example
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render
 from weitiao.rendering.sequence import Sequence
-from weitiao.rendering.show import show_sequences
+from weitiao.terminal.tokens import show_sequences
 
 
 def sequences_of(tokenizer: Any, *pairs: tuple[str, str], **config: Any) -> tuple[Sequence, ...]:

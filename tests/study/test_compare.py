@@ -15,22 +15,23 @@ from scipy import stats
 
 from weitiao.data.example import Example, Message
 from weitiao.errors import DataError, ModelError, RecipeError, RunError, WeitiaoError
+from weitiao.evaluation.answer_files import AnswersKey, answers_key, note_key
 from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.comparison import Comparison, compare_predictions
 from weitiao.evaluation.metrics.config import build
 from weitiao.evaluation.metrics.config_text import MacroF1Config
+from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
 from weitiao.methods.adapter import ADAPTER_CONFIG, save_adapter
 from weitiao.methods.config import LoraConfig
+from weitiao.methods.fingerprint import adapter_hash
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
-from weitiao.study.compare.answer_files import AnswersKey, answers_key, note_key
-from weitiao.study.compare.comparison import Comparison, compare_predictions
-from weitiao.study.compare.pairing import pair_predictions
 from weitiao.study.compare.run import compare_targets
-from weitiao.study.compare.sides import adapter_hash, find_side, require_different
+from weitiao.study.compare.sides import find_side, require_different
 from weitiao.study.evaluate import evaluate_target
 
 NUM_ROWS = 12

@@ -11,7 +11,7 @@ from rich.console import Console
 from weitiao.evaluation.statistics import proportion, sign_test
 from weitiao.feedback.agreement import agreement
 from weitiao.feedback.preference import Preference, Preferences
-from weitiao.study.compare.report import conclusion, print_preferences
+from weitiao.terminal.comparison import conclusion, print_preferences
 
 OPEN = Preference(
     judge="human:ann",

@@ -13,10 +13,10 @@ from workbench import write_recipe
 from weitiao.errors import RunError
 from weitiao.export.merge import merge
 from weitiao.recipe import load_recipe
+from weitiao.report.render import write_report
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.compare.run import compare_targets
 from weitiao.study.evaluate import evaluate_target
-from weitiao.study.report.render import write_report
 from weitiao.study.retention import retention_target
 from weitiao.study.train import train
 from weitiao.study.why import rows_behind
@@ -63,7 +63,7 @@ def test_readers_are_free(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_lock_is_taken_again_by_another_name_for_the_same_place(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from weitiao.training.run_dir import RunDir
+    from weitiao.runs.run_dir import RunDir
 
     monkeypatch.chdir(run.parent)
     with RunDir(run).locked():

@@ -17,11 +17,11 @@ from workbench import final_weights, steps_of, write_long_rows, write_recipe, wr
 
 from weitiao.errors import RunError
 from weitiao.recipe import Recipe, load_recipe
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered, model_context
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.train import train
 from weitiao.training.checkpoint import State, load_checkpoint, save_checkpoint
-from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import learning_rate
 
 

@@ -21,10 +21,10 @@ from workbench import (
     write_rows,
 )
 
-from weitiao.forest.plan import shuffled
 from weitiao.models.attention import FOREST
 from weitiao.recipe import load_recipe
 from weitiao.rendering.sequence import Sequence
+from weitiao.seeding import shuffled
 from weitiao.study.train import train
 from weitiao.training.validation import validation_loss
 

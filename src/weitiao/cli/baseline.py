@@ -10,10 +10,10 @@ import typer
 
 from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 if TYPE_CHECKING:
-    from weitiao.study.baseline.advice import Advice
+    from weitiao.baseline.advice import Advice
 
 
 def baseline(
@@ -35,10 +35,10 @@ def baseline(
 
         weitiao baseline recipe.yaml --models smollm2-135m,models/qwen --limit 200 verdict.target=0.8 --json
     """
-    from weitiao.evaluation.gap.report import print_gap
     from weitiao.recipe import load_recipe
-    from weitiao.study.baseline.report import print_baseline
     from weitiao.study.baseline.run import run_baseline
+    from weitiao.terminal.baseline import print_baseline
+    from weitiao.terminal.gap import print_gap
 
     console = messages()
     settings = [*(overrides or ()), *base_settings(base_model)]

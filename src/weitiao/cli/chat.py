@@ -41,8 +41,8 @@ def chat(
     from weitiao.errors import ModelError
     from weitiao.generation.chat import Conversation
     from weitiao.generation.config import GenerationConfig
-    from weitiao.generation.terminal import chat_by_lines, chat_interactively
     from weitiao.methods.open import open_model
+    from weitiao.terminal.chat import chat_by_lines, chat_interactively
 
     if base and compare:
         raise typer.BadParameter("--compare shows the base model as well: leave --base out.")

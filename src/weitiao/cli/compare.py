@@ -9,7 +9,7 @@ import typer
 
 from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def compare(
@@ -49,8 +49,8 @@ def compare(
 
         weitiao compare old/predictions.jsonl new/predictions.jsonl
     """
-    from weitiao.study.compare.report import print_comparison, print_preferences
     from weitiao.study.compare.run import JudgeSettings, compare_targets
+    from weitiao.terminal.comparison import print_comparison, print_preferences
 
     console = messages()
     judging = JudgeSettings(tuple(judge or ()), judge_language, judge_template, judge_key, seed)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from weitiao.console import TextConsole, encodes_unicode
 from weitiao.errors import WeitiaoError
 from weitiao.json_text import json_text
-from weitiao.terminal import TextConsole, encodes_unicode
 
 
 def messages() -> Console:

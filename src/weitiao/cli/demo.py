@@ -10,7 +10,7 @@ import typer
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.cli.outcome import print_outcome
 from weitiao.cli.report import ReportLanguage
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,7 @@ def doctor(
 
         weitiao doctor --json
     """
-    from weitiao.doctor import diagnose, print_report
+    from weitiao.machine.doctor import diagnose, print_report
 
     report = diagnose()
     if json:

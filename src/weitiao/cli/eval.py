@@ -9,7 +9,7 @@ import typer
 
 from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def eval(
@@ -35,8 +35,8 @@ def eval(
 
         weitiao eval runs/tickets data.test=new.jsonl --output scores/new --json
     """
-    from weitiao.evaluation.report import print_scores
     from weitiao.study.evaluate import evaluate_target
+    from weitiao.terminal.scores import print_scores
 
     console = messages()
     settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"]), *base_settings(base_model)]

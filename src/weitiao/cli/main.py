@@ -27,10 +27,10 @@ from weitiao.cli import (
 )  # fmt: skip
 from weitiao.cli.console import print_error
 from weitiao.cli.data import check, clean, convert, inspect, mix, split
+from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
-from weitiao.hardware import configure_process
+from weitiao.machine.hardware import configure_process
 from weitiao.paths import expanded_word
-from weitiao.terminal import allow_any_text
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Data: what to learn from": (init.init, show.show),

@@ -9,7 +9,7 @@ import typer
 
 from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def merge(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 class ReportLanguage(StrEnum):
@@ -37,7 +37,7 @@ def report(
 
         weitiao report runs/tickets --language zh --output report-zh.html --open
     """
-    from weitiao.study.report.render import write_report
+    from weitiao.report.render import write_report
 
     console = messages()
     path = write_report(run, output=output, language=language.value)

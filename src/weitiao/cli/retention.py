@@ -9,7 +9,7 @@ import typer
 
 from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 class Suite(StrEnum):
@@ -38,8 +38,8 @@ def retention(
 
         weitiao retention smollm2-135m --json
     """
-    from weitiao.evaluation.retention.report import print_comparison, print_scores
     from weitiao.study.retention import retention_target
+    from weitiao.terminal.retention import print_comparison, print_scores
 
     console = messages()
     found = retention_target(

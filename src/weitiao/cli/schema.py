@@ -22,6 +22,6 @@ def schema(
 
         weitiao schema > recipe.schema.json
     """
-    from weitiao.study.schema import recipe_schema
+    from weitiao.recipe.schema import recipe_schema
 
     print_json(recipe_schema(section), indent=2)

@@ -26,8 +26,8 @@ def show(
         weitiao show recipe.yaml rendering.template=alpaca -n 1
     """
     from weitiao.recipe import load_recipe
-    from weitiao.rendering.show import show_sequences
     from weitiao.study.dataset import load_rendered, model_context
+    from weitiao.terminal.tokens import show_sequences
 
     console = messages()
     settings = load_recipe(recipe, [*(overrides or ()), *base_settings(base_model)])

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def train(

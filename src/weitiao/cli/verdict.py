@@ -24,8 +24,8 @@ def verdict(
 
         weitiao verdict runs/tickets --json
     """
-    from weitiao.evaluation.verdict_text import verdict_panel
     from weitiao.study.verdict import verdict_of
+    from weitiao.verdict.text import verdict_panel
 
     found = verdict_of(run)
     if json:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from weitiao.config import Config
-from weitiao.data.doctor.config import CleanConfig
+from weitiao.data.clean_config import CleanConfig
 
 CanonicalField = Literal[
     "instruction",
@@ -83,7 +83,7 @@ class SourceConfig(Config):
     @classmethod
     def _template_compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            from weitiao.data.templates import RowTemplate
+            from weitiao.data.formats.templates import RowTemplate
 
             RowTemplate(value)
         return value

@@ -53,3 +53,10 @@ class Example:
             if self.messages[index]["role"] == "assistant":
                 return index
         return len(self.messages)
+
+
+def conversation_text(messages: tuple[Message, ...]) -> str:
+    """A prompt as text: the words of a single turn, or every turn with its role."""
+    if len(messages) == 1:
+        return str(messages[0]["content"] or "").strip()
+    return "\n\n".join(f"{turn['role']}: {str(turn['content'] or '').strip()}" for turn in messages)

@@ -8,16 +8,16 @@ from typing import Any
 
 from rich.console import Console
 
-from weitiao.data.load import load_data
+from weitiao.baseline.result import Baseline, Cell, read_baseline
+from weitiao.data.parts.load import load_data
 from weitiao.demo.tickets import generate, write
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.scores import read_predictions, read_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.recipe import Recipe, recipe_from_dict
-from weitiao.study.baseline.result import Baseline, Cell, read_baseline
+from weitiao.report.wording import Language
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
-from weitiao.study.report.wording import Language
 from weitiao.study.task import task_from_recipe
 
 NUM_VALIDATION, NUM_TEST = 16, 150

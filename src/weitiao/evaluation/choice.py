@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.files import Table, open_source
-from weitiao.data.rows import BadRow, Row, kind_of
-from weitiao.data.templates import RowTemplate
+from weitiao.data.formats.templates import RowTemplate
+from weitiao.data.reading.files import Table, open_source
+from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
 from weitiao.evaluation.likelihood import continuation, likelihoods
 

@@ -15,8 +15,8 @@ from weitiao.evaluation.classes import ClassScore, ClassScores, Confusion
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.labels import Labels
 from weitiao.evaluation.statistics import Estimate
+from weitiao.files import sha256, write_json
 from weitiao.json_text import json_text, lines_of
-from weitiao.training.files import sha256, write_json
 
 if TYPE_CHECKING:
     from weitiao.training.validation import ValidationLoss

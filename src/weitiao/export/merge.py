@@ -19,6 +19,7 @@ from weitiao.export.check import (
     probe_prompts,
     require_agreement,
 )
+from weitiao.files import written_whole
 from weitiao.generation.stopping import write_generation_config
 from weitiao.methods.base import base_model, find_moved
 from weitiao.methods.open import find_adapter, open_model
@@ -29,7 +30,6 @@ from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import context_length
 from weitiao.models.quiet import quiet_transformers
-from weitiao.training.files import written_whole
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from weitiao.data.example import conversation_text
 from weitiao.feedback.items import PreferenceItem, first_shown, shuffled_items
-from weitiao.feedback.question import conversation_text
 from weitiao.feedback.store import Choice, Judgement, JudgementStore, now
 
 Key = Literal["a", "b", "tie", "skip", "undo", "quit"]

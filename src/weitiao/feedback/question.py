@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from weitiao.data.example import Message
+from weitiao.data.example import Message, conversation_text
 from weitiao.errors import DataError
 from weitiao.feedback.config import JudgeConfig
 from weitiao.feedback.items import PreferenceItem
@@ -96,13 +96,6 @@ def _read(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
-
-
-def conversation_text(messages: tuple[Message, ...]) -> str:
-    """A prompt as text: the words of a single turn, or every turn with its role."""
-    if len(messages) == 1:
-        return str(messages[0]["content"] or "").strip()
-    return "\n\n".join(f"{turn['role']}: {str(turn['content'] or '').strip()}" for turn in messages)
 
 
 def letter_in(reply: str) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weitiao.data.example import Message
-from weitiao.evaluation.chat_server import ChatServer
 from weitiao.feedback.config import JudgeConfig
 from weitiao.feedback.judge import Reply
 from weitiao.feedback.question import LETTERS, letter_in, read_question
+from weitiao.generation.chat_server import ChatServer
 
 _REPLIES: dict[str, Reply] = {LETTERS[0]: "first", LETTERS[1]: "second"}
 

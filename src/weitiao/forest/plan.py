@@ -6,7 +6,6 @@ before; so resuming is "go on at step k", on as many ranks as there are now.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from functools import lru_cache
 from weitiao.errors import DataError
 from weitiao.forest.layout import Forest, build_forest, common_prefix_length
 from weitiao.rendering.sequence import Sequence
+from weitiao.seeding import shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +67,6 @@ class Plan:
 def _order(num_items: int, seed: int, epoch: int) -> tuple[int, ...]:
     """`shuffled`, kept for the steps of the epoch: sorting a million rows takes longer than many a step."""
     return tuple(shuffled(num_items, seed=seed, epoch=epoch))
-
-
-def shuffled(num_items: int, *, seed: int, epoch: int) -> list[int]:
-    """A permutation of `range(num_items)`: sorted by a hash, so it is the same with every library version."""
-
-    def key(index: int) -> bytes:
-        return hashlib.blake2b(f"{seed}/{epoch}/{index}".encode(), digest_size=16).digest()
-
-    return sorted(range(num_items), key=key)
 
 
 def pack(batch: Rows[Sequence], *, token_budget: int, share_prefixes: bool) -> tuple[Forest, ...]:

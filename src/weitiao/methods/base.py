@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from weitiao.errors import ModelError, RunError
+from weitiao.machine.catalogue import CATALOGUE
 from weitiao.methods.adapter import ADAPTER_CONFIG, read_base_note
-from weitiao.models.catalogue import CATALOGUE
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import local_path
-from weitiao.terminal import quoted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

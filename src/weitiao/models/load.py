@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
-from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model

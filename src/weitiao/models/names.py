@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from weitiao.errors import ModelError
+from weitiao.machine.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.boundary import reason
 from weitiao.models.cache import converted_gguf
-from weitiao.models.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import checked_directory
 from weitiao.paths import exists, user_path

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Message
-from weitiao.data.rows import BadRow
+from weitiao.data.reading.rows import BadRow
 from weitiao.rendering.printing import Printer, unused_character
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weitiao.data.example import Message
-from weitiao.data.rows import BadRow
+from weitiao.data.reading.rows import BadRow
 from weitiao.rendering.printing import Place, Printer, marked_calls, squeezed, unused_character
 
 

@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from weitiao.data.example import Message
-from weitiao.data.rows import BadRow
+from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RenderingError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Example, Message, is_learned
-from weitiao.data.rows import BadRow
+from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RenderingError
 from weitiao.rendering.chat import Leaf, asked_turn, asked_turns, leaves, places, standing
 from weitiao.rendering.config import RenderingConfig

@@ -10,15 +10,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.data.load import REPLAY, DataSet, load_data
-from weitiao.data.rejected import add_rejected
+from weitiao.data.parts.load import REPLAY, DataSet, load_data
+from weitiao.data.writing.rejected import add_rejected
 from weitiao.models.load import load_config, load_tokenizer
 from weitiao.recipe import Recipe
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import apply_template, fixed_date
-from weitiao.training.run_dir import RunDir
+from weitiao.runs.run_dir import RunDir
 from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
 
 if TYPE_CHECKING:

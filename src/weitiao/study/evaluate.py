@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
-from weitiao.data.load import load_data
+from weitiao.console import TextConsole
+from weitiao.data.parts.load import load_data
 from weitiao.errors import RecipeError
+from weitiao.evaluation.answer_files import note_key
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
 from weitiao.evaluation.likelihood import Likelihood, likelihoods
 from weitiao.evaluation.perplexity import perplexity
-from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import Scores, without_answers, write_lines, write_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.task import Evaluation, evaluate
-from weitiao.hardware import detect_hardware
+from weitiao.machine.hardware import detect_hardware
+from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import OpenModel, find_adapter, open_model
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.render import render
-from weitiao.study.compare.answer_files import note_key
+from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.compare.answers import key_of_answers
-from weitiao.study.compare.sides import weights_hash
 from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
-from weitiao.terminal import TextConsole
-from weitiao.training.progress import PlainLines
-from weitiao.training.run_dir import RunDir, locked_around
+from weitiao.terminal.answers import answer_progress
+from weitiao.terminal.training import PlainLines
 from weitiao.training.validation import ValidationLoss
 
 if TYPE_CHECKING:

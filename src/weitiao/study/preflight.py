@@ -9,10 +9,10 @@ from torch import nn
 
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.rendering.sequence import Sequence
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.training.checkpoint import State, learned_parameters
 from weitiao.training.config import TrainConfig
-from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import warmup_steps
 
 

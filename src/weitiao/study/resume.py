@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from weitiao.console import quoted
 from weitiao.errors import RunError
+from weitiao.files import check_whole
 from weitiao.recipe import Recipe, differences
-from weitiao.terminal import quoted
+from weitiao.runs.run_dir import RunDir
 from weitiao.training.checkpoint import State, read_state
 from weitiao.training.config import TrainConfig
-from weitiao.training.files import check_whole
-from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import learning_rate
 from weitiao.yaml_text import read_yaml
 

@@ -12,28 +12,28 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
+from weitiao.console import TextConsole, quoted
 from weitiao.errors import RecipeError, RunError
-from weitiao.evaluation.retention.comparison import RetentionComparison, compare_retention
-from weitiao.evaluation.retention.config import RetentionConfig
-from weitiao.evaluation.retention.progress import retention_progress
-from weitiao.evaluation.retention.run import fingerprint, retention_parts, run_retention
-from weitiao.evaluation.retention.scores import RetentionScores
-from weitiao.evaluation.retention.tasks import resolve_tasks
-from weitiao.hardware import detect_hardware
+from weitiao.files import write_json
+from weitiao.machine.hardware import detect_hardware
+from weitiao.machine.versions import COMPUTING, versions
+from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import adapter_tokenizer, find_adapter, open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.templates import apply_template
-from weitiao.study.compare.sides import weights_hash
+from weitiao.retention.comparison import RetentionComparison, compare_retention
+from weitiao.retention.config import RetentionConfig
+from weitiao.retention.run import fingerprint, retention_parts, run_retention
+from weitiao.retention.scores import RetentionScores
+from weitiao.retention.tasks import resolve_tasks
+from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import dated, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
-from weitiao.study.versions import COMPUTING, versions
-from weitiao.terminal import TextConsole, quoted
-from weitiao.training.files import write_json
-from weitiao.training.progress import PlainLines
-from weitiao.training.run_dir import RunDir, locked_around
+from weitiao.terminal.retention_progress import retention_progress
+from weitiao.terminal.training import PlainLines
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"
 

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from transformers import PreTrainedModel
 
 from weitiao.errors import MissingExtraError, RecipeError, WeitiaoError
-from weitiao.hardware import Hardware, choose_threads
+from weitiao.machine.hardware import Hardware, choose_threads
 from weitiao.recipe import Recipe
 
 VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")

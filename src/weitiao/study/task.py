@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
-from weitiao.data.load import DataSet, load_data
+from weitiao.data.parts.load import DataSet, load_data
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.task import Task, make_task, without_refused
-from weitiao.forest.plan import shuffled
 from weitiao.recipe import Recipe
+from weitiao.seeding import shuffled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

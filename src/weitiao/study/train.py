@@ -11,11 +11,13 @@ from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedModel
 
+from weitiao.console import TextConsole, quoted
 from weitiao.errors import RecipeError, RunError
 from weitiao.evaluation.answers import check_rows, render_prompts
 from weitiao.evaluation.task import Task, evaluate
+from weitiao.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.forest.plan import Plan
-from weitiao.hardware import Hardware, detect_hardware
+from weitiao.machine.hardware import Hardware, detect_hardware
 from weitiao.methods.adapter import save_adapter
 from weitiao.models.attention import FOREST
 from weitiao.models.embeddings import require_embeddings
@@ -27,6 +29,7 @@ from weitiao.models.probe import probe_forest
 from weitiao.recipe import Recipe, write_recipe
 from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import fixed_date
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered, model_context
 from weitiao.study.preflight import check_budget, check_disk, check_settings
 from weitiao.study.resume import describe_length, open_run, require_same_content
@@ -39,15 +42,12 @@ from weitiao.study.setup import (
     start_trackers,
 )
 from weitiao.study.task import askable, task_from_recipe
-from weitiao.terminal import TextConsole, quoted
+from weitiao.terminal.training import PlainLines, watcher
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
 from weitiao.training.config import TrainConfig
-from weitiao.training.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
-from weitiao.training.progress import PlainLines, watcher
-from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import total_steps
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation

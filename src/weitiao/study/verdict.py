@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from weitiao.console import quoted
 from weitiao.errors import RunError
-from weitiao.evaluation.verdict import VERDICT_FILE, Verdict, read_verdict
-from weitiao.study.pipeline.belonging import Belonging, Belongings
-from weitiao.study.pipeline.record import read_records
-from weitiao.terminal import quoted
+from weitiao.runs.belonging import Belonging, Belongings
+from weitiao.runs.record import read_records
+from weitiao.verdict.verdict import VERDICT_FILE, Verdict, read_verdict
 
 _WHY: dict[Belonging, str] = {
     "skipped": "the last call of `weitiao run` skipped it",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weitiao.recipe import load_recipe
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered, model_context
 from weitiao.training.losses import read_losses
-from weitiao.training.run_dir import RunDir
 from weitiao.training.sequence_losses import SequenceLoss, mean_loss
 
 

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from weitiao.console import quoted
 from weitiao.errors import RunError
-from weitiao.terminal import quoted
-from weitiao.training.files import full_disk_is_named, written_whole
-from weitiao.training.run_dir import RunDir
+from weitiao.files import full_disk_is_named, written_whole
+from weitiao.runs.run_dir import RunDir
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"

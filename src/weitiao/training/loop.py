@@ -22,20 +22,20 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import Tensor, nn
 
+from weitiao.console import quoted
 from weitiao.errors import TrainingError
+from weitiao.files import full_disk_is_named, written_whole
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan, Step
 from weitiao.models.parts import decoder
 from weitiao.rendering.sequence import Sequence
-from weitiao.terminal import quoted
+from weitiao.runs.run_dir import RunDir
 from weitiao.training.checkpoint import State, learned_parameters, save_checkpoint, save_weights
 from weitiao.training.config import TrainConfig
-from weitiao.training.files import full_disk_is_named, written_whole
 from weitiao.training.interrupt import Interrupt, Stopped, stoppable
 from weitiao.training.losses import LossLog
 from weitiao.training.metrics import MetricsLog, read_metrics
 from weitiao.training.progress import Watcher, describe_losses, memory_gib
-from weitiao.training.run_dir import RunDir
 from weitiao.training.schedule import learning_rate
 from weitiao.training.sequence_losses import (
     MeanLoss,

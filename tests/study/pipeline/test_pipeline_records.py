@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from weitiao.files import write_json, written_whole
 from weitiao.recipe import load_recipe
+from weitiao.runs.outputs import are_intact, digest_of, find_outputs, remove_outputs
+from weitiao.runs.record import Records, StepRecord, Stop, read_records
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.forecast import seconds_left
 from weitiao.study.pipeline.gates import stop_after
 from weitiao.study.pipeline.measure import measured
-from weitiao.study.pipeline.outputs import are_intact, digest_of, find_outputs, remove_outputs
 from weitiao.study.pipeline.progress import StepLines, duration
-from weitiao.study.pipeline.record import Records, StepRecord, Stop, read_records
 from weitiao.study.pipeline.steps import STEPS
-from weitiao.training.files import write_json, written_whole
-from weitiao.training.run_dir import RunDir
 
 
 def record(seconds: float = 1.0, **more: object) -> StepRecord:

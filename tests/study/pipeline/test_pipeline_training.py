@@ -14,10 +14,10 @@ from toy_steps import toy_steps
 from workbench import final_weights, write_rows
 
 from weitiao.recipe import load_recipe
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.pipeline.steps import STEPS
 from weitiao.study.train import train
-from weitiao.training.run_dir import RunDir
 
 
 def steps_with_real_training(done: list[str]) -> list[Any]:

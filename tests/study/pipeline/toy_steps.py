@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from weitiao.files import written_whole
 from weitiao.study.pipeline.keys import Identities
 from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.pipeline.steps import STEPS
-from weitiao.training.files import written_whole
 
 
 def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) -> tuple[Step, ...]:

@@ -39,8 +39,8 @@ def check(
 
         weitiao data check recipe.yaml --json
     """
-    from weitiao.data.doctor.report import next_command, print_check, summary_of
-    from weitiao.study.data import check_data
+    from weitiao.study.check import check_data
+    from weitiao.terminal.findings import next_command, print_check, summary_of
 
     console = messages()
     report = check_data(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def clean(
@@ -43,8 +43,8 @@ def clean(
 
         weitiao data clean train.csv --fix leak --against test.csv --output cleaned
     """
-    from weitiao.data.doctor.report import print_cleaning
-    from weitiao.study.data import clean_data
+    from weitiao.study.check import clean_data
+    from weitiao.terminal.findings import print_cleaning
 
     console = messages()
     summary = clean_data(

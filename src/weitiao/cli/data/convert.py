@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def convert(
@@ -55,9 +55,9 @@ def convert(
         weitiao data convert pairs.json judged.parquet --to kto --on-bad-rows skip
     """
     from weitiao.data.conversion.records import Input, named_columns
-    from weitiao.data.convert import convert_file
-    from weitiao.data.output_report import conversion_facts
-    from weitiao.data.row_progress import row_progress
+    from weitiao.data.writing.convert import convert_file
+    from weitiao.terminal.outputs import conversion_facts
+    from weitiao.terminal.rows import row_progress
 
     console = messages()
     templates = {"prompt": prompt, "completion": completion, "system": system}

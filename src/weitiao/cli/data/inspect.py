@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def inspect(
@@ -28,8 +28,8 @@ def inspect(
 
         weitiao data inspect recipe.yaml --json
     """
-    from weitiao.data.doctor.show import print_inspection
-    from weitiao.study.data import inspect_data
+    from weitiao.study.check import inspect_data
+    from weitiao.terminal.inspection import print_inspection
 
     console = messages()
     inspection = inspect_data(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def mix(
@@ -44,10 +44,10 @@ def mix(
 
         weitiao data mix en.jsonl:0.7 zh.jsonl:0.3 --rows 10000 --output train.parquet --seed 1
     """
-    from weitiao.data.amounts import parse_ingredient
-    from weitiao.data.mix_files import mix_files
-    from weitiao.data.output_report import mixture_facts, mixture_table
-    from weitiao.data.row_progress import row_progress
+    from weitiao.data.parts.amounts import parse_ingredient
+    from weitiao.data.parts.mix_files import mix_files
+    from weitiao.terminal.outputs import mixture_facts, mixture_table
+    from weitiao.terminal.rows import row_progress
 
     console = messages()
     with row_progress(console) as on_row:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.terminal import quoted
+from weitiao.console import quoted
 
 
 def split(
@@ -50,9 +50,9 @@ def split(
         weitiao data split chats.jsonl --test 0.1 --group customer --output chats
     """
     from weitiao.data.conversion.records import Input, named_columns
-    from weitiao.data.output_report import split_facts, split_table
-    from weitiao.data.row_progress import row_progress
-    from weitiao.data.split_files import split_file
+    from weitiao.data.parts.split_files import split_file
+    from weitiao.terminal.outputs import split_facts, split_table
+    from weitiao.terminal.rows import row_progress
 
     console = messages()
     with row_progress(console) as on_row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weitiao.data.conversion.records import RecordFormat
 from weitiao.data.example import Example
-from weitiao.data.preference import Judged, Preference, Record
+from weitiao.data.formats.preference import Judged, Preference, Record
 from weitiao.errors import DataError
 
 

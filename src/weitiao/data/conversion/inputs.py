@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from weitiao.data.asked import Asked, asked_by, asked_in, asked_values
 from weitiao.data.conversion.records import Opened, PlacedRow
 from weitiao.data.example import Example
-from weitiao.data.formats import columns_of, look_up
-from weitiao.data.plain_values import to_json
-from weitiao.data.preference import Record
-from weitiao.data.rows import BadRow
+from weitiao.data.formats.formats import columns_of, look_up
+from weitiao.data.formats.preference import Record
+from weitiao.data.parts.asked import Asked, asked_by, asked_in, asked_values
+from weitiao.data.reading.plain_values import to_json
+from weitiao.data.reading.rows import BadRow
 
 Ask = Callable[[PlacedRow], Asked]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from weitiao.data.asked import digest
 from weitiao.data.conversion.records import PlacedRow
-from weitiao.data.preference import Judged, Preference
-from weitiao.data.rows import BadRow, Row
-from weitiao.data.spool import Spool
+from weitiao.data.formats.preference import Judged, Preference
+from weitiao.data.parts.asked import digest
+from weitiao.data.reading.rows import BadRow, Row
+from weitiao.data.writing.spool import Spool
 
 Reject = Callable[[PlacedRow, BadRow], object]
 

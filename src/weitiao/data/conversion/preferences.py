@@ -6,14 +6,14 @@ import re
 from typing import Any
 
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
-from weitiao.data.conversations import parsed_json, to_messages
 from weitiao.data.conversion.judgements import EXTRAS
 from weitiao.data.conversion.transcripts import shared_beginning, whole_conversation
 from weitiao.data.example import Message
-from weitiao.data.formats import Converter, columns_of
-from weitiao.data.preference import Preference
-from weitiao.data.roles import role_of
-from weitiao.data.rows import BadRow, Row
+from weitiao.data.formats.conversations import parsed_json, to_messages
+from weitiao.data.formats.formats import Converter, columns_of
+from weitiao.data.formats.preference import Preference
+from weitiao.data.formats.roles import role_of
+from weitiao.data.reading.rows import BadRow, Row
 
 SIDES = ("chosen", "rejected")
 

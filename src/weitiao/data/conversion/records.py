@@ -11,17 +11,17 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 from pydantic import ValidationError
 
+from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, DataConfig, FormatName, SourceConfig
 from weitiao.data.conversion.judgements import MARKS, JudgedReader, is_mark
 from weitiao.data.conversion.preferences import SIDES, PreferenceReader
-from weitiao.data.detection import FORMATS, Detected, detect, proposal
-from weitiao.data.files import open_source
-from weitiao.data.formats import Converter, look_up
-from weitiao.data.paths import labels, resolve_paths
-from weitiao.data.preference import Record
-from weitiao.data.rows import Row
+from weitiao.data.formats.detection import FORMATS, Detected, detect, proposal
+from weitiao.data.formats.formats import Converter, look_up
+from weitiao.data.formats.preference import Record
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.paths import labels, resolve_paths
+from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
-from weitiao.terminal import quoted
 
 RecordFormat = FormatName | Literal["preference", "kto"]
 """What the columns of a row can mean together."""

@@ -15,8 +15,8 @@ from weitiao.data.conversion.turns import (
     sharegpt_turns,
 )
 from weitiao.data.example import Example, Message
-from weitiao.data.preference import Judged, Preference, Record
-from weitiao.data.rows import BadRow
+from weitiao.data.formats.preference import Judged, Preference, Record
+from weitiao.data.reading.rows import BadRow
 
 _ANYWHERE = ("messages", "conversations", "chosen", "rejected", "kto_tag")
 RESERVED: dict[RecordFormat, frozenset[str]] = {

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from weitiao.data.conversations import to_messages
 from weitiao.data.example import Message
-from weitiao.data.rows import BadRow, kind_of
+from weitiao.data.formats.conversations import to_messages
+from weitiao.data.reading.rows import BadRow, kind_of
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from weitiao.data.example import Message
-from weitiao.data.rows import BadRow
+from weitiao.data.reading.rows import BadRow
 
 _SHAREGPT_ROLES = {"system": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 

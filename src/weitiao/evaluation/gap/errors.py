@@ -7,14 +7,14 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from weitiao.data.doctor.answers import find_refusal
-from weitiao.data.doctor.language import script_of
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.gap.kinds import Kind
 from weitiao.evaluation.metrics.base import Item
 from weitiao.evaluation.metrics.json_text import JsonFields, parse_json
 from weitiao.evaluation.metrics.matching import Contains
 from weitiao.evaluation.metrics.normalize import normalized
+from weitiao.quality.answers import find_refusal
+from weitiao.quality.language import script_of
 
 FIELDS = JsonFields("fields", fields=(), allow_fence=False)
 """Compares JSON by its values."""

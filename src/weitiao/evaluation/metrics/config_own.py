@@ -129,7 +129,7 @@ class JudgeMetricConfig(MetricConfigBase):
     @classmethod
     def _template_compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            from weitiao.data.templates import RowTemplate
+            from weitiao.data.formats.templates import RowTemplate
 
             RowTemplate(value)
         return value

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.example import Message
-from weitiao.data.rows import BadRow
-from weitiao.data.templates import RowTemplate
+from weitiao.data.formats.templates import RowTemplate
+from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
-from weitiao.evaluation.chat_server import ChatServer, is_server
 from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.generation.chat_server import ChatServer, is_server
 from weitiao.generation.config import GenerationConfig
 
 Answerer = Callable[[Sequence[Sequence[Message]]], list[str]]

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from weitiao.baseline.result import Cell, read_cells, write_cells
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.evaluation.task import evaluate
+from weitiao.files import sha256
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.rendering.render import render_prompt
 from weitiao.study.baseline.plan import PlannedCell
-from weitiao.study.baseline.result import Cell, read_cells, write_cells
 from weitiao.study.dataset import Tell, prepare_tokenizer
-from weitiao.training.files import sha256
+from weitiao.terminal.answers import answer_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

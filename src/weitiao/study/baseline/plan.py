@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weitiao.baseline.fewshot.context import PromptCost, prompt_cost, require_room
+from weitiao.baseline.fewshot.prompt import with_shots
+from weitiao.baseline.fewshot.select import Shots, choose_shots
 from weitiao.data.example import Example
 from weitiao.evaluation.answers import is_gradable
-from weitiao.evaluation.fewshot.context import PromptCost, prompt_cost, require_room
-from weitiao.evaluation.fewshot.prompt import with_shots
-from weitiao.evaluation.fewshot.select import Shots, choose_shots
 from weitiao.evaluation.task import Task
+from weitiao.files import sha256
+from weitiao.machine.versions import COMPUTING, versions
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import dtype_of
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
 from weitiao.rendering.render import render_prompt
 from weitiao.study.dataset import model_context, prepare_tokenizer
-from weitiao.study.versions import COMPUTING, versions
-from weitiao.training.files import sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -9,10 +9,13 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from weitiao.data.asked import asked_by
+from weitiao.baseline.advice import Contender, advise
+from weitiao.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
+from weitiao.console import TextConsole
 from weitiao.data.example import Example
-from weitiao.data.load import load_data
-from weitiao.data.splits import seeded_order
+from weitiao.data.parts.asked import asked_by
+from weitiao.data.parts.load import load_data
+from weitiao.data.parts.splits import seeded_order
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.gap.analyse import Gap, analyse_gap
@@ -20,20 +23,17 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.statistics import Estimate, simultaneous
 from weitiao.evaluation.task import Task
-from weitiao.hardware import detect_hardware
+from weitiao.files import full_disk_is_named, write_json
+from weitiao.machine.hardware import detect_hardware
 from weitiao.recipe import Recipe
-from weitiao.study.baseline.advice import Contender, advise
+from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.baseline.answer import Answered, answer_cells
 from weitiao.study.baseline.plan import plan_cells
-from weitiao.study.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
 from weitiao.study.dataset import Tell, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
-from weitiao.terminal import TextConsole
-from weitiao.training.files import full_disk_is_named, write_json
-from weitiao.training.progress import PlainLines
-from weitiao.training.run_dir import RunDir, locked_around
+from weitiao.terminal.training import PlainLines
 
 _SECTIONS = ("model", "data", "rendering", "evaluate", "baseline", "verdict.target")
 """What a baseline depends on."""

@@ -13,18 +13,19 @@ from rich.console import Console
 from rich.text import Text
 
 from weitiao.errors import DataError
+from weitiao.evaluation.answer_files import AnswersKey, answers_key, find_answers, keep_answers
 from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, write_answers
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.progress import answer_progress
 from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.task import Task
+from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
-from weitiao.study.compare.answer_files import AnswersKey, answers_key, find_answers, keep_answers
-from weitiao.study.compare.sides import Side, side_tokenizer, weights_hash
+from weitiao.study.compare.sides import Side, side_tokenizer
+from weitiao.terminal.answers import answer_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast

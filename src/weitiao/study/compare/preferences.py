@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from rich.text import Text
 
-from weitiao.evaluation.chat_server import is_server
-from weitiao.evaluation.progress import answer_progress
 from weitiao.feedback.agreement import agreement
 from weitiao.feedback.config import JudgeConfig
 from weitiao.feedback.human import judge_by_hand
@@ -22,8 +20,10 @@ from weitiao.feedback.local_judge import LocalJudge
 from weitiao.feedback.preference import Preference, Preferences, summarise, winners_by_item
 from weitiao.feedback.server_judge import ServerJudge
 from weitiao.feedback.store import JudgementStore
+from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
 from weitiao.study.compare.sides import find_side
+from weitiao.terminal.answers import answer_progress
 
 if TYPE_CHECKING:
     from rich.console import Console

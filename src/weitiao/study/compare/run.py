@@ -10,26 +10,26 @@ from typing import Any
 
 from rich.console import Console
 
+from weitiao.console import TextConsole
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
 from weitiao.evaluation.metrics.base import Metric
+from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.task import make_task
 from weitiao.feedback.items import pair_answers
 from weitiao.feedback.preference import Preferences
 from weitiao.feedback.store import JUDGEMENTS_FILE
-from weitiao.hardware import detect_hardware
+from weitiao.machine.hardware import detect_hardware
 from weitiao.models.config import ModelConfig
+from weitiao.runs.run_dir import locked_around
 from weitiao.study.compare.answers import stored_answers, written_answers
-from weitiao.study.compare.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
-from weitiao.study.compare.pairing import pair_predictions
 from weitiao.study.compare.preferences import judge_answers
 from weitiao.study.compare.sides import Side, find_side, require_different
 from weitiao.study.compare.test_rows import find_test_rows
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
-from weitiao.terminal import TextConsole
-from weitiao.training.progress import PlainLines
-from weitiao.training.run_dir import locked_around
+from weitiao.terminal.training import PlainLines
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from weitiao.errors import ModelError, RunError, WeitiaoError
-from weitiao.methods.adapter import ADAPTER_CONFIG, read_base_note
+from weitiao.files import sha256
 from weitiao.methods.base import base_model
+from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import adapter_tokenizer, find_adapter
 from weitiao.models.config import ModelConfig
-from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_tokenizer
-from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.templates import apply_template
 from weitiao.study.dataset import dated
-from weitiao.training.files import sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,9 +24,6 @@ if TYPE_CHECKING:
 Kind = Literal["run", "adapter", "model", "base", "predictions"]
 
 BASE_PREFIX = "base:"
-_ADAPTER_WEIGHTS = "adapter_model.safetensors"
-# What a configuration says about where and how the adapter was made, and not about what it computes.
-_NOT_COMPUTED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,41 +105,6 @@ def require_different(a: Side, b: Side) -> None:
     )
 
 
-def weights_hash(model: ModelConfig, adapter: Path | None) -> str:
-    """Hash of a model's weights, with those of an adapter on it when there is one.
-
-    Raises:
-        ModelError: There is no such model, or its files or those of the adapter are damaged.
-    """
-    if adapter is None:
-        return _combined(model_fingerprint(resolve_model(model)))
-    # the fingerprint that is noted with an adapter is the one that `open_model` will hold the model against
-    base = read_base_note(adapter).get("fingerprint") or model_fingerprint(resolve_model(model))
-    return _combined(base, adapter_hash(adapter))
-
-
-def adapter_hash(adapter: Path) -> str:
-    """Hash of what an adapter computes: its weights and its configuration, without names and versions.
-
-    Raises:
-        ModelError: Its files are missing or damaged.
-    """
-    weights, config = adapter / _ADAPTER_WEIGHTS, adapter / ADAPTER_CONFIG
-    if not weights.is_file():
-        raise ModelError(f"{adapter} has no {_ADAPTER_WEIGHTS}.", "Save the adapter as safetensors, complete.")
-    try:
-        values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{config} is damaged: {error}.", "Copy the adapter again.") from error
-    # PEFT writes sets, such as the names of the adapted layers, in any order
-    computed = {
-        key: sorted(value, key=str) if isinstance(value, list) else value
-        for key, value in values.items()
-        if key not in _NOT_COMPUTED
-    }
-    return _combined(json.dumps(computed, sort_keys=True), sha256(weights))
-
-
 def side_tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenizerFast:
     """The tokenizer with the chat template: that of the training where there was one, for the base model as well.
 
@@ -162,10 +120,6 @@ def side_tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenize
     tokenizer = load_tokenizer(side.model)
     apply_template(tokenizer, dated(side.recipe) if side.recipe is not None else rendering)
     return tokenizer
-
-
-def _combined(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _base(name: str, path: Path, base: ModelConfig | None) -> Side:

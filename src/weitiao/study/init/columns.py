@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.detection import FORMATS, detect
-from weitiao.data.rows import Row
+from weitiao.data.formats.detection import FORMATS, detect
+from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
 MOST_LABELS, LONGEST_LABEL, LEAST_ROWS_PER_LABEL = 200, 80, 4

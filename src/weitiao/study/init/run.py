@@ -12,13 +12,13 @@ from typing import Any
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.conversion.records import Input
-from weitiao.data.convert import convert_file
-from weitiao.data.detection import detect
 from weitiao.data.example import Example
-from weitiao.data.files import open_source
-from weitiao.data.formats import Converter
-from weitiao.data.paths import resolve_paths
-from weitiao.data.rows import BadRow, Row
+from weitiao.data.formats.detection import detect
+from weitiao.data.formats.formats import Converter
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.paths import resolve_paths
+from weitiao.data.reading.rows import BadRow, Row
+from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.study.init.columns import source_settings

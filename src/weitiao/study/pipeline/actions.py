@@ -5,30 +5,30 @@ from __future__ import annotations
 import json
 import shutil
 
-from weitiao.data.doctor.report import summary_of
-from weitiao.data.load import load_data
+from weitiao.baseline.result import read_baseline
+from weitiao.data.parts.load import load_data
 from weitiao.errors import DataError
 from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
 from weitiao.evaluation.gap.analyse import analyse_gap
-from weitiao.evaluation.retention.comparison import RetentionComparison, compare_retention
 from weitiao.evaluation.scores import read_predictions
-from weitiao.evaluation.verdict import decide, write_verdict
-from weitiao.study.baseline.result import read_baseline
+from weitiao.files import write_json
+from weitiao.methods.fingerprint import weights_hash
+from weitiao.report.render import write_report
+from weitiao.retention.comparison import RetentionComparison, compare_retention
+from weitiao.runs.belonging import made_of
+from weitiao.runs.outputs import digest_of
 from weitiao.study.baseline.run import run_baseline
-from weitiao.study.compare.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
-from weitiao.study.compare.sides import weights_hash
-from weitiao.study.data import check_recipe, inspect_data
+from weitiao.study.check import check_recipe, inspect_data
 from weitiao.study.evaluate import evaluate_recipe
-from weitiao.study.pipeline.belonging import made_of
-from weitiao.study.pipeline.outputs import digest_of
 from weitiao.study.pipeline.progress import duration
 from weitiao.study.pipeline.step import Work
-from weitiao.study.report.render import write_report
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
 from weitiao.study.task import task_from_recipe
 from weitiao.study.train import train as run_training
-from weitiao.training.files import write_json
+from weitiao.terminal.findings import summary_of
 from weitiao.training.metrics import read_metrics
+from weitiao.verdict.verdict import decide, write_verdict
 
 CHECK_FILE = "data-check.json"
 GAP_TUNED_FILE = "gap-tuned.json"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from weitiao.study.pipeline.record import StepRecord
+from weitiao.runs.record import StepRecord
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.step import Step
-from weitiao.training.run_dir import RunDir
 
 _QUICK_SECONDS = 10.0
 

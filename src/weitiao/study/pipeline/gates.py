@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from weitiao.recipe import Recipe
-from weitiao.study.pipeline.record import Stop
-from weitiao.training.run_dir import RunDir
+from weitiao.runs.record import Stop
+from weitiao.runs.run_dir import RunDir
 
 
 def stop_after(step: str, recipe: Recipe, run: RunDir) -> Stop | None:

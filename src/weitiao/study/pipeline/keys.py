@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.doctor.settings import NEEDS
-from weitiao.data.hub import is_saved_dataset
-from weitiao.data.paths import data_files
-from weitiao.evaluation.retention.config import RetentionConfig
-from weitiao.evaluation.retention.run import fingerprint, retention_parts
-from weitiao.hardware import choose_dtype, detect_hardware
+from weitiao.data.reading.hub import is_saved_dataset
+from weitiao.data.reading.paths import data_files
+from weitiao.files import sha256
+from weitiao.machine.hardware import choose_dtype, detect_hardware
+from weitiao.machine.versions import COMPUTING, versions
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
+from weitiao.quality.settings import NEEDS
 from weitiao.recipe import Recipe
+from weitiao.retention.config import RetentionConfig
+from weitiao.retention.run import fingerprint, retention_parts
 from weitiao.study.pipeline.step import Step
 from weitiao.study.resume import CHANGEABLE
-from weitiao.study.versions import COMPUTING, versions
-from weitiao.training.files import sha256
 
 _USER_FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
 _SMALL_MODEL_FILES = ("*.json", "*.jinja", "*.model", "*.txt")

@@ -8,23 +8,23 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from weitiao.hardware import detect_hardware
+from weitiao.files import write_json
+from weitiao.machine.hardware import detect_hardware
 from weitiao.recipe import Recipe
+from weitiao.report.wording import Language
+from weitiao.runs.outputs import are_intact, find_outputs, remove_outputs
+from weitiao.runs.record import Records, StepRecord
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.forecast import seconds_left
 from weitiao.study.pipeline.gates import stop_after
 from weitiao.study.pipeline.keys import Identities, step_key
 from weitiao.study.pipeline.measure import measured
-from weitiao.study.pipeline.outputs import are_intact, find_outputs, remove_outputs
 from weitiao.study.pipeline.progress import StepLines
-from weitiao.study.pipeline.record import Records, StepRecord
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of
 from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
-from weitiao.study.report.wording import Language
 from weitiao.study.resume import require_own_recipe
 from weitiao.study.setup import environment, set_threads
-from weitiao.training.files import write_json
-from weitiao.training.run_dir import RunDir
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from weitiao.evaluation.verdict import Verdict, read_verdict
-from weitiao.study.pipeline.record import Records, Stop
+from weitiao.runs.record import Records, Stop
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.step import Step
-from weitiao.training.run_dir import RunDir
+from weitiao.verdict.verdict import Verdict, read_verdict
 
 StepState = Literal["done", "unchanged", "skipped", "left out", "not reached"]
 

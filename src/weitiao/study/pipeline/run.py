@@ -7,19 +7,19 @@ from collections.abc import Collection, Sequence
 
 from rich.console import Console
 
+from weitiao.console import TextConsole
 from weitiao.errors import RecipeError, RunError
+from weitiao.files import full_disk_is_named
 from weitiao.recipe import Recipe
+from weitiao.report.wording import Language
+from weitiao.runs.record import read_records
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities
 from weitiao.study.pipeline.pipeline import Pipeline
 from weitiao.study.pipeline.progress import StepLines
-from weitiao.study.pipeline.record import read_records
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.step import Step
 from weitiao.study.pipeline.steps import STEPS
-from weitiao.study.report.wording import Language
-from weitiao.terminal import TextConsole
-from weitiao.training.files import full_disk_is_named
-from weitiao.training.run_dir import RunDir
 
 
 def run_pipeline(

@@ -10,11 +10,11 @@ from weitiao.methods.adapter import read_base_note
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
+from weitiao.runs.record import Records, StepRecord
+from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered, model_context
-from weitiao.study.pipeline.record import Records, StepRecord
 from weitiao.study.resume import CHANGEABLE, filled_in, written_values
 from weitiao.training.checkpoint import read_state
-from weitiao.training.run_dir import RunDir
 
 EARLIER = "earlier"
 _OF_TRAINING = ("checkpoints", "losses", "metrics.jsonl", "rejected.jsonl", "environment.json", "final")

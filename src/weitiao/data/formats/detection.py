@@ -1,0 +1,206 @@
+"""The formats, and which of them the first rows of a source have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from weitiao.console import quoted
+from weitiao.data.config import CanonicalField, FormatName, SourceConfig
+from weitiao.data.formats.conversations import to_messages
+from weitiao.data.formats.roles import role_of
+from weitiao.data.reading.rows import BadRow, Row, kind_of
+from weitiao.errors import DataError
+
+
+class Fields(NamedTuple):
+    """The fields of a format. `on_request` are used only when `columns` names a column for them, because a column
+    of that name often means something else (the `system` of a table of support tickets)."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    on_request: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every field that `columns` may name."""
+        return self.required + self.optional + self.on_request
+
+
+# In the order in which they are tried: where a row fits several, the conversation says more than its parts, and
+# published alpaca files carry a `text` that repeats the rest.
+FORMATS: dict[FormatName, Fields] = {
+    "messages": Fields(("messages",), ("tools",)),
+    "sharegpt": Fields(("conversations",), ("tools", "system")),
+    "alpaca": Fields(("instruction", "output"), ("input", "system", "history")),
+    "prompt_completion": Fields(("prompt", "completion"), (), ("system", "tools")),
+    "text": Fields(("text",)),
+}
+
+Columns = dict[CanonicalField, str]
+COMPARED = {"chosen", "rejected"}
+"""Columns of rows that compare two answers."""
+_BESIDE_A_PAIR = {"system", "history", "id", "idx", "index", "uid", "uuid", "_id"}
+"""Columns beside a question and an answer that leave no doubt about the two."""
+
+
+class Detected(NamedTuple):
+    """A format, and the source with `columns` for what has other names than those of the format."""
+
+    format: FormatName
+    source: SourceConfig
+
+    @property
+    def told(self) -> str:
+        """The columns that were found out, as a recipe would have them; empty when there are none."""
+        columns = ", ".join(f"{field}: {column}" for field, column in self.source.columns.items())
+        return f"`columns: {{{columns}}}`" if columns else ""
+
+
+def detect(source: SourceConfig, rows: Sequence[Row], shown: str) -> Detected:
+    """Finds the format whose fields the first rows have; where their columns have other names, by what they hold.
+
+    Args:
+        source: The source; its `columns` and templates count as fields, and formats that use them are preferred.
+        rows: The first rows, at least one; those that are no objects are passed over.
+        shown: The name of the source for the message.
+
+    Raises:
+        DataError: No format fits, or none of the rows is an object.
+    """
+    objects = [row.data for row in rows if isinstance(row.data, dict) and not row.problem]
+    if not objects:
+        line = f" (line {rows[0].line})" if rows[0].line is not None else ""
+        raise DataError(
+            f"{shown}: none of the first {len(rows)} rows can be read as an object with columns; row 1{line} "
+            f"{rows[0].problem or f'is {kind_of(rows[0].data)}'}.",
+            "Check that the file is what its name says, and that it is UTF-8.",
+        )
+    names = list(dict.fromkeys(key for row in objects for key in row))
+    made = {name for name in ("prompt", "completion") if getattr(source, name) is not None}
+    present = set(names) | set(source.columns) | made
+    asked = set(source.columns) | made
+    fitting = [
+        name
+        for name, fields in FORMATS.items()
+        if present.issuperset(fields.required) and (name == "prompt_completion" or not made)
+    ]
+    if fitting == ["text"] and "text" not in asked and len(names) > 1:
+        # A table of `text` and `category` is hardly ever meant as raw text, and training would run all the same.
+        fitting = []
+    if fitting:
+        best = max(fitting, key=lambda name: len(asked.intersection(FORMATS[name].all)))
+        return Detected(best, source)
+    found = None if asked else _by_values(objects, names, source.roles)
+    if found is None:
+        raise _no_format(source, objects, names, shown)
+    return Detected(found[0], source.model_copy(update={"columns": found[1]}))
+
+
+def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the columns of rows may mean, for a remedy: columns by field, `NAME` for what cannot be guessed.
+
+    Args:
+        objects: The first rows.
+    """
+    names = list(dict.fromkeys(key for row in objects for key in row))
+    if conversations := _alone(_conversations(objects, names, {}), names):
+        return {"messages": conversations[0]}
+    names = [name for name in names if name not in _BESIDE_A_PAIR]
+    texts = [name for name in names if _holds(objects, name, (str,))]
+    scalars = [name for name in names if _holds(objects, name, (str, int, float))]
+    asked = [name for name in texts if role_of(name) == "user"] or texts
+    inner = _inner(objects[0])
+    answers = [name for name in (*scalars, *inner) if role_of(name.split(".")[-1]) == "assistant"]
+    answers += [name for name in scalars if name not in answers and name not in asked[:1] and "key" not in name]
+    question, answer = next(iter(asked), "NAME"), next(iter(answers), "NAME")
+    if question == "instruction":
+        given = next((name for name in (*texts, *inner) if name.split(".")[-1] in ("input", "context")), "input")
+        return {**({"input": given} if given != "input" else {}), "output": answer}
+    return {"prompt": question, "completion": answer}
+
+
+def _inner(row: dict[str, Any]) -> list[str]:
+    """The dotted names of texts in the objects of a row, and in the first objects of its lists."""
+    found = []
+    for name, value in row.items():
+        first = value[0] if isinstance(value, list) and value else value
+        path = f"{name}.0" if first is not value else name
+        if isinstance(first, dict):
+            found += [f"{path}.{key}" for key, inner in first.items() if isinstance(inner, str)]
+    return found
+
+
+def _by_values(
+    objects: Sequence[dict[str, Any]], names: Sequence[str], roles: Mapping[str, str]
+) -> tuple[FormatName, Columns] | None:
+    """The format of rows whose columns have names of their own, where there is only one way to understand them."""
+    conversations = _alone(_conversations(objects, names, roles), names)
+    if len(conversations) == 1 and not COMPARED.intersection(names):
+        return (
+            ("sharegpt", {"conversations": conversations[0]})
+            if "system" in names
+            else (
+                "messages",
+                {"messages": conversations[0]},
+            )
+        )
+    pair = {role_of(name): name for name in names if name not in _BESIDE_A_PAIR}
+    if len(names) - len(_BESIDE_A_PAIR.intersection(names)) == 2 and pair.keys() == {"user", "assistant"}:
+        question, answer = pair["user"], pair["assistant"]
+        if all(_holds(objects, name, (str,)) for name in (question, answer)):
+            # Only alpaca has a `history`, and a `system` that needs no asking for.
+            if {"system", "history"}.intersection(names):
+                return "alpaca", {"instruction": question, "output": answer}
+            return "prompt_completion", {"prompt": question, "completion": answer}
+    return None
+
+
+def _conversations(objects: Sequence[dict[str, Any]], names: Sequence[str], roles: Mapping[str, str]) -> list[str]:
+    """The columns that hold conversations with an answer in all of the rows; a `history` is the beginning of one."""
+    own = {name.strip().casefold(): role for name, role in roles.items()}
+    return [
+        name for name in names if name != "history" and all(_is_conversation(row.get(name), own) for row in objects)
+    ]
+
+
+def _alone(conversations: list[str], names: Sequence[str]) -> list[str]:
+    """The conversations, if no column beside them asks or answers by its name: how it belongs to them is not known."""
+    others = {role_of(name) for name in names if name not in conversations}
+    return conversations if others.isdisjoint({"user", "assistant"}) else []
+
+
+def _is_conversation(value: Any, roles: Mapping[str, str]) -> bool:
+    if not isinstance(value, (list, tuple)):
+        return False
+    try:
+        return any(message["role"] == "assistant" for message in to_messages(value, "", roles))
+    except BadRow:
+        return False
+
+
+def _holds(objects: Sequence[dict[str, Any]], name: str, types: tuple[type, ...]) -> bool:
+    """Whether a column has values of some types, and no others but null."""
+    values = [row[name] for row in objects if row.get(name) is not None]
+    return bool(values) and all(isinstance(value, types) for value in values)
+
+
+def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: Sequence[str], shown: str) -> DataError:
+    with_columns = f" with `columns` for {', '.join(source.columns)}" if source.columns else ""
+    found = proposal(objects)
+    raw = "; if it is raw text, set `format: text`" if "text" in names else ""
+    answer = found.get("completion", "")
+    if _holds(objects, answer, (int, float)):
+        from weitiao.data.formats.formats import template_for, variable
+
+        prompt, completion = variable(found["prompt"]), template_for(answer, 0)
+        example = f'with templates: `{{prompt: "{prompt}", completion: "{completion}"}}`{raw}'
+    else:
+        columns = ", ".join(f"{name}: {column}" for name, column in found.items())
+        example = f"for example `columns: {{{columns}}}`, or with the templates `prompt` and `completion`{raw}"
+    if COMPARED.issubset(names):
+        example = f"or learn the better answers: weitiao data convert {quoted(shown)} better.jsonl --to messages"
+    return DataError(
+        f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",
+        f"Say what they mean, {example}.",
+    )

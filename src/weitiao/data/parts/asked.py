@@ -1,0 +1,114 @@
+"""What a row asks: when two rows have the same input, for splits, for examples in prompts and for checks alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from weitiao.data.example import Example, Message
+from weitiao.text.folding import letters
+
+_DIGEST_BYTES = 16
+_LEAST_TURN = 32
+_LEAST_HAN_TURN = 15
+_VARIABLES = re.compile(r"{{[^}]*}}|{%[^%]*%}")
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+class Asked(NamedTuple):
+    """What a row asks.
+
+    Attributes:
+        draw: 16 bytes that stand for all that a model is given, its system turn included. Rows are drawn in their
+            order, so that a choice depends on content and seed alone.
+        keys: Rows that share one of these (16 bytes each) ask the same. The first stands for the input: every turn
+            before the last answer but the system's, or raw text as a whole. The others stand for what is asked within
+            it: the columns that a template takes, and the longer user turns of a conversation.
+        texts: The texts of the input.
+        raw: The columns that a template takes, without its own words; empty without a template.
+    """
+
+    draw: bytes
+    keys: tuple[bytes, ...]
+    texts: tuple[str, ...]
+    raw: str = ""
+
+
+def asked_by(example: Example, raw: str = "") -> Asked:
+    """What an example asks.
+
+    Args:
+        example: A conversation, whose turns before the last answer count (all turns, if it begins with the answer),
+            or raw text.
+        raw: See `Asked`.
+    """
+    turns = example.prompt or example.messages
+    return asked_in(turns, raw) if turns else asked_text(example.text)
+
+
+def asked_in(turns: Sequence[Message], raw: str = "") -> Asked:
+    """What turns ask that a model is given.
+
+    Case, punctuation and white space do not count, and neither does the system turn: it says how to answer, not what
+    is asked. Only where nothing else is given, it is what is asked.
+    """
+    plain = [letters(str(turn["content"] or "")) for turn in turns]
+    draw = digest([[t["role"], text, t.get("tool_calls")] for t, text in zip(turns, plain, strict=True)])
+    calls = [json.dumps(turn["tool_calls"], default=str) if turn.get("tool_calls") else "" for turn in turns]
+    own = [i for i, turn in enumerate(turns) if turn["role"] != "system" and (plain[i] or calls[i])]
+    own = own or list(range(len(turns)))
+    keys = [digest([plain[i] + calls[i] for i in own])]
+    questions = [plain[i] for i in own if turns[i]["role"] == "user"]
+    if len(questions) > 1:
+        keys += [digest([text]) for text in questions if _is_long(text)]
+    if raw:
+        keys.append(digest([letters(raw)]))
+    texts = tuple(f"{turns[i]['content'] or ''}{calls[i]}" for i in own)
+    return Asked(draw, tuple(dict.fromkeys(keys)), texts, raw)
+
+
+def asked_text(text: str) -> Asked:
+    """What raw text asks: all of it."""
+    plain = letters(text)
+    return Asked(digest(plain), (digest([plain]),), (text,))
+
+
+def asked_values(named: Sequence[tuple[str, str]], *, with_names: bool) -> Asked:
+    """What the values of columns ask.
+
+    Args:
+        named: The columns that are the input, with their values as text.
+        with_names: Whether the names tell rows apart, as where rows may lack columns.
+    """
+    key = digest([[name, letters(text)] if with_names else letters(text) for name, text in named])
+    return Asked(key, (key,), tuple(text for _, text in named))
+
+
+class RawInput:
+    """Finds the columns that the template of an input takes.
+
+    Args:
+        template: The template of the user turn, if there is one.
+    """
+
+    def __init__(self, template: str | None) -> None:
+        expressions = " ".join(_VARIABLES.findall(template or ""))
+        self._columns = tuple(dict.fromkeys(_NAME.findall(expressions)))
+
+    def __call__(self, data: Any) -> str:
+        """The values of these columns in a row, one below the other."""
+        values = (data.get(name) for name in self._columns) if isinstance(data, dict) else ()
+        return "\n".join(str(value) for value in values if value is not None and isinstance(value, (str, int, float)))
+
+
+def digest(value: Any) -> bytes:
+    """16 bytes that stand for a value of JSON."""
+    return hashlib.blake2b(json.dumps(value, default=str).encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+def _is_long(text: str) -> bool:
+    """Whether a turn is long enough to be a question of its own, and no `thank you`."""
+    return len(text) >= (_LEAST_TURN if text.isascii() else _LEAST_HAN_TURN)

@@ -1,0 +1,139 @@
+"""Rows that cannot be used: counted, named, and either an error or a line of `rejected.jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from weitiao.data.example import Example
+from weitiao.data.reading.rows import BadRow, Row
+from weitiao.errors import DataError
+from weitiao.json_text import json_text
+
+_NUM_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that cannot be used.
+
+    Attributes:
+        file: The file, as messages print it, or the hub id.
+        row: The number of the row, from 1.
+        line: The line on which it starts, from 1, where the file has lines.
+        field: The field at fault; empty when it is the row as a whole.
+        reason: What is wrong.
+        data: The row.
+    """
+
+    file: str
+    row: int
+    line: int | None
+    field: str
+    reason: str
+    data: Any
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.within_file()}"
+
+    def within_file(self) -> str:
+        """The message without the name of the file."""
+        line = f" (line {self.line})" if self.line is not None else ""
+        field = f", field `{self.field}`" if self.field else ""
+        return f"row {self.row}{line}{field}: {self.reason}"
+
+
+class RejectedRows:
+    """Collects the bad rows of all sources.
+
+    Args:
+        path: Where they are written to, one JSON object per line, when bad rows are skipped; a file that an earlier
+            run left there is replaced, or removed when there is no bad row. None writes nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._stream: TextIO | None = None
+        self.count = 0
+        self.first: list[Rejection] = []
+
+    def __enter__(self) -> RejectedRows:
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def add(self, file: str, row: Row, problem: BadRow) -> Rejection:
+        """Counts a bad row and writes it down.
+
+        Raises:
+            DataError: The file for rejected rows cannot be written.
+        """
+        reason = f"{problem.reason}; {problem.remedy}" if problem.remedy else problem.reason
+        rejection = Rejection(file, row.number, row.line, problem.field, reason, row.data)
+        self.count += 1
+        if len(self.first) < _NUM_NAMED:
+            self.first.append(rejection)
+        if self._path is None:
+            return rejection
+        try:
+            if self._stream is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                # A lone surrogate from a `\ud83d` in the data is written as that same escape.
+                self._stream = self._path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._stream.write(_line(rejection))
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        return rejection
+
+    def error(self) -> DataError:
+        """The error that names the first bad rows and how many there are."""
+        more = ""
+        if self.count > 1:
+            file = self.first[0].file
+            others = "; ".join(one.within_file() if one.file == file else str(one) for one in self.first[1:])
+            rest = self.count - len(self.first)
+            more = f" In all {self.count:,} bad rows, also {others}{f'; and {rest:,} more' if rest else ''}."
+        return DataError(
+            f"{self.first[0]}.{more}",
+            "Correct them, or set `on_bad_rows: skip` to leave them out and list them in rejected.jsonl.",
+        )
+
+
+def add_rejected(path: Path, examples: Sequence[Example], reasons: Iterable[tuple[str, str]]) -> None:
+    """Add rows that were read, and cannot be used all the same, to those that `RejectedRows` wrote.
+
+    Args:
+        path: `rejected.jsonl`.
+        examples: The rows.
+        reasons: Row id of each that cannot be used, and why.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    known = {example.row_id: example for example in examples}
+    lines = []
+    for row_id, reason in dict(reasons).items():  # a row that is repeated is listed once
+        file, _, row = row_id.rpartition(":")
+        data = {"messages": known[row_id].messages}
+        lines.append(_line(Rejection(file, int(row), None, "messages", reason, data)))
+    if lines:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.writelines(lines)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+
+def _line(rejection: Rejection) -> str:
+    return json_text(asdict(rejection), default=str) + "\n"
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written: {error.strerror}.", "Make room, or check it.")

@@ -1,0 +1,165 @@
+"""Writes rows to a file: JSON Lines, JSON, CSV or Parquet. The file appears whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from weitiao.data.reading.plain_values import to_json
+from weitiao.data.reading.rows import shown
+from weitiao.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+FORMATS_BY_SUFFIX = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+}
+"""Kinds of files that are written, by the ending of the name."""
+
+FILE_FORMATS = tuple(dict.fromkeys(FORMATS_BY_SUFFIX.values()))
+
+
+class RowWriter(Protocol):
+    """Takes rows one at a time."""
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Adds a row.
+
+        Raises:
+            BadRow: The kind of file cannot hold a value of it. Nothing of the row was written.
+        """
+
+
+def file_format(path: Path, format: str | None = None) -> str:
+    """The kind of file that is written to a path.
+
+    Args:
+        path: The file.
+        format: One of `FILE_FORMATS`, for a path whose ending does not tell.
+
+    Raises:
+        DataError: Neither says what to write.
+    """
+    known = ", ".join(FILE_FORMATS)
+    if format is not None:
+        if format not in FILE_FORMATS:
+            raise DataError(f"There is no kind of file `{format}` to write.", f"Kinds are: {known}.")
+        return format
+    if path.suffix.lower() not in FORMATS_BY_SUFFIX:
+        endings = ", ".join(FORMATS_BY_SUFFIX)
+        raise DataError(
+            f"{shown(path)}: the ending does not say what to write.",
+            f"Endings are {endings}; or give --format: {known}.",
+        )
+    return FORMATS_BY_SUFFIX[path.suffix.lower()]
+
+
+@contextmanager
+def row_writer(
+    path: Path,
+    *,
+    format: str | None = None,
+    columns: Sequence[str] | None = None,
+    schema: pyarrow.Schema | None = None,
+) -> Iterator[RowWriter]:
+    """Opens a file for rows, in bounded memory.
+
+    The rows go to a file beside, which takes the place of `path` at the end; when anything goes wrong it is removed,
+    and what was there stays. Where all columns have to be known before the first row is written, rows wait in a
+    temporary file.
+
+    Args:
+        path: The file; its folder is made.
+        format: One of `FILE_FORMATS`; by the ending of the path when None.
+        columns: All columns of the rows, if they are known (CSV).
+        schema: The columns and their types, if they are known (Parquet).
+
+    Yields:
+        What takes the rows.
+
+    Raises:
+        DataError: The file cannot be written, or the rows have no common type for a column (Parquet).
+    """
+    kind = file_format(path, format)
+    beside = path.with_name(f".{path.name}.part")
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _told(path):
+            with _opened(kind, beside, delimiter, columns, schema) as writer:
+                yield writer
+            _sync(beside)
+            beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns an error of the operating system into one that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{shown(path)}: cannot be written: {error.strerror or error}.", "Make room, or check the folder."
+        ) from error
+
+
+@contextmanager
+def _opened(
+    kind: str, path: Path, delimiter: str, columns: Sequence[str] | None, schema: pyarrow.Schema | None
+) -> Iterator[RowWriter]:
+    if kind == "parquet":
+        from weitiao.data.writing.parquet_writing import parquet_writer
+
+        with parquet_writer(path, schema) as writer:
+            yield writer
+    elif kind == "csv":
+        from weitiao.data.writing.csv_writing import csv_writer
+
+        with csv_writer(path, delimiter, columns) as writer:
+            yield writer
+    else:
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            lines = _JsonWriter(stream, array=kind == "json")
+            yield lines
+            lines.close()
+
+
+class _JsonWriter:
+    """JSON Lines, or a JSON array with one row per line.
+
+    Half a surrogate pair is written as the escape that JSON has for it.
+    """
+
+    def __init__(self, stream: Any, *, array: bool) -> None:
+        self._stream = stream
+        self._array = array
+        self._begun = False
+
+    def write(self, row: dict[str, Any]) -> None:
+        text = to_json(row)
+        if not self._array:
+            self._stream.write(text + "\n")
+            return
+        self._stream.write(f"{',' if self._begun else '['}\n{text}")
+        self._begun = True
+
+    def close(self) -> None:
+        if self._array:
+            self._stream.write("\n]\n" if self._begun else "[]\n")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

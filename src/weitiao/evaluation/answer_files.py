@@ -1,0 +1,126 @@
+"""Answers on disk, found again by what they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weitiao.data.example import Example
+from weitiao.errors import RunError
+from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.scores import read_predictions, write_predictions
+from weitiao.files import sha256, write_json
+from weitiao.generation.config import GenerationConfig
+
+_KEY_SUFFIX = ".key.json"
+_NO_INFLUENCE = {"batch_size", "token_budget", "share_prefixes"}
+_GREEDY_NO_INFLUENCE = {"seed", "top_k", "top_p"}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersKey:
+    """All that answers depend on.
+
+    Attributes:
+        settings: Hash of weights, number format and generation settings.
+        rows: Hash of row id, expected answer and prompt tokens of every row (and of its place, when answers are drawn,
+            because the random numbers depend on it).
+    """
+
+    settings: str
+    rows: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """A short name for all of it."""
+        return _hashed([self.settings, *self.rows])[:12]
+
+
+def answers_key(
+    weights: str,
+    dtype: str,
+    examples: Sequence[Example],
+    prompts: Sequence[Sequence[int]],
+    generation: GenerationConfig,
+) -> AnswersKey:
+    """What the answers of a model to some rows depend on.
+
+    Args:
+        weights: Hash of base model and adapter.
+        dtype: Number format of the weights.
+        examples: The rows.
+        prompts: Their prompts to the token.
+        generation: How answers are written; settings that change none are left out.
+    """
+    greedy = generation.temperature == 0
+    settings = generation.model_dump(mode="json", exclude=_NO_INFLUENCE | (_GREEDY_NO_INFLUENCE if greedy else set()))
+    rows = (
+        _hashed([example.row_id, example.answer, list(prompt), None if greedy else place])[:16]
+        for place, (example, prompt) in enumerate(zip(examples, prompts, strict=True))
+    )
+    return AnswersKey(_hashed([weights, dtype, settings]), tuple(rows))
+
+
+def note_key(predictions: Path, key: AnswersKey) -> None:
+    """Note beside a file of predictions what its answers were made from, so that `find_answers` finds them.
+
+    The note holds the hash of the file as well: when the file is replaced without it, it is not believed any more.
+    """
+    note = {"settings": key.settings, "rows": key.rows, "sha256": sha256(predictions)}
+    write_json(predictions.with_name(predictions.stem + _KEY_SUFFIX), note)
+
+
+def find_answers(directories: Iterable[Path], key: AnswersKey) -> tuple[Path, tuple[Prediction, ...]] | None:
+    """A file in one of the directories that has all these answers, and perhaps more.
+
+    Returns:
+        The file, and the answers in the order of the key's rows; None when there is no such file.
+    """
+    for directory in directories:
+        for note in sorted(directory.glob(f"*{_KEY_SUFFIX}")):
+            predictions = note.with_name(note.name.removesuffix(_KEY_SUFFIX) + ".jsonl")
+            values = _read_note(note)
+            if values.get("settings") != key.settings or not predictions.is_file():
+                continue
+            places = {row: place for place, row in enumerate(values["rows"])}
+            if all(row in places for row in key.rows) and values["sha256"] == sha256(predictions):
+                found = read_predictions(predictions)
+                return predictions, tuple(found[places[row]] for row in key.rows)
+    return None
+
+
+def keep_answers(directory: Path, predictions: Sequence[Prediction], key: AnswersKey) -> Path:
+    """Write predictions with their key, in one step each; returns the path.
+
+    Raises:
+        RunError: The directory cannot be written.
+    """
+    path = directory / f"predictions-{key.name}.jsonl"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        write_predictions(path, predictions)
+        note_key(path, key)
+    except OSError as error:
+        raise RunError(
+            f"The answers cannot be written to {directory}: {error.strerror or error}.",
+            "Make room or fix the permissions there, or name another directory with --output.",
+        ) from error
+    return path
+
+
+def _read_note(path: Path) -> dict[str, Any]:
+    """A note; empty when it is not one, because the process that wrote it was killed or somebody edited it."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    complete = isinstance(values, dict) and values.keys() >= {"settings", "rows", "sha256"}
+    return values if complete else {}
+
+
+def _hashed(value: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

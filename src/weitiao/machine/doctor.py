@@ -1,0 +1,233 @@
+"""What is installed, which features work on this machine, and how to get the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+
+from weitiao.machine.catalogue import CATALOGUE, find_catalogue_file
+from weitiao.machine.hardware import Hardware, choose_dtype, choose_threads, detect_hardware
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PACKAGES = (
+    "weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "pydantic",
+    "numpy", "pyarrow", "gguf",
+)  # fmt: skip
+_TRACKERS = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "mlflow": "MLflow", "trackio": "trackio"}
+_GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Something this program can do, here or elsewhere.
+
+    Attributes:
+        key: A stable name, for programs.
+        title: A name for people.
+        available: Whether it works here.
+        reason: Why, or why not.
+        remedy: The command or step that makes it available; None if it is, or if nothing does.
+    """
+
+    key: str
+    title: str
+    available: bool
+    reason: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `weitiao doctor` tells.
+
+    Attributes:
+        python: Version of Python.
+        platform: Operating system and architecture.
+        packages: Distribution to version, None if it is not installed.
+        hardware: What this process may use.
+        device: Where a model trains by default, `cuda` or `cpu`.
+        dtype: The number format that `model.dtype: auto` means here.
+        num_threads: Threads that a training process takes.
+        features: What works.
+    """
+
+    python: str
+    platform: str
+    packages: dict[str, str | None]
+    hardware: Hardware
+    device: str
+    dtype: str
+    num_threads: int
+    features: tuple[Feature, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values; the keys are the attributes' names."""
+        return asdict(self)
+
+
+def diagnose() -> Report:
+    """Look at the installation and the machine. Opens no connection; imports PyTorch to see the GPUs."""
+    hardware = detect_hardware()
+    device = "cuda" if hardware.gpus else "cpu"
+    dtype = choose_dtype(hardware, device=device)
+    return Report(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        packages={name: _version(name) for name in _PACKAGES},
+        hardware=hardware,
+        device=device,
+        dtype=dtype,
+        num_threads=choose_threads(hardware),
+        features=(
+            _lora(),
+            _gguf(),
+            *(_catalogue_model(name) for name in CATALOGUE),
+            _bf16(hardware, device),
+            _flex_attention(hardware),
+            *(_tracker(name, title) for name, title in _TRACKERS.items()),
+            *(_extra(name, needed) for name, needed in extras().items()),
+            _hub(),
+        ),
+    )
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Print a report as tables.
+
+    Args:
+        report: From `diagnose()`.
+        console: Where to.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    machine, packages, features = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2)), Table(box=None)
+    for label, value in _machine_rows(report):
+        machine.add_row(Text(label, "bold"), value)
+    for name, version in report.packages.items():
+        packages.add_row(Text(name, "bold"), version or Text("not installed", "yellow"))
+    for title in ("Feature", "Works here", "Why", "How to get it"):
+        features.add_column(title, overflow="fold")
+    for feature in report.features:
+        works = Text("yes", "green") if feature.available else Text("no", "yellow")
+        features.add_row(feature.title, works, feature.reason, feature.remedy or "")
+    for table in (machine, packages, features):
+        console.print(table)
+        console.print()
+
+
+def _machine_rows(report: Report) -> list[tuple[str, str]]:
+    hardware = report.hardware
+    units = {"AVX2": hardware.has_avx2, "AVX-512": hardware.has_avx512, "bfloat16": hardware.has_bf16}
+    memory = f"{hardware.available_memory_bytes / _GIB:.1f} of {hardware.memory_bytes / _GIB:.1f} GiB free"
+    gpus = [f"{gpu.name}, {gpu.memory_bytes / _GIB:.1f} GiB" for gpu in hardware.gpus]
+    return [
+        ("Python", f"{report.python} on {report.platform}"),
+        ("CPU", f"{hardware.cpu_name}, {hardware.num_physical_cores} cores, {report.num_threads} used"),
+        ("CPU units", ", ".join(name for name, has in units.items() if has) or "none detected"),
+        ("Memory", memory),
+        ("GPU", "; ".join(gpus) or "none"),
+        ("Trains on", f"{report.device} in {report.dtype}"),
+    ]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def extras() -> dict[str, tuple[Requirement, ...]]:
+    """The extras that the installed package declares, but for `dev`, and what each needs."""
+    try:
+        names = metadata.metadata("weitiao").get_all("Provides-Extra") or []
+    except metadata.PackageNotFoundError:  # run from its source, not installed
+        return {}
+    declared = [Requirement(text) for text in metadata.requires("weitiao") or () if "extra ==" in text]
+    return {
+        name: tuple(one for one in declared if one.marker is not None and one.marker.evaluate({"extra": name}))
+        for name in sorted(names)
+        if name != "dev"
+    }
+
+
+def _extra(name: str, needed: tuple[Requirement, ...]) -> Feature:
+    """Whether all of an extra is installed, in versions that suit."""
+    found = {one.name: _version(one.name) for one in needed}
+    lacking = [one.name for one in needed if found[one.name] is None]
+    unsuited = [
+        f"{one.name}{one.specifier} is wanted, {v} is there"
+        for one in needed
+        if (v := found[one.name]) and v not in one.specifier
+    ]
+    key, title = f"extra_{name}", f"Extra `{name}`"
+    if not lacking and not unsuited:
+        return Feature(key, title, True, ", ".join(f"{one} {version}" for one, version in found.items()))
+    models = {entry.distribution: entry.install_command for entry in CATALOGUE.values()}
+    remedy = next((models[one] for one in lacking if one in models), f"pip install 'weitiao[{name}]'")
+    reason = "; ".join([*([f"{', '.join(lacking)} not installed"] if lacking else []), *unsuited])
+    return Feature(key, title, False, reason, remedy)
+
+
+def _lora() -> Feature:
+    needed = ("torch", "transformers", "peft", "accelerate")
+    if missing := [name for name in needed if _version(name) is None]:
+        return Feature(
+            "lora", "LoRA training", False, f"{', '.join(missing)} is missing", f"pip install {' '.join(missing)}"
+        )
+    return Feature("lora", "LoRA training", True, f"peft {_version('peft')}")
+
+
+def _gguf() -> Feature:
+    if version := _version("gguf"):
+        return Feature("gguf", "Loading GGUF files", True, f"gguf {version}")
+    return Feature("gguf", "Loading GGUF files", False, "gguf is not installed", "pip install gguf")
+
+
+def _catalogue_model(name: str) -> Feature:
+    key, title = name.replace("-", "_"), f"Model {name}"
+    entry, path = CATALOGUE[name], find_catalogue_file(name)
+    if path is None:
+        return Feature(key, title, False, f"{entry.distribution} is not installed", entry.install_command)
+    if (gguf := _gguf()).available:
+        return Feature(key, title, True, f"{entry.description}, {path.stat().st_size / 2**20:.0f} MiB")
+    return Feature(key, title, False, gguf.reason, gguf.remedy)
+
+
+def _bf16(hardware: Hardware, device: str) -> Feature:
+    if choose_dtype(hardware, device=device) == "bfloat16":
+        return Feature("bf16", "bfloat16", True, f"the {device.upper()} computes in it")
+    if device == "cpu" and hardware.has_bf16:
+        return Feature("bf16", "bfloat16", True, "the CPU computes in it; float32 is the default: it is fused")
+    return Feature("bf16", "bfloat16", False, f"the {device.upper()} has no units for it, float32 is faster here")
+
+
+def _flex_attention(hardware: Hardware) -> Feature:
+    key, title = "flex_attention", "FlexAttention on CUDA"
+    if hardware.gpus:
+        return Feature(key, title, True, hardware.gpus[0].name)
+    remedy = "a CUDA GPU, and a build of PyTorch for it (https://pytorch.org/get-started)"
+    return Feature(key, title, False, "PyTorch sees no GPU; attention runs per segment on the CPU", remedy)
+
+
+def _tracker(package: str, title: str) -> Feature:
+    if importlib.util.find_spec(package) is not None:
+        return Feature(f"tracker_{package}", f"Tracking: {title}", True, f"{package} {_version(package) or ''}".strip())
+    reason = f"{package} is not installed"
+    return Feature(f"tracker_{package}", f"Tracking: {title}", False, reason, f"pip install {package}")
+
+
+def _hub() -> Feature:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return Feature("hub", "Model hub", False, "offline mode is on; cached models load", "unset HF_HUB_OFFLINE")
+    return Feature("hub", "Model hub", True, f"{constants.ENDPOINT} (not contacted now; HF_ENDPOINT changes it)")

@@ -1,0 +1,57 @@
+"""Which weights a tuned model is: one hash of its base model and its adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from weitiao.errors import ModelError
+from weitiao.files import sha256
+from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_base_note
+from weitiao.models.config import ModelConfig
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.names import resolve_model
+
+# What a configuration says about where and how the adapter was made, and not about what it computes.
+_NOT_COMPUTED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
+
+
+def weights_hash(model: ModelConfig, adapter: Path | None) -> str:
+    """Hash of a model's weights, with those of an adapter on it when there is one.
+
+    Raises:
+        ModelError: There is no such model, or its files or those of the adapter are damaged.
+    """
+    if adapter is None:
+        return _combined(model_fingerprint(resolve_model(model)))
+    # the fingerprint that is noted with an adapter is the one that `open_model` will hold the model against
+    base = read_base_note(adapter).get("fingerprint") or model_fingerprint(resolve_model(model))
+    return _combined(base, adapter_hash(adapter))
+
+
+def adapter_hash(adapter: Path) -> str:
+    """Hash of what an adapter computes: its weights and its configuration, without names and versions.
+
+    Raises:
+        ModelError: Its files are missing or damaged.
+    """
+    weights, config = adapter / ADAPTER_WEIGHTS, adapter / ADAPTER_CONFIG
+    if not weights.is_file():
+        raise ModelError(f"{adapter} has no {ADAPTER_WEIGHTS}.", "Save the adapter as safetensors, complete.")
+    try:
+        values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{config} is damaged: {error}.", "Copy the adapter again.") from error
+    # PEFT writes sets, such as the names of the adapted layers, in any order
+    computed = {
+        key: sorted(value, key=str) if isinstance(value, list) else value
+        for key, value in values.items()
+        if key not in _NOT_COMPUTED
+    }
+    return _combined(json.dumps(computed, sort_keys=True), sha256(weights))
+
+
+def _combined(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

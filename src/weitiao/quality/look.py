@@ -1,0 +1,144 @@
+"""What the doctor notes of each row: its problems, and the numbers by which rows are compared with each other.
+
+A pure function of a batch of rows, so that batches can be looked at in several processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from weitiao.data.example import Example
+from weitiao.data.parts.boilerplate import Boilerplate, own_text
+from weitiao.data.reading.rows import Row
+from weitiao.quality.findings import Problem
+from weitiao.quality.meaning import Meaning
+from weitiao.quality.row_checks import RowChecks
+from weitiao.quality.settings import CheckSettings
+from weitiao.quality.subject import SubjectReader
+from weitiao.text.folding import fold, key_of
+from weitiao.text.minhash import shingles, signatures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+LONGEST_LABEL = 80
+_SHORT_ANSWER = 40
+_AGAINST_KINDS = frozenset({"format", "encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A batch of rows to look at.
+
+    Attributes:
+        rows: The rows.
+        meaning: What their columns mean.
+        settings: What to look for.
+        part: Which part of the data they belong to.
+        shared: What does not make rows alike.
+        sign: Whether signatures of whole rows are wanted.
+        sign_inputs: Whether signatures of inputs are wanted.
+        keep: Whether the examples are wanted.
+    """
+
+    rows: Sequence[Row]
+    meaning: Meaning
+    settings: CheckSettings
+    part: str
+    shared: Boilerplate
+    sign: bool
+    sign_inputs: bool
+    keep: bool = False
+
+
+@dataclass(slots=True)
+class Looked:
+    """What was noted of a batch; arrays have one entry per row.
+
+    Attributes:
+        numbers: Number of the row in its file.
+        lines: The line on which it starts; 0 where there are none.
+        input_keys: Key of the folded input; 0 where none could be read.
+        answer_keys: Key of the folded answer; 0 where the row has none.
+        short: Whether the answer is as short as a label.
+        more_keys: Further keys by which a row leaks, as pairs of a place in the batch and a key.
+        labels: The answer where it may be a label, or None.
+        problems: Pairs of a place in the batch and a problem.
+        signatures, signed: Signatures of whole rows, and which have one; None where not wanted.
+        input_signatures, inputs_signed: The same of inputs.
+        examples: What the rows mean, where that is wanted and they can be used.
+    """
+
+    numbers: NDArray[np.uint32]
+    lines: NDArray[np.uint32]
+    input_keys: NDArray[np.uint64]
+    answer_keys: NDArray[np.uint64]
+    short: NDArray[np.bool_]
+    more_keys: list[tuple[int, int]]
+    labels: list[str | None]
+    problems: list[tuple[int, Problem]]
+    signatures: NDArray[np.uint16] | None = None
+    signed: NDArray[np.bool_] | None = None
+    input_signatures: NDArray[np.uint16] | None = None
+    inputs_signed: NDArray[np.bool_] | None = None
+    examples: list[Example | None] | None = None
+
+
+def look(task: Task) -> Looked:
+    """Looks at a batch of rows."""
+    import numpy as np
+
+    read = SubjectReader(task.meaning)
+    settings = task.settings
+    if task.part == "against":
+        settings = replace(settings, kinds=settings.kinds & _AGAINST_KINDS)
+    checks = RowChecks(settings, has_answers=task.meaning.has_answers)
+    subjects = [read(row, str(row.number)) for row in task.rows]
+    problems = [(place, problem) for place, subject in enumerate(subjects) for problem in checks(subject)]
+    if task.part == "against":
+        problems = [(place, problem._replace(severity="warning")) for place, problem in problems]
+    asked = [subject.asked for subject in subjects]
+    answers = [fold(subject.answer) if subject.answer else "" for subject in subjects]
+    looked = Looked(
+        numbers=np.array([row.number for row in task.rows], dtype=np.uint32),
+        lines=np.array([row.line or 0 for row in task.rows], dtype=np.uint32),
+        input_keys=np.array([_number(one.keys[0]) if one is not None else 0 for one in asked], dtype=np.uint64),
+        answer_keys=np.array([key_of(text) if text else 0 for text in answers], dtype=np.uint64),
+        short=np.array([len(subject.answer) <= _SHORT_ANSWER for subject in subjects], dtype=bool),
+        more_keys=[(i, _number(key)) for i, one in enumerate(asked) if one is not None for key in one.keys[1:]],
+        labels=[subject.answer if 0 < len(subject.answer) <= LONGEST_LABEL else None for subject in subjects],
+        problems=problems,
+        examples=[subject.example for subject in subjects] if task.keep else None,
+    )
+    if task.sign or task.sign_inputs:
+        own = [own_text(one, task.shared) if one is not None else "" for one in asked]
+        parts = [task.shared.of_own(text) for text in own]
+        if task.sign_inputs:
+            looked.input_signatures, looked.inputs_signed = signatures(parts)
+        if task.sign:
+            whole = [
+                _with_answer(answer, text, known, is_label=bool(short))
+                for answer, text, known, short in zip(answers, own, parts, looked.short, strict=True)
+            ]
+            looked.signatures, looked.signed = signatures(whole)
+    return looked
+
+
+def answer_key(answer: str) -> int:
+    """The key of an answer; 0 for none."""
+    return key_of(fold(answer)) if answer else 0
+
+
+def _with_answer(answer: str, text: str, known: list[str], *, is_label: bool) -> list[str]:
+    """The shingles of input and answer; those of the input alone where the answer is a label, which must be equal."""
+    if is_label:
+        return known
+    return list(dict.fromkeys([*known, *(shingles(answer) or [answer])])) if known else shingles(f"{text} {answer}")
+
+
+def _number(key: bytes) -> int:
+    """The first 64 bits of a digest; a million different ones share them with a probability of 3 in 100 million."""
+    return int.from_bytes(key[:8], "little")

@@ -1,0 +1,119 @@
+"""Debris of markup: HTML where text is meant, and the text of special tokens."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from weitiao.quality.findings import Problem
+
+CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`", re.DOTALL)
+"""Code in Markdown, which is let alone: what looks like debris is meant there."""
+
+_TAG = re.compile(
+    r"</?(?:a|b|big|blockquote|body|br|center|code|dd|div|dl|dt|em|font|form|h[1-6]|head|hr|html|i|iframe|img|input|li|"
+    r"link|meta|ol|p|pre|script|small|span|strong|style|sub|sup|table|tbody|td|tfoot|th|thead|title|tr|u|ul)"
+    r"(?:\s[^<>]{0,300})?/?>",
+    re.IGNORECASE,
+)
+_ENTITY = re.compile(
+    r"&(?:nbsp|amp|lt|gt|quot|apos|mdash|ndash|hellip|rsquo|lsquo|ldquo|rdquo|#\d{2,6}|#x[0-9a-f]{2,5});"
+)
+_ABOUT_MARKUP = re.compile(
+    r"html|xml|css|javascript|\bweb ?page|\bweb ?site|\btags?\b|markup|react|vue|svg|网页|标签|网站|前端|转义",
+    re.IGNORECASE,
+)
+_BREAKING = re.compile(r"</?(?:br|p|div|li|tr|h[1-6]|ul|ol|table)\b[^<>]*>", re.IGNORECASE)
+_UNSEEN = re.compile(r"<(script|style)\b[^>]*>.*?</\1>", re.IGNORECASE | re.DOTALL)
+
+_SPECIAL = re.compile(
+    r"<\|[A-Za-z][\w ./-]{0,40}\|>|<｜[^｜\n]{1,40}｜>|</?s>|<(?:bos|eos|pad|unk|mask)>|<(?:start|end)_of_turn>"
+    r"|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|MASK|gMASK|sMASK|UNK|PAD)\]|<(?:im_start|im_end|endoftext)>"
+)
+
+
+def prose(text: str) -> str:
+    """A text without its code blocks."""
+    return CODE.sub(" ", text) if "`" in text or "~~~" in text else text
+
+
+def find_html(text: str, field: str, *, question: str) -> Iterator[Problem]:
+    """Tags and entities outside of code, unless the question is about markup.
+
+    Args:
+        text: The text of a turn.
+        field: Where it stands.
+        question: The input of the row.
+    """
+    if ("<" not in text and "&" not in text) or _ABOUT_MARKUP.search(question):
+        return
+    plain = prose(text)
+    tag = _TAG.search(plain)
+    if tag is not None:
+        yield Problem("html", "holds HTML tags", field, plain[max(0, tag.start() - 40) : tag.end() + 40])
+    entity = _ENTITY.search(plain)
+    if entity is not None:
+        yield Problem("html", "holds HTML entities", field, plain[max(0, entity.start() - 40) : entity.end() + 40])
+
+
+def strip_html(text: str) -> str:
+    """The text that a browser would show: entities decoded, tags gone, a newline for a break; code stays as it is."""
+    if "<" not in text and "&" not in text:
+        return text
+    stripped = _outside_code(text, _stripped)
+    return stripped if stripped == text else stripped.strip("\n")
+
+
+def _stripped(text: str) -> str:
+    text = _BREAKING.sub("\n", _UNSEEN.sub("", text)) if _TAG.search(text) else text
+    return _ENTITY.sub(lambda m: html.unescape(m[0]).replace("\xa0", " "), _TAG.sub("", text))
+
+
+def find_special_tokens(text: str, field: str, known: Sequence[str] = ()) -> Iterator[Problem]:
+    """Text of special tokens of common models, or of the tokenizer's own: it becomes that token and ends a turn early.
+
+    Args:
+        text: The text of a turn.
+        field: Where it stands.
+        known: The special tokens of the tokenizer in use.
+    """
+    if "<" not in text and "[" not in text and not known:
+        return
+    found = dict.fromkeys([*_SPECIAL.findall(text), *(token for token in known if token in text)])
+    for token in found:
+        yield Problem("special_tokens", f"holds the text {token}", field, text)
+
+
+def remove_special_tokens(text: str) -> str:
+    """The text without the texts of special tokens."""
+    return _SPECIAL.sub("", text) if "<" in text or "[" in text else text
+
+
+def _outside_code(text: str, change: Callable[[str], str]) -> str:
+    parts, last = [], 0
+    for match in CODE.finditer(text):
+        parts += [change(text[last : match.start()]), match[0]]
+        last = match.end()
+    return "".join([*parts, change(text[last:])])
+
+
+_CODE_LINE = re.compile(
+    r"^\s*(?:def \w|class \w+[:({]|import \w|from \w+ import|function\b.*[({]|#include\b|using namespace|public |"
+    r"private |return\b|if ?\(|for ?\(|while ?\(|for \w+ in |SELECT\b|INSERT INTO|UPDATE \w+ SET|CREATE TABLE|"
+    r"FROM \w+$|WHERE\b|<[/!a-zA-Z][^>]*>$|\$ |[{}\])];?$|\w+(?:\.\w+)*\(.*\);?$|[\w.\[\]]+ ?=[^=].*|//|@\w+$)"
+)
+
+
+def looks_like_code(text: str) -> bool:
+    """Whether a text is a program or data rather than prose: JSON, or half of its lines read like code."""
+    plain = text.strip()
+    if plain[:1] + plain[-1:] in ("{}", "[]"):
+        return True
+    lines = [line for line in plain.splitlines() if line.strip()]
+    return bool(lines) and 2 * sum(1 for line in lines if _CODE_LINE.match(line)) >= len(lines)
+
+
+def has_code(text: str) -> bool:
+    """Whether code stands among the prose: a fenced block, or two lines that read like code."""
+    return "```" in text or sum(1 for line in text.splitlines() if _CODE_LINE.match(line)) >= 2

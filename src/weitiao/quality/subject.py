@@ -1,0 +1,194 @@
+"""A row as the doctor looks at it: turns, input and answer, and what kept it from being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from weitiao.data.example import Example, Message
+from weitiao.data.formats.formats import Converter
+from weitiao.data.formats.roles import role_of
+from weitiao.data.parts.asked import Asked, RawInput, asked_in, asked_text
+from weitiao.data.reading.rows import BadRow, Row
+from weitiao.quality.findings import Problem
+from weitiao.quality.meaning import ANSWER_COLUMN, TEXT_COLUMN, Meaning
+from weitiao.quality.reading import BAD_BYTES, NOT_UTF8
+
+_ANSWER_FIELDS = ("output", "completion")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A row to be looked at.
+
+    Attributes:
+        row: The row as it was read.
+        example: What it means, if it can be used.
+        messages: Its turns; without the answer, where that cannot be read.
+        text: Raw text, where the row is that.
+        problem: Why it cannot be used, if it cannot.
+        raw_input: The columns that the template of the input takes, without the template's own words; empty without
+            a template.
+    """
+
+    row: Row
+    example: Example | None
+    messages: tuple[Message, ...]
+    text: str
+    problem: Problem | None
+    raw_input: str = ""
+
+    @cached_property
+    def answer(self) -> str:
+        """The last answer; empty when the row has none."""
+        last = self.messages[-1] if self.messages else None
+        return str(last["content"] or "") if last is not None and last["role"] == "assistant" else ""
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The user turns before the last answer; raw text as a whole."""
+        if self.text:
+            return (self.text,)
+        return tuple(str(message["content"]) for message in self.messages if message["role"] == "user")
+
+    @cached_property
+    def asked(self) -> Asked | None:
+        """What it asks; None where that cannot be read."""
+        if self.text:
+            return asked_text(self.text)
+        last = self.messages[-1:] if self.messages and self.messages[-1]["role"] == "assistant" else ()
+        turns = self.messages[: len(self.messages) - len(last)] or self.messages
+        return asked_in(turns, self.raw_input) if turns else None
+
+    def texts(self) -> Iterator[tuple[str, str, str]]:
+        """Role, field and text of each turn; raw text has the role `text`."""
+        if self.text:
+            yield "text", "text", self.text
+        for index, message in enumerate(self.messages):
+            if message["content"]:
+                yield message["role"], f"turn {index + 1} ({message['role']})", str(message["content"])
+
+
+class SubjectReader:
+    """Turns the rows of one source into subjects.
+
+    Args:
+        meaning: What its columns mean.
+    """
+
+    def __init__(self, meaning: Meaning) -> None:
+        self._meaning = meaning
+        self._convert = Converter(meaning.source, meaning.format)
+        field = {"alpaca": "output", "prompt_completion": "completion"}.get(meaning.format)
+        if field is None:
+            field = {"messages": "messages", "sharegpt": "conversations", "text": "text"}[meaning.format]
+        self._field = field
+        self._column = meaning.source.columns.get(field, field)  # type: ignore[call-overload]
+        update: dict[str, Any] = {"columns": {**meaning.source.columns, field: ANSWER_COLUMN}}
+        if field == "completion":
+            update["completion"] = None
+        self._without_answer = Converter(meaning.source.model_copy(update=update), meaning.format)
+        self._raw_input = RawInput(meaning.source.prompt)
+
+    def __call__(self, row: Row, row_id: str = "") -> Subject:
+        """Reads one row.
+
+        Args:
+            row: The row.
+            row_id: The identity that the example gets.
+        """
+        problem = None
+        if row.problem:
+            kind = "encoding" if row.problem.startswith(NOT_UTF8) else "format"
+            problem = Problem(kind, f"the row {row.problem}")
+            if not isinstance(row.data, dict):
+                return Subject(row, None, (), "", problem)
+            row = replace(row, data=_decoded(row.data), problem="")
+        row = self._prepared(row)
+        try:
+            example = self._convert(row, row_id)
+        except BadRow as bad:
+            problem = problem or _as_problem(bad)
+            messages, text = self._given(row)
+            return Subject(row, None, messages, text, problem, self._raw_input(row.data))
+        messages = example.messages if self._meaning.has_answers else example.messages[:-1]
+        raw = self._raw_input(row.data)
+        return Subject(row, None if problem else example, messages, example.text, problem, raw)
+
+    def _prepared(self, row: Row) -> Row:
+        """The row with what the format does not know: all its text, or the preferred answer as a last turn."""
+        if not isinstance(row.data, dict):
+            return row
+        if self._column == TEXT_COLUMN:
+            return replace(row, data={**row.data, TEXT_COLUMN: " ".join(_strings(row.data))})
+        if not self._meaning.has_answers:
+            return replace(row, data={**row.data, ANSWER_COLUMN: "-"})
+        if self._meaning.prefers:
+            turns, chosen = row.data.get(self._column), row.data.get(self._meaning.prefers)
+            if isinstance(turns, (list, tuple)) and chosen:
+                last = list(chosen) if isinstance(chosen, (list, tuple)) else [_as_turn(chosen)]
+                return replace(row, data={**row.data, self._column: [*turns, *last]})
+        return row
+
+    def _given(self, row: Row) -> tuple[tuple[Message, ...], str]:
+        """What a model would be given by a row whose answer cannot be read; nothing if that cannot be read either."""
+        if not isinstance(row.data, dict) or self._meaning.format == "text":
+            return (), ""
+        answer: Any = "-"
+        if self._meaning.format in ("messages", "sharegpt"):
+            turns = row.data.get(self._column)
+            if not isinstance(turns, (list, tuple)):
+                return (), ""
+            answer = [*(turn for turn in turns if not _is_empty_answer(turn)), _as_turn("-")]
+        try:
+            example = self._without_answer(replace(row, data={**row.data, ANSWER_COLUMN: answer}), "")
+        except BadRow:
+            return (), ""
+        return example.messages[:-1], ""
+
+
+def _as_problem(bad: BadRow) -> Problem:
+    field, reason = bad.field, bad.reason
+    where = f"the field `{field}` " if field else ""
+    if reason == "the answer is empty" or (reason == "is null" and field in _ANSWER_FIELDS):
+        return Problem("empty_answer", "the answer is empty" if reason != "is null" else "the answer is null", field)
+    if "no assistant turn" in reason or "must end with an assistant turn" in reason:
+        return Problem("role_order", reason, field)
+    if "surrogate" in reason:
+        return Problem("encoding", f"{where}holds half of a surrogate pair", field)
+    return Problem("format", f"{where}{reason}", field)
+
+
+def _decoded(value: Any) -> Any:
+    """The same value without the bytes that were not UTF-8, so that all checks can read it."""
+    if isinstance(value, str):
+        return BAD_BYTES.sub("", value)
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _decoded(item) for key, item in value.items()}
+    return value
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
+
+
+def _as_turn(chosen: Any) -> Any:
+    return {"role": "assistant", "content": chosen} if isinstance(chosen, str) else chosen
+
+
+def _is_empty_answer(turn: Any) -> bool:
+    if not isinstance(turn, dict) or role_of(turn.get("role") or turn.get("from")) != "assistant":
+        return False
+    content = turn.get("content", turn.get("value"))
+    return content is None or (isinstance(content, str) and not content.strip())

@@ -1,0 +1,163 @@
+"""Numbers of all rows, by which they are compared with each other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from weitiao.quality.findings import Place
+from weitiao.quality.look import Looked
+from weitiao.quality.sources import PARTS
+from weitiao.text.minhash import NUM_PLACES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(slots=True)
+class RowTable:
+    """Numbers of all rows, one entry per row, in the order in which they were read.
+
+    Attributes:
+        files: The files, as messages print them, with the part of each.
+        file, number, line: Where a row stands: index in `files`, number from 1, line from 1 or 0.
+        part: Index in `PARTS`.
+        input_keys, answer_keys, short: See `Looked`.
+        more_rows, more_keys: Further keys, and the rows they belong to.
+        signatures, signed, input_signatures, inputs_signed: See `Looked`.
+    """
+
+    files: list[tuple[str, str]]
+    file: NDArray[np.uint32]
+    number: NDArray[np.uint32]
+    line: NDArray[np.uint32]
+    part: NDArray[np.uint8]
+    input_keys: NDArray[np.uint64]
+    answer_keys: NDArray[np.uint64]
+    short: NDArray[np.bool_]
+    more_rows: NDArray[np.int64]
+    more_keys: NDArray[np.uint64]
+    signatures: NDArray[np.uint16] | None = None
+    signed: NDArray[np.bool_] | None = None
+    input_signatures: NDArray[np.uint16] | None = None
+    inputs_signed: NDArray[np.bool_] | None = None
+
+    def place(self, row: int) -> Place:
+        """Where a row stands."""
+        part, file = self.files[int(self.file[row])]
+        return Place(PARTS[int(self.part[row])] or part, file, int(self.number[row]), int(self.line[row]) or None)
+
+    def rows_of(self, part: str) -> NDArray[np.int64]:
+        """The indices of the rows of a part, ascending."""
+        import numpy as np
+
+        return np.flatnonzero(self.part == PARTS.index(part)).astype(np.int64)
+
+    def move(self, rows: Iterable[tuple[str, int]], part: str) -> None:
+        """Gives training rows to another part.
+
+        Args:
+            rows: Files, as messages print them, and numbers of rows.
+            part: The part.
+        """
+        import numpy as np
+
+        numbers: dict[str, list[int]] = {}
+        for file, number in rows:
+            numbers.setdefault(file, []).append(number)
+        for index, (name, file) in enumerate(self.files):
+            if name == "train" and file in numbers:
+                moved = (self.file == index) & np.isin(self.number, numbers[file])
+                self.part[moved] = PARTS.index(part)
+
+
+class TableBuilder:
+    """Collects batches into one table; signatures go to files, since they are the bulk of it."""
+
+    def __init__(self, scratch: Path | None) -> None:
+        self._scratch = scratch
+        self._parts: list[Looked] = []
+        self._files: list[tuple[int, int]] = []
+        self._streams: dict[str, BinaryIO] = {}
+        self._num_rows = 0
+
+    def add(self, looked: Looked, file: int, part: int) -> None:
+        """Adds a batch, of which nothing but numbers is kept.
+
+        Args:
+            looked: What was noted of it.
+            file: Index of its file among those that `table` gets.
+            part: Index in `PARTS`.
+        """
+        for name in ("signatures", "input_signatures"):
+            values = getattr(looked, name)
+            if values is not None:
+                stream = self._stream(name)
+                missing = self._num_rows * NUM_PLACES * 2 - stream.tell()
+                stream.seek(missing, 1)
+                stream.write(values.tobytes())
+                setattr(looked, name, values[:0])
+        looked.problems, looked.labels, looked.examples = [], [], None
+        looked.more_keys = [(self._num_rows + place, key) for place, key in looked.more_keys]
+        self._parts.append(looked)
+        self._files.append((file, part))
+        self._num_rows += len(looked.numbers)
+
+    def _stream(self, name: str) -> BinaryIO:
+        if name not in self._streams:
+            self._streams[name] = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - lives with the table
+        return self._streams[name]
+
+    def table(self, files: list[tuple[str, str]]) -> RowTable:
+        """The table of all batches.
+
+        Args:
+            files: Part and name of each file.
+        """
+        import numpy as np
+
+        def joined(name: str, dtype: type) -> NDArray:
+            return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in self._parts)]).astype(dtype)
+
+        sizes = [len(part.numbers) for part in self._parts]
+        more = [pair for part in self._parts for pair in part.more_keys]
+        table = RowTable(
+            files=files,
+            file=np.repeat(np.array([file for file, _ in self._files], np.uint32), sizes),
+            number=joined("numbers", np.uint32),
+            line=joined("lines", np.uint32),
+            part=np.repeat(np.array([part for _, part in self._files], np.uint8), sizes),
+            input_keys=joined("input_keys", np.uint64),
+            answer_keys=joined("answer_keys", np.uint64),
+            short=joined("short", np.bool_),
+            more_rows=np.array([row for row, _ in more], dtype=np.int64),
+            more_keys=np.array([key for _, key in more], dtype=np.uint64),
+        )
+        for name, flag in (("signatures", "signed"), ("input_signatures", "inputs_signed")):
+            if name in self._streams:
+                setattr(table, name, self._mapped(name))
+                setattr(table, flag, self._flags(flag))
+        return table
+
+    def _flags(self, name: str) -> NDArray[np.bool_]:
+        import numpy as np
+
+        flags = [getattr(part, name) for part in self._parts]
+        return np.concatenate(
+            [
+                np.zeros(len(part.numbers), dtype=bool) if flag is None else flag
+                for part, flag in zip(self._parts, flags, strict=True)
+            ]
+        )
+
+    def _mapped(self, name: str) -> NDArray[np.uint16]:
+        import numpy as np
+
+        stream = self._streams[name]
+        stream.truncate(self._num_rows * NUM_PLACES * 2)
+        stream.flush()
+        return np.memmap(stream, dtype=np.uint16, mode="r", shape=(self._num_rows, NUM_PLACES))

@@ -1,0 +1,5 @@
+"""The recipe: one YAML file that says everything about a piece of work."""
+
+from weitiao.recipe.recipe import Recipe, differences, load_recipe, recipe_from_dict, write_recipe
+
+__all__ = ["Recipe", "differences", "load_recipe", "recipe_from_dict", "write_recipe"]

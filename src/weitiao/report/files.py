@@ -1,0 +1,142 @@
+"""What a run directory holds, as far as the report shows it. Read from the files alone: no data, no model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ruamel.yaml import YAML
+
+from weitiao.errors import RunError
+from weitiao.runs.belonging import Belonging, Belongings
+from weitiao.runs.record import Records, read_records
+from weitiao.runs.run_dir import RunDir
+from weitiao.training.metrics import read_metrics
+
+Values = dict[str, Any]
+Presence = Literal["there", "never", "skipped", "unfinished", "outdated", "replaced"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of a run.
+
+    Attributes:
+        path: The run directory.
+        records: What `weitiao run` has done there; empty for a run that was made command by command.
+        recipe: `recipe.yaml` as it is written.
+        settings: The values in it.
+        values: JSON file to content; files of steps whose result is not up to date, and what does not belong to the
+            rest, are left out.
+        predictions: Predictions file to its rows.
+        metrics: The lines of `metrics.jsonl`.
+        replaced: Files that are there, and do not belong to the rest.
+    """
+
+    path: Path
+    records: Records
+    recipe: str
+    settings: Values
+    values: dict[str, Values] = field(default_factory=dict)
+    predictions: dict[str, list[Values]] = field(default_factory=dict)
+    metrics: list[Values] = field(default_factory=list)
+    replaced: set[str] = field(default_factory=set)
+
+    def get(self, name: str) -> Values | None:
+        """The content of a JSON file; None when it is not there, or not up to date."""
+        return self.values.get(name)
+
+    def presence(self, step: str, *names: str) -> Presence:
+        """Whether a step's files are there, and if not, why."""
+        if all(name in self.values or name in self.predictions for name in names):
+            return "there"
+        if step in self.records.skipped:
+            return "skipped"
+        if self.replaced.intersection(names):
+            return "replaced"
+        record = self.records.steps.get(step)
+        if record is None:
+            return "never"
+        return "unfinished" if record.state == "started" else "outdated"
+
+
+# Which step each file is the result of.
+STEP_OF = {
+    "data-check.json": "check",
+    "baseline.json": "baseline",
+    "gap.json": "baseline",
+    "scores-base.json": "baseline",
+    "retention-before.json": "retention-before",
+    "gap-tuned.json": "compare",
+    "scores.json": "eval",
+    "predictions.jsonl": "eval",
+    "retention-after.json": "retention-after",
+    "comparison.json": "compare",
+    "verdict.json": "verdict",
+    "environment.json": "",
+}
+
+
+def read_run(path: Path) -> RunFiles:
+    """Read what a run directory holds.
+
+    Args:
+        path: The run directory.
+
+    Raises:
+        RunError: It is no run directory, or a file in it is damaged.
+    """
+    run = RunDir(path)
+    if not run.recipe_path.is_file():
+        raise RunError(f"{path} is no run directory: it has no recipe.yaml.", "Name the directory of a run.")
+    recipe = run.recipe_path.read_text(encoding="utf-8")
+    files = RunFiles(path, read_records(path), recipe, YAML(typ="safe", pure=True).load(recipe))
+    belongings = Belongings(path, files.records)
+    for name, step in STEP_OF.items():
+        if name.endswith(".json") and (belonging := _belonging(belongings, path / name, step)):
+            _put(files, files.values, name, _read_json(path / name), belonging)
+    baseline = files.get("baseline.json")
+    cells = [cell["predictions"] for cell in baseline["cells"]] if baseline else []
+    for name in dict.fromkeys(["predictions.jsonl", "predictions-base.jsonl", *cells]):
+        if belonging := _belonging(belongings, path / name, STEP_OF.get(name, "baseline")):
+            _put(files, files.predictions, name, _read_lines(path / name), belonging)
+    if run.metrics_path.is_file():
+        files.metrics.extend(read_metrics(run.metrics_path))
+    return files
+
+
+def _belonging(belongings: Belongings, path: Path, step: str) -> Belonging | None:
+    """Whether a file is shown or was replaced; None for one that is not there, or whose step is not up to date."""
+    found = belongings.of(path.name, step) if path.is_file() else None
+    return found if found in ("belongs", "replaced") else None
+
+
+def _put(files: RunFiles, target: dict[str, Any], name: str, content: Any, belonging: Belonging) -> None:
+    if belonging == "belongs":
+        target[name] = content
+    else:
+        files.replaced.add(name)
+
+
+def _read_json(path: Path) -> Values:
+    try:
+        values: Values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove it, and make it again.") from error
+    return values
+
+
+def _read_lines(path: Path) -> list[Values]:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise RunError(
+                f"{path}, line {number}: not JSON: {error}.", "Remove the file, and make it again."
+            ) from error
+    return rows

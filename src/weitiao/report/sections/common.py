@@ -1,0 +1,125 @@
+"""What several sections share: estimates in words, an axis, and the note of a section whose input is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from weitiao.console import quoted
+from weitiao.evaluation.statistics import Estimate
+from weitiao.report.charts.scale import Scale
+from weitiao.report.files import RunFiles
+from weitiao.report.wording import Wording, signed
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A named number with its interval, drawn.
+
+    Attributes:
+        name: What it is the number of.
+        detail: A smaller line under the name.
+        figure: The number in words.
+        interval: Its interval in words.
+        drawing: Dot and whiskers.
+        strong: Whether it stands out.
+        tag, tone: A word beside it, and the class that colours it.
+    """
+
+    name: str
+    detail: str
+    figure: str
+    interval: str
+    drawing: Markup
+    strong: bool = False
+    tag: str = ""
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Where the ticks of an axis stand, in percent of its length, and what they are called."""
+
+    ticks: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a section is empty, and the command that fills it."""
+
+    text: str
+    command: str
+
+
+def estimate_of(values: Mapping[str, Any]) -> Estimate:
+    """An estimate as it stands in a JSON file."""
+    return Estimate(values["value"], values["low"], values["high"], values["n"])
+
+
+def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Missing | None:
+    """Why the files of a step are not there; None when they are.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+        step: The step that writes them.
+        names: The files.
+    """
+    presence = files.presence(step, *names)
+    if presence == "there":
+        return None
+    return Missing(words(f"missing.{presence}", step=words(f"step.{step}")), f"weitiao run {quoted(files.path)}")
+
+
+def share_axis(scale: Scale, words: Wording) -> Axis:
+    """An axis of shares."""
+    return Axis([(_place(scale.place(tick)), f"{_plain(100 * tick)}%") for tick in scale.ticks(4)])
+
+
+def points_axis(scale: Scale) -> Axis:
+    """An axis of differences of shares."""
+    return Axis([(_place(scale.place(tick)), _plain(100 * tick)) for tick in scale.ticks(4)])
+
+
+def plain_axis(scale: Scale) -> Axis:
+    """An axis of mere numbers."""
+    return Axis([(_place(scale.place(tick)), _plain(tick)) for tick in scale.ticks(4)])
+
+
+def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
+    """An interval: `95 % interval 80.1% to 87.3%, n = 500`."""
+    if not one.has_interval:
+        return words("interval.none")
+    low, high = (end_of_interval(end, words, unit) for end in (one.low, one.high))
+    return words("interval", low=low, high=high, n=words.count(one.n))
+
+
+def number(value: float, words: Wording, unit: str, *, with_sign: bool = True) -> str:
+    """A number in a unit: `share`, `points` or `nats`."""
+    if unit == "share":
+        return words.share(value)
+    return words.points(value) if unit == "points" else words.nats(value, with_sign=with_sign)
+
+
+def end_of_interval(value: float, words: Wording, unit: str) -> str:
+    """An end of an interval: a difference stands without its unit, which the number before it has."""
+    if unit == "share":
+        return words.share(value)
+    return signed(100 * value, 1) if unit == "points" else signed(value, 3)
+
+
+def shortened(text: str, limit: int) -> str:
+    """A text cut to a length."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _place(share: float) -> str:
+    return f"{100 * share:.2f}%"
+
+
+def _plain(value: float) -> str:
+    text = f"{value:.4g}".replace("-", "−")
+    return "0" if text in ("−0", "0") else text

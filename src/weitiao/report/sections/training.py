@@ -1,0 +1,103 @@
+"""How the training went: the loss over its steps, and what it learned from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from weitiao.report.charts.curve import loss_curve
+from weitiao.report.files import RunFiles, Values
+from weitiao.report.sections.common import Axis, missing
+from weitiao.report.wording import Wording
+from weitiao.training.sequence_losses import RECENT_STEPS, MeanLoss, mean_loss
+
+Section = dict[str, Any]
+
+
+def training_section(files: RunFiles, words: Wording) -> Section:
+    """The curve and the figures around it; also of a training that is still under way.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+    """
+    steps = [line for line in files.metrics if "loss" in line]
+    validations = [line for line in files.metrics if "validation_loss" in line]
+    if not steps:
+        return {"missing": missing(files, words, "train", "metrics.jsonl")}
+    best = next((line for line in reversed(validations) if line["best"]), None)
+    curve = loss_curve(
+        [(line["step"], line["loss"]) for line in steps],
+        [(line["step"], line["validation_loss"]) for line in validations],
+        (best["step"], best["validation_loss"]) if best else None,
+        title=words(
+            "training.alt",
+            steps=words.count(len(steps)),
+            first=words.loss(steps[0]["loss"]),
+            last=words.loss(steps[-1]["loss"]),
+        ),
+    )
+    record = files.records.steps.get("train")
+    return {
+        "missing": None,
+        "unfinished": record is not None and record.state == "started",
+        "curve": curve,
+        "x_axis": Axis([(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks]),
+        "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
+        "has_validation": bool(validations),
+        "facts": _facts(steps, best, words),
+    }
+
+
+def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tuple[str, str]]:
+    last = steps[-1]
+    seconds = sum(line["seconds"] for line in steps)
+    tokens, computed = (sum(line[name] for line in steps) for name in ("num_tokens", "num_computed_tokens"))
+    facts = [
+        (
+            words("training.steps"),
+            words("training.steps.value", steps=words.count(last["step"]), epochs=f"{last['epoch']:.2f}"),
+        ),
+        (words("training.loss"), f"{words.loss(steps[0]['loss'])} → {words.loss(last['loss'])}"),
+    ]
+    facts += _sources(steps, words)
+    if best is not None:
+        at = words("training.best.value", loss=words.loss(best["validation_loss"]), step=words.count(best["step"]))
+        facts.append((words("training.best"), at))
+    facts.append((words("training.rows"), words.count(sum(line["num_sequences"] for line in steps))))
+    facts.append((words("training.tokens"), _tokens(tokens, computed, words)))
+    if seconds:
+        speed = words("training.time.value", time=words.duration(seconds), speed=words.count(tokens / seconds))
+        facts.append((words("training.time"), speed))
+    return facts
+
+
+def _sources(steps: list[Values], words: Wording) -> list[tuple[str, str]]:
+    """The loss of each source over its first and its last steps, and its share of the whole; none where there is one.
+
+    A source with few rows is not in every step, and a step has few of its rows: single steps would say little.
+    """
+    found: defaultdict[str, list[MeanLoss]] = defaultdict(list)
+    for line in steps:
+        for name, one in line.get("sources", {}).items():
+            found[name].append(MeanLoss(**one))
+    weights = {name: sum(one.weight for one in losses) for name, losses in found.items()}
+    return [
+        (
+            words("training.source", name=name),
+            words(
+                "training.source.value",
+                first=words.loss(mean_loss(found[name][:RECENT_STEPS]).loss),
+                last=words.loss(mean_loss(found[name][-RECENT_STEPS:]).loss),
+                share=words.share(weight / sum(weights.values())),
+            ),
+        )
+        for name, weight in sorted(weights.items())
+    ]
+
+
+def _tokens(tokens: int, computed: int, words: Wording) -> str:
+    if tokens and computed < 0.99 * tokens:
+        saved = words.share(1 - computed / tokens)
+        return words("training.tokens.shared", tokens=words.count(tokens), computed=words.count(computed), saved=saved)
+    return words.count(tokens)

@@ -1,0 +1,141 @@
+"""The top of the page: the verdict in one sentence with its numbers, and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from weitiao.report.files import RunFiles
+from weitiao.report.sections.common import estimate_of, interval_in_words, number
+from weitiao.report.sections.retention import part_name, why_not
+from weitiao.report.wording import Wording, signed
+from weitiao.verdict.text import sentence
+from weitiao.verdict.verdict import Reason, Verdict
+
+_TONES = {"ship": "good", "do not ship": "bad", "undecided": "open"}
+_STATUS = {"met": ("✓", "good"), "violated": ("✗", "bad"), "open": ("?", "open")}
+
+Section = dict[str, Any]
+
+
+def verdict_section(files: RunFiles, words: Wording) -> Section:
+    """Word, sentence, reasons and the most important numbers.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+    """
+    verdict, stop = files.get("verdict.json"), files.records.stop
+    section: Section = {"tiles": _tiles(files, words), "reasons": [], "noted": [], "set_aside": [], "skipped": ""}
+    if files.records.skipped:
+        names = words("list.comma").join(words(f"step.{name}") for name in files.records.skipped)
+        section["skipped"] = words("verdict.skipped", steps=names)
+    if stop is not None:
+        tone, key = ("bad", "verdict.findings") if stop.reason == "findings" else ("info", "verdict.advice")
+        return section | {"tone": tone, "word": words(key), "sentence": _stopped(files, words)}
+    if verdict is None:
+        return section | {"tone": "info", "word": words("verdict.none"), "sentence": words("verdict.none.sentence")}
+    decision, decided = verdict["decision"], Verdict.from_dict(verdict)
+    return section | {
+        "tone": _TONES[decision],
+        "word": words(f"verdict.{decision}"),
+        "sentence": _sentence(files, words, verdict),
+        "reasons": [_reason(one, words) for one in decided.reasons],
+        "noted": [words("verdict.noted", text=sentence(one, words.language)) for one in decided.noted],
+        "set_aside": [
+            words("verdict.set_aside", name=part_name(one["name"], words), reason=why_not(files, one, words))
+            for one in verdict["set_aside"]
+        ],
+    }
+
+
+def _reason(reason: Reason, words: Wording) -> Section:
+    mark, tone = _STATUS[reason.status]
+    text = sentence(reason, words.language)
+    return {"mark": mark, "tone": tone, "status": words(f"status.{reason.status}"), "text": text}
+
+
+def _sentence(files: RunFiles, words: Wording, verdict: Mapping[str, Any]) -> str:
+    """What was gained, then what stands in the way, if anything does."""
+    gain = next(one for one in verdict["reasons"] if one["kind"] == "gain")["measured"]
+    parts = []
+    scores, comparison = files.get("scores.json"), files.get("comparison.json")
+    values = {
+        "difference": words.points(gain["value"]),
+        "low": signed(100 * gain["low"], 1),
+        "high": signed(100 * gain["high"], 1),
+        "n": words.count(gain["n"]),
+    }
+    if comparison is not None:
+        change = comparison["metrics"][comparison["primary"]]
+        after, before = words.share(change["after"]["value"]), words.share(change["before"]["value"])
+        parts.append(words("verdict.gain", after=after, before=before, **values))
+    else:
+        assert scores is not None or gain is not None
+        parts.append(words("verdict.gain_only", **values))
+    lost = [
+        part_name(one["name"], words)
+        for one in verdict["reasons"]
+        if one["kind"] == "retention" and one["status"] == "violated"
+    ]
+    kept = [one for one in verdict["reasons"] if one["kind"] == "retention"]
+    if lost:
+        parts.append(words("verdict.lost", names=words("list.comma").join(lost)))
+    elif kept and all(one["status"] == "met" for one in kept):
+        parts.append(words("verdict.kept"))
+    open_points = sum(one["status"] == "open" for one in verdict["reasons"])
+    if verdict["decision"] == "undecided":
+        parts.append(words("verdict.open", n=open_points))
+    return words("list.sentence").join(parts)
+
+
+def _stopped(files: RunFiles, words: Wording) -> str:
+    stop = files.records.stop
+    assert stop is not None
+    if stop.reason == "findings":
+        check = files.get("data-check.json") or {"findings": []}
+        errors = sum(one["count"] for one in check["findings"] if one["severity"] == "error")
+        return words("verdict.findings.sentence", n=words.count(errors))
+    baseline = files.get("baseline.json")
+    if baseline is None:
+        return stop.text
+    reasons = baseline["advice"]["reasons"]
+    return words("list.sentence").join([*(one[words.language] for one in reasons), words("verdict.advice.sentence")])
+
+
+def _tiles(files: RunFiles, words: Wording) -> list[Section]:
+    """Before, after, gain, time: as far as they are known."""
+    tiles = []
+    baseline, scores, comparison = (files.get(f"{name}.json") for name in ("baseline", "scores", "comparison"))
+    if baseline is not None:
+        best = next(
+            cell
+            for cell in baseline["cells"]
+            if (cell["model"], cell["prompt"]) == (baseline["best_model"], baseline["best_prompt"])
+        )
+        score = estimate_of(best["metrics"][baseline["primary"]])
+        note = words("tile.before.note", prompt=prompt_name(best["prompt"], words))
+        tiles.append({"name": words("tile.before"), "value": words.share(score.value), "note": note})
+    if scores is not None and scores["metrics"]:
+        after = estimate_of(scores["metrics"][scores["primary"]])
+        note = interval_in_words(after, words, "share")
+        tiles.append({"name": words("tile.after"), "value": words.share(after.value), "note": note})
+    if comparison is not None:
+        paired = comparison["metrics"][comparison["primary"]]["paired"]
+        difference = estimate_of(paired["difference"])
+        note = words("tile.gain.note", better=words.count(paired["num_better"]), worse=words.count(paired["num_worse"]))
+        tiles.append({"name": words("tile.gain"), "value": number(difference.value, words, "points"), "note": note})
+    done = [record for record in files.records.steps.values() if record.state == "done"]
+    if done:
+        seconds = words.duration(sum(record.seconds for record in done))
+        note = words("tile.time.note", memory=words.size(max(record.peak_memory_bytes for record in done)))
+        tiles.append({"name": words("tile.time"), "value": seconds, "note": note})
+    return tiles
+
+
+def prompt_name(prompt: str, words: Wording) -> str:
+    """What a prompt is called: `zero-shot`, `8-shot random`."""
+    shots, _, selection = prompt.partition("-shot")
+    if not shots.isdigit():
+        return words("prompt.zero") if prompt == "zero-shot" else prompt
+    return words("prompt.shots", shots=shots, selection=words(f"selection.{selection.strip()}"))

@@ -1,0 +1,91 @@
+"""The words of a report in one language, and how numbers are written in it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any, Literal
+
+Language = Literal["en", "zh"]
+Table = dict[str, str]
+
+
+@cache
+def table_of(language: Language) -> Table:
+    """All texts of a language, by key."""
+    file = resources.files("weitiao.report") / "texts" / f"{language}.json"
+    table: Table = json.loads(file.read_text(encoding="utf-8"))
+    return table
+
+
+class Wording:
+    """Texts and numbers in one language.
+
+    Args:
+        language: Which.
+    """
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._table = table_of(language)
+
+    def __call__(self, key: str, **values: Any) -> str:
+        """The text of a key, with values put in.
+
+        Raises:
+            KeyError: There is no such text, or a value that it names is missing.
+        """
+        return self._table[key].format(**values)
+
+    def knows(self, key: str) -> bool:
+        """Whether there is such a text."""
+        return key in self._table
+
+    def share(self, value: float) -> str:
+        """A share: `84.3%`."""
+        return f"{value:.1%}"
+
+    def points(self, value: float) -> str:
+        """A difference of shares, with its sign: `+12.5 points`."""
+        return self("unit.points", value=signed(100 * value, 1))
+
+    def nats(self, value: float, *, with_sign: bool = False) -> str:
+        """A loss: `1.234 nats`."""
+        return self("unit.nats", value=signed(value, 3) if with_sign else f"{value:.3f}")
+
+    def count(self, value: float) -> str:
+        """A whole number: `12,345`."""
+        return f"{round(value):,}"
+
+    def loss(self, value: float) -> str:
+        """A loss without its unit, in four digits: `1.234`, `0.01234`."""
+        return f"{value:.4g}"
+
+    def duration(self, seconds: float) -> str:
+        """A time: `0.4 s`, `8 s`, `3 min 20 s`, `2 h 5 min`."""
+        if seconds < 9.95:
+            return self("unit.seconds", seconds=f"{seconds:.1f}")
+        whole = round(seconds)
+        if whole < 60:
+            return self("unit.seconds", seconds=whole)
+        if whole < 3600:
+            return self("unit.minutes", minutes=whole // 60, seconds=whole % 60)
+        return self("unit.hours", hours=whole // 3600, minutes=whole % 3600 // 60)
+
+    def size(self, num_bytes: float) -> str:
+        """Memory: `3.1 GiB`, `640 MiB`."""
+        if num_bytes < 2**30:
+            return f"{num_bytes / 2**20:.0f}\N{NO-BREAK SPACE}MiB"
+        return f"{num_bytes / 2**30:.1f}\N{NO-BREAK SPACE}GiB"
+
+    def p_value(self, value: float) -> str:
+        """A p-value: `p = 0.031`, `p < 0.001`."""
+        text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+        return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def signed(value: float, digits: int) -> str:
+    """With a true minus, and no sign on what rounds to zero."""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text[1:] if not text.strip("+−0.") else text

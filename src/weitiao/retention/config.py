@@ -1,0 +1,137 @@
+"""The recipe section `retention`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from weitiao.config import Config
+from weitiao.data.config import SourceConfig
+from weitiao.evaluation.metrics.config import MetricConfig
+from weitiao.generation.config import GenerationConfig
+from weitiao.paths import find_path
+
+
+class ChoiceTaskConfig(Config):
+    """A multiple-choice task of the user, answered by likelihood."""
+
+    type: Literal["choice"]
+    """A question with several answers, one of them right."""
+
+    name: str = Field(min_length=1)
+    """What it is called in tables."""
+
+    data: str = Field(min_length=1)
+    """A file of rows. A relative path is looked up in the folder of the file that names it, then in the current one."""
+
+    question: str = "question"
+    """Column of the question."""
+
+    choices: str | tuple[str, ...] = "choices"
+    """Column of the list of choices, or a list of columns with one choice each."""
+
+    answer: str = "answer"
+    """Column of the right choice: its place from 0, its letter, or its text."""
+
+    template: str = "Question: {{ question }}\nAnswer:"
+    """A Jinja template over `question` and the row's columns: the text in front of a choice."""
+
+    metric: Literal["acc", "acc_norm"] = "acc"
+    """Which choice counts as the model's: the one with the highest likelihood, or with the highest per character."""
+
+    @field_validator("template")
+    @classmethod
+    def _template_compiles(cls, value: str) -> str:
+        from weitiao.data.formats.templates import RowTemplate
+
+        RowTemplate(value)
+        return value
+
+
+class LossTaskConfig(Config):
+    """A task of the user that is measured by the loss: of the answers, or of raw text."""
+
+    type: Literal["loss"]
+    """Nats per token of the answers that the rows have; of raw text all tokens count."""
+
+    name: str = Field(min_length=1)
+    """What it is called in tables."""
+
+    data: SourceConfig
+    """The rows, as a source of the `data` section: a path, format, columns, templates."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class GenerateTaskConfig(Config):
+    """A task of the user whose answers are generated and scored."""
+
+    type: Literal["generate"]
+    """The model answers; a metric grades each answer."""
+
+    name: str = Field(min_length=1)
+    """What it is called in tables."""
+
+    data: SourceConfig
+    """The rows, as a source of the `data` section: a path, format, columns, templates."""
+
+    metric: MetricConfig
+    """What grades an answer, as in `evaluate.metrics`."""
+
+    generation: GenerationConfig = GenerationConfig()
+    """How answers are generated."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _from_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+TaskConfig = Annotated[ChoiceTaskConfig | LossTaskConfig | GenerateTaskConfig, Field(discriminator="type")]
+
+
+SuitePart = Literal[
+    "knowledge-en", "knowledge-zh", "instructions-en", "instructions-zh", "arithmetic", "text-en", "text-zh"
+]
+
+
+class RetentionConfig(Config):
+    """What is measured before and after the training, outside the target task."""
+
+    suite: Literal["full", "small", "none"] = "full"
+    """The general suite that comes with the program: all of it, a quarter of it, or nothing of it."""
+
+    parts: Annotated[tuple[SuitePart, ...], Field(min_length=1)] | None = None
+    """Only these parts of it, for instance those in the languages that the model knows; all when not given."""
+
+    tasks: tuple[TaskConfig | str, ...] = ()
+    """Further tasks: each written here, or the path of a YAML file that holds one."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """At most so many items of every part."""
+
+    token_budget: int = Field(default=2048, ge=1)
+    """Tokens computed at once. It limits the memory and changes nothing else."""
+
+    def located(self, folders: Sequence[Path]) -> RetentionConfig:
+        """The same with the files of its tasks looked up in these folders, in this order, and made absolute."""
+        tasks = tuple(_located(task, folders) for task in self.tasks)
+        return self.model_copy(update={"tasks": tasks})
+
+
+def _located(task: TaskConfig | str, folders: Sequence[Path]) -> TaskConfig | str:
+    if isinstance(task, str):
+        return str(find_path(task, folders) or task)
+    if isinstance(task, ChoiceTaskConfig):
+        return task.model_copy(update={"data": str(find_path(task.data, folders) or task.data)})
+    path = str(find_path(task.data.path, folders) or task.data.path)
+    update: dict[str, object] = {"data": task.data.model_copy(update={"path": path})}
+    if isinstance(task, GenerateTaskConfig):
+        update["metric"] = task.metric.located(folders)
+    return task.model_copy(update=update)

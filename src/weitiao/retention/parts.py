@@ -1,0 +1,256 @@
+"""The kinds of parts that a retention suite is made of: choices, instructions, passages, and tasks of the user."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from weitiao.data.example import Example
+from weitiao.evaluation.answers import write_answers
+from weitiao.evaluation.choice import ChoiceItem, score_choices
+from weitiao.evaluation.likelihood import likelihoods, passage
+from weitiao.generation.config import GenerationConfig
+from weitiao.retention.constraints import follows
+from weitiao.retention.scores import PartScores, accuracy, loss
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+OnShare = Callable[[float], None]
+"""Called with the share of a part that is done, 0 to 1."""
+
+GENERATED_TOKEN = 2.0
+"""Work of a generated token, in tokens of a likelihood; for the forecast of the time left."""
+
+ANSWERS = "answers"
+"""Ending of the name under which the loss of a part's known-good answers stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How the work is cut up, which must not change a score.
+
+    Attributes:
+        token_budget: Tokens computed at once.
+        batch_size: Answers written at once; None leaves it to the part.
+        share_prefixes: Whether common beginnings are computed once.
+    """
+
+    token_budget: int
+    batch_size: int | None = None
+    share_prefixes: bool = True
+
+    def of(self, generation: GenerationConfig) -> GenerationConfig:
+        """The settings of a generation with this batching."""
+        batch_size = generation.batch_size if self.batch_size is None else self.batch_size
+        return generation.model_copy(update={"batch_size": batch_size, "share_prefixes": self.share_prefixes})
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """A prompt whose answer a program can check.
+
+    Attributes:
+        item_id: Its name.
+        prompt: The user turn.
+        constraints: See `constraints.CHECKERS`.
+        answer: A known-good answer, which meets them.
+    """
+
+    item_id: str
+    prompt: str
+    constraints: Mapping[str, Mapping[str, Any]]
+    answer: str
+
+    @property
+    def example(self) -> Example:
+        """The prompt with its known-good answer."""
+        turns = ({"role": "user", "content": self.prompt}, {"role": "assistant", "content": self.answer})
+        return Example(self.item_id, turns)
+
+
+class Part(ABC):
+    """A part of the suite."""
+
+    name: str
+
+    @property
+    def needs_chat_template(self) -> bool:
+        """Whether prompts are conversations."""
+        return False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages of others that grade the answers."""
+        return ()
+
+    def identity(self) -> str:
+        """Changes when an item, or how it is asked and graded, does."""
+        return repr(self)
+
+    @abstractmethod
+    def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
+        """About how much is to be computed, in tokens."""
+
+    @abstractmethod
+    def score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
+    ) -> tuple[PartScores, ...]:
+        """Score a model: one or two kinds of grades for the same items."""
+
+    @abstractmethod
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> Part:
+        """The same part with the items that `choose` picks out of so many, by index."""
+
+
+@dataclass(frozen=True)
+class ChoicePart(Part):
+    """Multiple choice by likelihood, and the loss of the right answers."""
+
+    name: str
+    items: tuple[ChoiceItem, ...]
+    delimiter: str = " "
+    metric: Literal["acc", "acc_norm"] = "acc"
+
+    def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
+        texts = [item.question + self.delimiter.join(item.choices) for item in self.items]
+        return num_tokens(tokenizer, texts)
+
+    def score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
+    ) -> tuple[PartScores, ...]:
+        results = score_choices(
+            model,
+            tokenizer,
+            self.items,
+            token_budget=batching.token_budget,
+            delimiter=self.delimiter,
+            share_prefixes=batching.share_prefixes,
+            on_progress=lambda done, total: on_share(done / total),
+        )
+        right = [one.correct_normalized if self.metric == "acc_norm" else one.correct for one in results]
+        grades = {one.item_id: float(is_right) for one, is_right in zip(results, right, strict=True)}
+        guessing = sum(1 / len(item.choices) for item in self.items) / len(self.items)
+        return (
+            accuracy(self.name, grades, guessing=guessing),
+            loss(f"{self.name}-{ANSWERS}", {one.item_id: one.answer_loss for one in results}),
+        )
+
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> ChoicePart:
+        return replace(self, items=tuple(self.items[i] for i in choose(len(self.items))))
+
+
+@dataclass(frozen=True)
+class InstructionPart(Part):
+    """Prompts with checkable answers, and the loss of known-good answers.
+
+    What guessing gives is measured: how often the model's answer to one prompt meets the constraints of another.
+    """
+
+    name: str
+    items: tuple[Instruction, ...]
+    max_new_tokens: int
+
+    @property
+    def needs_chat_template(self) -> bool:
+        return True
+
+    def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
+        texts = [text for item in self.items for text in (item.prompt, item.prompt + item.answer)]
+        return num_tokens(tokenizer, texts) + GENERATED_TOKEN * self.max_new_tokens * len(self.items)
+
+    def score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
+    ) -> tuple[PartScores, ...]:
+        examples = [item.example for item in self.items]
+        written = write_answers(
+            model,
+            tokenizer,
+            examples,
+            batching.of(GenerationConfig(max_new_tokens=self.max_new_tokens)),
+            on_progress=lambda done, total: on_share(done / (total + 1)),
+        )
+        answers = {item.item_id: answer.text for item, answer in zip(self.items, written, strict=True)}
+        grades = {item.item_id: float(follows(answers[item.item_id], item.constraints)) for item in self.items}
+        losses = answer_losses(model, tokenizer, examples, batching)
+        on_share(1.0)
+        return (
+            accuracy(self.name, grades, guessing=self._guessing(answers), answers=answers),
+            loss(f"{self.name}-{ANSWERS}", losses),
+        )
+
+    def _guessing(self, answers: Mapping[str, str]) -> float:
+        met = [
+            follows(answer, item.constraints)
+            for item in self.items
+            for item_id, answer in answers.items()
+            if item_id != item.item_id
+        ]
+        return sum(met) / len(met) if met else 0.0
+
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> InstructionPart:
+        return replace(self, items=tuple(self.items[i] for i in choose(len(self.items))))
+
+
+@dataclass(frozen=True)
+class PassagePart(Part):
+    """The loss on texts, all their tokens."""
+
+    name: str
+    passages: Mapping[str, str] = field(default_factory=dict)
+
+    def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
+        return num_tokens(tokenizer, list(self.passages.values()))
+
+    def score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
+    ) -> tuple[PartScores, ...]:
+        found = likelihoods(
+            model,
+            [passage(tokenizer, name, text) for name, text in self.passages.items()],
+            token_budget=batching.token_budget,
+            share_prefixes=batching.share_prefixes,
+            on_progress=lambda done, total: on_share(done / total),
+        )
+        return (loss(self.name, {name: one.loss for name, one in zip(self.passages, found, strict=True)}),)
+
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> PassagePart:
+        names = list(self.passages)
+        return replace(self, passages={names[i]: self.passages[names[i]] for i in choose(len(names))})
+
+
+def answer_losses(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    batching: Batching,
+    on_share: OnShare = lambda share: None,
+) -> dict[str, float]:
+    """Loss of what each example has to be learned from, its end-of-turn token included: nats per token by row id.
+
+    Raises:
+        RenderingError: An example cannot be rendered, or is longer than the model's context.
+    """
+    from weitiao.models.parts import causal_model, context_length
+    from weitiao.rendering.config import RenderingConfig
+    from weitiao.rendering.render import render
+
+    context = context_length(causal_model(model).config)
+    config = RenderingConfig(turns="last", on_long="error")
+    sequences = render(examples, tokenizer, config, max_context=context or 2**31).sequences
+    found = likelihoods(
+        model,
+        sequences,
+        token_budget=batching.token_budget,
+        share_prefixes=batching.share_prefixes,
+        on_progress=lambda done, total: on_share(done / total),
+    )
+    return {sequence.row_id: one.loss for sequence, one in zip(sequences, found, strict=True)}
+
+
+def num_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+    """How many tokens texts have together."""
+    return float(sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts))

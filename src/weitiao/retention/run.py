@@ -1,0 +1,118 @@
+"""Score a model on the retention suite and on the user's tasks, and measure the noise on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weitiao.errors import RecipeError
+from weitiao.retention.config import RetentionConfig
+from weitiao.retention.parts import Batching, Part
+from weitiao.retention.scores import PartScores, RetentionScores
+from weitiao.retention.suite import full_suite, sample, small_suite
+from weitiao.retention.tasks import resolve_tasks, task_part
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+OnProgress = Callable[[str, float], None]
+"""Called with the name of the part and the share of all work that is done, 0 to 1."""
+
+NOISE_STRIDE = 8
+"""Every eighth item is scored a second time, in other batches, to see what the same model differs by."""
+
+NO_TEMPLATE = "the tokenizer has no chat template to ask with"
+
+
+def run_retention(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    config: RetentionConfig,
+    *,
+    on_progress: OnProgress | None = None,
+) -> RetentionScores:
+    """Score a model on what it should not forget.
+
+    Everything is greedy and the items are fixed, so that two models, or one before and after, are compared item by
+    item.
+
+    Args:
+        model: A causal language model with forest attention, possibly with a PEFT adapter.
+        tokenizer: Its tokenizer, with the chat template of the training.
+        config: The recipe section. Paths that are still relative are looked up in the current directory.
+        on_progress: Told how far the work is.
+
+    Raises:
+        WeitiaoError: A task of the user cannot be read or scored.
+    """
+    begun = time.perf_counter()
+    parts = retention_parts(config)
+    skipped = {part.name: NO_TEMPLATE for part in parts if part.needs_chat_template and tokenizer.chat_template is None}
+    steps = _steps([part for part in parts if part.name not in skipped], config)
+    work = [part.work(tokenizer) for part, _, _ in steps]
+    scores: list[PartScores] = []
+    for index, (part, batching, again) in enumerate(steps):
+
+        def on_share(share: float, part: Part = part, index: int = index) -> None:
+            if on_progress is not None:
+                on_progress(part.name, (sum(work[:index]) + share * work[index]) / sum(work))
+
+        found = part.score(model, tokenizer, batching, on_share)
+        scores = _with_noise(scores, found) if again else [*scores, *found]
+    return RetentionScores(fingerprint(parts), tuple(scores), skipped, time.perf_counter() - begun)
+
+
+def retention_parts(config: RetentionConfig) -> tuple[Part, ...]:
+    """The parts that a recipe asks for.
+
+    Raises:
+        WeitiaoError: A task cannot be read, or two parts have the same name.
+    """
+    suite: tuple[Part, ...] = ()
+    if config.suite != "none":
+        suite = full_suite() if config.suite == "full" else small_suite()
+        suite = tuple(part for part in suite if config.parts is None or part.name in config.parts)
+    tasks = resolve_tasks(config, [Path.cwd()]).tasks
+    parts = (*suite, *(task_part(task) for task in tasks if not isinstance(task, str)))
+    names = [part.name for part in parts]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise RecipeError(
+            f"retention.tasks: {', '.join(double)} is the name of more than one part.", "Choose another name."
+        )
+    if config.limit is not None:
+        parts = tuple(part.subset(lambda num: sample(num, config.limit or num)) for part in parts)
+    return parts
+
+
+def fingerprint(parts: Sequence[Part]) -> str:
+    """Changes when an item, or how it is asked and graded, does."""
+    return hashlib.sha256("\n".join(part.identity() for part in parts).encode()).hexdigest()
+
+
+def _steps(parts: Iterable[Part], config: RetentionConfig) -> list[tuple[Part, Batching, bool]]:
+    """Each part with its batching, and then a sample of it with another one."""
+    usual = Batching(config.token_budget)
+    other = Batching(max(1, config.token_budget // 3), batch_size=5, share_prefixes=False)
+    steps = []
+    for part in parts:
+        steps.append((part, usual, False))
+        steps.append((part.subset(lambda num: range(0, num, NOISE_STRIDE)), other, True))
+    return steps
+
+
+def _with_noise(scores: Sequence[PartScores], again: Sequence[PartScores]) -> list[PartScores]:
+    """The scores with the noise of the parts that were scored again."""
+    repeated = {part.name: part.grades for part in again}
+    noisy = []
+    for part in scores:
+        grades = repeated.get(part.name)
+        if grades is not None:
+            difference = sum(abs(part.grades[item] - grade) for item, grade in grades.items()) / len(grades)
+            part = replace(part, noise=difference)  # noqa: PLW2901
+        noisy.append(part)
+    return noisy

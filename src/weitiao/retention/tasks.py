@@ -1,0 +1,204 @@
+"""Tasks of the user in the retention suite: from the recipe's words to parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.example import Example
+from weitiao.data.reading.paths import resolve_paths
+from weitiao.errors import RecipeError
+from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.choice import read_choices
+from weitiao.evaluation.metrics.config import build
+from weitiao.evaluation.task import Task, evaluate
+from weitiao.files import sha256
+from weitiao.paths import find_path, places_of
+from weitiao.retention.config import (
+    ChoiceTaskConfig,
+    GenerateTaskConfig,
+    LossTaskConfig,
+    RetentionConfig,
+    TaskConfig,
+)
+from weitiao.retention.parts import (
+    ANSWERS,
+    GENERATED_TOKEN,
+    Batching,
+    ChoicePart,
+    OnShare,
+    Part,
+    answer_losses,
+    num_tokens,
+)
+from weitiao.retention.scores import PartScores, accuracy, loss
+from weitiao.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+_ADAPTER: TypeAdapter[TaskConfig] = TypeAdapter(TaskConfig)
+
+
+def resolve_tasks(config: RetentionConfig, folders: Sequence[Path]) -> RetentionConfig:
+    """Read the tasks that are given as files, and make all paths absolute. A second call changes nothing.
+
+    Args:
+        config: The recipe section.
+        folders: Where relative paths are looked up, in this order.
+
+    Raises:
+        RecipeError: A task file is missing or holds no task.
+        DataError: There is no such data.
+    """
+    tasks = []
+    for task in config.tasks:
+        if isinstance(task, str):
+            path = _find(task, folders)
+            tasks.append(_absolute(_read(path), [path.parent, *folders]))
+        else:
+            tasks.append(_absolute(task, folders))
+    return config.model_copy(update={"tasks": tuple(tasks)})
+
+
+def task_part(task: TaskConfig) -> Part:
+    """The part that a task becomes; its rows are read.
+
+    Args:
+        task: With an absolute path.
+
+    Raises:
+        DataError: Its rows cannot be used.
+    """
+    if isinstance(task, ChoiceTaskConfig):
+        items = read_choices(
+            Path(task.data),
+            question=task.question,
+            choices=task.choices,
+            answer=task.answer,
+            template=task.template,
+        )
+        return ChoicePart(task.name, items, metric=task.metric)
+    examples = _examples(task.data)
+    if isinstance(task, LossTaskConfig):
+        return LossPart(task.name, examples)
+    gradable = tuple(filter(is_gradable, examples))
+    labels = tuple(sorted({example.answer for example in gradable}))
+    return GeneratePart(task.name, gradable, task, labels)
+
+
+@dataclass(frozen=True)
+class LossPart(Part):
+    """The loss on the rows of the user: on the last answer of a conversation, on all of a raw text."""
+
+    name: str
+    examples: tuple[Example, ...]
+
+    @property
+    def needs_chat_template(self) -> bool:
+        return any(example.messages for example in self.examples)
+
+    def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
+        return num_tokens(tokenizer, _texts(self.examples))
+
+    def score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
+    ) -> tuple[PartScores, ...]:
+        return (loss(self.name, answer_losses(model, tokenizer, self.examples, batching, on_share)),)
+
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> LossPart:
+        return replace(self, examples=tuple(self.examples[i] for i in choose(len(self.examples))))
+
+
+@dataclass(frozen=True)
+class GeneratePart(Part):
+    """Answers to the rows of the user, graded by a metric, and the loss of the expected answers."""
+
+    name: str
+    examples: tuple[Example, ...]
+    task: GenerateTaskConfig
+    labels: tuple[str, ...]
+
+    @property
+    def needs_chat_template(self) -> bool:
+        return True
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return self.task.metric.packages
+
+    def identity(self) -> str:
+        """Files that grade the answers count by their content, wherever they lie."""
+        metric = repr(self.task.metric)
+        for path in self.task.metric.files:
+            metric = metric.replace(str(path), sha256(path) if path.is_file() else str(path))
+        return repr((self.name, self.examples, metric, self.task.generation, self.labels))
+
+    def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
+        generated = GENERATED_TOKEN * self.task.generation.max_new_tokens * len(self.examples)
+        return 2 * num_tokens(tokenizer, _texts(self.examples)) + generated
+
+    def score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
+    ) -> tuple[PartScores, ...]:
+        metric = build(self.task.metric, labels=self.labels)
+        found = evaluate(
+            model,
+            tokenizer,
+            Task(self.name, self.examples, (metric,), batching.of(self.task.generation)),
+            on_progress=lambda done, total: on_share(done / (total + 1)),
+        )
+        grades = {one.row_id: one.grades[metric.name] for one in found.predictions}
+        answers = {one.row_id: one.answer for one in found.predictions}
+        losses = answer_losses(model, tokenizer, self.examples, batching)
+        on_share(1.0)
+        return accuracy(self.name, grades, guessing=0.0, answers=answers), loss(f"{self.name}-{ANSWERS}", losses)
+
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> GeneratePart:
+        return replace(self, examples=tuple(self.examples[i] for i in choose(len(self.examples))))
+
+
+def _examples(source: SourceConfig) -> tuple[Example, ...]:
+    from weitiao.data.parts.load import load_data
+
+    return load_data(DataConfig(train=(source,))).train
+
+
+def _texts(examples: Sequence[Example]) -> list[str]:
+    return [example.text or "\n".join(str(one.get("content")) for one in example.messages) for example in examples]
+
+
+def _find(name: str, folders: Sequence[Path]) -> Path:
+    found = find_path(name, folders)
+    if found is None or not found.is_file():
+        looked = " and ".join(str(place.parent) for place in places_of(name, folders))
+        raise RecipeError(f"retention.tasks: there is no file {name}; looked in {looked}.", "Check the path.")
+    return found
+
+
+def _read(path: Path) -> TaskConfig:
+    values = read_yaml(path)
+    try:
+        return _ADAPTER.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the task"
+        raise RecipeError(
+            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.",
+            "A task has name, type (choice, loss or generate), data, and what its type adds; see docs/retention.md.",
+        ) from error
+
+
+def _absolute(task: TaskConfig, folders: Sequence[Path]) -> TaskConfig:
+    data = DataConfig.model_validate({"train": task.data})
+    (source,) = resolve_paths(data, folders).train_sources
+    if isinstance(task, ChoiceTaskConfig):
+        return task.model_copy(update={"data": source.path})
+    metric = {"metric": task.metric.located(folders)} if isinstance(task, GenerateTaskConfig) else {}
+    return task.model_copy(update={"data": source, **metric})

@@ -1,0 +1,122 @@
+"""`steps.json`: what `weitiao run` has done in a run directory, and from what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from weitiao.errors import RunError
+from weitiao.files import write_json
+from weitiao.runs.outputs import combined
+
+NAME = "steps.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What is known about a step.
+
+    Attributes:
+        state: `started` until its outputs are whole, then `done`.
+        key: Of everything that its result depends on.
+        upstream: Step to digest of the results that it was given.
+        outputs: File to digest.
+        summary: One line about what came out.
+        seconds: Time that it took, interrupted calls included (a killed process adds nothing). Where a later call took
+            results over, that of the earlier one, if it is more.
+        peak_memory_bytes: Most memory that the process held meanwhile; on a GPU, most that PyTorch held there.
+        begun, ended: ISO 8601, UTC.
+    """
+
+    state: Literal["started", "done"]
+    key: str
+    upstream: dict[str, str]
+    outputs: dict[str, str] = field(default_factory=dict)
+    summary: str = ""
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    begun: str = ""
+    ended: str = ""
+
+    @property
+    def digest(self) -> str:
+        """One digest of all outputs."""
+        return combined(self.outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why a run ended before its last step.
+
+    Attributes:
+        after: The step after which.
+        reason: `findings`: the data check found errors. `advice`: prompting suffices.
+        text: One sentence for people.
+    """
+
+    after: str
+    reason: Literal["findings", "advice"]
+    text: str
+
+
+@dataclass(slots=True)
+class Records:
+    """Everything in `steps.json`.
+
+    Attributes:
+        path: The file.
+        steps: Step to what is known about it.
+        skipped: Steps that the last call left out.
+        stop: Why the last call ended early; None if it did not.
+    """
+
+    path: Path
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    stop: Stop | None = None
+
+    def save(self) -> None:
+        """Write the file in one step."""
+        values = {
+            "format": _FORMAT,
+            "steps": {name: asdict(record) for name, record in self.steps.items()},
+            "skipped": list(self.skipped),
+            "stop": asdict(self.stop) if self.stop else None,
+        }
+        write_json(self.path, values)
+
+    def is_current(self, name: str) -> bool:
+        """Whether a step's result is there, and was made from the results that the steps before it have now."""
+        record = self.steps.get(name)
+        if record is None or record.state != "done" or name in self.skipped:
+            return False
+        return all(
+            self.is_current(other) and self.steps[other].digest == digest for other, digest in record.upstream.items()
+        )
+
+
+def read_records(run: Path) -> Records:
+    """Read `steps.json` of a run directory; without one, nothing has been done.
+
+    Raises:
+        RunError: The file is damaged, or of another version of this program.
+    """
+    path = run / NAME
+    if not path.exists():
+        return Records(path)
+    try:
+        values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != _FORMAT:
+            raise ValueError(f"its format is {values['format']}, not {_FORMAT}")
+        steps = {name: StepRecord(**record) for name, record in values["steps"].items()}
+        stop = Stop(**values["stop"]) if values["stop"] else None
+        return Records(path, steps, tuple(values["skipped"]), stop)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read: {error}.",
+            "Remove it: `weitiao run` then does the steps again, except the training.",
+        ) from error

@@ -1,0 +1,117 @@
+"""The run directory: everything that a run leaves, and the only thing that is needed to go on with it.
+
+recipe.yaml       the resolved recipe, re-runnable
+environment.json  versions and hardware
+metrics.jsonl     one JSON object per step and per validation
+losses/           row ids and loss of every sequence of every step (Parquet)
+checkpoints/      step-00000100/ ..., and best/
+final/            the result in PEFT format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from weitiao.errors import RunError
+from weitiao.files import COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Paths inside a run directory."""
+
+    path: Path
+
+    @property
+    def recipe_path(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def environment_path(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def rejected_path(self) -> Path:
+        return self.path / "rejected.jsonl"
+
+    @property
+    def losses(self) -> Path:
+        return self.path / "losses"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best"
+
+    @property
+    def final(self) -> Path:
+        return self.path / "final"
+
+    @property
+    def is_finished(self) -> bool:
+        return (self.final / COMPLETE).exists()
+
+    def checkpoint(self, step: int) -> Path:
+        """Directory of the checkpoint after `step` optimiser steps."""
+        return self.checkpoints / f"step-{step:08d}"
+
+    def complete_checkpoints(self) -> list[Path]:
+        """Checkpoints whose writing came to its end, oldest first."""
+        return sorted(p for p in self.checkpoints.glob("step-????????") if (p / COMPLETE).exists())
+
+    @contextmanager
+    def locked(self, remedy: str = "Wait for it, or choose another run_dir.") -> Iterator[None]:
+        """Keep other processes out while this one writes; every command that writes into a run directory does so.
+
+        Inside one process (and thread) the lock may be taken again.
+
+        Args:
+            remedy: What to do when another process has it.
+
+        Raises:
+            RunError: Another process has the run directory, or it cannot be written to.
+        """
+        lock = FileLock(self.path.resolve() / ".lock", is_singleton=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(f"{self.path} is in use by another process.", remedy) from error
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written to: {error.strerror or error}.",
+                "Fix the permissions there, or choose another run_dir.",
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def locked_around(path: Path, remedy: str, *, run: RunDir | None = None) -> AbstractContextManager[None]:
+    """The lock of the run directory that a path is, or lies in; elsewhere there is nothing to lock.
+
+    Args:
+        path: What is going to be written.
+        remedy: What to do when another process has the run directory.
+        run: A run directory that may have nothing in it yet; others are known by what is in them.
+    """
+    whole = path.resolve()
+    folders = (whole, *whole.parents)
+    if run is not None and run.path.resolve() in folders:
+        return run.locked(remedy)
+    runs = map(RunDir, folders)
+    found = next((one for one in runs if one.recipe_path.is_file() and one.environment_path.is_file()), None)
+    return nullcontext() if found is None else found.locked(remedy)

@@ -1,0 +1,92 @@
+"""What split, mix and convert did, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from weitiao.data.parts.mix_files import Mixture
+from weitiao.data.parts.mixing import how_often
+from weitiao.data.parts.split_files import Split
+from weitiao.data.reading.paths import labels
+from weitiao.data.writing.convert import Conversion
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Facts = list[tuple[str, str]]
+
+
+def conversion_facts(done: Conversion) -> Facts:
+    """The lines of the closing panel."""
+    facts = [
+        ("from", f"{done.source}: {done.kind}, {done.source_format}, {done.rows_read:,} rows"),
+        ("to", f"{done.output}: {done.format}, {done.rows_written:,} rows"),
+    ]
+    if done.joined_inputs:
+        facts.append(("joined", f"{done.joined_inputs:,} rows: instruction and input are one question now"))
+    if done.left_out_bad:
+        facts.append(("left out", f"{done.left_out_bad:,} answers that were judged bad"))
+    for name, rows in done.left_out_columns.items():
+        facts.append(("left out", f"the column `{name}` of {rows:,} rows: {done.format} reads it as something else"))
+    return facts + _rejected(done.rejected, done.rejected_path)
+
+
+def split_table(done: Split) -> Table:
+    """Rows, share and different inputs of each part."""
+    table = _table("part", "rows", "share", "inputs", *(["labels"] if done.labels else []))
+    total = sum(done.rows.values())
+    for part, rows in done.rows.items():
+        labels = [f"{len(done.labels[part]):,}"] if done.labels else []
+        table.add_row(part, f"{rows:,}", f"{rows / total:.1%}", f"{done.inputs[part]:,}", *labels)
+    return table
+
+
+def split_facts(done: Split) -> Facts:
+    """The lines of the closing panel."""
+    facts = [(part, path) for part, path in done.files.items()]
+    almost = ", nor does almost the same" if done.keep_together == "near" else ""
+    facts.append(
+        ("input", f"{done.input}, apart from case, punctuation and white space; none stands in two parts{almost}")
+    )
+    if done.apart:
+        facts.append(
+            ("note", f"{done.apart:,} pairs of rows that are almost the same are apart: their group is too large")
+        )
+    for part, asked in done.asked.items():
+        if done.rows[part] != asked:
+            facts.append(("note", f"{part} has {done.rows[part]:,} of {asked:,} rows: what is left must stay together"))
+    if done.labels:
+        every = set().union(*done.labels.values())
+        for part, labels in done.labels.items():
+            if lacking := sorted(every - labels.keys()):
+                more = f" and {len(lacking) - 3:,} more" if len(lacking) > 3 else ""
+                facts.append(("note", f"{part} has no row of {', '.join(lacking[:3])}{more}"))
+    return facts + _rejected(done.rejected, done.rejected_path)
+
+
+def mixture_table(done: Mixture) -> Table:
+    """What the mixture has of each source."""
+    table = _table("source", "rows", "used", "share", "each")
+    names = labels([one.path for one in done.sources])
+    for one, name in zip(done.sources, names, strict=True):
+        share = f"{one.used / done.rows:.1%}" if done.rows else ""
+        table.add_row(name, f"{one.rows:,}", f"{one.used:,}", share, how_often(one.used, one.rows))
+    return table
+
+
+def mixture_facts(done: Mixture) -> Facts:
+    """The lines of the closing panel."""
+    return [("rows", f"{done.rows:,}"), ("file", done.output), *_rejected(done.rejected, done.rejected_path)]
+
+
+def _rejected(count: int, path: str | None) -> Facts:
+    return [("rejected", f"{count:,} rows, listed in {path}")] if path is not None else []
+
+
+def _table(*headings: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", overflow="fold")
+    return table

@@ -1,0 +1,119 @@
+"""The retention suite as tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from weitiao.evaluation.statistics import Estimate
+from weitiao.retention.comparison import Outcome, PartComparison, RetentionComparison
+from weitiao.retention.scores import Kind, RetentionScores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rich.console import Console
+
+_STYLES: dict[Outcome, str] = {
+    "kept": "green", "lost": "bold red", "worse": "red", "unclear": "yellow", "not informative": "dim",
+}  # fmt: skip
+NO_INTERVAL = "none from one item"
+_LEAST_P = 0.001
+
+
+def print_scores(scores: RetentionScores, console: Console, *, title: str) -> None:
+    """Print what one model knows, and which parts could show that it forgets.
+
+    Args:
+        scores: The scores.
+        console: Where to.
+        title: Which model it is.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, title=title, title_justify="left", title_style="bold underline")
+    table.add_column("Part")
+    for name in ("Score", "95 % interval", "Items", "Guessing"):
+        table.add_column(name, justify="right")
+    table.add_column("Can it show forgetting?", overflow="fold")
+    for part in scores.parts:
+        guessing = "" if part.guessing is None else f"{part.guessing:.0%}"
+        shown = Text("yes", "green") if part.is_informative else Text(f"no: {part.reason}", "dim")
+        estimate = part.estimate
+        value, interval = _value(estimate.value, part.kind), _interval(estimate, part.kind, _value)
+        table.add_row(part.name, value, interval, f"{estimate.n:,}", guessing, shown)
+    console.print(table)
+    _print_notes(scores.skipped, console)
+
+
+def print_comparison(comparison: RetentionComparison, console: Console, *, title: str) -> None:
+    """Print what was kept and what was lost.
+
+    Args:
+        comparison: Before and after.
+        console: Where to.
+        title: Which model it is.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, title=title, title_justify="left", title_style="bold underline")
+    table.add_column("Part")
+    for name in ("Before", "After", "Difference", "95 % interval", "p", "Items"):
+        table.add_column(name, justify="right")
+    table.add_column("", overflow="fold")
+    for part in comparison.parts:
+        table.add_row(*_cells(part))
+    for part in comparison.overall:
+        table.add_row(*_cells(part), style="bold")
+    console.print(table)
+    _print_notes(comparison.skipped, console)
+    noisiest = {
+        kind: max((part.noise for part in comparison.parts if part.kind == kind), default=0.0)
+        for kind in ("accuracy", "loss")
+    }
+    if comparison.worse:
+        console.print(Text("worse: surely worse than before, though not surely by more than is tolerated.", "dim"))
+    console.print(
+        Text(
+            "Accuracies in points, losses in nats per token. The same model scored again differs by at most "
+            f"{noisiest['accuracy'] * 100:.1f} points and {noisiest['loss']:.2g} nats per item.",
+            "dim",
+        )
+    )
+
+
+def _cells(part: PartComparison) -> tuple[str | Text, ...]:
+    outcome = Text(part.outcome, _STYLES[part.outcome])
+    if part.reason:
+        outcome.append(f": {part.reason}", "dim")
+    p_value = f"<{_LEAST_P}" if part.p_value < _LEAST_P else f"{part.p_value:.3f}"
+    return (
+        part.name,
+        _value(part.before.value, part.kind),
+        _value(part.after.value, part.kind),
+        _difference(part.difference.value, part.kind),
+        _interval(part.difference, part.kind, _difference),
+        p_value,
+        f"{part.difference.n:,}",
+        outcome,
+    )
+
+
+def _value(value: float, kind: Kind) -> str:
+    return f"{value:.1%}" if kind == "accuracy" else f"{value:.3f}"
+
+
+def _interval(estimate: Estimate, kind: Kind, write: Callable[[float, Kind], str]) -> str:
+    if not estimate.has_interval:
+        return NO_INTERVAL
+    return f"{write(estimate.low, kind)} to {write(estimate.high, kind)}"
+
+
+def _difference(value: float, kind: Kind) -> str:
+    return f"{100 * value:+.1f}" if kind == "accuracy" else f"{value:+.3f}"
+
+
+def _print_notes(skipped: Mapping[str, str], console: Console) -> None:
+    for name, why in skipped.items():
+        console.print(Text(f"{name} was not asked: {why}.", "yellow"))

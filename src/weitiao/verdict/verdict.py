@@ -1,0 +1,203 @@
+"""Ship, do not ship, or undecided: what was asked against what was measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from weitiao.errors import RunError
+from weitiao.evaluation.borders import Status, rows_needed, status_of
+from weitiao.evaluation.paired import PairedDifference
+from weitiao.evaluation.statistics import Estimate
+from weitiao.evaluation.verdict_config import VerdictConfig
+
+if TYPE_CHECKING:
+    from weitiao.retention.comparison import PartComparison, RetentionComparison
+
+Decision = Literal["ship", "do not ship", "undecided"]
+Unit = Literal["share", "points", "nats"]
+
+EXIT_CODES: dict[Decision, int] = {"ship": 0, "do not ship": 3, "undecided": 4}
+VERDICT_FILE = "verdict.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One thing that was asked, and whether it holds.
+
+    Attributes:
+        name: `target`, `gain`, or the part of the retention suite (or all parts of a kind together).
+        kind: Which of the three it is.
+        unit: Of the numbers: a share (0 to 1), a difference of shares, or nats per token.
+        asked: The border.
+        at_least: Whether the measured number has to be at least `asked`; otherwise at most.
+        measured: The number with its 95 % interval. For retention it is the loss: positive is worse than before.
+        status: `met` when the whole interval is on the right side of the border, `violated` when it is on the wrong
+            one, `open` otherwise.
+        rows_needed: For an open point, about how many rows would settle it with a probability of 80 %, if the number
+            stays what it is; None when it stands at the border, and for points that are not open.
+    """
+
+    name: str
+    kind: Literal["target", "gain", "retention"]
+    unit: Unit
+    asked: float
+    at_least: bool
+    measured: Estimate
+    status: Status
+    rows_needed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A part of the retention suite that could not show forgetting, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision and what it rests on.
+
+    Attributes:
+        decision: `ship` when all points are met, `do not ship` when one is violated, `undecided` otherwise.
+        reasons: The points, in the order target, gain, retention.
+        set_aside: Parts of the retention suite that do not count.
+        noted: Parts that are surely worse than before, though not surely by more than is tolerated, and on which it
+            does not depend, because all parts together decide.
+    """
+
+    decision: Decision
+    reasons: tuple[Reason, ...]
+    set_aside: tuple[SetAside, ...] = ()
+    noted: tuple[Reason, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 for ship, 3 for do not ship, 4 for undecided."""
+        return EXIT_CODES[self.decision]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as plain JSON values, with the exit code and a sentence per reason in English and Chinese."""
+        from weitiao.verdict.text import sentence
+
+        reasons, noted = (
+            [{**asdict(one), "en": sentence(one, "en"), "zh": sentence(one, "zh")} for one in points]
+            for points in (self.reasons, self.noted)
+        )
+        set_aside = [asdict(one) for one in self.set_aside]
+        return {
+            "decision": self.decision,
+            "exit_code": self.exit_code,
+            "reasons": reasons,
+            "set_aside": set_aside,
+            "noted": noted,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Verdict:
+        """The verdict that `to_dict` made these values from."""
+        reasons, noted = (tuple(map(_reason_of, values.get(key, ()))) for key in ("reasons", "noted"))
+        return cls(values["decision"], reasons, tuple(SetAside(**one) for one in values["set_aside"]), noted)
+
+
+def decide(
+    tuned: Estimate, gain: PairedDifference, retention: RetentionComparison | None, config: VerdictConfig
+) -> Verdict:
+    """Decide whether a tuned model is shipped.
+
+    Every point is judged by the 95 % interval of what was measured, so that each of them is decided wrongly, in either
+    direction, in about 2.5 % of all studies whose truth stands right at the border, and more rarely elsewhere.
+
+    Args:
+        tuned: Score of the tuned model on the test rows.
+        gain: Tuned model against best prompt on the same rows.
+        retention: The retention suite before and after; None when it was not run. Its outcomes are those of `config`.
+        config: The recipe section `verdict`.
+    """
+    reasons = []
+    if config.target is not None:
+        reasons.append(_at_least("target", "target", "share", config.target, tuned, config.least_rows))
+    reasons.append(_at_least("gain", "gain", "points", config.least_gain, gain.difference, config.least_rows))
+    noted: list[Reason] = []
+    retention = None if retention is None else retention.judged(config)
+    parts = () if retention is None else retention.parts
+    counting = [part for part in parts if part.informative]
+    if retention is not None and config.retention == "overall":
+        noted = [_retention(part, config) for part in counting if part.outcome == "worse"]
+        counting = [*retention.overall, *(part for part in counting if part.outcome == "lost")]
+    reasons += [_retention(part, config) for part in counting]
+    set_aside = tuple(SetAside(part.name, part.reason) for part in parts if not part.informative)
+    return Verdict(_decision([reason.status for reason in reasons]), tuple(reasons), set_aside, tuple(noted))
+
+
+def write_verdict(directory: Path, verdict: Verdict, *, of: Mapping[str, Any] | None = None) -> Path:
+    """Write `verdict.json` in one step; returns its path. `of` says what the verdict belongs to."""
+    from weitiao.files import write_json
+
+    path = directory / VERDICT_FILE
+    write_json(path, verdict.to_dict() if of is None else {**verdict.to_dict(), "of": of})
+    return path
+
+
+def read_verdict(directory: Path) -> Verdict:
+    """Read `verdict.json` of a run directory.
+
+    Raises:
+        RunError: There is none, or it is not one.
+    """
+    path = directory / VERDICT_FILE
+    if not path.is_file():
+        raise RunError(
+            f"{directory} has no {VERDICT_FILE}: nothing was decided there yet.",
+            "Do the whole work with: weitiao run RECIPE",
+        )
+    try:
+        return Verdict.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove it, and run the recipe again.") from error
+
+
+def _reason_of(values: dict[str, Any]) -> Reason:
+    fields = {key: value for key, value in values.items() if key not in ("en", "zh")}
+    return Reason(**{**fields, "measured": Estimate(**values["measured"])})
+
+
+def _decision(statuses: Sequence[Status]) -> Decision:
+    if "violated" in statuses:
+        return "do not ship"
+    return "undecided" if "open" in statuses else "ship"
+
+
+def _at_least(
+    name: str, kind: Literal["target", "gain"], unit: Unit, asked: float, measured: Estimate, least_rows: int
+) -> Reason:
+    status = status_of(measured, asked, at_least=True, least_rows=least_rows)
+    return _reason(name, kind, unit, asked, True, measured, status, least_rows)
+
+
+def _retention(part: PartComparison, config: VerdictConfig) -> Reason:
+    """What a part lost: an accuracy falls and a loss rises, and `decline` is positive for both."""
+    unit: Unit = "points" if part.kind == "accuracy" else "nats"
+    return _reason(part.name, "retention", unit, part.tolerated, False, part.decline, part.status, config.least_rows)
+
+
+def _reason(
+    name: str,
+    kind: Literal["target", "gain", "retention"],
+    unit: Unit,
+    asked: float,
+    at_least: bool,
+    measured: Estimate,
+    status: Status,
+    least_rows: int,
+) -> Reason:
+    needed = None
+    if status == "open":
+        needed = rows_needed(measured, asked)
+        needed = needed if needed is None else max(needed, least_rows)
+    return Reason(name, kind, unit, asked, at_least, measured, status, needed)

@@ -1,0 +1,142 @@
+"""Reading past damage, and arrays larger than a window."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doctoring import check_files, of_kind, pair, rows_of, write_rows
+
+from weitiao.data.config import SourceConfig
+from weitiao.data.reading.files import open_source
+from weitiao.data.reading.rows import Row
+from weitiao.errors import DataError
+from weitiao.quality.encoding import mend_bytes
+from weitiao.quality.reading import read_tables
+
+TEXTS = ["plain", "你好 🙂", '], {"\\', "line\nbreak", "é"]
+
+
+def read(path: Path, **options: int) -> list[Row]:
+    (table,) = read_tables(SourceConfig(path=str(path)), **options)
+    return list(table.rows)
+
+
+def documents(rows: list[Any]) -> dict[str, str]:
+    return {
+        "indented": json.dumps(rows, indent=2),
+        "one line": json.dumps(rows, ensure_ascii=False),
+        "wrapped": json.dumps({"rows": rows}, indent=1, ensure_ascii=False) + "\n\n",
+        "mark": "\ufeff" + json.dumps(rows),
+        "spaces": "\r\n [ " + " ,\n".join(json.dumps(row) for row in rows) + " ]\n ",
+    }
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])
+def test_arrays_read_through_windows_of_any_size(tmp_path: Path, size: int) -> None:
+    # Longer than what is read to find the beginning of the array.
+    rows: list[Any] = [pair(text, text * 3) for text in TEXTS] * 600 + [12345, 3.25, None, ["a", {"b": []}], "text", {}]
+    for name, text in documents(rows).items():
+        file = tmp_path / "rows.json"
+        file.write_bytes(text.encode())
+        (table,) = open_source(SourceConfig(path=str(file)))
+        expected = list(table.rows)
+        assert read(file, chunk_bytes=size) == expected, name
+        assert [row.data for row in expected] == rows, name
+
+
+def test_an_empty_array_and_an_empty_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    for text in ("[]", " [ ] \n", ""):
+        file.write_text(text)
+        assert read(file) == []
+
+
+def test_bytes_that_are_not_utf8_in_an_array_are_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    rows = [pair(f"question {i}", "fine") for i in range(50)]
+    data = json.dumps(rows, indent=1).encode().replace(b"question 20", b"caf\xe9 \xed\xa0\xbc\xed\xbc\x95")
+    file = tmp_path / "rows.json"
+    file.write_bytes(data)
+    report = check_files(file, kinds={"encoding", "format"})
+    (finding,) = report.findings
+    at = data.index(b"\xe9")
+    assert report.rows == 50
+    assert (finding.kind, finding.severity, finding.row) == ("encoding", "error", 21)
+    assert f"at byte {at} of the file, line {data[:at].count(10) + 1}" in finding.reason
+    assert "the bytes e9 " in f"{finding.reason} "
+
+
+def test_bytes_that_are_not_utf8_in_lines(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    bad = b'{"prompt": "caf\xe9 \\\\ \\n", "completion": "b"}\n'
+    file.write_bytes(b'{"prompt": "a", "completion": "b"}\n' + bad + b'{"prompt": "c", "completion": ""}\n')
+    report = check_files(file, kinds={"encoding", "empty_answer"})
+    (finding,) = of_kind(report, "encoding")
+    assert (finding.row, finding.line) == (2, 2)
+    assert "byte 50" in finding.reason
+    assert rows_of(report, "empty_answer") == [3]
+    assert read(file)[1].data == {"prompt": "caf\udce9 \\ \n", "completion": "b"}
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"caf\xe9", "café"),
+        (b"\xed\xa0\xbc\xed\xbc\x95", "🌕"),
+        ("你好世界".encode("gb18030"), "你好世界"),
+        (b"it\x92s", "it’s"),
+        (b"plain", "plain"),
+    ],
+)
+def test_bytes_are_mended_by_the_likely_encoding(data: bytes, text: str) -> None:
+    assert mend_bytes(data.decode("utf-8", errors="surrogateescape")) == text
+
+
+def test_what_follows_a_fault_of_an_array_is_a_finding_and_other_files_are_read(tmp_path: Path) -> None:
+    broken = tmp_path / "a.json"
+    broken.write_text(json.dumps([pair("a"), pair("b")], indent=1)[:-20])
+    whole = write_rows(tmp_path / "b.jsonl", [pair("c"), pair("d", "")])
+    report = check_files(broken, whole)
+    (finding,) = of_kind(report, "format")
+    assert (finding.file, finding.row) == (str(broken), 2)
+    assert "is not valid JSON" in finding.reason
+    assert [f.file for f in of_kind(report, "empty_answer")] == [str(whole)]
+
+
+def test_nothing_readable_at_all_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('"a text"')
+    with pytest.raises(DataError, match="holds text, not a list"):
+        check_files(file)
+    file.write_text("[]")
+    with pytest.raises(DataError, match="no rows"):
+        check_files(file)
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        ([{"text": f"t {i}", "category": "ab"[i % 2]} for i in range(40)], "input `text`, answer `category`"),
+        ([{"question": "q", "answer": "a", "extra": 1}] * 3, "input `question`, answer `answer`"),
+        (
+            [{"satz": f"ein Satz {i}", "klasse": ["ja", "nein"][i % 2]} for i in range(40)],
+            "input `satz`, answer `klasse`",
+        ),
+        (
+            [{"klasse": ["ja", "nein"][i % 2], "satz": f"ein Satz {i}"} for i in range(40)],
+            "input `satz`, answer `klasse`",
+        ),
+        ([{"text": f"t {i}", "label": i % 2} for i in range(40)], "input `text`, answer `label`"),
+        ([{"prompt": "q", "key": 1000}] * 3, "input `prompt`, no answers"),
+        ([{"data": [{"text": "a"}, {"text": "b"}]}] * 3, "no known columns: all text of a row as one"),
+        ([{"instruction": "q", "input": "", "output": "a"}] * 3, "alpaca"),
+        ([{"text": "raw"}] * 3, "text"),
+    ],
+)
+def test_what_columns_mean_is_found_out_and_told(tmp_path: Path, rows: list[Any], note: str) -> None:
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    report = check_files(file, kinds={"format", "empty_answer"})
+    assert report.sources == (f"train: {file}: JSON Lines, {note}",)
+    assert report.findings == ()

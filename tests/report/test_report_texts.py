@@ -1,0 +1,112 @@
+"""The words of the report: both languages are complete, and every text is used."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+import weitiao.report as package
+
+from weitiao.evaluation.gap.kinds import MEANINGS
+from weitiao.quality.kinds import KINDS, SEVERITIES
+from weitiao.quality.sources import PARTS
+from weitiao.report.render import SECTIONS
+from weitiao.report.wording import Wording, table_of
+from weitiao.retention.comparison import OVERALL
+from weitiao.study.pipeline.steps import STEPS
+from weitiao.verdict.verdict import EXIT_CODES
+
+ROOT = Path(package.__path__[0])
+NO_BREAK = "\N{NO-BREAK SPACE}"
+HAN = re.compile(r"[一-鿿]")
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def used_keys() -> tuple[set[str], list[re.Pattern[str]]]:
+    """Keys that the code names, and patterns of those that it puts together."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.rglob("*") if path.suffix in (".py", ".jinja"))
+    plain = set(re.findall(r"""words\(\s*["']([\w. -]+)["']""", source)) | set(re.findall(r'self\("([\w.]+)"', source))
+    plain |= set(re.findall(r'\("(?:bad|info)", "([\w.]+)"\)', source))
+    joined = re.findall(r"""words(?:\.knows)?\(\s*f["']([^"']*\{.+?\}[^"']*)["']""", source)
+    patterns = [re.compile("".join(_as_pattern(part) for part in re.split(r"(\{.+?\})", key))) for key in joined]
+    return plain, [*patterns, re.compile(r"[a-z]+\.title")]
+
+
+def _as_pattern(part: str) -> str:
+    return ".+" if part.startswith("{") else re.escape(part)
+
+
+def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
+    english, chinese = table_of("en"), table_of("zh")
+    assert list(english) == list(chinese)
+    for key, text in english.items():
+        assert fields(text) == fields(chinese[key]), key
+
+
+def test_every_text_that_the_code_names_is_there_and_every_text_is_named() -> None:
+    plain, patterns = used_keys()
+    keys = set(table_of("en"))
+    assert plain - keys == set()
+    unused = {key for key in keys - plain if not any(pattern.fullmatch(key) for pattern in patterns)}
+    assert unused == set()
+
+
+def test_whatever_the_program_can_find_has_a_name_in_both_languages() -> None:
+    keys = set(table_of("zh"))
+    assert {f"finding.{kind}" for kind in KINDS} | {f"finding.{kind}.remedy" for kind in KINDS} <= keys
+    assert {f"severity.{one}" for one in SEVERITIES} <= keys
+    assert {f"part.{part}" for part in PARTS if part != "against"} <= keys
+    assert {f"error.{kind}" for kind in MEANINGS} | {f"error.{kind}.advice" for kind in MEANINGS} <= keys
+    assert {f"remedy.{one}" for meaning in MEANINGS.values() for one in meaning.remedies} <= keys
+    assert {f"verdict.{decision}" for decision in EXIT_CODES} <= keys
+    assert {f"retention.{name}" for name in OVERALL.values()} <= keys
+    assert {f"step.{step.name}" for step in STEPS if step.name != "report"} <= keys
+    assert {f"{name}.title" for name in SECTIONS} <= keys
+
+
+def test_chinese_is_chinese() -> None:
+    names = {
+        "page.lang",
+        "metric.rouge_l",
+        "metric.bleu",
+        "metric.chrf",
+        "reproduce.gpu",
+        "group.column",
+        "examples.count",
+    }
+    without = {key for key, text in table_of("zh").items() if not HAN.search(text) and key not in names}
+    assert without <= {"interval", "list.comma", "list.sentence"}
+    assert not [key for key, text in table_of("en").items() if HAN.search(text)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "chinese"),
+    [
+        (0.42, "0.4 s", "0.4 秒"),
+        (9.97, "10 s", "10 秒"),
+        (200, "3 min 20 s", "3 分 20 秒"),
+        (7500, "2 h 5 min", "2 小时 5 分"),
+    ],
+)
+def test_times(seconds: float, english: str, chinese: str) -> None:
+    found = [Wording(language).duration(seconds) for language in ("en", "zh")]
+    assert [text.replace(NO_BREAK, " ") for text in found] == [english, chinese]
+
+
+def test_numbers_keep_their_sign_and_zero_has_none() -> None:
+    words = Wording("en")
+    found = [
+        *(words.points(value) for value in (0.125, -0.04, 0.0, -0.0001)), words.nats(1.5),
+        words.nats(-0.02, with_sign=True),
+        words.p_value(0.0004), words.p_value(0.0312), words.size(3.2e9), words.size(5e8),
+    ]  # fmt: skip
+    assert [text.replace(NO_BREAK, " ") for text in found] == [
+        "+12.5 points", "−4.0 points", "0.0 points", "0.0 points", "1.500 nats",
+        "−0.020 nats", "p < 0.001", "p = 0.031", "3.0 GiB", "477 MiB",
+    ]  # fmt: skip
+    assert not any(" " in text for text in found)  # a number is not torn from its unit
