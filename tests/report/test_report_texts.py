@@ -7,8 +7,8 @@ import string
 from pathlib import Path
 
 import pytest
-import weitiao.report as package
 
+import weitiao.report as package
 from weitiao.evaluation.gap.kinds import MEANINGS
 from weitiao.quality.kinds import KINDS, SEVERITIES
 from weitiao.quality.sources import PARTS
