@@ -10,7 +10,7 @@ from forked import Forks, server
 
 from weitiao.cli.console import closing_panel, results
 from weitiao.console import TextConsole
-from weitiao.terminal.retention_progress import retention_progress
+from weitiao.terminal.progress import retention_progress
 
 QUESTIONS = ["[/INST] colour {}?", "[red]colour[/] {} :smile:", "[link=x]colour {}", "\x1b[2Jcolour {} 颜色"]
 ANSWERS = ["[/b]", "[red]", ":heart: \x9b1m", "[bold 好"]

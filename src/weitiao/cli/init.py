@@ -28,9 +28,10 @@ def init(
         weitiao init train.jsonl test.jsonl --output tickets.yaml
     """
     from weitiao.study.init.run import init_recipe
+    from weitiao.terminal.progress import teller
 
     console = messages()
-    made = init_recipe(files, output, model=model, tell=lambda line: console.print(line, soft_wrap=True))
+    made = init_recipe(files, output, model=model, tell=teller(console))
     if json:
         print_json(made.to_dict())
     recipe = quoted(made.path)

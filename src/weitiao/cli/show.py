@@ -27,11 +27,10 @@ def show(
     """
     from weitiao.recipe import load_recipe
     from weitiao.study.dataset import load_rendered, model_context
+    from weitiao.terminal.progress import teller
     from weitiao.terminal.tokens import show_sequences
 
     console = messages()
     settings = load_recipe(recipe, [*(overrides or ()), *base_settings(base_model)])
-    data = load_rendered(
-        settings, max_context=model_context(settings), tell=lambda line: console.print(line, highlight=False)
-    )
+    data = load_rendered(settings, max_context=model_context(settings), tell=teller(console))
     show_sequences(data.train, data.tokenizer, results(), num)

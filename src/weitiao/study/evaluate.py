@@ -35,8 +35,7 @@ from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
-from weitiao.terminal.answers import answer_progress
-from weitiao.terminal.training import PlainLines
+from weitiao.terminal.progress import answer_progress, teller
 from weitiao.training.validation import ValidationLoss
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def evaluate_recipe(
     if tuned:
         find_adapter(recipe.run_dir)  # says what is wrong before data and model are loaded
     console = console or TextConsole(stderr=True)
-    tell = tell or PlainLines(console).message
+    tell = tell or teller(console)
     output = output or place_of_results(recipe, "eval", ("model", "data", "rendering", "evaluate"), tell)
     remedy = "Wait for it, or write the scores elsewhere with --output DIRECTORY."
     with locked_around(output, remedy, run=RunDir(recipe.run_dir)):

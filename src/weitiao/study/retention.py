@@ -32,8 +32,7 @@ from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import dated, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
-from weitiao.terminal.retention_progress import retention_progress
-from weitiao.terminal.training import PlainLines
+from weitiao.terminal.progress import retention_progress, teller
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"
 
@@ -101,7 +100,7 @@ def retention_target(
         return _model_alone(target, RetentionConfig(suite=suite or "full"), console, base_model)
     settings = [*overrides, *([] if suite is None else [f"retention.suite={suite}"])]
     recipe = load_recipe(path, settings)
-    tell = PlainLines(console).message
+    tell = teller(console)
     output = place_of_results(recipe, "retention", ("model", "rendering", "retention"), tell)
     config = resolve_tasks(recipe.retention, [Path.cwd()])
     recipe = recipe.model_copy(update={"retention": config})

@@ -42,7 +42,7 @@ from weitiao.study.setup import (
     start_trackers,
 )
 from weitiao.study.task import askable, task_from_recipe
-from weitiao.terminal.training import PlainLines, watcher
+from weitiao.terminal.progress import teller, watcher
 from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
 from weitiao.training.config import TrainConfig
 from weitiao.training.interrupt import interruptible
@@ -104,7 +104,7 @@ def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None =
 
 
 def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console, tell: Tell | None) -> Run:
-    tell = tell or PlainLines(console).message
+    tell = tell or teller(console)
     start = open_run(recipe, run)
     recipe, state = start.recipe, start.state
     hardware = detect_hardware()

@@ -57,7 +57,7 @@ def convert(
     from weitiao.data.conversion.records import Input, named_columns
     from weitiao.data.writing.convert import convert_file
     from weitiao.terminal.outputs import conversion_facts
-    from weitiao.terminal.rows import row_progress
+    from weitiao.terminal.progress import row_progress
 
     console = messages()
     templates = {"prompt": prompt, "completion": completion, "system": system}

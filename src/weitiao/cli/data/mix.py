@@ -47,7 +47,7 @@ def mix(
     from weitiao.data.parts.amounts import parse_ingredient
     from weitiao.data.parts.mix_files import mix_files
     from weitiao.terminal.outputs import mixture_facts, mixture_table
-    from weitiao.terminal.rows import row_progress
+    from weitiao.terminal.progress import row_progress
 
     console = messages()
     with row_progress(console) as on_row:

@@ -52,7 +52,7 @@ def split(
     from weitiao.data.conversion.records import Input, named_columns
     from weitiao.data.parts.split_files import split_file
     from weitiao.terminal.outputs import split_facts, split_table
-    from weitiao.terminal.rows import row_progress
+    from weitiao.terminal.progress import row_progress
 
     console = messages()
     with row_progress(console) as on_row:

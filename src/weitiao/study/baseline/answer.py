@@ -23,7 +23,7 @@ from weitiao.models.load import load_model
 from weitiao.rendering.render import render_prompt
 from weitiao.study.baseline.plan import PlannedCell
 from weitiao.study.dataset import Tell, prepare_tokenizer
-from weitiao.terminal.answers import answer_progress
+from weitiao.terminal.progress import answer_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -33,7 +33,7 @@ from weitiao.study.dataset import Tell, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
-from weitiao.terminal.training import PlainLines
+from weitiao.terminal.progress import teller
 
 _SECTIONS = ("model", "data", "rendering", "evaluate", "baseline", "verdict.target")
 """What a baseline depends on."""
@@ -85,7 +85,7 @@ def run_baseline(
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     console = console or TextConsole(stderr=True)
-    tell = tell or PlainLines(console).message
+    tell = tell or teller(console)
     if recipe.data.test is None:
         raise RecipeError(
             "The recipe has no test rows, which a baseline is measured on.",

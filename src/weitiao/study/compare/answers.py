@@ -25,7 +25,7 @@ from weitiao.models.load import dtype_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
 from weitiao.study.compare.sides import Side, side_tokenizer
-from weitiao.terminal.answers import answer_progress
+from weitiao.terminal.progress import answer_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast

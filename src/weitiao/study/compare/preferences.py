@@ -23,7 +23,7 @@ from weitiao.feedback.store import JudgementStore
 from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
 from weitiao.study.compare.sides import find_side
-from weitiao.terminal.answers import answer_progress
+from weitiao.terminal.progress import answer_progress
 
 if TYPE_CHECKING:
     from rich.console import Console

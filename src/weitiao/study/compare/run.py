@@ -29,7 +29,7 @@ from weitiao.study.compare.sides import Side, find_side, require_different
 from weitiao.study.compare.test_rows import find_test_rows
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
-from weitiao.terminal.training import PlainLines
+from weitiao.terminal.progress import teller
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _answers(
         before = before[:limit]
         wanted = {one.row_id for one in before}
         return before, tuple(one for one in after if limit is None or one.row_id in wanted), ()
-    tell: Tell = PlainLines(console).message
+    tell: Tell = teller(console)
     rows = find_test_rows(sides, data=data, recipe=recipe, limit=limit, tell=tell)
     if not rows.evaluate.graders:
         raise RecipeError(

@@ -7,8 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from weitiao.terminal.answers import answer_progress
-from weitiao.terminal.time_left import TimeLeft, left_in_words
+from weitiao.terminal.progress import TimeLeft, answer_progress, left_in_words, watcher
 
 
 class Clock:
@@ -63,3 +62,16 @@ def test_a_line_names_no_time_before_a_batch_is_done(monkeypatch: pytest.MonkeyP
             show(done, 12)
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     assert lines == ["answered 1/12", "answered 4/12  about 80 s left", "answered 5/12  about 60 s left"]
+
+
+def test_a_terminal_has_the_line_of_a_log_behind_a_bar() -> None:
+    stream = io.StringIO()
+    shown = watcher(Console(file=stream, width=200, force_terminal=True))
+    shown.start(2, 5)
+    for step in (3, 4, 5):
+        shown.step(step, 0.5, 100.0, {"a [/b]": 0.25})
+        shown.message("[red]")
+    shown.stop()
+    last = [line for line in stream.getvalue().splitlines() if "step 5/5" in line][-1]
+    assert last.index("━") < last.index("step 5/5  loss 0.5000 (a [/b] 0.2500)  100 tokens/s")
+    assert stream.getvalue().count("[red]") == 3
