@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from weitiao.evaluation.gap.analyse import Gap
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.statistics import mean, proportion, simultaneous
+from weitiao.json_text import json_text
 from weitiao.recipe import load_recipe
 from weitiao.recipe import write_recipe as write_resolved
+from weitiao.records import record_of
 from weitiao.study.baseline.run import BaselineRun, run_baseline
 from weitiao.terminal.baseline import print_baseline
 
@@ -124,7 +126,7 @@ def test_numbers_of_a_cell(recipe_path: Path, tiny_llama_dir: Path) -> None:
 def test_the_files_hold_what_was_found(recipe_path: Path) -> None:
     found = run(recipe_path)
     assert read_baseline(found.directory) == found.baseline
-    assert Gap.from_dict(json.loads(found.gap_path.read_text())) == found.gap
+    assert record_of(Gap, json.loads(found.gap_path.read_text())) == found.gap
     assert (found.gap.model, found.gap.prompt) == (found.baseline.best_model, found.baseline.best_prompt)
     values = json.loads(found.baseline_path.read_text())
     assert values["finished"]
@@ -465,5 +467,5 @@ def test_graded_scores_are_decided_by_their_bootstrap_interval() -> None:
 @pytest.mark.parametrize("target", [None, 0.1, 0.7, 0.99])
 def test_advice_survives_json_and_speaks_chinese(target: float | None) -> None:
     advice = advise([contender("m", 70, 100)], target)
-    assert Advice.from_dict(json.loads(json.dumps(asdict(advice), ensure_ascii=False))) == advice
+    assert record_of(Advice, json.loads(json_text(advice))) == advice
     assert all(any("\u4e00" <= character <= "\u9fff" for character in reason.zh) for reason in advice.reasons)

@@ -16,6 +16,8 @@ from weitiao.evaluation.gap.analyse import Gap, analyse_gap
 from weitiao.evaluation.gap.groups import find_groups, holm
 from weitiao.evaluation.gap.kinds import MEANINGS
 from weitiao.evaluation.statistics import proportion
+from weitiao.json_text import json_text
+from weitiao.records import record_of
 from weitiao.terminal.gap import print_gap
 
 METRIC = "exact_match"
@@ -240,8 +242,8 @@ def some_gap() -> Gap:
 
 def test_a_gap_survives_json() -> None:
     for gap in (some_gap(), analyse_gap([prediction(1, JSON, "{}")], primary=METRIC)):
-        values = json.loads(json.dumps(gap.to_dict(), ensure_ascii=False))
-        assert Gap.from_dict(values) == gap
+        values = json.loads(json_text(gap))
+        assert record_of(Gap, values) == gap
         assert list(values["score"]) == ["value", "low", "high", "n"]
 
 

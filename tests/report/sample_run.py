@@ -28,7 +28,8 @@ from weitiao.retention.scores import RetentionScores, accuracy, loss
 from weitiao.runs.outputs import find_outputs
 from weitiao.runs.record import Records, StepRecord
 from weitiao.study.pipeline.steps import STEPS
-from weitiao.verdict.verdict import decide, write_verdict
+from weitiao.verdict.file import write_verdict
+from weitiao.verdict.verdict import decide
 
 MODEL = "smollm2-135m"
 LABELS = [
@@ -142,7 +143,7 @@ def write_baseline_files(path: Path, *, target: float, text: str = "") -> list[P
         best, primary="exact_match", score=cells[1].metrics["exact_match"], target=target, training_answers=LABELS,
         model=MODEL, prompt="8-shot random",
     )  # fmt: skip
-    write_json(path / "gap.json", gap.to_dict())
+    write_json(path / "gap.json", gap)
     return best
 
 
@@ -243,7 +244,7 @@ def write_run(
         after, primary="exact_match", score=scores.metrics["exact_match"], target=target, training_answers=LABELS,
         model=MODEL, prompt="tuned",
     )  # fmt: skip
-    write_json(path / "gap-tuned.json", gap.to_dict())
+    write_json(path / "gap-tuned.json", gap)
     tuned = comparison.metrics["exact_match"].after
     write_verdict(path, decide(tuned, comparison.gain, kept, VerdictConfig(target=target)))
     write_records(path)

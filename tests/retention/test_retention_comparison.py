@@ -10,6 +10,7 @@ from scipy import stats
 
 from weitiao.errors import RunError
 from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.records import record_of
 from weitiao.retention.comparison import PartComparison, RetentionComparison, compare_retention
 from weitiao.retention.scores import PartScores, RetentionScores, accuracy, loss
 
@@ -140,11 +141,11 @@ def test_scores_of_other_items_are_not_compared() -> None:
 
 def test_scores_and_comparison_come_back_from_json() -> None:
     before = RetentionScores("f", (right(150), losses(0, noise=1e-6)), {"arithmetic": "no template"}, 12.5)
-    assert RetentionScores.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+    assert record_of(RetentionScores, json.loads(json.dumps(before.to_dict()))) == before
     after = RetentionScores("f", (right(100), losses(0.1)), {"arithmetic": "no template"}, 12.5)
     comparison = compare_retention(before, after)
     values = json.loads(json.dumps(comparison.to_dict()))
-    assert RetentionComparison.from_dict(values) == comparison
+    assert record_of(RetentionComparison, values) == comparison
     assert values["parts"][0]["before"] == {
         name: getattr(before.parts[0].estimate, name) for name in ("value", "low", "high", "n")
     }

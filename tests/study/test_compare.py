@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
+from weitiao.json_text import json_text
 from weitiao.methods.adapter import ADAPTER_CONFIG, save_adapter
 from weitiao.methods.config import LoraConfig
 from weitiao.methods.fingerprint import adapter_hash
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
+from weitiao.records import record_of
 from weitiao.study.compare.run import compare_targets
 from weitiao.study.compare.sides import find_side, require_different
 from weitiao.study.evaluate import evaluate_target
@@ -158,8 +160,8 @@ def test_classes_that_changed() -> None:
 
 def test_the_file_holds_all_of_it() -> None:
     found = compare_predictions(predictions(0, 1, 0.5), predictions(1, 1, 0.25), names=("A", "B"))
-    written = json.loads(json.dumps({**found.to_dict(), "preferences": None}))
-    assert Comparison.from_dict(written) == found
+    written = json.loads(json_text({**asdict(found), "preferences": None}))
+    assert record_of(Comparison, written) == found
 
 
 # --- pairs ---

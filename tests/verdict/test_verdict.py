@@ -22,10 +22,12 @@ from weitiao.evaluation.borders import rows_needed
 from weitiao.evaluation.paired import PairedDifference, paired_difference
 from weitiao.evaluation.statistics import Estimate, proportion
 from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.records import record_of
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.retention.scores import PartScores, RetentionScores, accuracy, loss
+from weitiao.verdict.file import read_verdict, write_verdict
 from weitiao.verdict.text import sentence, verdict_panel
-from weitiao.verdict.verdict import Verdict, decide, read_verdict, write_verdict
+from weitiao.verdict.verdict import Verdict, decide
 
 GOOD, BAD = Estimate(0.9, 0.86, 0.93, 200), Estimate(0.5, 0.43, 0.57, 200)
 CONFIG = VerdictConfig(target=0.85, least_gain=0.05, largest_loss=0.02, retention="parts")
@@ -195,7 +197,7 @@ def test_a_comparison_is_judged_by_the_verdict_section_of_now() -> None:
     for part in (*values["parts"], *values["overall"]):
         del part["tolerated"]
         part["outcome"] = "lost"
-    old = RetentionComparison.from_dict(json.loads(json.dumps(values)))
+    old = record_of(RetentionComparison, json.loads(json.dumps(values)))
     assert decide(GOOD, gain(0.3, 0.2, 0.4), old, VerdictConfig(largest_loss=0.1)).decision == "ship"
 
 

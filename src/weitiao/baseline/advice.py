@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from weitiao.evaluation.borders import rows_needed
 from weitiao.evaluation.paired import paired_difference
@@ -74,11 +74,6 @@ class Advice:
     prompt: str
     reasons: tuple[Reason, ...]
     more_rows: int | None = None
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Advice:
-        """The advice that `asdict` made these values from."""
-        return cls(**{**values, "reasons": tuple(Reason(**reason) for reason in values["reasons"])})
 
 
 def advise(contenders: Sequence[Contender], target: float | None, *, nearest_tried: bool = True) -> Advice:

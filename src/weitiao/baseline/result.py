@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from weitiao.baseline.advice import Advice
 from weitiao.baseline.fewshot.context import PromptCost
@@ -14,6 +13,7 @@ from weitiao.errors import RunError
 from weitiao.evaluation.paired import PairedDifference
 from weitiao.evaluation.statistics import Estimate
 from weitiao.files import write_json
+from weitiao.records import read_record
 
 BASELINE_FILE = "baseline.json"
 GAP_FILE = "gap.json"
@@ -57,16 +57,6 @@ class Cell:
     inputs: str
     sha256: str
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Cell:
-        """The cell that `asdict` made these values from."""
-        parts = {
-            "metrics": {name: Estimate(**estimate) for name, estimate in values["metrics"].items()},
-            "cost": PromptCost(**values["cost"]),
-            "shot_rows": tuple(values["shot_rows"]),
-        }
-        return cls(**{**values, **parts})
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -84,14 +74,6 @@ class Candidate:
     num_parameters: int
     best: str
     gain: PairedDifference | None
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Candidate:
-        """The candidate that `asdict` made these values from."""
-        gain = values["gain"]
-        if gain is not None:
-            gain = PairedDifference(**{**gain, "difference": Estimate(**gain["difference"])})
-        return cls(**{**values, "gain": gain})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,31 +108,25 @@ class Baseline:
         """The cell of a model and a prompt."""
         return next(cell for cell in self.cells if (cell.model, cell.prompt) == (model, prompt))
 
-    def to_dict(self) -> dict[str, Any]:
-        """The baseline as plain JSON values; the keys are the attributes' names."""
-        return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Baseline:
-        """The baseline that `to_dict` made these values from."""
-        parts = {
-            "cells": tuple(map(Cell.from_dict, values["cells"])),
-            "candidates": tuple(map(Candidate.from_dict, values["candidates"])),
-            "advice": Advice.from_dict(values["advice"]),
-        }
-        return cls(**{**values, **parts})
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """What every `baseline.json` has, that of a baseline which is not finished as well."""
+
+    finished: bool
+    cells: tuple[Cell, ...]
 
 
 def write_baseline(directory: Path, baseline: Baseline) -> Path:
     """Write `baseline.json` in one step; returns its path."""
     path = directory / BASELINE_FILE
-    write_json(path, {"finished": True, **baseline.to_dict()})
+    write_json(path, {"finished": True, **asdict(baseline)})
     return path
 
 
 def write_cells(directory: Path, cells: Sequence[Cell]) -> None:
     """Write what there is of a baseline that is not finished, so that a later call goes on from it."""
-    write_json(directory / BASELINE_FILE, {"finished": False, "cells": [asdict(cell) for cell in cells]})
+    write_json(directory / BASELINE_FILE, _Cells(False, tuple(cells)))
 
 
 def read_baseline(directory: Path) -> Baseline:
@@ -160,15 +136,9 @@ def read_baseline(directory: Path) -> Baseline:
         RunError: There is none, it is not finished, or it is damaged.
     """
     path = directory / BASELINE_FILE
-    if not path.is_file():
-        raise RunError(f"{directory} has no {BASELINE_FILE}.", "Make it with `weitiao baseline RECIPE`.")
-
-    def build(values: dict[str, Any]) -> Baseline:
-        if not values.pop("finished"):
-            raise RunError(f"{path} holds a baseline that is not finished.", "Go on with `weitiao baseline RECIPE`.")
-        return Baseline.from_dict(values)
-
-    return _read(path, build)
+    if not _read(_Cells, path).finished:
+        raise RunError(f"{path} holds a baseline that is not finished.", "Go on with `weitiao baseline RECIPE`.")
+    return _read(Baseline, path)
 
 
 def read_cells(directory: Path) -> tuple[Cell, ...]:
@@ -178,13 +148,9 @@ def read_cells(directory: Path) -> tuple[Cell, ...]:
         RunError: `baseline.json` is damaged.
     """
     path = directory / BASELINE_FILE
-    if not path.is_file():
-        return ()
-    return _read(path, lambda values: tuple(map(Cell.from_dict, values["cells"])))
+    return _read(_Cells, path).cells if path.is_file() else ()
 
 
-def _read(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
-    try:
-        return build(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is damaged: {error}.", "Remove it, and run `weitiao baseline` again.") from error
+def _read(kind: type[T], path: Path) -> T:
+    missing, damaged = "Make it with `weitiao baseline RECIPE`.", "Remove it, and run `weitiao baseline` again."
+    return read_record(kind, path, missing=missing, damaged=damaged)

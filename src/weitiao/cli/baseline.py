@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +49,7 @@ def baseline(
     loaded = load_recipe(recipe, settings)
     found = run_baseline(loaded, console=console)
     if json:
-        print_json({**found.baseline.to_dict(), "gap": found.gap.to_dict()})
+        print_json({**asdict(found.baseline), "gap": found.gap})
     else:
         out = results()
         print_baseline(found.baseline, out)

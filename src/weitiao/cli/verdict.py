@@ -25,11 +25,12 @@ def verdict(
         weitiao verdict runs/tickets --json
     """
     from weitiao.study.verdict import verdict_of
+    from weitiao.verdict.file import verdict_values
     from weitiao.verdict.text import verdict_panel
 
     found = verdict_of(run)
     if json:
-        print_json(found.to_dict())
+        print_json(verdict_values(found))
     else:
         results().print(verdict_panel(found))
     raise typer.Exit(found.exit_code)

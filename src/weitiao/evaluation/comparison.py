@@ -111,20 +111,6 @@ class Comparison:
         """The difference in the primary metric: what a verdict is decided by."""
         return self.metrics[self.primary].paired
 
-    def to_dict(self) -> dict[str, Any]:
-        """The comparison as plain JSON values; the keys are the attributes' names."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Comparison:
-        """The comparison that `to_dict` made these values from; other keys are passed over."""
-        parts: dict[str, Any] = {name: values[name] for name in cls.__dataclass_fields__}
-        parts["metrics"] = {name: _metric_change(change) for name, change in values["metrics"].items()}
-        for name in ("better", "worse"):
-            parts[name] = tuple(ItemChange(**one) for one in values[name])
-        parts["classes"] = tuple(ClassChange(**one) for one in values["classes"])
-        return cls(**parts)
-
 
 def compare_predictions(
     before: Sequence[Prediction],
@@ -187,7 +173,7 @@ def write_comparison(directory: Path, comparison: Comparison, **more: Any) -> Pa
     from weitiao.files import write_json
 
     path = directory / COMPARISON_FILE
-    write_json(path, {**comparison.to_dict(), **more})
+    write_json(path, {**asdict(comparison), **more})
     return path
 
 
@@ -235,15 +221,6 @@ def _classes(
         if any(one != other for one, other in found)
     ]
     return tuple(sorted(classes, key=lambda one: (-abs(one.after - one.before), -one.fixed - one.broken, one.label)))
-
-
-def _metric_change(values: Mapping[str, Any]) -> MetricChange:
-    paired = values["paired"]
-    return MetricChange(
-        Estimate(**values["before"]),
-        Estimate(**values["after"]),
-        PairedDifference(**{**paired, "difference": Estimate(**paired["difference"])}),
-    )
 
 
 def _listed(grades: Mapping[str, float]) -> str:

@@ -5,21 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import ValidationError
 
 from weitiao.errors import RunError
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.classes import ClassScore, ClassScores, Confusion
+from weitiao.evaluation.classes import ClassScores
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.labels import Labels
 from weitiao.evaluation.statistics import Estimate
 from weitiao.files import sha256, write_json
 from weitiao.json_text import json_text, lines_of
+from weitiao.records import Number, first_problem, read_record, record_of
 
-if TYPE_CHECKING:
-    from weitiao.training.validation import ValidationLoss
+_REMEDY = "Write it again with `weitiao eval`."
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationLoss:
+    """Mean loss per unit of weight.
+
+    Attributes:
+        loss: Weighted mean over all targets, in nats.
+        num_targets: Targets it was taken over.
+        num_sequences: Sequences they belong to.
+    """
+
+    loss: Number
+    num_targets: int
+    num_sequences: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +79,6 @@ class Scores:
         values = asdict(self)
         match = values["metrics"].get("exact_match")
         return {"primary": values.pop("primary"), "metrics": values.pop("metrics"), "exact_match": match, **values}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Scores:
-        """The scores that `to_dict` made these values from."""
-        from weitiao.training.validation import ValidationLoss
-
-        known = {one.name: values[one.name] for one in fields(cls)}
-        for name, kind in (("validation_loss", ValidationLoss), ("validation_perplexity", Estimate)):
-            if known[name] is not None:
-                known[name] = kind(**known[name])
-        known["metrics"] = _estimates(values["metrics"])
-        known["benchmarks"] = {name: _estimates(found) for name, found in values["benchmarks"].items()}
-        if (classes := values["classes"]) is not None:
-            labels = tuple(ClassScore(**one) for one in classes["labels"])
-            confused = tuple(Confusion(**one) for one in classes["confused"])
-            known["classes"] = ClassScores(**{**classes, "labels": labels, "confused": confused})
-        return cls(**known)
-
-
-def _estimates(values: dict[str, Any]) -> dict[str, Estimate]:
-    return {name: Estimate(**found) for name, found in values.items()}
 
 
 def score(
@@ -169,10 +165,7 @@ def read_scores(path: Path) -> Scores:
     Raises:
         RunError: The file is not there, or was not written by this version.
     """
-    try:
-        return Scores.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise _unreadable(str(path), error) from error
+    return read_record(Scores, path, missing=_REMEDY, damaged=_REMEDY)
 
 
 def read_predictions(path: Path) -> tuple[Prediction, ...]:
@@ -184,17 +177,13 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
     found: list[Prediction] = []
     try:
         for line in lines_of(path):
-            row = json.loads(line)
-            found.append(Prediction(**{**row, "messages": tuple(row["messages"])}))
+            found.append(record_of(Prediction, json.loads(line)))
     except OSError as error:
-        raise _unreadable(str(path), error) from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise _unreadable(f"{path}, line {len(found) + 1}", error) from error
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.", _REMEDY) from error
+    except ValueError as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise RunError(f"{path}, line {len(found) + 1}, is no prediction: {problem}.", _REMEDY) from error
     return tuple(found)
-
-
-def _unreadable(where: str, error: Exception) -> RunError:
-    return RunError(f"{where} cannot be read: {type(error).__name__}: {error}", "Write it again with `weitiao eval`.")
 
 
 @contextmanager

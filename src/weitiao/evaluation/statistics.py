@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from weitiao.records import Number
+
 Floats = NDArray[np.float64]
 Bounds = tuple[float, float] | None
 
@@ -32,9 +34,9 @@ class Estimate:
         n: How many items.
     """
 
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
     n: int
 
     @property

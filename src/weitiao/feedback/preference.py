@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from weitiao.evaluation.statistics import Estimate, SignTest, judgements_needed, mean, sign_test
 from weitiao.feedback.agreement import Agreement
@@ -63,10 +62,6 @@ class Preferences:
 
     judges: tuple[Preference, ...]
     agreements: tuple[Agreement, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the keys are the attributes' names."""
-        return asdict(self)
 
 
 def summarise(

@@ -128,14 +128,6 @@ class RetentionComparison:
             "noise": self.noise,
         }
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RetentionComparison:
-        """The comparison that `to_dict` made these values from; those of earlier versions want to be `judged` again."""
-        parts, overall = (
-            tuple(PartComparison(**{**one, **_estimates(one)}) for one in values[key]) for key in ("parts", "overall")
-        )
-        return cls(parts, overall, dict(values["skipped"]))
-
 
 def compare_retention(
     before: RetentionScores, after: RetentionScores, tolerated: VerdictConfig | None = None
@@ -195,7 +187,3 @@ def _pooled(name: str, kind: Kind, parts: Sequence[PartScores]) -> PartScores:
     noise = sum(part.noise * len(part.grades) for part in parts) / len(grades)
     bounds = (0.0, 1.0) if kind == "accuracy" else None
     return PartScores(name, kind, mean(list(grades.values()), bounds=bounds), grades, noise=noise)
-
-
-def _estimates(values: Mapping[str, Any]) -> dict[str, Estimate]:
-    return {name: Estimate(**values[name]) for name in ("before", "after", "difference")}

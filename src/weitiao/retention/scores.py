@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from weitiao.evaluation.statistics import Estimate, mean
+from weitiao.records import Number
 
 Kind = Literal["accuracy", "loss"]
 
@@ -28,7 +29,7 @@ class PartScores:
     name: str
     kind: Kind
     estimate: Estimate
-    grades: Mapping[str, float]
+    grades: Mapping[str, Number]
     guessing: float | None = None
     noise: float = 0.0
     answers: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +51,13 @@ class PartScores:
     def is_informative(self) -> bool:
         """Whether the score is surely above guessing and below the ceiling, so that a loss would show."""
         return not self.reason
+
+    def to_dict(self, *, items: bool) -> dict[str, Any]:
+        """The part as plain JSON values, with what the two properties say."""
+        values = asdict(self)
+        single = {"grades": values.pop("grades"), "answers": values.pop("answers")}
+        said = {"is_informative": self.is_informative, "reason": self.reason}
+        return {**values, **said, **(single if items else {})}
 
 
 def accuracy(
@@ -80,46 +88,11 @@ class RetentionScores:
     skipped: Mapping[str, str]
     seconds: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """The scores as plain JSON values; `from_dict` reads them."""
-        parts = [
-            {
-                "name": part.name,
-                "kind": part.kind,
-                "estimate": asdict(part.estimate),
-                "guessing": part.guessing,
-                "noise": part.noise,
-                "is_informative": part.is_informative,
-                "reason": part.reason,
-                "grades": dict(part.grades),
-                "answers": dict(part.answers),
-            }
-            for part in self.parts
-        ]
+    def to_dict(self, *, items: bool = True) -> dict[str, Any]:
+        """The scores as plain JSON values, with or without the grades and answers of the single items."""
         return {
             "fingerprint": self.fingerprint,
             "seconds": self.seconds,
             "skipped": dict(self.skipped),
-            "parts": parts,
+            "parts": [part.to_dict(items=items) for part in self.parts],
         }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> RetentionScores:
-        """The scores that `to_dict` made these values from.
-
-        Raises:
-            KeyError, TypeError: They are not such values.
-        """
-        parts = tuple(
-            PartScores(
-                name=part["name"],
-                kind=part["kind"],
-                estimate=Estimate(**part["estimate"]),
-                grades=dict(part["grades"]),
-                guessing=part["guessing"],
-                noise=part["noise"],
-                answers=dict(part["answers"]),
-            )
-            for part in values["parts"]
-        )
-        return cls(values["fingerprint"], parts, dict(values["skipped"]), values["seconds"])

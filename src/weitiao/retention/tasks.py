@@ -19,6 +19,7 @@ from weitiao.evaluation.metrics.config import build
 from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import sha256
 from weitiao.paths import find_path, places_of
+from weitiao.records import first_problem
 from weitiao.retention.config import (
     ChoiceTaskConfig,
     GenerateTaskConfig,
@@ -187,10 +188,8 @@ def _read(path: Path) -> TaskConfig:
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the task"
         raise RecipeError(
-            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}.",
+            f"{path}: {first_problem(error)}.",
             "A task has name, type (choice, loss or generate), data, and what its type adds; see docs/retention.md.",
         ) from error
 

@@ -18,7 +18,7 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
 from weitiao.evaluation.likelihood import Likelihood, likelihoods
 from weitiao.evaluation.perplexity import perplexity
-from weitiao.evaluation.scores import Scores, without_answers, write_lines, write_scores
+from weitiao.evaluation.scores import Scores, ValidationLoss, without_answers, write_lines, write_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.task import Evaluation, evaluate
 from weitiao.machine.hardware import detect_hardware
@@ -36,7 +36,6 @@ from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
 from weitiao.terminal.progress import answer_progress, teller
-from weitiao.training.validation import ValidationLoss
 
 if TYPE_CHECKING:
     from weitiao.data.example import Example

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from weitiao.console import TextConsole, quoted
-from weitiao.errors import RecipeError, RunError
+from weitiao.errors import RecipeError
 from weitiao.files import write_json
 from weitiao.machine.hardware import detect_hardware
 from weitiao.machine.versions import COMPUTING, versions
@@ -22,6 +22,7 @@ from weitiao.methods.open import adapter_tokenizer, find_adapter, open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.recipe import Recipe, load_recipe
+from weitiao.records import read_record, record_of
 from weitiao.rendering.templates import apply_template
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.retention.config import RetentionConfig
@@ -59,8 +60,8 @@ class Retained:
         """The result as plain JSON values: scores without the single items, which lie in the files."""
         return {
             "name": self.name,
-            "before": _brief(self.before),
-            "after": _brief(self.after),
+            "before": None if self.before is None else self.before.to_dict(items=False),
+            "after": None if self.after is None else self.after.to_dict(items=False),
             "comparison": None if self.comparison is None else self.comparison.to_dict(),
             "paths": [str(path) for path in self.paths],
         }
@@ -163,12 +164,12 @@ def read_retention(path: Path) -> RetentionScores:
     Raises:
         RunError: There is none, or it is damaged.
     """
-    if not path.is_file():
-        raise RunError(f"There is no {path}.", f"Make it with: weitiao retention {quoted(path.parent)}")
-    try:
-        return RetentionScores.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}.", "Remove it and score again.") from error
+    return read_record(
+        RetentionScores,
+        path,
+        missing=f"Make it with: weitiao retention {quoted(path.parent)}",
+        damaged="Remove it and score again.",
+    )
 
 
 def _model_alone(name: str, config: RetentionConfig, console: Console, base: ModelConfig | None) -> Retained:
@@ -201,18 +202,8 @@ def _device() -> str:
 
 def _read(path: Path, key: dict[str, Any]) -> RetentionScores | None:
     """Stored scores, if they are of the same weights, template and items."""
-    if not path.is_file():
-        return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return RetentionScores.from_dict(values) if values.get("key") == key else None
-    except (ValueError, KeyError, TypeError):  # written by another version: it is made anew
+        return record_of(RetentionScores, values) if values.get("key") == key else None
+    except (FileNotFoundError, ValueError, AttributeError):  # none, or by another version: it is made anew
         return None
-
-
-def _brief(scores: RetentionScores | None) -> dict[str, Any] | None:
-    if scores is None:
-        return None
-    values = scores.to_dict()
-    parts = [{k: v for k, v in part.items() if k not in ("grades", "answers")} for part in values["parts"]]
-    return {**values, "parts": parts}

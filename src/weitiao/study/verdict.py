@@ -8,7 +8,8 @@ from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.runs.belonging import Belonging, Belongings
 from weitiao.runs.record import read_records
-from weitiao.verdict.verdict import VERDICT_FILE, Verdict, read_verdict
+from weitiao.verdict.file import VERDICT_FILE, read_verdict
+from weitiao.verdict.verdict import Verdict
 
 _WHY: dict[Belonging, str] = {
     "skipped": "the last call of `weitiao run` skipped it",

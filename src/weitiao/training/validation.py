@@ -16,21 +16,6 @@ from weitiao.training.sequence_losses import MeanLoss, SequenceLoss, mean_loss, 
 
 
 @dataclass(frozen=True, slots=True)
-class ValidationLoss:
-    """Mean loss per unit of weight.
-
-    Attributes:
-        loss: Weighted mean over all targets, in nats.
-        num_targets: Targets it was taken over.
-        num_sequences: Sequences they belong to.
-    """
-
-    loss: float
-    num_targets: int
-    num_sequences: int
-
-
-@dataclass(frozen=True, slots=True)
 class AnswerValidation:
     """Lets the model answer held-out rows.
 

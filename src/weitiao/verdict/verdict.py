@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from weitiao.errors import RunError
 from weitiao.evaluation.borders import Status, rows_needed, status_of
 from weitiao.evaluation.paired import PairedDifference
 from weitiao.evaluation.statistics import Estimate
@@ -21,7 +18,6 @@ Decision = Literal["ship", "do not ship", "undecided"]
 Unit = Literal["share", "points", "nats"]
 
 EXIT_CODES: dict[Decision, int] = {"ship": 0, "do not ship": 3, "undecided": 4}
-VERDICT_FILE = "verdict.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +77,6 @@ class Verdict:
         """0 for ship, 3 for do not ship, 4 for undecided."""
         return EXIT_CODES[self.decision]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The verdict as plain JSON values, with the exit code and a sentence per reason in English and Chinese."""
-        from weitiao.verdict.text import sentence
-
-        reasons, noted = (
-            [{**asdict(one), "en": sentence(one, "en"), "zh": sentence(one, "zh")} for one in points]
-            for points in (self.reasons, self.noted)
-        )
-        set_aside = [asdict(one) for one in self.set_aside]
-        return {
-            "decision": self.decision,
-            "exit_code": self.exit_code,
-            "reasons": reasons,
-            "set_aside": set_aside,
-            "noted": noted,
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Verdict:
-        """The verdict that `to_dict` made these values from."""
-        reasons, noted = (tuple(map(_reason_of, values.get(key, ()))) for key in ("reasons", "noted"))
-        return cls(values["decision"], reasons, tuple(SetAside(**one) for one in values["set_aside"]), noted)
-
 
 def decide(
     tuned: Estimate, gain: PairedDifference, retention: RetentionComparison | None, config: VerdictConfig
@@ -133,38 +106,6 @@ def decide(
     reasons += [_retention(part, config) for part in counting]
     set_aside = tuple(SetAside(part.name, part.reason) for part in parts if not part.informative)
     return Verdict(_decision([reason.status for reason in reasons]), tuple(reasons), set_aside, tuple(noted))
-
-
-def write_verdict(directory: Path, verdict: Verdict, *, of: Mapping[str, Any] | None = None) -> Path:
-    """Write `verdict.json` in one step; returns its path. `of` says what the verdict belongs to."""
-    from weitiao.files import write_json
-
-    path = directory / VERDICT_FILE
-    write_json(path, verdict.to_dict() if of is None else {**verdict.to_dict(), "of": of})
-    return path
-
-
-def read_verdict(directory: Path) -> Verdict:
-    """Read `verdict.json` of a run directory.
-
-    Raises:
-        RunError: There is none, or it is not one.
-    """
-    path = directory / VERDICT_FILE
-    if not path.is_file():
-        raise RunError(
-            f"{directory} has no {VERDICT_FILE}: nothing was decided there yet.",
-            "Do the whole work with: weitiao run RECIPE",
-        )
-    try:
-        return Verdict.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged: {error}.", "Remove it, and run the recipe again.") from error
-
-
-def _reason_of(values: dict[str, Any]) -> Reason:
-    fields = {key: value for key, value in values.items() if key not in ("en", "zh")}
-    return Reason(**{**fields, "measured": Estimate(**values["measured"])})
 
 
 def _decision(statuses: Sequence[Status]) -> Decision:

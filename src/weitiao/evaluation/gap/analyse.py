@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import is_closed_label_set
@@ -94,29 +93,6 @@ class Gap:
     groups: tuple[Group, ...]
     errors: tuple[ErrorKind, ...]
     fields: tuple[FieldGap, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The gap as plain JSON values; the keys are the attributes' names."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Gap:
-        """The gap that `to_dict` made these values from."""
-        groups = (Group(**{**one, "score": Estimate(**one["score"])}) for one in values["groups"])
-        errors = (
-            ErrorKind(
-                **{
-                    **one,
-                    "share": Estimate(**one["share"]),
-                    "examples": tuple(ErrorExample(**example) for example in one["examples"]),
-                    "remedies": tuple(one["remedies"]),
-                }
-            )
-            for one in values["errors"]
-        )
-        fields = (FieldGap(one["field"], Estimate(**one["right"])) for one in values["fields"])
-        parts = {"groups": tuple(groups), "errors": tuple(errors), "fields": tuple(fields)}
-        return cls(**{**values, "score": Estimate(**values["score"]), **parts})
 
 
 def analyse_gap(

@@ -7,6 +7,7 @@ from typing import Any
 
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.records import record_of
 from weitiao.report.charts.intervals import interval
 from weitiao.report.charts.scale import Scale, around
 from weitiao.report.files import RunFiles
@@ -80,7 +81,7 @@ def _compared(files: RunFiles) -> Section | None:
     if values is None:
         return None
     asked = VerdictConfig.model_validate(files.settings.get("verdict") or {})
-    return RetentionComparison.from_dict(values).judged(asked).to_dict()
+    return record_of(RetentionComparison, values).judged(asked).to_dict()
 
 
 def _group(kind: str, parts: list[Mapping[str, Any]], totals: set[str], words: Wording) -> Section:

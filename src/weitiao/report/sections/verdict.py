@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from weitiao.records import record_of
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import estimate_of, interval_in_words, number
 from weitiao.report.sections.retention import part_name, why_not
@@ -35,7 +36,7 @@ def verdict_section(files: RunFiles, words: Wording) -> Section:
         return section | {"tone": tone, "word": words(key), "sentence": _stopped(files, words)}
     if verdict is None:
         return section | {"tone": "info", "word": words("verdict.none"), "sentence": words("verdict.none.sentence")}
-    decision, decided = verdict["decision"], Verdict.from_dict(verdict)
+    decision, decided = verdict["decision"], record_of(Verdict, verdict)
     return section | {
         "tone": _TONES[decision],
         "word": words(f"verdict.{decision}"),

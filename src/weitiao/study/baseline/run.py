@@ -116,7 +116,7 @@ def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> Basel
         baseline, gap = conclude(
             answered, metric=task.metrics[0], target=recipe.verdict.target, training_answers=answers
         )
-        write_json(directory / GAP_FILE, gap.to_dict())
+        write_json(directory / GAP_FILE, gap)
         write_baseline(directory, baseline)
     return BaselineRun(baseline, gap, directory)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,7 @@ class Compared:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values: the comparison, and beside it `preferences` and `path`."""
-        preferences = None if self.preferences is None else self.preferences.to_dict()
-        return {**self.comparison.to_dict(), "preferences": preferences, "path": str(self.path)}
+        return {**asdict(self.comparison), "preferences": self.preferences, "path": str(self.path)}
 
 
 def compare_targets(
@@ -152,7 +151,7 @@ def _compare(
         seed=judging.seed,
         console=console,
     )
-    path = write_comparison(output, comparison, **weights, preferences=preferences.to_dict())
+    path = write_comparison(output, comparison, **weights, preferences=preferences)
     return Compared(comparison, preferences, before, after, path)
 
 

@@ -14,6 +14,7 @@ from weitiao.evaluation.gap.analyse import analyse_gap
 from weitiao.evaluation.scores import read_predictions
 from weitiao.files import write_json
 from weitiao.methods.fingerprint import weights_hash
+from weitiao.records import record_of
 from weitiao.report.render import write_report
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.runs.belonging import made_of
@@ -28,7 +29,8 @@ from weitiao.study.task import task_from_recipe
 from weitiao.study.train import train as run_training
 from weitiao.terminal.findings import summary_of
 from weitiao.training.metrics import read_metrics
-from weitiao.verdict.verdict import decide, write_verdict
+from weitiao.verdict.file import write_verdict
+from weitiao.verdict.verdict import decide
 
 CHECK_FILE = "data-check.json"
 GAP_TUNED_FILE = "gap-tuned.json"
@@ -108,7 +110,7 @@ def compare(work: Work) -> str:
         model=recipe.model.name,
         prompt=TUNED,
     )
-    write_json(path / GAP_TUNED_FILE, gap.to_dict())
+    write_json(path / GAP_TUNED_FILE, gap)
     gain = comparison.gain.difference
     return f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) over the best prompt"
 
@@ -116,8 +118,8 @@ def compare(work: Work) -> str:
 def verdict(work: Work) -> str:
     """Decide."""
     values = json.loads((work.run.path / COMPARISON_FILE).read_text(encoding="utf-8"))
-    comparison = Comparison.from_dict(values)
-    retention = None if values["retention"] is None else RetentionComparison.from_dict(values["retention"])
+    comparison = record_of(Comparison, values)
+    retention = None if values["retention"] is None else record_of(RetentionComparison, values["retention"])
     tuned = comparison.metrics[comparison.primary].after
     decided = decide(tuned, comparison.gain, retention, work.recipe.verdict)
     weights = weights_hash(work.recipe.model, work.run.final)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from weitiao.runs.record import Records, Stop
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.step import Step
-from weitiao.verdict.verdict import Verdict, read_verdict
+from weitiao.verdict.file import read_verdict, verdict_values
+from weitiao.verdict.verdict import Verdict
 
 StepState = Literal["done", "unchanged", "skipped", "left out", "not reached"]
 
@@ -76,7 +77,7 @@ class PipelineResult:
         return {
             "path": str(self.path),
             "exit_code": self.exit_code,
-            "verdict": self.verdict.to_dict() if self.verdict else None,
+            "verdict": verdict_values(self.verdict) if self.verdict else None,
             "stop": asdict(self.stop) if self.stop else None,
             "report": str(self.report) if self.report else None,
             "steps": [asdict(step) for step in self.steps],
