@@ -1,4 +1,4 @@
-"""What the doctor looks for: one entry per kind of finding, with its severity and what to do about it."""
+"""What a check looks for: one entry per kind of finding, with its severity and what to do about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the doctor's rows come from: parts of the data, their sources, and batches of rows."""
+"""Where the rows of a check come from: parts of the data, their sources, and batches of rows."""
 
 from __future__ import annotations
 

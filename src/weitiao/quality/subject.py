@@ -1,4 +1,4 @@
-"""A row as the doctor looks at it: turns, input and answer, and what kept it from being read."""
+"""A row as a check looks at it: turns, input and answer, and what kept it from being read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data doctor for files and for recipes: the latter with its columns, its prompts and its tokenizer."""
+"""Checks, inspection and cleaning of files and of recipes: the latter with its columns, its prompts and its tokenizer."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from doctoring import pair, read_rows, write_rows
+from checking import pair, read_rows, write_rows
 from typer.testing import CliRunner, Result
 from workbench import weitiao, write_recipe
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of the doctor: files of rows, and checks of them through the real functions."""
+"""Shared by the tests of data quality: files of rows, and checks of them through the real functions."""
 
 from __future__ import annotations
 

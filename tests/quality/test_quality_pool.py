@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from doctoring import pair, write_rows
+from checking import pair, write_rows
 
 from weitiao.data.parts.boilerplate import Boilerplate
 from weitiao.quality.check import parts_of_files

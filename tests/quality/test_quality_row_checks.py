@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doctoring import check_files, of_kind, pair, rows_of, write_rows
+from checking import check_files, of_kind, pair, rows_of, write_rows
 
 ENGLISH = "The library opens at nine in the morning and closes at six in the evening, and on Sundays it stays closed."
 CHINESE = "图书馆早上九点开门，晚上六点关门，星期天不开放，节假日的开放时间会在门口另行通知，请各位读者留意。"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doctoring import check_files, pair, read_rows, write_rows
+from checking import check_files, pair, read_rows, write_rows
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.config import DataConfig
@@ -136,6 +136,11 @@ def test_contradictions(tmp_path: Path) -> None:
     kept, rejected, _ = cleaned(file, tmp_path / "vote", "contradiction", "duplicate", contradictions="majority")
     assert kept == [rows[0], rows[3]]
     assert rejected[0]["reason"] == f"answers the input of {file}:1 differently"
+
+
+def test_without_any_short_answer_nothing_contradicts(tmp_path: Path) -> None:
+    rows = [pair("a", TEXT), pair("a", f"{TEXT} In summer it goes every hour.")]
+    assert cleaned(write_rows(tmp_path / "a.jsonl", rows), tmp_path / "out", "contradiction")[0] == rows
 
 
 def labelled(rows: int) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from doctoring import check_files, of_kind, pair, rows_of, write_rows
+from checking import check_files, of_kind, pair, rows_of, write_rows
 
 from weitiao.text.folding import fold
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doctoring import check_files, of_kind, pair, rows_of, write_rows
+from checking import check_files, of_kind, pair, rows_of, write_rows
 
 from weitiao.data.config import SourceConfig
 from weitiao.data.reading.files import open_source

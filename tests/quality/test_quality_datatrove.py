@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from datatrove.executor import LocalPipelineExecutor
-from doctoring import pair, read_rows, write_rows
+from checking import pair, read_rows, write_rows
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.config import SourceConfig

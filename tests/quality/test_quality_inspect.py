@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from doctoring import pair, write_rows
+from checking import pair, write_rows
 from rich.console import Console
 from transformers import AutoTokenizer
 from workbench import write_recipe
