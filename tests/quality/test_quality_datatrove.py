@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from datatrove.executor import LocalPipelineExecutor
 from checking import pair, read_rows, write_rows
+from datatrove.executor import LocalPipelineExecutor
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.config import SourceConfig

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.quality.findings import Findings, Place, Problem
 from weitiao.quality.labels import LabelCounts, find_typos
@@ -10,10 +13,6 @@ from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import PARTS
 from weitiao.quality.table import RowTable
 from weitiao.text.near import near_duplicates, similar_to
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _LEAK_PAIRS = (
     *((part, other) for part in ("train", "replay") for other in ("validation", "test", "against")),
@@ -48,8 +47,6 @@ def same_input(table: RowTable, rows: NDArray[np.int64], answer_keys: NDArray[np
         rows: Which of them to compare, ascending.
         answer_keys: A key per row of the table.
     """
-    import numpy as np
-
     rows = rows[table.input_keys[rows] != 0]
     inputs, answers = table.input_keys[rows], answer_keys[rows]
     order = np.lexsort((rows, answers, inputs))
@@ -78,8 +75,6 @@ def leaks(table: RowTable, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -
     Returns:
         The rows, each with the first of the other rows that has one of its keys; and all such other rows.
     """
-    import numpy as np
-
     our_rows, our_keys = _all_keys(table, ours)
     their_rows, their_keys = _all_keys(table, theirs)
     order = np.lexsort((their_rows, their_keys))
@@ -105,8 +100,6 @@ def near_leaks(
     threshold: float,
 ) -> Relation:
     """Rows whose input is similar to that of one of some other rows, without those (`exact`) where it is equal."""
-    import numpy as np
-
     none = np.empty(0, dtype=np.int64)
     if table.input_signatures is None or table.inputs_signed is None:
         return Relation(none, none)
@@ -122,8 +115,6 @@ def near_twins(
     table: RowTable, rows: NDArray[np.int64], answer_keys: NDArray[np.uint64], *, threshold: float
 ) -> Relation:
     """Rows similar to an earlier row that stays; with an answer as short as a label, only to one with the same."""
-    import numpy as np
-
     if table.signatures is None or table.signed is None:
         none = np.empty(0, dtype=np.int64)
         return Relation(none, none)
@@ -134,8 +125,6 @@ def near_twins(
 
 def find_across(table: RowTable, labels: dict[str, LabelCounts], settings: CheckSettings, findings: Findings) -> None:
     """Adds all findings that relate rows."""
-    import numpy as np
-
     _add_leaks(table, settings, findings)
     for part in PARTS[:-1]:
         rows = table.rows_of(part)
@@ -157,8 +146,6 @@ def find_across(table: RowTable, labels: dict[str, LabelCounts], settings: Check
 
 
 def _add_leaks(table: RowTable, settings: CheckSettings, findings: Findings) -> None:
-    import numpy as np
-
     for part, other in _LEAK_PAIRS:
         ours, theirs = table.rows_of(part), table.rows_of(other)
         for file in np.unique(table.file[theirs]).tolist():
@@ -188,8 +175,6 @@ def _add_contradictions(table: RowTable, relation: Relation, findings: Findings)
 def _add_near_duplicates(
     table: RowTable, rows: NDArray[np.int64], equal: NDArray[np.int64], settings: CheckSettings, findings: Findings
 ) -> NDArray[np.int64]:
-    import numpy as np
-
     rows = rows[~np.isin(rows, equal)]
     near = near_twins(table, rows, table.answer_keys, threshold=settings.near_threshold)
     _add(findings, table, near, Problem("near_duplicate", "is almost an earlier row"))
@@ -220,8 +205,6 @@ def _add(
 
 def _all_keys(table: RowTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """All keys of rows, each with its row."""
-    import numpy as np
-
     more = np.isin(table.more_rows, rows)
     rows = rows[table.input_keys[rows] != 0]
     return (
@@ -232,15 +215,11 @@ def _all_keys(table: RowTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int6
 
 def _begins(values: NDArray) -> NDArray[np.bool_]:
     """Where a value differs from the one before it; true at the first."""
-    import numpy as np
-
     begins = np.ones(len(values), dtype=bool)
     begins[1:] = values[1:] != values[:-1]
     return begins
 
 
 def _relation(rows: NDArray[np.int64], others: NDArray[np.int64]) -> Relation:
-    import numpy as np
-
     order = np.argsort(rows, kind="stable")
     return Relation(rows[order], others[order])

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sys import intern
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.parts.boilerplate import Boilerplate
@@ -23,10 +26,6 @@ from weitiao.quality.pool import in_order
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import PARTS, Part, Source, open_sources, shared_in
 from weitiao.quality.table import RowTable, TableBuilder
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _MOST_LABELS = 5_000
 
@@ -236,16 +235,12 @@ class LabelColumn:
 
     def add(self, labels: Sequence[str | None]) -> None:
         """Adds a batch; None is an answer too long for a label, or none at all."""
-        import numpy as np
-
         full = len(self._ids) > _MOST_LABELS
         ids = [-1 if label is None or full else self._ids.setdefault(label, len(self._ids)) for label in labels]
         self._parts.append(np.array(ids, dtype=np.int32))
 
     def labels(self, num_rows: int) -> Labels:
         """All of them; none when there are too many different ones."""
-        import numpy as np
-
         if len(self._ids) > _MOST_LABELS or not self._parts:
             return Labels(np.full(num_rows, -1, dtype=np.int32), [])
         return Labels(np.concatenate(self._parts), list(self._ids))
@@ -278,8 +273,6 @@ def _columns_of(meaning: Meaning) -> tuple[object, ...]:
 
 
 def _all_but(table: RowTable, gone: dict[int, tuple[str, str]]) -> NDArray[np.bool_]:
-    import numpy as np
-
     keep = np.ones(len(table.number), dtype=bool)
     keep[np.fromiter(gone, dtype=np.int64, count=len(gone))] = False
     return keep
@@ -287,8 +280,6 @@ def _all_but(table: RowTable, gone: dict[int, tuple[str, str]]) -> NDArray[np.bo
 
 def _restore(table: RowTable, rows: NDArray[np.int64], origins: Origins) -> None:
     """Makes the places of rows from an earlier pass those that they had at first."""
-    import numpy as np
-
     offset = len(table.files)
     table.files = [*table.files, *origins.files]
     table.file, table.number, table.line = (array.copy() for array in (table.file, table.number, table.line))

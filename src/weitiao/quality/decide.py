@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.quality.across import leaks, near_leaks, near_twins, same_input
 from weitiao.quality.labels import find_typos, is_closed
 from weitiao.quality.look import answer_key
 from weitiao.quality.table import RowTable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _OTHERS = ("validation", "test", "against")
 
@@ -49,8 +48,6 @@ class Decisions:
     """
 
     def __init__(self, table: RowTable, keep: NDArray[np.bool_]) -> None:
-        import numpy as np
-
         self.keep = keep.copy()
         self.renamed: dict[int, str] = {}
         self.old: dict[int, str] = {}
@@ -126,8 +123,6 @@ def _drop_leaks(table: RowTable, decisions: Decisions, config: CleanConfig, fixe
 
 
 def _rename(table: RowTable, decisions: Decisions, labels: Labels, answers: NDArray[np.uint64]) -> bool:
-    import numpy as np
-
     rows = _kept(table, decisions)
     ids, numbers = np.unique(labels.ids[rows], return_counts=True)
     counts = {labels.names[at]: number for at, number in zip(ids.tolist(), numbers.tolist(), strict=True) if at >= 0}
@@ -144,22 +139,19 @@ def _rename(table: RowTable, decisions: Decisions, labels: Labels, answers: NDAr
 
 def _drop_contradictions(table: RowTable, decisions: Decisions, answers: NDArray[np.uint64], *, majority: bool) -> bool:
     """Drops rows whose short answer to an input is not the only one, or not the most frequent one."""
-    import numpy as np
-
     rows = _kept(table, decisions)
     rows = rows[(table.input_keys[rows] != 0) & (answers[rows] != 0) & table.short[rows]]
     order = np.lexsort((rows, answers[rows], table.input_keys[rows]))
     rows = rows[order]
     changed = False
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(table.input_keys[rows]) != 0])) if len(rows) else rows
-    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
-        group = rows[start:end]
-        if end - start < 2 or answers[group[0]] == answers[group[-1]]:
+    for group in np.split(rows, np.flatnonzero(np.diff(table.input_keys[rows])) + 1):
+        if len(group) < 2 or answers[group[0]] == answers[group[-1]]:
             continue
         counts = Counter(answers[group].tolist()).most_common()
         best = counts[0][0] if majority and counts[0][1] > counts[1][1] else None
         gone = np.sort(np.array([row for row in group.tolist() if int(answers[row]) != best], dtype=np.int64))
-        group = np.sort(group)
-        others = np.array([group[np.argmax(answers[group] != answers[row])] for row in gone.tolist()], dtype=np.int64)
+        all_of_it = np.sort(group)
+        first_other = [all_of_it[np.argmax(answers[all_of_it] != answers[row])] for row in gone.tolist()]
+        others = np.array(first_other, dtype=np.int64)
         changed |= decisions.drop(gone, others, "contradiction")
     return changed

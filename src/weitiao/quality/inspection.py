@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from weitiao.data.example import Example
 from weitiao.data.reading.rows import Row
 from weitiao.quality.findings import Place, shortened
@@ -231,8 +233,6 @@ class _Tally:
         self._shortest: list[RowLength] = []
 
     def add(self, file: str, noted: Sequence[_Noted]) -> None:
-        import numpy as np
-
         usable = [one for one in noted if one.usable]
         self._unusable += len(noted) - len(usable)
         self._lengths.append(
@@ -247,8 +247,6 @@ class _Tally:
         self._shortest = sorted([*self._shortest, *rows], key=lambda row: row.length)[:_NUM_EXTREMES]
 
     def result(self, name: str, sources: tuple[str, ...]) -> PartInspection:
-        import numpy as np
-
         lengths = np.concatenate(self._lengths) if self._lengths else np.empty((0, 2), dtype=np.int64)
         total, learned = (int(value) for value in lengths.sum(axis=0))
         labels = dict(sorted(self._labels.closed.items(), key=lambda item: (-item[1], item[0])))
@@ -272,8 +270,6 @@ class _Tally:
 
 def _lengths(values: Any) -> Lengths | None:
     """Quantiles are lengths that occur (the least one that so many rows do not exceed)."""
-    import numpy as np
-
     if not len(values):
         return None
     low, high = int(values.min()), int(values.max())

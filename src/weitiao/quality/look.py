@@ -1,4 +1,4 @@
-"""What the doctor notes of each row: its problems, and the numbers by which rows are compared with each other.
+"""What is noted of each row: its problems, and the numbers by which rows are compared with each other.
 
 A pure function of a batch of rows, so that batches can be looked at in several processes.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.data.example import Example
 from weitiao.data.parts.boilerplate import Boilerplate, own_text
@@ -19,10 +21,6 @@ from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import SubjectReader
 from weitiao.text.folding import fold, key_of
 from weitiao.text.minhash import shingles, signatures
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LONGEST_LABEL = 80
 _SHORT_ANSWER = 40
@@ -89,8 +87,6 @@ class Looked:
 
 def look(task: Task) -> Looked:
     """Looks at a batch of rows."""
-    import numpy as np
-
     read = SubjectReader(task.meaning)
     settings = task.settings
     if task.part == "against":

@@ -6,16 +6,15 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.quality.findings import Place
 from weitiao.quality.look import Looked
 from weitiao.quality.sources import PARTS
 from weitiao.text.minhash import NUM_PLACES
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(slots=True)
@@ -53,8 +52,6 @@ class RowTable:
 
     def rows_of(self, part: str) -> NDArray[np.int64]:
         """The indices of the rows of a part, ascending."""
-        import numpy as np
-
         return np.flatnonzero(self.part == PARTS.index(part)).astype(np.int64)
 
     def move(self, rows: Iterable[tuple[str, int]], part: str) -> None:
@@ -64,8 +61,6 @@ class RowTable:
             rows: Files, as messages print them, and numbers of rows.
             part: The part.
         """
-        import numpy as np
-
         numbers: dict[str, list[int]] = {}
         for file, number in rows:
             numbers.setdefault(file, []).append(number)
@@ -118,7 +113,6 @@ class TableBuilder:
         Args:
             files: Part and name of each file.
         """
-        import numpy as np
 
         def joined(name: str, dtype: type) -> NDArray:
             return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in self._parts)]).astype(dtype)
@@ -144,8 +138,6 @@ class TableBuilder:
         return table
 
     def _flags(self, name: str) -> NDArray[np.bool_]:
-        import numpy as np
-
         flags = [getattr(part, name) for part in self._parts]
         return np.concatenate(
             [
@@ -155,8 +147,6 @@ class TableBuilder:
         )
 
     def _mapped(self, name: str) -> NDArray[np.uint16]:
-        import numpy as np
-
         stream = self._streams[name]
         stream.truncate(self._num_rows * NUM_PLACES * 2)
         stream.flush()

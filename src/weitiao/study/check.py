@@ -1,4 +1,4 @@
-"""Checks, inspection and cleaning of files and of recipes: the latter with its columns, its prompts and its tokenizer."""
+"""Checks, inspects and cleans files, and recipes: the latter with their columns, prompts and tokenizers."""
 
 from __future__ import annotations
 

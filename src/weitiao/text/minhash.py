@@ -10,11 +10,9 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 NUM_PLACES = 128
 _SEED = 20_250_101
@@ -53,8 +51,6 @@ def signatures(texts: Sequence[list[str]]) -> tuple[NDArray[np.uint16], NDArray[
     Returns:
         An array of one row per text and `NUM_PLACES` columns, zero for texts without shingles; and which have any.
     """
-    import numpy as np
-
     table = np.zeros((len(texts), NUM_PLACES), dtype=np.uint16)
     sizes = np.array([len(parts) for parts in texts], dtype=np.int64)
     present = sizes > 0
@@ -71,16 +67,12 @@ def signatures(texts: Sequence[list[str]]) -> tuple[NDArray[np.uint16], NDArray[
 
 
 def _permutations() -> list[tuple[np.uint32, np.uint32]]:
-    import numpy as np
-
     drawn = np.random.default_rng(_SEED).integers(0, 1 << 32, size=(NUM_PLACES, 2), dtype=np.uint32)
     return [(factor | np.uint32(1), offset) for factor, offset in drawn]
 
 
 def _mixed(hashes: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """The finalizer of MurmurHash3 (A. Appleby): CRC-32 is linear, and alike texts would have alike hashes."""
-    import numpy as np
-
     hashes = (hashes ^ hashes >> np.uint32(16)) * np.uint32(0x85EBCA6B)
     hashes = (hashes ^ hashes >> np.uint32(13)) * np.uint32(0xC2B2AE35)
     mixed: NDArray[np.uint32] = hashes ^ hashes >> np.uint32(16)

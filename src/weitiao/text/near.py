@@ -8,13 +8,12 @@ agree decides. Candidates are found by sorting 64-bit hashes of a band, so that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.text.minhash import NUM_PLACES
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _PLACES_PER_BAND = ((0.9, 8), (0.75, 5), (0.6, 4), (0.0, 2))
 """From which similarity on a band may have so many places: a pair at that similarity is then a candidate with a
@@ -60,8 +59,6 @@ def similar_pairs(
     Returns:
         The pairs, ordered by `second`, then `first`; none twice.
     """
-    import numpy as np
-
     found: list[NDArray[np.int64]] = []
     agreements: list[NDArray[np.float64]] = []
     known = np.empty(0, dtype=np.uint64)
@@ -95,8 +92,6 @@ def keep_first(pairs: Pairs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     Returns:
         The rows that go, ascending, and for each the row that stays for it.
     """
-    import numpy as np
-
     gone: dict[int, int] = {}
     for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
         if second not in gone and first not in gone:
@@ -122,8 +117,6 @@ def near_duplicates(
     Returns:
         The rows that go, ascending, and for each the row that stays for it.
     """
-    import numpy as np
-
     gone, kept_for = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     while True:
         left = rows[~np.isin(rows, gone)]
@@ -149,8 +142,6 @@ def similar_to(
     Returns:
         The rows, ascending, and for each the other one that it is most similar to.
     """
-    import numpy as np
-
     best = np.zeros(len(rows))
     match = np.full(len(rows), -1, dtype=np.int64)
     size = places_per_band(threshold)
@@ -182,8 +173,6 @@ def _band_hashes(
     classes: NDArray[np.uint64] | None,
 ) -> NDArray[np.uint64]:
     """64-bit hashes of the places of one band, and of the class."""
-    import numpy as np
-
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for at in range(0, len(rows), _BLOCK):
         some = rows[at : at + _BLOCK]
@@ -199,8 +188,6 @@ def _band_hashes(
 
 def _groups(hashes: NDArray[np.uint64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The rows with those of one hash side by side, and the number of the group of each."""
-    import numpy as np
-
     order = np.argsort(hashes, kind="stable")
     ordered = hashes[order]
     groups = np.zeros(len(rows), dtype=np.int64)
@@ -213,8 +200,6 @@ def _candidates(
     order: NDArray[np.int64], groups: NDArray[np.int64], neighbours: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of rows of one group, the earlier one first, in blocks."""
-    import numpy as np
-
     for distance in range(1, neighbours + 1):
         if len(order) <= distance:
             return
@@ -238,8 +223,6 @@ def _blocks(
 
 def _is_in(values: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Whether values are among sorted known ones."""
-    import numpy as np
-
     if not len(known):
         return np.zeros(len(values), dtype=bool)
     at = np.minimum(np.searchsorted(known, values), len(known) - 1)
@@ -250,8 +233,6 @@ def _is_in(values: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.
 def _agreement(
     signatures: NDArray[np.uint16], first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    import numpy as np
-
     share = np.empty(len(first))
     for at in range(0, len(first), _BLOCK // 4):
         part = slice(at, at + _BLOCK // 4)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from weitiao.data.parts.asked import Asked
 from weitiao.data.parts.boilerplate import Boilerplate, find_boilerplate, own_text
 from weitiao.text.minhash import signatures
 from weitiao.text.near import Pairs, similar_pairs, similar_to
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 NEAR_THRESHOLD = 0.8
 """From which Jaccard similarity of their shingles on two inputs are almost the same."""
@@ -61,8 +59,6 @@ class Together:
         Returns:
             How many pairs were therefore left apart.
         """
-        import numpy as np
-
         roots = np.array([self._root(position) for position in range(len(self._parents))], dtype=np.int64)
         also: dict[bytes, list[int]] = {}
         table, signed = _signatures(_noted(rows, also), shared)
@@ -108,8 +104,6 @@ class Together:
 
     def _numbers(self) -> NDArray[np.uint64]:
         """A number per position that depends on its content only."""
-        import numpy as np
-
         return np.array([int.from_bytes((draw or b"")[:8], "big") for draw in self._draws], dtype=np.uint64)
 
     def _root(self, position: int) -> int:
@@ -168,8 +162,6 @@ def twins_of(rows: Sequence[Asked], others: Sequence[Asked], *, near: bool = Tru
     Returns:
         Positions in `rows`, ascending.
     """
-    import numpy as np
-
     num_keys = None if near else 1
     taken = {key for other in others for key in other.keys[:num_keys]}
     found = {i for i, row in enumerate(rows) if not taken.isdisjoint(row.keys[:num_keys])}
@@ -184,8 +176,6 @@ def twins_of(rows: Sequence[Asked], others: Sequence[Asked], *, near: bool = Tru
 
 def _near_pairs(table: NDArray[np.uint16], places: NDArray[np.int64], units: NDArray[np.int64]) -> Pairs:
     """Pairs of alike positions among some, in whose order neighbours are chosen."""
-    import numpy as np
-
     # Of positions that stay together and look alike, one is enough.
     looks = np.ascontiguousarray(table[places]).view(f"V{table.itemsize * table.shape[1]}").ravel()
     _, looks = np.unique(looks, return_inverse=True)
@@ -202,8 +192,6 @@ def _noted(rows: Iterable[Asked | None], also: dict[bytes, list[int]]) -> Iterat
 
 
 def _signatures(rows: Iterable[Asked | None], shared: Boilerplate) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
-    import numpy as np
-
     signed = [
         signatures([shared.of_own(own_text(one, shared)) if one is not None else [] for one in some])
         for some in _batches(rows)
