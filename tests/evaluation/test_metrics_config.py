@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from weitiao.data.example import Example
 from weitiao.evaluation.config import EvaluationConfig
-from weitiao.evaluation.metrics.config import MetricConfig, ScoreConfig, build
+from weitiao.evaluation.metrics.config import MetricConfig, ScoreConfig
 from weitiao.evaluation.task import make_task
 
 
@@ -66,7 +66,7 @@ def test_two_of_a_kind_have_names_of_their_own() -> None:
     config = EvaluationConfig.model_validate(
         {"metrics": [{"type": "regex", "pattern": "a", "name": "has_a"}, {"type": "regex", "pattern": "b"}]}
     )
-    assert [build(one).name for one in config.graders] == ["has_a", "regex"]
+    assert [one.build().name for one in config.graders] == ["has_a", "regex"]
 
 
 def test_paths_are_looked_up_in_the_folders_in_order(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import pytest
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.config import build
-from weitiao.evaluation.metrics.config_own import FunctionConfig, JudgeMetricConfig
-from weitiao.evaluation.metrics.judge import rating
+from weitiao.evaluation.metrics.function import FunctionConfig
+from weitiao.evaluation.metrics.judge import JudgeMetricConfig, rating
 
 ITEM = Item("Yes.", "yes", ({"role": "user", "content": "Is it?"},), {"level": 3}, "test.jsonl:7")
 
@@ -33,20 +32,20 @@ def test_a_function_gets_answer_expected_answer_and_row(tmp_path: Path) -> None:
         "    assert row['messages'] == [{'role': 'user', 'content': 'Is it?'}] and row['row_id'] == 'test.jsonl:7'\n"
         "    return (answer.lower().strip('.') == expected) * Kept(row).row['level'] / 4\n"
     )
-    metric = build(function(tmp_path, text))
+    metric = function(tmp_path, text).build()
     assert metric.name == "score"
     assert metric.grade(ITEM) == 0.75
 
 
 @pytest.mark.parametrize(("value", "grade"), [("True", 1.0), ("False", 0.0), ("1", 1.0), ("0.25", 0.25)])
 def test_a_function_may_return_a_number_or_whether_it_is_right(tmp_path: Path, value: str, grade: float) -> None:
-    assert build(function(tmp_path, f"def score(answer, expected, row):\n    return {value}\n")).grade(ITEM) == grade
+    assert function(tmp_path, f"def score(answer, expected, row):\n    return {value}\n").build().grade(ITEM) == grade
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     text = "import numpy as np\ndef score(answer, expected, row):\n    return np.{}\n"
-    assert build(function(tmp_path, text.format("float32(0.5)"))).grade(ITEM) == 0.5
-    assert build(function(tmp_path, text.format("bool_(True)"))).grade(ITEM) == 1
+    assert function(tmp_path, text.format("float32(0.5)")).build().grade(ITEM) == 0.5
+    assert function(tmp_path, text.format("bool_(True)")).build().grade(ITEM) == 1
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     ],
 )
 def test_a_function_that_fails_is_named_with_the_row(tmp_path: Path, text: str, message: str) -> None:
-    metric = build(function(tmp_path, text))
+    metric = function(tmp_path, text).build()
     with pytest.raises(RecipeError, match=message):
         metric.grade(ITEM)
 
@@ -77,13 +76,13 @@ def test_a_function_that_fails_is_named_with_the_row(tmp_path: Path, text: str, 
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str, remedy: str) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
-        build(function(tmp_path, text))
+        function(tmp_path, text).build()
     assert remedy in caught.value.remedy
 
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no file .*gone\.py"):
-        build(FunctionConfig(path=f"{tmp_path / 'gone.py'}:score"))
+        FunctionConfig(path=f"{tmp_path / 'gone.py'}:score").build()
 
 
 # -- judge ------------------------------------------------------------------------------------------------------------
@@ -142,7 +141,7 @@ def test_a_judge_behind_a_server_grades_from_0_to_1(server: tuple[str, list[dict
     (tmp_path / "key").write_text("secret\n")
     url, seen = server
     config = JudgeMetricConfig(type="judge", model=f"{url}#big", api_key_file=tmp_path / "key", max_new_tokens=7)
-    metric = build(config)
+    metric = config.build()
     items = [Item(f"quality {digit}", "reference text", ITEM.prompt, {}, "r") for digit in "1352x"]
     assert metric.grade_all(items) == [0.0, 0.5, 1.0, 0.25, 0.0]
     assert metric.details(items, []) == {"num_unrated": 1}
@@ -158,22 +157,22 @@ def test_a_judge_behind_a_server_grades_from_0_to_1(server: tuple[str, list[dict
 def test_a_prompt_of_the_user_is_filled_in_and_its_faults_are_named(server: tuple[str, list[dict[str, Any]]]) -> None:
     url, seen = server
     config = JudgeMetricConfig(type="judge", model=f"{url}#m", prompt="Level {{ level }}: {{ answer }} quality 4")
-    assert build(config).grade(ITEM) == 0.75
+    assert config.build().grade(ITEM) == 0.75
     assert seen[0]["messages"] == [{"role": "user", "content": "Level 3: Yes. quality 4"}]
-    lacking = build(config.model_copy(update={"prompt": "{{ lavel }}"}))
+    lacking = config.model_copy(update={"prompt": "{{ lavel }}"}).build()
     with pytest.raises(RecipeError, match=r"test\.jsonl:7.*lavel"):
         lacking.check(ITEM)
 
 
 def test_a_server_that_fails_or_is_not_there_is_named(server: tuple[str, list[dict[str, Any]]]) -> None:
     url, _ = server
-    metric = build(JudgeMetricConfig(type="judge", model=f"{url}#m", prompt="break"))
+    metric = JudgeMetricConfig(type="judge", model=f"{url}#m", prompt="break").build()
     with pytest.raises(ModelError, match="500"):
         metric.grade(ITEM)
     with pytest.raises(ModelError, match="cannot be reached"):
-        build(JudgeMetricConfig(type="judge", model="http://127.0.0.1:9/v1#m")).grade(ITEM)
+        JudgeMetricConfig(type="judge", model="http://127.0.0.1:9/v1#m").build().grade(ITEM)
     with pytest.raises(ModelError, match="names a server and no model"):
-        build(JudgeMetricConfig(type="judge", model=url))
+        JudgeMetricConfig(type="judge", model=url).build()
 
 
 def test_a_judge_on_this_machine_replies_as_transformers_does(tiny_llama_dir: Path) -> None:
@@ -194,4 +193,4 @@ def test_a_judge_on_this_machine_replies_as_transformers_does(tiny_llama_dir: Pa
         found = rating(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
         expected.append(0.0 if found is None else (found - 1) / 4)
     config = JudgeMetricConfig(type="judge", model=str(tiny_llama_dir), prompt="{{ answer }}", max_new_tokens=48)
-    assert build(config).grade_all([Item(answer, "x") for answer in answers]) == expected
+    assert config.build().grade_all([Item(answer, "x") for answer in answers]) == expected

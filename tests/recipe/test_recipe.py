@@ -190,7 +190,7 @@ def test_every_setting_is_read_by_some_code() -> None:
 
 
 def test_the_reference_page_is_up_to_date() -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", "from tools.recipe_reference import reference; print(reference(), end='')"],
         cwd=root, capture_output=True, text=True, check=True,

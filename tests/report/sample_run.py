@@ -13,8 +13,8 @@ from weitiao.baseline.result import Baseline, Candidate, Cell, write_baseline
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import compare_predictions, write_comparison
 from weitiao.evaluation.gap.analyse import analyse_gap
-from weitiao.evaluation.metrics.config import build
-from weitiao.evaluation.metrics.config_text import AccuracyConfig, ExactMatchConfig, MacroF1Config
+from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
+from weitiao.evaluation.metrics.matching import ExactMatchConfig
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import score, write_predictions, write_scores
 from weitiao.evaluation.verdict_config import VerdictConfig
@@ -36,7 +36,7 @@ LABELS = [
     "card_arrival", "lost_card", "top_up_failed", "exchange_rate", "pin_blocked", "cash_withdrawal", "refund_pending",
     "transfer_timing", "identity_check", "app_login",
 ]  # fmt: skip
-METRICS = tuple(build(config, labels=LABELS) for config in (ExactMatchConfig(), AccuracyConfig(), MacroF1Config()))
+METRICS = tuple(config.build(labels=LABELS) for config in (ExactMatchConfig(), AccuracyConfig(), MacroF1Config()))
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} "&\' </style>'
 
 _SECONDS = {

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from weitiao.config import Config
-from weitiao.evaluation.metrics.config import MetricConfig, PerplexityConfig, ScoreConfig
-from weitiao.evaluation.metrics.config_base import found
-from weitiao.evaluation.metrics.config_text import ExactMatchConfig
+from weitiao.evaluation.metrics.base import find_or_keep
+from weitiao.evaluation.metrics.config import MetricConfig, ScoreConfig
+from weitiao.evaluation.metrics.matching import ExactMatchConfig
+from weitiao.evaluation.metrics.normalize import Normalization
+from weitiao.evaluation.metrics.perplexity import PerplexityConfig
 from weitiao.generation.config import GenerationConfig
 
 
@@ -34,7 +36,7 @@ class EvaluationConfig(Config):
     generation: GenerationConfig = GenerationConfig()
     """How answers are generated: greedily and at most 256 tokens long when nothing else is said."""
 
-    normalize: Literal["none", "whitespace", "casefold"] = "whitespace"
+    normalize: Normalization = "whitespace"
     """What does not count when an answer is compared with the expected one. `none`: every character counts.
     `whitespace`: space at both ends and the Unicode encoding of an accent do not. `casefold`: neither does case."""
 
@@ -77,5 +79,5 @@ class EvaluationConfig(Config):
         """The same with its paths looked up in these folders, in this order, and made absolute."""
         update: dict[str, object] = {"metrics": tuple(one.located(folders) for one in self.metrics)}
         if self.benchmark_path is not None:
-            update["benchmark_path"] = found(self.benchmark_path, folders)
+            update["benchmark_path"] = find_or_keep(self.benchmark_path, folders)
         return self.model_copy(update=update)

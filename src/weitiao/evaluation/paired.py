@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import optimize
 
 from weitiao.evaluation.statistics import (
     BATCH,
+    CONFIDENCE,
     NUM_RESAMPLES,
     ROUNDING,
     Estimate,
     Floats,
-    Z,
     is_binary,
     mcnemar,
+    normal_quantile,
     statistic_of_sums,
 )
 
@@ -117,6 +117,9 @@ def paired_difference_of_sums(
 
 def _tango_interval(num_better: int, num_worse: int, n: int) -> tuple[float, float]:
     """All differences d that Tango's score test, eq. 6 and 9 of the paper, does not reject."""
+    from scipy import optimize
+
+    z = normal_quantile(CONFIDENCE)
 
     def excess(d: float) -> float:
         # The maximum likelihood estimate of the probability of a change for the worse, given the difference d.
@@ -129,8 +132,8 @@ def _tango_interval(num_better: int, num_worse: int, n: int) -> tuple[float, flo
         return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
 
     value, edge = (num_better - num_worse) / n, 1 - 1e-12
-    low = -1.0 if excess(-edge) < Z else optimize.brentq(lambda d: excess(d) - Z, -edge, value)
-    high = 1.0 if excess(edge) > -Z else optimize.brentq(lambda d: excess(d) + Z, value, edge)
+    low = -1.0 if excess(-edge) < z else optimize.brentq(lambda d: excess(d) - z, -edge, value)
+    high = 1.0 if excess(edge) > -z else optimize.brentq(lambda d: excess(d) + z, value, edge)
     return float(low), float(high)
 
 

@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from weitiao.records import Number
 
@@ -18,7 +17,6 @@ Bounds = tuple[float, float] | None
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 5_000
-Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
 BATCH = 2**18  # random numbers that are held at once
 ROUNDING = 1e-12
 
@@ -163,6 +161,8 @@ def simultaneous(num: int) -> float:
 @cache
 def normal_quantile(confidence: float) -> float:
     """How many standard errors an interval of this confidence reaches to either side."""
+    from scipy import stats
+
     return float(stats.norm.ppf(0.5 + confidence / 2))
 
 
@@ -173,6 +173,8 @@ def is_binary(values: Floats) -> bool:
 
 def mcnemar(num_better: int, num_worse: int) -> float:
     """Two-sided p-value of McNemar's exact test: is either direction of change more frequent than the other?"""
+    from scipy import stats
+
     discordant = num_better + num_worse
     return float(stats.binomtest(num_better, discordant).pvalue) if discordant else 1.0
 
@@ -193,11 +195,15 @@ def judgements_needed(win_rate: float, *, power: float = 0.8) -> int | None:
         The least number that has this power, and from which on every larger number has it too (the power of an exact
         test falls a little wherever one more win is asked for); None when there is no preference.
     """
+    from scipy import stats
+
     edge = abs(win_rate - 0.5)
     if edge < 1e-3:
         return None
     spread = math.sqrt(0.25 - edge**2)
-    usual = ((Z * 0.5 + float(stats.norm.ppf(power)) * spread) / edge) ** 2  # by the normal approximation
+    usual = (
+        (normal_quantile(CONFIDENCE) * 0.5 + float(stats.norm.ppf(power)) * spread) / edge
+    ) ** 2  # by the normal approximation
     n = np.arange(1, math.ceil(1.2 * usual) + 50)
     fewest_wins = stats.binom.isf((1 - CONFIDENCE) / 2, n, 0.5) + 1  # that have p below 5 %
     too_few = stats.binom.sf(fewest_wins - 1, n, 0.5 + edge) < power
@@ -224,6 +230,8 @@ def _accelerated_interval(
     value: float, resampled_B: Floats, left_out_N: Floats, confidence: float
 ) -> tuple[float, float]:
     """The ends of the bootstrap interval, from the score without each item (the jackknife)."""
+    from scipy import stats
+
     n = len(left_out_N)
     # A score equal to that of the sample counts half to either side; at least half a resample lies on each.
     slack = _slack(value)

@@ -12,13 +12,8 @@ from weitiao.evaluation.answers import Prediction, Progress, check_rows, grade_a
 from weitiao.evaluation.classes import is_closed_label_set
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.metrics.config import build
-from weitiao.evaluation.metrics.config_text import (
-    AccuracyConfig,
-    ExactMatchConfig,
-    MacroF1Config,
-    NormalizedMatchConfig,
-)
+from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
+from weitiao.evaluation.metrics.matching import ExactMatchConfig, NormalizedMatchConfig
 from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.evaluation.scores import Scores, score
 from weitiao.generation.config import GenerationConfig
@@ -76,7 +71,7 @@ def make_task(
     if is_closed_label_set(expected) and any(isinstance(one, _TEXT_MATCHES) for one in metrics):
         metrics += [one for one in _FOR_LABELS if one.title not in {metric.title for metric in metrics}]
     labels = sorted(set(expected))
-    built = tuple(build(one, normalize=config.normalize, labels=labels) for one in metrics)
+    built = tuple(one.build(normalize=config.normalize, labels=labels) for one in metrics)
     return Task(name, tuple(examples), built, config.generation)
 
 

@@ -15,7 +15,6 @@ from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.choice import read_choices
-from weitiao.evaluation.metrics.config import build
 from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import sha256
 from weitiao.paths import find_path, places_of
@@ -148,7 +147,7 @@ class GeneratePart(Part):
     def score(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
     ) -> tuple[PartScores, ...]:
-        metric = build(self.task.metric, labels=self.labels)
+        metric = self.task.metric.build(labels=self.labels)
         found = evaluate(
             model,
             tokenizer,

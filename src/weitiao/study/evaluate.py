@@ -17,7 +17,7 @@ from weitiao.evaluation.answer_files import note_key
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
 from weitiao.evaluation.likelihood import Likelihood, likelihoods
-from weitiao.evaluation.perplexity import perplexity
+from weitiao.evaluation.metrics.perplexity import perplexity
 from weitiao.evaluation.scores import Scores, ValidationLoss, without_answers, write_lines, write_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.task import Evaluation, evaluate

@@ -10,18 +10,18 @@ from typing import Any
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.gap.kinds import Kind
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.json_text import JsonFields, parse_json
-from weitiao.evaluation.metrics.matching import Contains
+from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, parse_json
+from weitiao.evaluation.metrics.matching import ContainsConfig
 from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.quality.answers import find_refusal
 from weitiao.quality.language import script_of
 
-FIELDS = JsonFields("fields", fields=(), allow_fence=False)
+FIELDS = JsonFieldsConfig().build()
 """Compares JSON by its values."""
 
 _TOO_LONG = 3
 _MAIN_SCRIPT = 0.7
-_CONTAINS = Contains("contains")
+_CONTAINS = ContainsConfig().build()
 _BRACKET = re.compile(r"[{\[]")
 
 

@@ -1,15 +1,22 @@
-"""What a metric is: a grade for each answer, and a score with its interval for all of them."""
+"""What a metric is: its settings, a grade for each answer, and a score with its interval for all of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+from pydantic import Field
+
+from weitiao.config import Config
 from weitiao.data.example import Message
+from weitiao.errors import MissingExtraError
+from weitiao.evaluation.metrics.normalize import Normalization
 from weitiao.evaluation.paired import PairedDifference, paired_difference, paired_difference_of_sums
 from weitiao.evaluation.statistics import CONFIDENCE, Estimate, Floats, mean, statistic_of_sums
+from weitiao.paths import find_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +52,37 @@ class WholeSet:
 
 
 class Metric(ABC):
-    """Grades answers from 0 (wrong) to 1 (right).
+    """Grades answers from 0 (wrong) to 1 (right), by the settings of a recipe.
 
     Args:
+        config: Its settings.
+        normalize: `evaluate.normalize`, for metrics that leave it open.
+        labels: The expected answers of the training and test rows, for metrics of labels that leave them open.
+
+    Attributes:
         name: What the score is called in tables and files.
+
+    Raises:
+        WeitiaoError: A file or a package that it needs is not there.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    config: MetricConfigBase
+
+    def __init__(
+        self, config: MetricConfigBase, *, normalize: Normalization = "whitespace", labels: Sequence[str] = ()
+    ) -> None:
+        self.config, self.name = config, config.title
+        self.normalize: Normalization = normalize
+        self.labels = labels
+        try:
+            self.prepare()
+        except ImportError as error:
+            if not config.packages:
+                raise
+            raise MissingExtraError(f"The metric `{self.name}` (type {config.kind})", "eval") from error
+
+    def prepare(self) -> None:  # noqa: B027 - most metrics need nothing
+        """Load what the metric needs, once."""
 
     @abstractmethod
     def grade(self, item: Item) -> float:
@@ -110,3 +140,43 @@ class Metric(ABC):
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
         """What else is worth knowing about the grades, as plain JSON values."""
         return {}
+
+
+class MetricConfigBase(Config):
+    """A metric, or another score, of a recipe."""
+
+    metric: ClassVar[type[Metric]]
+
+    name: str | None = Field(default=None, pattern=r"^[\w.:-]+$")
+    """What the score is called in tables and files; the type (for a function: its name) when not given."""
+
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages of others that its grades depend on."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return ()
+
+    @property
+    def kind(self) -> str:
+        """Its type."""
+        return str(self.__dict__["type"])
+
+    @property
+    def title(self) -> str:
+        """What the score is called."""
+        return self.name or self.kind
+
+    def located(self, folders: Sequence[Path]) -> MetricConfigBase:
+        """The same with its paths looked up in these folders, in this order."""
+        return self
+
+    def build(self, *, normalize: Normalization = "whitespace", labels: Sequence[str] = ()) -> Metric:
+        """The metric that grades by these settings; arguments and errors are those of `Metric`."""
+        return self.metric(self, normalize=normalize, labels=labels)
+
+
+def find_or_keep(path: Path, folders: Sequence[Path]) -> Path:
+    """The path in the first folder that has it, made absolute; the path as it is when none has."""
+    return find_path(path, folders) or path

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
-from weitiao.evaluation.metrics.config_base import MetricConfigBase, Normalize, Setting
-from weitiao.evaluation.metrics.config_json import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
-from weitiao.evaluation.metrics.config_own import (
-    FUNCTION,
-    BleuConfig,
-    ChrfConfig,
-    FunctionConfig,
-    JudgeMetricConfig,
-    RougeLConfig,
-)
-from weitiao.evaluation.metrics.config_text import (
-    AccuracyConfig,
-    ContainsConfig,
-    ExactMatchConfig,
-    MacroF1Config,
-    NormalizedMatchConfig,
-    NumberConfig,
-    RegexConfig,
-)
-
-if TYPE_CHECKING:
-    from weitiao.evaluation.metrics.base import Metric
-
-
-class PerplexityConfig(MetricConfigBase):
-    """Perplexity of the test rows: of their answers, or of raw text. It grades no answer and is no first metric."""
-
-    type: Literal["perplexity"] = "perplexity"
-    """The score."""
-
+from weitiao.evaluation.metrics.base import MetricConfigBase
+from weitiao.evaluation.metrics.function import FUNCTION, FunctionConfig
+from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
+from weitiao.evaluation.metrics.judge import JudgeMetricConfig
+from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
+from weitiao.evaluation.metrics.matching import ContainsConfig, ExactMatchConfig, NormalizedMatchConfig
+from weitiao.evaluation.metrics.number import NumberConfig
+from weitiao.evaluation.metrics.overlap import BleuConfig, ChrfConfig, RougeLConfig
+from weitiao.evaluation.metrics.perplexity import PerplexityConfig
+from weitiao.evaluation.metrics.regex import RegexConfig
 
 _Metric = (
     ExactMatchConfig
@@ -83,17 +62,3 @@ ScoreConfig = Annotated[
     BeforeValidator(_from_text, json_schema_input_type=str | Annotated[_Score, Field(discriminator="type")]),
 ]
 """A metric, or `perplexity`."""
-
-
-def build(config: _Metric, *, normalize: Normalize = "whitespace", labels: Sequence[str] = ()) -> Metric:
-    """The metric that a recipe describes.
-
-    Args:
-        config: Its settings.
-        normalize: `evaluate.normalize`, for those that leave it open.
-        labels: The closed set of labels, for those that leave it open.
-
-    Raises:
-        WeitiaoError: A file or a package that it needs is not there.
-    """
-    return config.build(Setting(normalize, labels))

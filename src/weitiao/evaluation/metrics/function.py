@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import field_validator
 
 from weitiao.errors import RecipeError
-from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
+
+FUNCTION = re.compile(r"(?P<path>.+\.py):(?P<function>[A-Za-z_]\w*)")
+"""How a recipe names one."""
 
 Function = Callable[[str, str, dict[str, Any]], "float | bool"]
 
@@ -23,21 +29,15 @@ _SIGNATURE = "Write it as `def {name}(answer: str, expected: str, row: dict) -> 
 class UserFunction(Metric):
     """Grades by a function `(answer, expected, row)` that returns a number from 0 to 1, or whether it is right.
 
-    `row` holds the row's columns, and `messages` (the turns that were asked) and `row_id` beside them.
-
-    Args:
-        name: What the score is called.
-        path: The Python file. Its code runs with the rights of this program.
-        function: The function in it.
-
-    Raises:
-        RecipeError: The file or the function is not there, or the file fails.
+    `row` holds the row's columns, and `messages` (the turns that were asked) and `row_id` beside them. The code of the
+    file runs with the rights of this program.
     """
 
-    def __init__(self, name: str, path: Path, function: str) -> None:
-        super().__init__(name)
-        self._path, self._function = path, function
-        self._call = _load(path, function)
+    config: FunctionConfig
+
+    def prepare(self) -> None:
+        self._path, self._function = self.config.parts
+        self._call = _load(self._path, self._function)
 
     def grade(self, item: Item) -> float:
         row = {**item.columns, "messages": list(item.prompt), "row_id": item.row_id}
@@ -57,6 +57,47 @@ class UserFunction(Metric):
                 _SIGNATURE.format(name=self._function),
             )
         return grade
+
+
+class FunctionConfig(MetricConfigBase):
+    """A Python function `(answer, expected, row)` that returns a number from 0 to 1, or whether the answer is right."""
+
+    metric = UserFunction
+
+    type: Literal["function"] = "function"
+    """The metric."""
+
+    path: str
+    """File and function: `my.py:score`. A relative path is looked up in the recipe's folder, then in the current
+    one."""
+
+    @field_validator("path")
+    @classmethod
+    def _names_both(cls, value: str) -> str:
+        if FUNCTION.fullmatch(value) is None:
+            raise ValueError("write it as FILE.py:FUNCTION")
+        return value
+
+    @property
+    def title(self) -> str:
+        """What the score is called."""
+        return self.name or self.parts[1]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return (self.parts[0],)
+
+    def located(self, folders: Sequence[Path]) -> FunctionConfig:
+        path, function = self.parts
+        return self.model_copy(update={"path": f"{find_or_keep(path, folders)}:{function}"})
+
+    @property
+    def parts(self) -> tuple[Path, str]:
+        """File and name of the function."""
+        parts = FUNCTION.fullmatch(self.path)
+        assert parts is not None
+        return Path(parts["path"]), parts["function"]
 
 
 def _load(path: Path, function: str) -> Function:

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn
 
-from weitiao.errors import DataError, MissingExtraError, RecipeError
-from weitiao.evaluation.metrics.base import Item, Metric
+from pydantic import model_validator
+
+from weitiao.errors import DataError, RecipeError
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
 _NUM_PROBLEMS = 10
@@ -71,16 +73,9 @@ def read_schema(path: Path) -> Any:
 
 
 class JsonValid(Metric):
-    """Right when the answer is JSON.
+    """Right when the answer is JSON."""
 
-    Args:
-        name: What the score is called.
-        allow_fence: Whether it may stand in a Markdown code fence.
-    """
-
-    def __init__(self, name: str, *, allow_fence: bool) -> None:
-        super().__init__(name)
-        self._allow_fence = allow_fence
+    config: JsonValidConfig | JsonSchemaConfig
 
     def grade(self, item: Item) -> float:
         return float(self._problem(item.answer) is None)
@@ -92,7 +87,7 @@ class JsonValid(Metric):
     def _problem(self, answer: str) -> str | None:
         """Why the answer is not right; None when it is."""
         try:
-            value = parse_json(answer, allow_fence=self._allow_fence)
+            value = parse_json(answer, allow_fence=self.config.allow_fence)
         except ValueError:
             return "not JSON"
         return self._fault(value)
@@ -103,31 +98,21 @@ class JsonValid(Metric):
 
 
 class JsonSchema(JsonValid):
-    """Right when the answer is JSON that a JSON Schema allows.
+    """Right when the answer is JSON that a JSON Schema allows; references to other documents are not followed."""
 
-    Args:
-        name: What the score is called.
-        schema: The schema; references to other documents are not followed.
-        allow_fence: Whether the answer may stand in a Markdown code fence.
+    config: JsonSchemaConfig
 
-    Raises:
-        RecipeError: The schema is none.
-        MissingExtraError: The package jsonschema is not installed.
-    """
+    def prepare(self) -> None:
+        import jsonschema
+        from referencing import Registry
 
-    def __init__(self, name: str, schema: Any, *, allow_fence: bool) -> None:
-        try:
-            import jsonschema
-            from referencing import Registry
-        except ImportError as error:
-            raise MissingExtraError(f"The metric `{name}` (type json_schema)", "eval") from error
-        super().__init__(name, allow_fence=allow_fence)
+        schema = self.config.definition if self.config.path is None else read_schema(self.config.path)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         try:
             kind.check_schema(schema)
         except jsonschema.SchemaError as error:
             raise RecipeError(
-                f"The metric `{name}`: its schema is no JSON Schema: {error.json_path}: {error.message}.",
+                f"The metric `{self.name}`: its schema is no JSON Schema: {error.json_path}: {error.message}.",
                 "Correct the schema; https://json-schema.org describes the form.",
             ) from error
         self._validator = kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
@@ -154,17 +139,9 @@ class JsonFields(Metric):
 
     A field is a value that is no object and no list, at its path from the top; it is right when the answer has the
     same value at the same path. Numbers are equal by value (`1` and `1.0`), everything else exactly; true is not 1.
-
-    Args:
-        name: What the score is called.
-        fields: Count only these, given as dotted names without places in lists (`items.price`); all when empty.
-        allow_fence: Whether the answer may stand in a Markdown code fence.
     """
 
-    def __init__(self, name: str, *, fields: Sequence[str], allow_fence: bool) -> None:
-        super().__init__(name)
-        self._fields = tuple(fields)
-        self._allow_fence = allow_fence
+    config: JsonFieldsConfig
 
     def grade(self, item: Item) -> float:
         expected, answer = self._both(item)
@@ -210,16 +187,77 @@ class JsonFields(Metric):
     def _parsed(self, text: str) -> tuple[Any] | None:
         """The value in a tuple of its own, as it may be null; None when the text is no JSON."""
         try:
-            return (parse_json(text, allow_fence=self._allow_fence, exact=True),)
+            return (parse_json(text, allow_fence=self.config.allow_fence, exact=True),)
         except ValueError:
             return None
 
     def _chosen(self, parsed: tuple[Any] | None) -> dict[FieldPath, Any]:
         leaves = {} if parsed is None else dict(_leaves(parsed[0]))
-        return {path: value for path, value in leaves.items() if not self._fields or self._counts(_label(path))}
+        return {path: value for path, value in leaves.items() if not self.config.fields or self._counts(_label(path))}
 
     def _counts(self, label: str) -> bool:
-        return any(label == field or label.startswith(f"{field}.") for field in self._fields)
+        return any(label == field or label.startswith(f"{field}.") for field in self.config.fields)
+
+
+class JsonValidConfig(MetricConfigBase):
+    """Right when the answer is JSON."""
+
+    metric = JsonValid
+
+    type: Literal["json_valid"] = "json_valid"
+    """The metric."""
+
+    allow_fence: bool = False
+    """Whether the answer may stand in a Markdown code fence."""
+
+
+class JsonSchemaConfig(MetricConfigBase):
+    """Right when the answer is JSON that a JSON Schema allows."""
+
+    metric = JsonSchema
+
+    type: Literal["json_schema"]
+    """The metric."""
+
+    path: Path | None = None
+    """A file with the schema, in JSON or YAML; or give `definition`."""
+
+    definition: dict[str, Any] | None = None
+    """The schema itself."""
+
+    allow_fence: bool = False
+    """Whether the answer may stand in a Markdown code fence."""
+
+    packages: ClassVar[tuple[str, ...]] = ("jsonschema",)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return () if self.path is None else (self.path,)
+
+    @model_validator(mode="after")
+    def _one_schema(self) -> JsonSchemaConfig:
+        if (self.path is None) == (self.definition is None):
+            raise ValueError("give the schema either as `path` or as `definition`")
+        return self
+
+    def located(self, folders: Sequence[Path]) -> JsonSchemaConfig:
+        return self if self.path is None else self.model_copy(update={"path": find_or_keep(self.path, folders)})
+
+
+class JsonFieldsConfig(MetricConfigBase):
+    """F1 over the fields of a JSON answer, each of which has to have exactly the expected value."""
+
+    metric = JsonFields
+
+    type: Literal["json_fields"] = "json_fields"
+    """The metric."""
+
+    fields: tuple[str, ...] = ()
+    """Count only these: dotted names, without places in lists (`items.price`). All of them when not given."""
+
+    allow_fence: bool = False
+    """Whether the answer may stand in a Markdown code fence."""
 
 
 def _leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:

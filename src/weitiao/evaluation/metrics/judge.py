@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
 
 from weitiao.data.example import Message
 from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
-from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
 from weitiao.generation.chat_server import ChatServer, is_server
 from weitiao.generation.config import GenerationConfig
 
@@ -42,32 +44,19 @@ _NAMED_RATING = re.compile(rf"(?:score|rating|评分|得分|分数)\W{{0,8}}{_RA
 class Judge(Metric):
     """Grades by a judge model: its rating from 1 to 5, mapped to 0 to 1. A reply without a rating is graded 0, counted.
 
-    Args:
-        name: What the score is called.
-        model: A model, run or adapter on this machine, or a server as `URL#MODEL`. A local one is loaded when it is
-            first asked, and stays loaded.
-        prompt: A Jinja template over `question`, `expected`, `answer` and the row's columns.
-        max_new_tokens: Tokens that the judge may write.
-        api_key_file: A file with the key of the server.
+    A model on this machine is loaded when it is first asked, and stays loaded.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        model: str,
-        prompt: str = PROMPT,
-        max_new_tokens: int = 256,
-        api_key_file: Path | None = None,
-    ) -> None:
-        super().__init__(name)
-        self._model = model
-        self._template = RowTemplate(prompt)
-        self._max_new_tokens = max_new_tokens
+    config: JudgeMetricConfig
+
+    def prepare(self) -> None:
+        config = self.config
+        self._template = RowTemplate(config.prompt or PROMPT)
         self._num_unrated = 0
         self._ask: Answerer | None = None
-        if is_server(model):
-            self._ask = ChatServer(model, max_new_tokens=max_new_tokens, api_key_file=api_key_file).answer
+        if is_server(config.model):
+            server = ChatServer(config.model, max_new_tokens=config.max_new_tokens, api_key_file=config.api_key_file)
+            self._ask = server.answer
 
     def check(self, item: Item) -> None:
         self._question(item)
@@ -77,7 +66,7 @@ class Judge(Metric):
 
     def grade_all(self, items: Sequence[Item]) -> list[float]:
         if self._ask is None:
-            self._ask = _local(self._model, self._max_new_tokens)
+            self._ask = _local(self.config.model, self.config.max_new_tokens)
         ratings = [rating(reply) for reply in self._ask([self._question(item) for item in items])]
         self._num_unrated = ratings.count(None)
         return [0.0 if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
@@ -94,6 +83,44 @@ class Judge(Metric):
                 f"{item.row_id}: the prompt of the metric `{self.name}`: {error.reason}",
                 "It may use question, expected, answer and the row's columns.",
             ) from error
+
+
+class JudgeMetricConfig(MetricConfigBase):
+    """A model that rates each answer from 1 to 5, mapped to 0 to 1."""
+
+    metric = Judge
+
+    type: Literal["judge"]
+    """The metric."""
+
+    model: str = Field(min_length=1)
+    """A model, run or adapter on this machine, or an OpenAI-compatible server as `URL#MODEL`:
+    `http://127.0.0.1:8000/v1#qwen3-8b`."""
+
+    prompt: str | None = None
+    """A Jinja template over `question`, `expected`, `answer` and the row's columns, which asks for a rating from 1 to
+    5. The last number after `Score:`, or else the last number from 1 to 5, is taken."""
+
+    max_new_tokens: int = Field(default=256, ge=1)
+    """Tokens that the judge may write."""
+
+    api_key_file: Path | None = None
+    """A file with the key of the server. Without it no key is sent."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _template_compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            RowTemplate(value)
+        return value
+
+    def located(self, folders: Sequence[Path]) -> JudgeMetricConfig:
+        update: dict[str, object] = {}
+        if "://" not in self.model:
+            update["model"] = str(find_or_keep(Path(self.model), folders))
+        if self.api_key_file is not None:
+            update["api_key_file"] = find_or_keep(self.api_key_file, folders)
+        return self.model_copy(update=update)
 
 
 def _as_text(turns: Sequence[Message]) -> str:

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from weitiao.evaluation.classes import ClassScores, class_scores
-from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
-from weitiao.evaluation.metrics.normalize import Normalization, normalized
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, WholeSet
+from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.evaluation.statistics import Floats
 
 
 class Labels(Metric):
     """What both have in common: an answer is right when it is the expected label.
 
-    Args:
-        name: What the score is called.
-        labels: The closed set; expected answers belong to it anyway.
-        normalize: What does not count when an answer is compared with a label.
+    The labels are those of the settings, else those of training and test rows; expected answers are labels anyway.
     """
 
-    def __init__(self, name: str, labels: Sequence[str], normalize: Normalization) -> None:
-        super().__init__(name)
-        self.normalize: Normalization = normalize
-        self.labels = frozenset(normalized(label, normalize) for label in labels)
+    config: AccuracyConfig | MacroF1Config
 
     def grade(self, item: Item) -> float:
         return float(normalized(item.answer, self.normalize) == normalized(item.expected, self.normalize))
 
     def classes(self, items: Sequence[Item]) -> ClassScores:
         """Precision, recall and F1 of every label, and which are confused."""
-        return class_scores(self._pairs(items), labels=self.labels)
+        labels = self.config.labels or self.labels
+        return class_scores(self._pairs(items), labels={normalized(label, self.normalize) for label in labels})
 
     def _pairs(self, items: Sequence[Item]) -> list[tuple[str, str]]:
         """Expected label and answer of every item."""
@@ -57,6 +53,30 @@ class MacroF1(Labels):
             if answer == expected:
                 items_NK[row, 2 * num + places[expected]] = 1
         return WholeSet(items_NK, macro_f1)
+
+
+class AccuracyConfig(MetricConfigBase):
+    """The share of answers that are the expected label of a closed set."""
+
+    metric = Accuracy
+
+    type: Literal["accuracy"] = "accuracy"
+    """The metric."""
+
+    labels: tuple[str, ...] = ()
+    """The closed set; the expected answers of the training and test rows when not given."""
+
+
+class MacroF1Config(MetricConfigBase):
+    """The mean of F1 over the labels of the test rows, each of equal weight."""
+
+    metric = MacroF1
+
+    type: Literal["macro_f1"] = "macro_f1"
+    """The metric."""
+
+    labels: tuple[str, ...] = ()
+    """The closed set; the expected answers of the training and test rows when not given."""
 
 
 def macro_f1(sums_BK: Floats) -> Floats:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from weitiao.evaluation.metrics.base import Item, Metric
+from typing import Literal
+
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase
 from weitiao.evaluation.metrics.normalize import Normalization, normalized, plain_words
 
 _FIRST_HAN = "\u2e80"  # from here on a word has no visible end
@@ -11,12 +13,11 @@ _FIRST_HAN = "\u2e80"  # from here on a word has no visible end
 class ExactMatch(Metric):
     """Right when answer and expected answer are the same, up to what `normalize` leaves out of account."""
 
-    def __init__(self, name: str, normalize: Normalization) -> None:
-        super().__init__(name)
-        self.normalize: Normalization = normalize
+    config: ExactMatchConfig
 
     def grade(self, item: Item) -> float:
-        return float(normalized(item.answer, self.normalize) == normalized(item.expected, self.normalize))
+        how = self.config.normalize or self.normalize
+        return float(normalized(item.answer, how) == normalized(item.expected, how))
 
 
 class NormalizedMatch(Metric):
@@ -34,6 +35,36 @@ class Contains(Metric):
         if not expected:  # nothing but punctuation
             return float(item.expected.strip() in item.answer)
         return float(_stands_in(expected, plain_words(item.answer)))
+
+
+class ExactMatchConfig(MetricConfigBase):
+    """Right when answer and expected answer are the same text."""
+
+    metric = ExactMatch
+
+    type: Literal["exact_match"] = "exact_match"
+    """The metric."""
+
+    normalize: Normalization | None = None
+    """What does not count in the comparison; `evaluate.normalize` when not given."""
+
+
+class NormalizedMatchConfig(MetricConfigBase):
+    """Right when the words are the same: case, punctuation, articles, spaces and full-width forms do not count."""
+
+    metric = NormalizedMatch
+
+    type: Literal["normalized_match"] = "normalized_match"
+    """The metric."""
+
+
+class ContainsConfig(MetricConfigBase):
+    """Right when the words of the expected answer stand in the answer, one after the other."""
+
+    metric = Contains
+
+    type: Literal["contains"] = "contains"
+    """The metric."""
 
 
 def _stands_in(part: str, text: str) -> bool:

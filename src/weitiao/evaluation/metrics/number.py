@@ -7,10 +7,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from weitiao.errors import DataError
-from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase
 
 _MARK = "####"
 """In GSM8K (https://arxiv.org/abs/2110.14168) the number after this is the answer."""
@@ -35,17 +37,13 @@ _TIME_OR_DATE = r"\d{1,2}:\d\d(?::\d\d)?|\d{1,4}\s*/\s*\d{1,2}\s*/\s*\d{1,4}|\d{
 
 
 class Number(Metric):
-    """Right when the number of the answer is the number of the expected answer.
+    """Right when the number of the answer is the number of the expected answer."""
 
-    Args:
-        name: What the score is called.
-        tolerance: By how much the two may differ.
-        decimal_comma: Whether the comma separates decimals and the point thousands.
-    """
+    config: NumberConfig
 
-    def __init__(self, name: str, *, tolerance: float, decimal_comma: bool) -> None:
-        super().__init__(name)
-        self.tolerance = Fraction(Decimal(repr(tolerance)))  # 0.01 is one hundredth
+    def prepare(self) -> None:
+        decimal_comma = self.config.decimal_comma
+        self._tolerance = Fraction(Decimal(repr(self.config.tolerance)))  # 0.01 is one hundredth
         self._decimal, self._thousands = ",." if decimal_comma else ".,"
         self._pattern = _pattern(self._decimal, self._thousands)
         versions = "" if decimal_comma else r"|\d+(?:\.\d+){2,}"  # with a decimal comma that is 1.234.567
@@ -53,7 +51,7 @@ class Number(Metric):
 
     def grade(self, item: Item) -> float:
         expected, answer = self._expected(item), self.extract(item.answer)
-        return float(answer is not None and abs(answer - expected) <= self.tolerance)
+        return float(answer is not None and abs(answer - expected) <= self._tolerance)
 
     def check(self, item: Item) -> None:
         self._expected(item)
@@ -135,6 +133,22 @@ class Number(Metric):
         if exponent and len(exponent[0].lstrip("+-0")) > _MOST_DIGITS_OF_EXPONENT:
             return None
         return Fraction(Decimal(digits))
+
+
+class NumberConfig(MetricConfigBase):
+    """Right when the number of the answer has exactly the expected value. It is the one behind `####`, else that in
+    `\\boxed{}`, else the first behind "answer is" or "answer:", else the last one."""
+
+    metric = Number
+
+    type: Literal["number"] = "number"
+    """The metric."""
+
+    tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """By how much the two may differ; 0 compares exact decimals, so 0.333 is not 1/3."""
+
+    decimal_comma: bool = False
+    """Whether `1.234,5` is meant, and not `1,234.5`."""
 
 
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from weitiao.errors import MissingExtraError
-from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, WholeSet
 from weitiao.evaluation.metrics.normalize import HAN, KANA
 from weitiao.evaluation.statistics import Floats
-
-Tokenizer = Literal["auto", "13a", "zh", "intl", "char", "none"]
 
 _KANA, _HAN = re.compile(f"[{KANA}]"), re.compile(f"[{HAN}]")
 _WORD = re.compile(rf"[{KANA}{HAN}]|[^\W_{KANA}{HAN}]+")
@@ -26,12 +23,9 @@ class RougeL(Metric):
     Words are compared without case, and Chinese characters and kana are words of their own. Nothing is stemmed.
     """
 
-    def __init__(self, name: str) -> None:
-        try:
-            from rouge_score.rouge_scorer import RougeScorer
-        except ImportError as error:
-            raise MissingExtraError(f"The metric `{name}` (type rouge_l)", "eval") from error
-        super().__init__(name)
+    def prepare(self) -> None:
+        from rouge_score.rouge_scorer import RougeScorer
+
         self._scorer = RougeScorer(["rougeL"], tokenizer=_Words())
 
     def grade(self, item: Item) -> float:
@@ -46,22 +40,15 @@ class _Words:
 
 
 class Bleu(Metric):
-    """BLEU by sacrebleu: of the whole set as the score, of each sentence (smoothed, effective order) as its grade.
+    """BLEU by sacrebleu: of the whole set as the score, of each sentence (smoothed, effective order) as its grade."""
 
-    Args:
-        name: What the score is called.
-        tokenize: A tokenizer of sacrebleu, for answers and references alike. `auto` takes for each reference `char` if
-            it has kana, `zh` if it has Chinese characters, else `13a`.
-    """
+    config: BleuConfig
 
-    def __init__(self, name: str, *, tokenize: Tokenizer) -> None:
-        try:
-            from sacrebleu.metrics.bleu import BLEU
-        except ImportError as error:
-            raise MissingExtraError(f"The metric `{name}` (type bleu)", "eval") from error
-        super().__init__(name)
-        self._tokenize = tokenize
-        names = ("13a", "zh", "char") if tokenize == "auto" else (tokenize,)
+    def prepare(self) -> None:
+        from sacrebleu.metrics.bleu import BLEU
+
+        chosen = self.config.tokenize
+        names = ("13a", "zh", "char") if chosen == "auto" else (chosen,)
         self._scorers = {one: BLEU(tokenize=one, effective_order=True, force=True) for one in names}
 
     def grade(self, item: Item) -> float:
@@ -78,8 +65,8 @@ class Bleu(Metric):
         return {"tokenize": sorted({self._tokenizer(item.expected) for item in items})}
 
     def _tokenizer(self, reference: str) -> str:
-        if self._tokenize != "auto":
-            return self._tokenize
+        if self.config.tokenize != "auto":
+            return self.config.tokenize
         return "char" if _KANA.search(reference) else "zh" if _HAN.search(reference) else "13a"
 
     def _sentence(self, item: Item) -> Any:
@@ -106,12 +93,9 @@ def corpus_bleu(sums_BK: Floats) -> Floats:
 class Chrf(Metric):
     """chrF by sacrebleu: of the whole set as the score, of each sentence as its grade."""
 
-    def __init__(self, name: str) -> None:
-        try:
-            from sacrebleu.metrics.chrf import CHRF
-        except ImportError as error:
-            raise MissingExtraError(f"The metric `{name}` (type chrf)", "eval") from error
-        super().__init__(name)
+    def prepare(self) -> None:
+        from sacrebleu.metrics.chrf import CHRF
+
         self._scorer = CHRF(char_order=_CHRF_ORDER, beta=_CHRF_BETA)
 
     def grade(self, item: Item) -> float:
@@ -145,3 +129,40 @@ def corpus_chrf(sums_BK: Floats) -> Floats:
     weighted_B = _CHRF_BETA**2 * precision_B + recall_B
     score: Floats = (1 + _CHRF_BETA**2) * precision_B * recall_B / np.where(weighted_B > 0, weighted_B, 1)
     return score
+
+
+class RougeLConfig(MetricConfigBase):
+    """ROUGE-L: F1 of the longest common subsequence of words; Chinese characters are words of their own."""
+
+    metric = RougeL
+
+    type: Literal["rouge_l"] = "rouge_l"
+    """The metric."""
+
+    packages: ClassVar[tuple[str, ...]] = ("rouge-score",)
+
+
+class BleuConfig(MetricConfigBase):
+    """BLEU of the whole set by sacrebleu; its grades are those of the sentences."""
+
+    metric = Bleu
+
+    type: Literal["bleu"] = "bleu"
+    """The metric."""
+
+    tokenize: Literal["auto", "13a", "zh", "intl", "char", "none"] = "auto"
+    """The tokenizer of sacrebleu. `auto`: `zh` for references with Chinese characters, `char` for those with kana, else
+    `13a`."""
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
+
+
+class ChrfConfig(MetricConfigBase):
+    """chrF of the whole set by sacrebleu; its grades are those of the sentences."""
+
+    metric = Chrf
+
+    type: Literal["chrf"] = "chrf"
+    """The metric."""
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)

@@ -6,43 +6,27 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.evaluation.metrics.normalize import Normalization, normalized
+from pydantic import Field, field_validator
+
+from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase
+from weitiao.evaluation.metrics.normalize import normalized
 
 
 class Regex(Metric):
-    """Right when the pattern finds the expected answer in the answer.
+    """Right when the pattern finds the expected answer in the answer."""
 
-    Args:
-        name: What the score is called.
-        pattern: What is searched for; its first group counts, or the whole of it when it has none.
-        take: Which of several places counts.
-        compare: Whether what is found has to be the expected answer; without it, finding something is enough.
-        normalize: What does not count when the two are compared.
-    """
+    config: RegexConfig
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        pattern: str,
-        take: Literal["first", "last"],
-        compare: bool,
-        normalize: Normalization,
-    ) -> None:
-        super().__init__(name)
-        self._pattern = re.compile(pattern)
-        self._take = take
-        self._compare = compare
-        self._normalize: Normalization = normalize
+    def prepare(self) -> None:
+        self._pattern = re.compile(self.config.pattern)
 
     def grade(self, item: Item) -> float:
         answer = self.extract(item.answer)
-        if answer is None or not self._compare:
+        if answer is None or not self.config.compare:
             return float(answer is not None)
         expected = self.extract(item.expected)
         expected = item.expected if expected is None else expected  # a bare label, where the answer is a sentence
-        return float(normalized(answer, self._normalize) == normalized(expected, self._normalize))
+        return float(normalized(answer, self.normalize) == normalized(expected, self.normalize))
 
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
         return {"num_without_match": sum(self.extract(item.answer) is None for item in items)}
@@ -52,5 +36,33 @@ class Regex(Metric):
         found = list(self._pattern.finditer(text))
         if not found:
             return None
-        match = found[0 if self._take == "first" else -1]
+        match = found[0 if self.config.take == "first" else -1]
         return match[1] if self._pattern.groups and match[1] is not None else match[0]
+
+
+class RegexConfig(MetricConfigBase):
+    """Right when a pattern finds the expected answer in the answer."""
+
+    metric = Regex
+
+    type: Literal["regex"]
+    """The metric."""
+
+    pattern: str = Field(min_length=1)
+    """A Python regular expression. Its first group counts, or the whole of it when it has none. What it finds in the
+    answer is compared with what it finds in the expected answer, or with all of that when it finds nothing there."""
+
+    take: Literal["first", "last"] = "first"
+    """Which counts when the pattern is found more than once."""
+
+    compare: bool = True
+    """Whether what is found has to be the expected answer; without it, finding something is enough."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no valid regular expression: {error}") from error
+        return value

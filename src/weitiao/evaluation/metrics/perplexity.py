@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
 from weitiao.evaluation.likelihood import Likelihood
+from weitiao.evaluation.metrics.base import MetricConfigBase
 from weitiao.evaluation.statistics import Estimate, statistic_of_sums
 
 
@@ -18,3 +20,10 @@ def perplexity(sequences: Sequence[Likelihood]) -> Estimate:
     """
     items_NK = np.array([[-one.log_likelihood, one.num_tokens] for one in sequences], dtype=np.float64)
     return statistic_of_sums(items_NK, lambda sums_BK: np.exp(sums_BK[:, 0] / sums_BK[:, 1]), bounds=None)
+
+
+class PerplexityConfig(MetricConfigBase):
+    """Perplexity of the test rows: of their answers, or of raw text. It grades no answer and is no first metric."""
+
+    type: Literal["perplexity"] = "perplexity"
+    """The score."""
