@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from weitiao.machine.doctor import Report, diagnose, print_report
+from weitiao.machine.doctor import Report, diagnose
+from weitiao.terminal.doctor import print_report
 
 KEYS = {
     "lora", "gguf", "smollm2_135m", "bf16", "flex_attention", "hub", "tracker_tensorboard", "tracker_wandb",
@@ -60,7 +61,7 @@ def test_every_tracker_that_is_missing_comes_with_its_command(report: Report) ->
 
 
 def test_the_extras_are_those_of_pyproject(report: Report) -> None:
-    declared = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert {f"extra_{name}" for name in declared["optional-dependencies"] if name != "dev"} <= KEYS
     told = {feature.key: feature for feature in report.features}
     for name in ("data", "eval", "cluster"):

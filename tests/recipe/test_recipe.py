@@ -17,7 +17,7 @@ from weitiao.errors import WeitiaoError
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe, load_recipe, write_recipe
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 GOOD = """\
 model: smollm2-135m

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from weitiao.demo.run import DemoResult
-    from weitiao.evaluation.statistics import Estimate
 
 
 def demo(
@@ -54,9 +53,9 @@ def demo(
         "Demo",
         [
             ("verdict", work.verdict.decision if work.verdict else "none"),
-            ("untuned, zero-shot", _share(result.before.metrics[METRIC])),
-            (f"untuned, {best.prompt}", _share(best.metrics[METRIC])),
-            ("tuned", _share(result.after)),
+            ("untuned, zero-shot", str(result.before.metrics[METRIC])),
+            (f"untuned, {best.prompt}", str(best.metrics[METRIC])),
+            ("tuned", str(result.after)),
             ("report", str(work.report)),
             ("run", str(work.path)),
         ],
@@ -68,20 +67,17 @@ def demo(
     )
 
 
-def _share(score: Estimate) -> str:
-    return f"{score.value:.1%} (95 % interval {score.low:.1%} to {score.high:.1%}, n = {score.n})"
-
-
 def _print_answers(result: DemoResult, console: Console, num: int = 3) -> None:
     """The same messages, answered by the untuned model with its best prompt, and by the tuned one."""
-    from rich.table import Column, Table
+    from rich.box import HEAVY_HEAD
 
-    columns = ("message", f"untuned, {result.baseline.best.prompt}", "tuned", "")
-    table = Table(*(Column(name, overflow="fold") for name in columns), show_lines=True)
+    from weitiao.terminal.tables import table
+
     before = {one.row_id: one.answer for one in result.answers_before()}
+    rows = []
     for after in result.predictions[:num]:
         message = str(after.messages[-1]["content"]).split("\n", 1)[-1]
-        table.add_row(
-            message, before[after.row_id], after.answer, "right" if after.correct else f"wrong: {after.expected}"
-        )
-    console.print(table, markup=False)
+        outcome = "right" if after.correct else f"wrong: {after.expected}"
+        rows.append((message, before[after.row_id], after.answer, outcome))
+    headings = ("message", f"untuned, {result.baseline.best.prompt}", "tuned", "")
+    console.print(table(headings, rows, words=range(4), box=HEAVY_HEAD, pad_edge=True, show_lines=True))

@@ -20,7 +20,8 @@ def doctor(
 
         weitiao doctor --json
     """
-    from weitiao.machine.doctor import diagnose, print_report
+    from weitiao.machine.doctor import diagnose
+    from weitiao.terminal.doctor import print_report
 
     report = diagnose()
     if json:

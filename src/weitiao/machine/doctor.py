@@ -6,22 +6,18 @@ import importlib.util
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packaging.requirements import Requirement
 
 from weitiao.machine.catalogue import CATALOGUE, find_catalogue_file
 from weitiao.machine.hardware import Hardware, choose_dtype, choose_threads, detect_hardware
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 _PACKAGES = (
     "weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "pydantic",
     "numpy", "pyarrow", "gguf",
 )  # fmt: skip
 _TRACKERS = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases", "mlflow": "MLflow", "trackio": "trackio"}
-_GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,46 +92,6 @@ def diagnose() -> Report:
             _hub(),
         ),
     )
-
-
-def print_report(report: Report, console: Console) -> None:
-    """Print a report as tables.
-
-    Args:
-        report: From `diagnose()`.
-        console: Where to.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    machine, packages, features = Table.grid(padding=(0, 2)), Table.grid(padding=(0, 2)), Table(box=None)
-    for label, value in _machine_rows(report):
-        machine.add_row(Text(label, "bold"), value)
-    for name, version in report.packages.items():
-        packages.add_row(Text(name, "bold"), version or Text("not installed", "yellow"))
-    for title in ("Feature", "Works here", "Why", "How to get it"):
-        features.add_column(title, overflow="fold")
-    for feature in report.features:
-        works = Text("yes", "green") if feature.available else Text("no", "yellow")
-        features.add_row(feature.title, works, feature.reason, feature.remedy or "")
-    for table in (machine, packages, features):
-        console.print(table)
-        console.print()
-
-
-def _machine_rows(report: Report) -> list[tuple[str, str]]:
-    hardware = report.hardware
-    units = {"AVX2": hardware.has_avx2, "AVX-512": hardware.has_avx512, "bfloat16": hardware.has_bf16}
-    memory = f"{hardware.available_memory_bytes / _GIB:.1f} of {hardware.memory_bytes / _GIB:.1f} GiB free"
-    gpus = [f"{gpu.name}, {gpu.memory_bytes / _GIB:.1f} GiB" for gpu in hardware.gpus]
-    return [
-        ("Python", f"{report.python} on {report.platform}"),
-        ("CPU", f"{hardware.cpu_name}, {hardware.num_physical_cores} cores, {report.num_threads} used"),
-        ("CPU units", ", ".join(name for name, has in units.items() if has) or "none detected"),
-        ("Memory", memory),
-        ("GPU", "; ".join(gpus) or "none"),
-        ("Trains on", f"{report.device} in {report.dtype}"),
-    ]
 
 
 def _version(distribution: str) -> str | None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
 from weitiao.baseline.advice import Advice
 from weitiao.baseline.result import Baseline, Cell
 from weitiao.evaluation.paired import PairedDifference
-from weitiao.evaluation.statistics import Estimate
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from weitiao.terminal.tables import share, table
 
 Column = tuple[str, list[str]]
 """A header, which may have several lines, and a cell for each prompt."""
@@ -51,18 +48,11 @@ def print_baseline(baseline: Baseline, console: Console) -> None:
 
 def _print_cells(cells: Sequence[Cell], best: str, console: Console) -> None:
     """The cells as rows, in as many tables side by side or below each other as the width asks for."""
-    from rich.table import Table
-
     prompts = [f"{cell.prompt} *" if cell.prompt == best and len(cells) > 1 else cell.prompt for cell in cells]
     room = console.width - max(map(cell_len, ("Prompt", *prompts)))
     for columns in _chunks(_columns(cells), room):
-        table = Table(box=None, pad_edge=False)
-        table.add_column("Prompt", overflow="fold")
-        for header, _ in columns:
-            table.add_column(header, justify="right", no_wrap=True)
-        for row, prompt in enumerate(prompts):
-            table.add_row(Text(prompt), *(texts[row] for _, texts in columns))
-        console.print(table)
+        headings, texts = zip(*columns, strict=True)
+        console.print(table(("Prompt", *headings), zip(prompts, *texts, strict=True)))
     if len(cells) > 1:
         console.print(Text("* the best prompt", "dim"))
 
@@ -82,7 +72,7 @@ def _score_columns(cells: Sequence[Cell]) -> list[Column]:
     """A column per metric; metrics that say the same of every prompt (exact match and accuracy of labels) share one."""
     names: dict[tuple[str, ...], list[str]] = {}
     for name in cells[0].metrics:
-        names.setdefault(tuple(_score(cell.metrics[name]) for cell in cells), []).append(name)
+        names.setdefault(tuple(share(cell.metrics[name], 1) for cell in cells), []).append(name)
     return [(",\n".join(alike), list(texts)) for texts, alike in names.items()]
 
 
@@ -97,10 +87,6 @@ def _chunks(columns: Sequence[Column], room: int) -> Iterator[list[Column]]:
         chunk.append((header, texts))
         used += width
     yield chunk
-
-
-def _score(score: Estimate) -> str:
-    return f"{score.value:.1%} ({100 * score.low:.1f}-{100 * score.high:.1f})"
 
 
 def _gain(gain: PairedDifference) -> str:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from weitiao.evaluation.comparison import ClassChange, Comparison, ItemChange
-from weitiao.evaluation.one_line import one_line
 from weitiao.evaluation.statistics import Estimate
 from weitiao.feedback.preference import Preference, Preferences
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from weitiao.terminal.tables import facts, one_line, print_rest, table
 
 _NUM_CLASSES = 12
 _NUM_ITEMS = 3
@@ -56,14 +53,9 @@ def print_preferences(preferences: Preferences, names: tuple[str, str], console:
         names: Of A and B.
         console: Where to.
     """
-    from rich.table import Table
-
     for one in preferences.judges:
-        summary = Table.grid(padding=(0, 2))
-        for name, value in _summary(one):
-            summary.add_row(Text(name, "bold"), value)
         console.print(Text.assemble(("Judged by ", "bold"), one.judge))
-        console.print(summary)
+        console.print(facts(_summary(one)))
         console.print(conclusion(one, names), style="bold", highlight=False, markup=False)
         console.print()
     for pair in preferences.agreements:
@@ -95,71 +87,43 @@ def conclusion(one: Preference, names: tuple[str, str]) -> str:
 
 
 def _print_metrics(comparison: Comparison, console: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None)
-    table.add_column("Metric", overflow="fold")
-    for name in ("A", "B", "B - A", "p"):
-        table.add_column(name, justify="right")
+    rows = []
     for name, change in comparison.metrics.items():
         difference = change.paired.difference
         surely = difference.low > 0 or difference.high < 0
         colour = ("green" if difference.value > 0 else "red") if surely else ""
         gain = f"{100 * difference.value:+.1f} points"
-        table.add_row(
-            Text(name),
-            *(_with_interval(f"{one.value:.1%}", one, "") for one in (change.before, change.after)),
-            _with_interval(gain, difference, colour),
-            f"{change.paired.p_value:.2g}",
-        )
-    console.print(table)
+        scores = (_with_interval(f"{one.value:.1%}", one, "") for one in (change.before, change.after))
+        rows.append((name, *scores, _with_interval(gain, difference, colour), f"{change.paired.p_value:.2g}"))
+    console.print(table(("Metric", "A", "B", "B - A", "p"), rows))
     tests = dict.fromkeys(change.paired.test for change in comparison.metrics.values())
     console.print(Text(f"Below the scores: 95% intervals. p: {' and '.join(tests)} on the same rows", "dim"))
 
 
 def _print_wins(comparison: Comparison, console: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None)
-    table.add_column(f"Rows by {comparison.primary}")
-    table.add_column("B right", justify="right")
-    table.add_column("B not right", justify="right")
-    table.add_row("A right", f"{comparison.both_right:,}", f"{comparison.only_a:,}")
-    table.add_row("A not right", f"{comparison.only_b:,}", f"{comparison.both_wrong:,}")
-    console.print(table)
+    rows = (
+        ("A right", comparison.both_right, comparison.only_a),
+        ("A not right", comparison.only_b, comparison.both_wrong),
+    )
+    console.print(table((f"Rows by {comparison.primary}", "B right", "B not right"), rows))
 
 
 def _print_classes(classes: Sequence[ClassChange], console: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None)
-    table.add_column("Class", overflow="fold")
-    for name in ("Rows", "A right", "B right", "Fixed", "Broken"):
-        table.add_column(name, justify="right")
-    for one in classes[:_NUM_CLASSES]:
-        numbers = (one.support, one.before, one.after, one.fixed, one.broken)
-        table.add_row(Text(one.label), *(f"{number:,}" for number in numbers))
-    console.print(table)
-    if len(classes) > _NUM_CLASSES:
-        console.print(Text(f"{len(classes) - _NUM_CLASSES:,} more classes changed, see comparison.json", "dim"))
+    headings = ("Class", "Rows", "A right", "B right", "Fixed", "Broken")
+    rows = [(one.label, one.support, one.before, one.after, one.fixed, one.broken) for one in classes[:_NUM_CLASSES]]
+    console.print(table(headings, rows))
+    print_rest(console, len(classes) - _NUM_CLASSES, "{:,} more classes changed, see comparison.json")
 
 
 def _print_items(title: str, changes: Sequence[ItemChange], console: Console) -> None:
-    from rich.table import Table
-
     console.print(Text(f"{title} ({len(changes):,})", "bold"))
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    for one in changes[:_NUM_ITEMS]:
-        table.add_row("Row", Text(one.row_id))
-        table.add_row("Prompt", _shortened(one.prompt, from_end=True))
-        for name, text in (("Expected", one.expected), ("A", one.before), ("B", one.after)):
-            table.add_row(name, _shortened(text))
-        table.add_row("")
-    console.print(table)
-    if len(changes) > _NUM_ITEMS:
-        console.print(Text(f"{len(changes) - _NUM_ITEMS:,} more in comparison.json", "dim"))
+    rows: list[tuple[str, str | Text]] = []
+    for one in changes[:_NUM_ITEMS]:  # of a long prompt the end, where the question stands
+        rows += [("Row", one.row_id), ("Prompt", one_line(one.prompt, _LONGEST_SHOWN, from_end=True))]
+        answers = (("Expected", one.expected), ("A", one.before), ("B", one.after))
+        rows += [*((name, one_line(text, _LONGEST_SHOWN)) for name, text in answers), ("", "")]
+    console.print(facts(rows, style="dim"))
+    print_rest(console, len(changes) - _NUM_ITEMS, "{:,} more in comparison.json")
 
 
 def _summary(one: Preference) -> list[tuple[str, str]]:
@@ -195,8 +159,3 @@ def _with_interval(value: str, estimate: Estimate, colour: str) -> Text:
 
 def _plain(estimate: Estimate) -> str:
     return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, n = {estimate.n:,})"
-
-
-def _shortened(text: str, *, from_end: bool = False) -> Text:
-    """The text on one line; of a long prompt the end, where the question stands."""
-    return one_line(text, _LONGEST_SHOWN, from_end=from_end) or Text("(nothing)", "dim")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from weitiao.console import quoted
@@ -15,9 +15,7 @@ from weitiao.quality.clean import CleanSummary
 from weitiao.quality.findings import Finding
 from weitiao.quality.kinds import KINDS
 from weitiao.quality.placeholders import names_in
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from weitiao.terminal.tables import facts, table
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
 _PLURALS = {"error": "errors", "warning": "warnings", "info": "remarks"}
@@ -40,8 +38,6 @@ def print_check(
         against: The evaluation sets.
         verbose: Print every reason with several examples, not only the most frequent ones.
     """
-    from rich.table import Table
-
     for source in report.sources:
         console.print(Text(source, "bold"), soft_wrap=True)
     for kind, reason in report.left_out.items():
@@ -49,19 +45,13 @@ def print_check(
     if not report.findings:
         console.print(Text(f"Nothing found in {report.rows:,} rows.", "green"))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("Severity")
-    table.add_column("Kind", no_wrap=True)
-    table.add_column("Rows", justify="right")
-    table.add_column("What, and where for example", overflow="fold")
-    names = _Names(report)
+    names, rows = _Names(report), []
     for group in _groups(report.findings):
         first = group[0]
-        rows = report.rows_of[first.severity, first.kind]
-        colour = _COLOURS[first.severity]
         described = _every_reason(group, names) if verbose else _described(group, names)
-        table.add_row(Text(first.severity, colour), Text(first.kind), f"{rows:,}", described)
-    console.print(table)
+        count = report.rows_of[first.severity, first.kind]
+        rows.append((Text(first.severity, _COLOURS[first.severity]), first.kind, count, described))
+    console.print(table(("Severity", "Kind", "Rows", "What, and where for example"), rows, words=(0, 1, 3)))
     console.print()
     for kind in report.counts:
         between = _is_between_fractions(report, kind)
@@ -198,22 +188,20 @@ def print_cleaning(summary: CleanSummary, console: Console) -> None:
         summary: What was done.
         console: Where to.
     """
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("", "before", "after", "difference"):
-        table.add_column(name, justify="left" if not name else "right")
-    for name, before, after in (
+    sizes = (
         ("rows", summary.rows_before, summary.rows_after),
         ("characters", summary.characters_before, summary.characters_after),
-    ):
-        table.add_row(Text(name, "bold"), f"{before:,}", f"{after:,}", f"{after - before:+,}")
-    console.print(table)
+    )
+    rows = [(Text(name, "bold"), before, after, f"{after - before:+,}") for name, before, after in sizes]
+    console.print(table(("", "before", "after", "difference"), rows))
     console.print()
-    details = Table.grid(padding=(0, 2))
-    for name, counts in (("mended", summary.changed), ("rejected", summary.rejected)):
-        for kind, count in counts.items():
-            details.add_row(Text(name, "bold"), f"{count:,}", f"{kind}: {KINDS[kind].meaning}")
-    for name, count in summary.unfilled.items():
-        details.add_row(Text("unfilled", "bold"), f"{count:,}", f"{{{{{name}}}}} has no value: --set {name}=VALUE")
-    console.print(details if details.row_count else Text("Nothing was changed.", "green"))
+    details = [
+        (name, count, f"{kind}: {KINDS[kind].meaning}")
+        for name, counts in (("mended", summary.changed), ("rejected", summary.rejected))
+        for kind, count in counts.items()
+    ]
+    details += [
+        ("unfilled", count, f"{{{{{name}}}}} has no value: --set {name}=VALUE")
+        for name, count in summary.unfilled.items()
+    ]
+    console.print(facts(details) if details else Text("Nothing was changed.", "green"))

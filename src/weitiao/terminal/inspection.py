@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from weitiao.data.reading.paths import labels
 from weitiao.quality.inspection import Inspection, Lengths, PartInspection
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from weitiao.terminal.tables import facts, table
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR_WIDTH = 40
@@ -56,27 +54,18 @@ def _bar_width(console: Console, *, beside: int) -> int:
 
 
 def _print_numbers(part: PartInspection, unit: str, console: Console) -> None:
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for source in part.sources:
-        table.add_row(Text("source", "bold"), Text(source))
     unusable = f", {part.unusable:,} cannot be used (weitiao data check says why)" if part.unusable else ""
-    table.add_row(Text("rows", "bold"), f"{part.rows:,}{unusable}")
-    turns = {count: rows for count, rows in part.turns.items() if count}
-    if turns:
-        table.add_row(Text("turns", "bold"), _listed({f"{count}": rows for count, rows in turns.items()}))
+    rows = [*(("source", source) for source in part.sources), ("rows", f"{part.rows:,}{unusable}")]
+    if turns := {str(count): rows for count, rows in part.turns.items() if count}:
+        rows.append(("turns", _listed(turns)))
     if part.lengths is not None:
-        table.add_row(Text(unit, "bold"), _quantiles(part.lengths))
+        rows.append((unit, _quantiles(part.lengths)))
     if part.answer_lengths is not None:
-        learned = f"{_quantiles(part.answer_lengths)}; {part.supervised_share:.1%} of all"
-        table.add_row(Text("trained on", "bold"), learned)
-    table.add_row(Text("languages", "bold"), f"inputs: {_listed(part.input_languages)}")
+        rows.append(("trained on", f"{_quantiles(part.answer_lengths)}; {part.supervised_share:.1%} of all"))
+    rows.append(("languages", f"inputs: {_listed(part.input_languages)}"))
     if set(part.answer_languages) - {""}:
-        table.add_row("", f"answers: {_listed(part.answer_languages)}")
-    console.print(table)
+        rows.append(("", f"answers: {_listed(part.answer_languages)}"))
+    console.print(facts(rows))
 
 
 def _quantiles(lengths: Lengths) -> str:
@@ -94,55 +83,39 @@ def _listed(counts: Mapping[str, int], limit: int = 8) -> str:
 
 
 def _print_histogram(lengths: Lengths, unit: str, console: Console) -> None:
-    from rich.table import Table
-
     edges, counts = lengths.histogram.edges, lengths.histogram.counts
-    table = Table(box=None, padding=(0, 1))
-    table.add_column(f"{unit} per row", justify="right")
-    table.add_column("rows", justify="right")
-    table.add_column("")
     most = max(counts)
     width = _bar_width(console, beside=max(2 * len(f"{edges[-1]:,}"), len(unit) + 8) + len(f"{most:,}") + 7)
-    for start, end, count in zip(edges, edges[1:], counts, strict=False):
-        table.add_row(f"{start:,}-{end - 1:,}", f"{count:,}", Text(bar(count / most, width), "cyan"))
-    console.print(table)
+    rows = [
+        (f"{start:,}-{end - 1:,}", count, Text(bar(count / most, width), "cyan"))
+        for start, end, count in zip(edges, edges[1:], counts, strict=False)
+    ]
+    console.print(table((f"{unit} per row", "rows", ""), rows, words=(2,)))
 
 
 def _print_labels(labels: Mapping[str, int], console: Console) -> None:
-    from rich.table import Table
-
     names = list(labels)
     most, least = labels[names[0]], labels[names[-1]]
     console.print(Text(f"{len(labels):,} labels, {least:,} to {most:,} rows each", "bold"))
-    table = Table(box=None, padding=(0, 1), show_header=False)
-    table.add_column(overflow="fold", max_width=_LONGEST_NAME)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
     half = _NUM_LABELS // 2
     width = _bar_width(console, beside=min(_LONGEST_NAME, max(map(len, names))) + len(f"{most:,}") + 6)
     shown = names if len(names) <= _NUM_LABELS else [*names[:half], "", *names[-half:]]
-    for name in shown:
-        if name:
-            table.add_row(Text(name), f"{labels[name]:,}", Text(bar(labels[name] / most, width), "cyan"))
-        else:
-            table.add_row(Text(f"... {len(names) - 2 * half:,} more ...", "dim"), "", "")
-    console.print(table)
+    rows = [
+        (name, labels[name], Text(bar(labels[name] / most, width), "cyan"))
+        if name
+        else (Text(f"... {len(names) - 2 * half:,} more ...", "dim"), "", "")
+        for name in shown
+    ]
+    console.print(table(("", "", ""), rows, words=(0, 2), show_header=False))
 
 
 def _print_extremes(part: PartInspection, unit: str, console: Console) -> None:
-    from rich.table import Table
-
     rows = (*part.longest_rows, *part.shortest_rows)
     files = list(dict.fromkeys(row.file for row in rows))
     names = dict(zip(files, labels(files), strict=True))
     console.print(Text("Longest and shortest rows", "bold"))
-    table = Table(box=None, padding=(0, 1), expand=True)
-    table.add_column("row", overflow="fold", max_width=_LONGEST_NAME)
-    table.add_column(unit, justify="right", no_wrap=True)
-    table.add_column("input", overflow="ellipsis", no_wrap=True, ratio=1)
-    for number, row in enumerate(rows):
-        if number == len(part.longest_rows):
-            table.add_section()
+    cells = []
+    for row in rows:
         place = f"{row.row:,}" if len(files) == 1 else f"{names[row.file]}:{row.row}"
-        table.add_row(Text(place, "cyan"), f"{row.length:,}", Text(row.text, "dim"))
-    console.print(table)
+        cells.append((Text(place, "cyan"), row.length, Text(row.text, "dim", no_wrap=True, overflow="ellipsis")))
+    console.print(table(("row", unit, "input"), cells, words=(0, 2)))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from rich.table import Table
 
 from weitiao.data.parts.mix_files import Mixture
 from weitiao.data.parts.mixing import how_often
 from weitiao.data.parts.split_files import Split
 from weitiao.data.reading.paths import labels
 from weitiao.data.writing.convert import Conversion
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from weitiao.terminal.tables import table
 
 Facts = list[tuple[str, str]]
 
@@ -33,12 +31,13 @@ def conversion_facts(done: Conversion) -> Facts:
 
 def split_table(done: Split) -> Table:
     """Rows, share and different inputs of each part."""
-    table = _table("part", "rows", "share", "inputs", *(["labels"] if done.labels else []))
     total = sum(done.rows.values())
-    for part, rows in done.rows.items():
-        labels = [f"{len(done.labels[part]):,}"] if done.labels else []
-        table.add_row(part, f"{rows:,}", f"{rows / total:.1%}", f"{done.inputs[part]:,}", *labels)
-    return table
+    labels = ["labels"] if done.labels else []
+    rows = [
+        (part, count, f"{count / total:.1%}", done.inputs[part], *(len(done.labels[part]) for _ in labels))
+        for part, count in done.rows.items()
+    ]
+    return table(("part", "rows", "share", "inputs", *labels), rows)
 
 
 def split_facts(done: Split) -> Facts:
@@ -66,12 +65,12 @@ def split_facts(done: Split) -> Facts:
 
 def mixture_table(done: Mixture) -> Table:
     """What the mixture has of each source."""
-    table = _table("source", "rows", "used", "share", "each")
     names = labels([one.path for one in done.sources])
-    for one, name in zip(done.sources, names, strict=True):
-        share = f"{one.used / done.rows:.1%}" if done.rows else ""
-        table.add_row(name, f"{one.rows:,}", f"{one.used:,}", share, how_often(one.used, one.rows))
-    return table
+    rows = [
+        (name, one.rows, one.used, f"{one.used / done.rows:.1%}" if done.rows else "", how_often(one.used, one.rows))
+        for one, name in zip(done.sources, names, strict=True)
+    ]
+    return table(("source", "rows", "used", "share", "each"), rows)
 
 
 def mixture_facts(done: Mixture) -> Facts:
@@ -81,12 +80,3 @@ def mixture_facts(done: Mixture) -> Facts:
 
 def _rejected(count: int, path: str | None) -> Facts:
     return [("rejected", f"{count:,} rows, listed in {path}")] if path is not None else []
-
-
-def _table(*headings: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", overflow="fold")
-    return table

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
+from rich.console import Console
 from rich.text import Text
 
 from weitiao.evaluation.statistics import Estimate
 from weitiao.retention.comparison import Outcome, PartComparison, RetentionComparison
 from weitiao.retention.scores import Kind, RetentionScores
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from rich.console import Console
+from weitiao.terminal.tables import p_value, table
 
 _STYLES: dict[Outcome, str] = {
     "kept": "green", "lost": "bold red", "worse": "red", "unclear": "yellow", "not informative": "dim",
 }  # fmt: skip
 NO_INTERVAL = "none from one item"
-_LEAST_P = 0.001
 
 
 def print_scores(scores: RetentionScores, console: Console, *, title: str) -> None:
@@ -30,20 +26,16 @@ def print_scores(scores: RetentionScores, console: Console, *, title: str) -> No
         console: Where to.
         title: Which model it is.
     """
-    from rich.table import Table
-
-    table = Table(box=None, title=title, title_justify="left", title_style="bold underline")
-    table.add_column("Part")
-    for name in ("Score", "95 % interval", "Items", "Guessing"):
-        table.add_column(name, justify="right")
-    table.add_column("Can it show forgetting?", overflow="fold")
+    rows = []
     for part in scores.parts:
         guessing = "" if part.guessing is None else f"{part.guessing:.0%}"
         shown = Text("yes", "green") if part.is_informative else Text(f"no: {part.reason}", "dim")
         estimate = part.estimate
         value, interval = _value(estimate.value, part.kind), _interval(estimate, part.kind, _value)
-        table.add_row(part.name, value, interval, f"{estimate.n:,}", guessing, shown)
-    console.print(table)
+        rows.append((part.name, value, interval, estimate.n, guessing, shown))
+    headings = ("Part", "Score", "95 % interval", "Items", "Guessing", "Can it show forgetting?")
+    console.print(Text(title, "bold underline"))
+    console.print(table(headings, rows, words=(0, 5)))
     _print_notes(scores.skipped, console)
 
 
@@ -55,18 +47,11 @@ def print_comparison(comparison: RetentionComparison, console: Console, *, title
         console: Where to.
         title: Which model it is.
     """
-    from rich.table import Table
-
-    table = Table(box=None, title=title, title_justify="left", title_style="bold underline")
-    table.add_column("Part")
-    for name in ("Before", "After", "Difference", "95 % interval", "p", "Items"):
-        table.add_column(name, justify="right")
-    table.add_column("", overflow="fold")
-    for part in comparison.parts:
-        table.add_row(*_cells(part))
-    for part in comparison.overall:
-        table.add_row(*_cells(part), style="bold")
-    console.print(table)
+    headings = ("Part", "Before", "After", "Difference", "95 % interval", "p", "Items", "")
+    parts = (*comparison.parts, *comparison.overall)
+    styles = [*("" for _ in comparison.parts), *("bold" for _ in comparison.overall)]
+    console.print(Text(title, "bold underline"))
+    console.print(table(headings, map(_cells, parts), words=(0, 7), row_styles=styles))
     _print_notes(comparison.skipped, console)
     noisiest = {
         kind: max((part.noise for part in comparison.parts if part.kind == kind), default=0.0)
@@ -83,19 +68,18 @@ def print_comparison(comparison: RetentionComparison, console: Console, *, title
     )
 
 
-def _cells(part: PartComparison) -> tuple[str | Text, ...]:
+def _cells(part: PartComparison) -> tuple[object, ...]:
     outcome = Text(part.outcome, _STYLES[part.outcome])
     if part.reason:
         outcome.append(f": {part.reason}", "dim")
-    p_value = f"<{_LEAST_P}" if part.p_value < _LEAST_P else f"{part.p_value:.3f}"
     return (
         part.name,
         _value(part.before.value, part.kind),
         _value(part.after.value, part.kind),
         _difference(part.difference.value, part.kind),
         _interval(part.difference, part.kind, _difference),
-        p_value,
-        f"{part.difference.n:,}",
+        p_value(part.p_value),
+        part.difference.n,
         outcome,
     )
 

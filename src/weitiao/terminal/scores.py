@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores
-from weitiao.evaluation.one_line import one_line
 from weitiao.evaluation.scores import Scores
 from weitiao.evaluation.statistics import Estimate
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from weitiao.terminal.tables import facts, one_line, print_rest, table
 
 _NUM_WORST_CLASSES = 15
 _NUM_CONFUSED = 5
@@ -56,13 +55,8 @@ def print_scores(scores: Scores, predictions: Sequence[Prediction], console: Con
         console: Where to.
         title: Which model it was.
     """
-    from rich.table import Table
-
-    summary = Table.grid(padding=(0, 2))
-    for name, value in _summary(scores):
-        summary.add_row(Text(name, "bold"), Text(value))
     console.print(Text(title, "bold underline"))
-    console.print(summary)
+    console.print(facts(_summary(scores)))
     if scores.classes is not None:
         console.print()
         _print_classes(scores.classes, console)
@@ -116,84 +110,55 @@ def _in_words(score: Estimate) -> str:
 
 
 def _print_classes(classes: ClassScores, console: Console) -> None:
-    from rich.table import Table
-
     worst = sorted(classes.labels, key=lambda one: (one.f1, -one.support, one.label))[:_NUM_WORST_CLASSES]
-    rest = len(classes.labels) - len(worst)
-    table = Table(box=None)
-    table.add_column("Class", overflow="fold")
-    for name in ("Rows", "Correct", "Precision", "Recall", "F1"):
-        table.add_column(name, justify="right")
-    for one in worst:
-        shares = (f"{share:.3f}" for share in (one.precision, one.recall, one.f1))
-        table.add_row(Text(one.label), f"{one.support:,}", f"{one.correct:,}", *shares)
-    console.print(table)
-    if rest:
-        console.print(Text(f"The {len(worst)} classes with the lowest F1; {rest:,} more in scores.json", "dim"))
+    rows = [
+        (one.label, one.support, one.correct, *(f"{share:.3f}" for share in (one.precision, one.recall, one.f1)))
+        for one in worst
+    ]
+    console.print(table(("Class", "Rows", "Correct", "Precision", "Recall", "F1"), rows))
+    print_rest(
+        console,
+        len(classes.labels) - len(worst),
+        f"The {len(worst)} classes with the lowest F1; {{:,}} more in scores.json",
+    )
     if classes.confused:
         console.print()
         small = len(classes.matrix()[0]) <= _LARGEST_MATRIX
         console.print(_matrix(classes) if small else _most_confused(classes))
 
 
-def _matrix(classes: ClassScores) -> Any:
+def _matrix(classes: ClassScores) -> Table:
     """The confusion matrix; its columns bear the numbers of the rows, as labels would be too wide for them."""
-    from rich.table import Table
-
-    columns, rows = classes.matrix()
-    table = Table(box=None)
-    table.add_column("", justify="right")
-    table.add_column("Expected, and how often answered", overflow="fold")
-    for heading in (*range(1, len(columns) + 1), "no label"):
-        table.add_column(str(heading), justify="right")
-    nothing = [0] * (len(columns) + 1)  # of labels that have no rows
-    for place, label in enumerate(columns):
-        counts = rows[place] if place < len(rows) else nothing
-        table.add_row(str(place + 1), Text(label), *(f"{count:,}" if count else "·" for count in counts))
-    return table
+    columns, counts = classes.matrix()
+    numbers = [str(place + 1) for place in range(len(columns))]
+    without_rows = [[0] * (len(columns) + 1)] * (len(columns) - len(counts))
+    rows = [
+        (number, label, *(count or "·" for count in found))
+        for number, label, found in zip(numbers, columns, [*counts, *without_rows], strict=True)
+    ]
+    return table(("", "Expected, and how often answered", *numbers, "no label"), rows, words=(1,))
 
 
-def _most_confused(classes: ClassScores) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None)
-    table.add_column("Most often confused: expected", overflow="fold")
-    table.add_column("answered", overflow="fold")
-    table.add_column("Rows", justify="right")
-    for pair in classes.confused[:_NUM_CONFUSED]:
-        table.add_row(Text(pair.expected), Text(pair.answer), f"{pair.count:,}")
-    return table
+def _most_confused(classes: ClassScores) -> Table:
+    rows = [(pair.expected, pair.answer, pair.count) for pair in classes.confused[:_NUM_CONFUSED]]
+    return table(("Most often confused: expected", "answered", "Rows"), rows, words=(0, 1))
 
 
 def _print_fields(name: str, fields: dict[str, dict[str, Any]], console: Console) -> None:
-    from rich.table import Table
-
     worst = sorted(fields.items(), key=lambda item: (item[1]["accuracy"], item[0]))[:_NUM_WORST_FIELDS]
-    table = Table(box=None)
-    table.add_column(f"{spelled(name)}: field", overflow="fold")
-    for heading in ("Expected", "Correct", "Share"):
-        table.add_column(heading, justify="right")
-    for field, found in worst:
-        counts = (f"{found['n']:,}", f"{found['correct']:,}", f"{found['accuracy']:.1%}")
-        table.add_row(Text(field or "(the value)"), *counts)
-    console.print(table)
-    if rest := len(fields) - len(worst):
-        console.print(Text(f"The {len(worst)} worst fields; {rest:,} more in scores.json", "dim"))
+    rows = [
+        (field or "(the value)", found["n"], found["correct"], f"{found['accuracy']:.1%}") for field, found in worst
+    ]
+    console.print(table((f"{spelled(name)}: field", "Expected", "Correct", "Share"), rows))
+    print_rest(console, len(fields) - len(worst), f"The {len(worst)} worst fields; {{:,}} more in scores.json")
 
 
 def _print_wrong(wrong: Sequence[Prediction], primary: str, console: Console) -> None:
-    from rich.table import Table
-
     graded = any(one.grades.get(primary, 0.0) > 0 for one in wrong)
-    table = Table(box=None)
-    for name in ("Lowest grades: row" if graded else "Wrong answers: row", "Expected", "Answered"):
-        table.add_column(name, overflow="fold")
-    if graded:
-        table.add_column("Grade", justify="right")
+    first, grade = ("Lowest grades: row", ["Grade"]) if graded else ("Wrong answers: row", [])
+    rows = []
     for one in wrong[:_NUM_WRONG]:
-        answer = one_line(one.answer, _LONGEST_SHOWN) if one.answer else Text("(nothing)", "dim")
-        grade = [f"{one.grades[primary]:.2f}"] if graded else []
-        table.add_row(Text(one.row_id), one_line(one.expected, _LONGEST_SHOWN), answer, *grade)
-    console.print(table)
-    if len(wrong) > _NUM_WRONG:
-        console.print(Text(f"{len(wrong) - _NUM_WRONG:,} more in predictions.jsonl", "dim"))
+        answers = (one_line(text, _LONGEST_SHOWN) for text in (one.expected, one.answer))
+        rows.append((one.row_id, *answers, *(f"{one.grades[primary]:.2f}" for _ in grade)))
+    console.print(table((first, "Expected", "Answered", *grade), rows, words=(0, 1, 2)))
+    print_rest(console, len(wrong) - _NUM_WRONG, "{:,} more in predictions.jsonl")
