@@ -24,7 +24,6 @@ from weitiao.data.reading.json_files import read_json
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError
 from weitiao.quality.check import check
-from weitiao.quality.reading import read_tables
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part
 
@@ -151,8 +150,8 @@ def _try_everything(path: Path) -> None:
                     raw, [str(turn["content"]) for one in data.train for turn in one.messages] if not source else []
                 )
     try:
-        for table in read_tables(SourceConfig(path=str(path)), chunk_bytes=64):
-            list(table.rows)
+        if path.suffix == ".json":
+            list(read_json(path, past_damage=True, chunk_bytes=64)[1])
         check([Part("train", (SourceConfig(path=str(path)),))], CheckSettings())
         convert_file(Input(str(path)), path.parent / "out" / "out.jsonl", to="messages", skip_bad_rows=True)
     except DataError as error:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checking import check_files, of_kind, pair, rows_of, write_rows
 
-from weitiao.data.config import SourceConfig
-from weitiao.data.reading.files import open_source
+from weitiao.data.reading.json_files import read_json
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 from weitiao.quality.encoding import mend_bytes
-from weitiao.quality.reading import read_tables
 
 TEXTS = ["plain", "你好 🙂", '], {"\\', "line\nbreak", "é"]
 
 
 def read(path: Path, **options: int) -> list[Row]:
-    (table,) = read_tables(SourceConfig(path=str(path)), **options)
-    return list(table.rows)
+    return list(read_json(path, past_damage=True, **options)[1])
+
+
+def rows_in(text: str) -> list[Row]:
+    """The rows of an array, found in the whole text by Python's own decoder."""
+    text, rows, line, end = text.removeprefix("\ufeff"), list[Row](), 1, 0
+    blank = re.compile(r"[ \r\n,]*")
+    at = text.index("[") + 1
+    while text[at := blank.match(text, at).end()] != "]":  # type: ignore[union-attr]
+        line += text.count("\n", end, at)
+        value, end = json.JSONDecoder().raw_decode(text, at)
+        rows.append(Row(len(rows) + 1, line, value))
+        line, at = line + text.count("\n", at, end), end
+    return rows
 
 
 def documents(rows: list[Any]) -> dict[str, str]:
@@ -41,10 +52,10 @@ def test_arrays_read_through_windows_of_any_size(tmp_path: Path, size: int) -> N
     for name, text in documents(rows).items():
         file = tmp_path / "rows.json"
         file.write_bytes(text.encode())
-        (table,) = open_source(SourceConfig(path=str(file)))
-        expected = list(table.rows)
-        assert read(file, chunk_bytes=size) == expected, name
+        expected = rows_in(text)
         assert [row.data for row in expected] == rows, name
+        assert read(file, chunk_bytes=size) == expected, name
+        assert list(read_json(file, chunk_bytes=size)[1]) == expected, name
 
 
 def test_an_empty_array_and_an_empty_file(tmp_path: Path) -> None:
@@ -66,6 +77,23 @@ def test_bytes_that_are_not_utf8_in_an_array_are_named_and_the_rest_is_read(tmp_
     assert (finding.kind, finding.severity, finding.row) == ("encoding", "error", 21)
     assert f"at byte {at} of the file, line {data[:at].count(10) + 1}" in finding.reason
     assert "the bytes e9 " in f"{finding.reason} "
+
+
+@pytest.mark.parametrize("size", [1, 16, 1 << 20])
+def test_damage_of_an_array_is_named_alike_through_windows_of_any_size(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "rows.json"
+    data = b'\xef\xbb\xbf[\n {"a": "\xe4\xbd\xa0"},\n {"a":\n "caf\xe9"},\n {"a": 1}]'
+    file.write_bytes(data)
+    assert [(row.number, row.line) for row in read(file, chunk_bytes=size)] == [(1, 2), (2, 3), (3, 5)]
+    with pytest.raises(DataError, match=rf"line 4: is not UTF-8: .* e9 .* at byte {data.index(0xE9)} of the file"):
+        list(read_json(file, chunk_bytes=size)[1])
+    # Bytes of another encoding that look like JSON's own marks are no fault of the JSON.
+    file.write_bytes('[{"a": "功"}]'.encode("big5"))
+    with pytest.raises(DataError, match="is not UTF-8"):
+        read(file, chunk_bytes=size)
+    file.write_text('[{"a": "你"},\n {"a": 1} {"a": 2}]', encoding="utf-8")
+    with pytest.raises(DataError, match="line 2, column 11: is not valid JSON: a comma or the end"):
+        read(file, chunk_bytes=size)
 
 
 def test_bytes_that_are_not_utf8_in_lines(tmp_path: Path) -> None:

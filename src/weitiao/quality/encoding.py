@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from weitiao.data.reading.utf8 import BAD_BYTES
 from weitiao.quality.findings import Problem
-from weitiao.quality.reading import BAD_BYTES
 
 _HAN = re.compile("[\u4e00-\u9fff]")
 # What the first bytes of UTF-8 become in the encodings that ftfy undoes: Latin, Greek and Cyrillic letters, signs of

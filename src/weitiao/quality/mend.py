@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.reading.rows import Row
+from weitiao.data.reading.utf8 import NOT_UTF8
 from weitiao.quality.characters import plain_whitespace, remove_control_characters
 from weitiao.quality.encoding import mend_bytes, mend_mojibake
 from weitiao.quality.findings import Problem
@@ -16,7 +17,6 @@ from weitiao.quality.markup import remove_special_tokens, strip_html
 from weitiao.quality.meaning import Meaning, used_columns
 from weitiao.quality.personal import mask_personal_data
 from weitiao.quality.placeholders import fill_placeholders, names_in
-from weitiao.quality.reading import NOT_UTF8
 from weitiao.quality.row_checks import RowChecks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import SubjectReader

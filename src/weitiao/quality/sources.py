@@ -8,11 +8,10 @@ from itertools import chain, islice
 
 from weitiao.data.config import SourceConfig
 from weitiao.data.parts.boilerplate import Boilerplate, find_boilerplate
-from weitiao.data.reading.files import Table
+from weitiao.data.reading.files import Table, open_source
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 from weitiao.quality.meaning import Meaning, find_meaning
-from weitiao.quality.reading import read_tables
 from weitiao.quality.subject import SubjectReader
 
 PARTS = ("train", "replay", "validation", "test", "against")
@@ -60,7 +59,7 @@ def open_sources(parts: Sequence[Part]) -> list[Source]:
 
 
 def _open(part: Part, config: SourceConfig) -> Source:
-    tables = list(read_tables(config))
+    tables = list(open_source(config, past_damage=True))
     shown = tables[0].shown if len(tables) == 1 else config.path
     rows = islice(_rows(tables), config.limit)
     head = list(islice(rows, _HEAD_ROWS))

@@ -12,9 +12,9 @@ from weitiao.data.formats.formats import Converter
 from weitiao.data.formats.roles import role_of
 from weitiao.data.parts.asked import Asked, RawInput, asked_in, asked_text
 from weitiao.data.reading.rows import BadRow, Row
+from weitiao.data.reading.utf8 import BAD_BYTES, NOT_UTF8
 from weitiao.quality.findings import Problem
 from weitiao.quality.meaning import ANSWER_COLUMN, TEXT_COLUMN, Meaning
-from weitiao.quality.reading import BAD_BYTES, NOT_UTF8
 
 _ANSWER_FIELDS = ("output", "completion")
 

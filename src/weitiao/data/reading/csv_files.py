@@ -10,7 +10,7 @@ from weitiao.data.reading.csv_records import Line, Lines, Record, num_after_brok
 from weitiao.data.reading.notes import Notes
 from weitiao.data.reading.opening import data_suffix, opened
 from weitiao.data.reading.rows import Row, shown
-from weitiao.data.reading.utf8 import refuse_utf16, utf8_remedy
+from weitiao.data.reading.utf8 import refuse_utf16, utf8_remedy, with_escapes
 from weitiao.errors import DataError
 
 _SWALLOWED = "hold, in a quoted field, lines that look like rows of their own (check the quotes)"
@@ -124,9 +124,7 @@ class _Reader:
 
 
 def _raw(lines: Sequence[Line]) -> str:
-    """The text of lines, bytes that are not UTF-8 as `\\xNN`."""
-    text = "".join(line.text for line in lines)
-    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
+    return with_escapes("".join(line.text for line in lines))
 
 
 def _unquoted(field: str) -> str:

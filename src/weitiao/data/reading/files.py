@@ -15,7 +15,7 @@ from weitiao.data.reading.opening import data_suffix
 from weitiao.data.reading.parquet_files import read_parquet
 from weitiao.data.reading.paths import data_files, passed_over
 from weitiao.data.reading.rows import Row, shown
-from weitiao.data.reading.utf8 import text_lines
+from weitiao.data.reading.utf8 import text_lines, with_escapes
 from weitiao.errors import DataError
 
 
@@ -38,11 +38,12 @@ class Table:
     notes: Notes = field(default_factory=Notes)
 
 
-def open_source(source: SourceConfig) -> Iterator[Table]:
+def open_source(source: SourceConfig, *, past_damage: bool = False) -> Iterator[Table]:
     """Opens the tables of a source, one after the other.
 
     Args:
         source: The source, its path resolved (`resolve_paths`).
+        past_damage: See `read_json`.
 
     Raises:
         DataError: There is no such data, or it cannot be read.
@@ -63,7 +64,7 @@ def open_source(source: SourceConfig) -> Iterator[Table]:
         return
     for file in data_files(path, source.split):
         notes = Notes()
-        kind, rows = _read(file, notes)
+        kind, rows = _read(file, notes, past_damage)
         yield Table(str(file), shown(file), kind, rows, notes)
 
 
@@ -75,7 +76,7 @@ def left_beside(source: SourceConfig) -> str:
     return passed_over(path, data_files(path, source.split))
 
 
-def _read(path: Path, notes: Notes) -> tuple[str, Iterator[Row]]:
+def _read(path: Path, notes: Notes, past_damage: bool) -> tuple[str, Iterator[Row]]:
     match data_suffix(path):
         case ".csv" | ".tsv":
             return "CSV", read_csv(path, notes)
@@ -84,10 +85,10 @@ def _read(path: Path, notes: Notes) -> tuple[str, Iterator[Row]]:
         case ".txt":
             return "text lines", _text(path)
         case _:
-            return read_json(path)
+            return read_json(path, past_damage=past_damage)
 
 
 def _text(path: Path) -> Iterator[Row]:
     """One row per line that is not blank."""
     for number, (line, text, problem) in enumerate(text_lines(path), start=1):
-        yield Row(number, line, text if problem else {"text": text}, problem)
+        yield Row(number, line, with_escapes(text) if problem else {"text": text}, problem)

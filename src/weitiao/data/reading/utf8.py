@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from weitiao.data.reading.rows import shown
 from weitiao.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
+NOT_UTF8 = "is not UTF-8"
+"""How the problem of a row begins that holds such bytes."""
+BAD_BYTES = re.compile("[\udc80-\udcff]+")
+"""A run of bytes that were not UTF-8, as Python's `surrogateescape` keeps them: as lone surrogates."""
 _WIDE = {
     "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
     "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
@@ -21,8 +26,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Reads the lines of a file that are not blank.
 
     Yields:
-        The line's number from 1, its text without the line break, and what is wrong with it (normally empty). A line
-        that is not UTF-8 comes with its bad bytes written as `\\xNN`: where lines end is known all the same.
+        The line's number from 1, its text without the line break, and what is wrong with it (normally empty). Bytes
+        that are not UTF-8 come as lone surrogates: where lines end is known all the same.
 
     Raises:
         DataError: The file cannot be opened, or is UTF-16.
@@ -35,35 +40,36 @@ def text_lines(path: Path) -> Iterator[tuple[int, str, str]]:
                 refuse_utf16(path, raw)
                 line = raw.removeprefix(BOM)
             if line.strip():
+                text = line.rstrip(b"\r\n").decode("utf-8", errors="surrogateescape")
+                found = BAD_BYTES.search(text)
                 start = offset + len(raw) - len(line)
-                line = line.rstrip(b"\r\n")
-                try:
-                    yield number, line.decode("utf-8"), ""
-                except UnicodeDecodeError as error:
-                    problem = f"is not UTF-8: {_fault(line, error.start)} at byte {start + error.start} of the file"
-                    yield number, line.decode("utf-8", errors="backslashreplace"), problem
+                yield number, text, fault(text, found.start(), start) if found is not None else ""
             offset += len(raw)
 
 
-def whole_text(path: Path) -> str:
-    """Reads a file whose rows cannot be told apart before it is decoded.
+def num_bytes(text: str) -> int:
+    """The bytes that a text was decoded from, those that are not UTF-8 included."""
+    return len(text.encode("utf-8", errors="surrogateescape"))
 
-    Raises:
-        DataError: The file cannot be read, or is not UTF-8; the message names the byte and the line.
+
+def with_escapes(text: str) -> str:
+    r"""The text with bytes that are not UTF-8 written as `\xNN`."""
+    return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
+
+
+def fault(text: str, at: int, offset: int) -> str:
+    """Says that a text is not UTF-8, and where, with the most common way in which such bytes come about.
+
+    Args:
+        text: The text, with lone surrogates for bytes that are not UTF-8.
+        at: Where the first of them stands.
+        offset: The byte of the file at which the text begins.
     """
-    with opened(path) as stream:
-        data = stream.read()
-    refuse_utf16(path, data)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        # The codec counts from after the byte order mark.
-        start = error.start + (len(BOM) if data.startswith(BOM) else 0)
-        line = data.count(b"\n", 0, start) + 1
-        raise DataError(
-            f"{shown(path)}, line {line}: is not UTF-8: {_fault(data, start)} at byte {start} of the file.",
-            utf8_remedy(path),
-        ) from error
+    found = text[at : at + 3].encode("utf-8", errors="surrogateescape")[:3]
+    named = f"the bytes {found.hex(' ')}"
+    if found[:1] == b"\xed" and b"\xa0" <= found[1:2] <= b"\xbf":
+        named += " (half of an emoji's surrogate pair, CESU-8 as some exports write it)"
+    return f"{NOT_UTF8}: {named} at byte {offset + num_bytes(text[:at])} of the file"
 
 
 def refuse_utf16(path: Path, start: bytes) -> None:
@@ -91,11 +97,3 @@ def utf8_remedy(path: Path) -> str:
         "-f WINDOWS-1252); where only these bytes are damaged, correct them. Only rows of line-based files can be "
         "skipped."
     )
-
-
-def _fault(data: bytes, start: int) -> str:
-    """Names the bytes that cannot be decoded, and the most common way in which they come about."""
-    found = data[start : start + 3]
-    if found[:1] == b"\xed" and b"\xa0" <= found[1:2] <= b"\xbf":
-        return f"the bytes {found.hex(' ')} (half of an emoji's surrogate pair, CESU-8 as some exports write it)"
-    return f"the bytes {found.hex(' ')}"

@@ -74,7 +74,7 @@ def convert_file(
     rejected_path: Path | None = None,
     on_row: OnRow = silent,
 ) -> Conversion:
-    """Writes the rows of a file in another format. Memory does not grow with the file, but for JSON arrays.
+    """Writes the rows of a file in another format. Memory does not grow with the file.
 
     Args:
         given: The input.
