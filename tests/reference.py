@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence as Rows
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence
 
 VOCABULARY = 120
 _SIZES = {
@@ -58,7 +59,7 @@ def build(family: str, attention: str) -> nn.Module:
     return AutoModelForCausalLM.from_config(family_config(family), attn_implementation=attention).eval()
 
 
-def forest_rows(seed: int = 0) -> list[Sequence]:
+def forest_rows(seed: int = 0) -> list[TokenSequence]:
     """Rows that share long and short beginnings, with fractional weights and a row that stands alone."""
     rng = random.Random(seed)
 
@@ -69,20 +70,22 @@ def forest_rows(seed: int = 0) -> list[Sequence]:
     branch = stem + tokens(6)
     bodies = [stem + tokens(9), stem + tokens(1), branch + tokens(20), branch + tokens(4), branch, tokens(30)]
     return [
-        Sequence(f"rows.jsonl:{i + 1}", tuple(ids), tuple([0.0] + [rng.choice([0.0, 1.0, 0.5]) for _ in ids[1:]]))
+        TokenSequence.of(
+            f"rows.jsonl:{i + 1}", tuple(ids), tuple([0.0] + [rng.choice([0.0, 1.0, 0.5]) for _ in ids[1:]])
+        )
         for i, ids in enumerate(bodies)
     ]
 
 
-def sequence_loss_sum(model: nn.Module, sequence: Sequence) -> Tensor:
+def sequence_loss_sum(model: nn.Module, sequence: TokenSequence) -> Tensor:
     """Weighted loss sum of a sequence alone, through the model's own forward and all its logits."""
-    ids = torch.tensor([sequence.token_ids])
+    ids = torch.from_numpy(sequence.token_ids.astype(np.int64))[None]
     logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
     losses = F.cross_entropy(logits, ids[0, 1:], reduction="none")
     return (losses * torch.tensor(sequence.weights[1:])).sum()
 
 
-def loss_and_gradient(model: nn.Module, sequences: Rows[Sequence]) -> tuple[float, Tensor]:
+def loss_and_gradient(model: nn.Module, sequences: Sequence[TokenSequence]) -> tuple[float, Tensor]:
     """Loss sum over all sequences, and the gradient of everything that learns, flattened."""
     model.zero_grad()
     total = 0.0

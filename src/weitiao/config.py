@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -12,3 +15,17 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def type_of(default: str) -> Callable[[Any], str]:
+    """What tells the forms of a section apart: its `type`, and `own` for a class in a file (`FILE.py:CLASS`).
+
+    Args:
+        default: The type of a section that names none.
+    """
+
+    def find(section: Any) -> str:
+        name = section.get("type", default) if isinstance(section, dict) else getattr(section, "type", default)
+        return "own" if isinstance(name, str) and ".py:" in name else str(name)
+
+    return find

@@ -77,10 +77,13 @@ def test_the_tokenizers_own_bos_token_stands_in_front(tiny_llama_dir: Path) -> N
         special_tokens=[("<|im_start|>", bos), ("<|im_end|>", tokenizer.eos_token_id)],
     )
     sequence = passage(tokenizer, "p:1", "a model")
-    assert sequence.token_ids == (bos, *plain)
-    assert sequence.weights == (0.0, *[1.0] * len(plain))
+    assert sequence.token_ids.tolist() == [bos, *plain]
+    assert tuple(sequence.weights) == (0.0, *[1.0] * len(plain))
     pair = continuation(tokenizer, "p:2", "a", " model")
-    assert (pair.token_ids, sum(pair.weights)) == ((bos, *plain), len(plain) - len(tokenizer("a").input_ids) + 2)
+    assert (pair.token_ids.tolist(), sum(pair.weights)) == (
+        [bos, *plain],
+        len(plain) - len(tokenizer("a").input_ids) + 2,
+    )
 
 
 def test_progress_ends_with_all_and_training_mode_comes_back(opened: Any) -> None:

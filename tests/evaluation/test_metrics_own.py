@@ -70,8 +70,8 @@ def test_a_function_that_fails_is_named_with_the_row(tmp_path: Path, text: str, 
     [
         ("import no_such_package\n", r"my\.py:1: .*ModuleNotFoundError", "Correct the file"),
         ("x = 1\ndef score(:\n", r"my\.py:2: .*SyntaxError", "Correct the file"),
-        ("def other(a, b, c):\n    return 1\n", r"has no function `score`", "It has other."),
-        ("score = 3\n", r"has no function `score`", "def score"),
+        ("def other(a, b, c):\n    return 1\n", r"has no `score`", "It has other."),
+        ("score = 3\n", r"has no `score`", "def score"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str, remedy: str) -> None:

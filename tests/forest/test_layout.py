@@ -9,14 +9,14 @@ import pytest
 
 from weitiao.forest.layout import Forest, build_forest, common_prefix_length
 from weitiao.forest.masks import dense_mask
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence, as_items
 
 
-def sequence(name: str, token_ids: list[int], weights: list[float] | None = None) -> Sequence:
-    return Sequence(name, tuple(token_ids), tuple(weights or [0.0] + [1.0] * (len(token_ids) - 1)))
+def sequence(name: str, token_ids: list[int], weights: list[float] | None = None) -> TokenSequence:
+    return TokenSequence.of(name, tuple(token_ids), tuple(weights or [0.0] + [1.0] * (len(token_ids) - 1)))
 
 
-def random_family(rng: random.Random) -> list[Sequence]:
+def random_family(rng: random.Random) -> list[TokenSequence]:
     """Sequences with shared beginnings of all kinds: duplicates and prefixes of one another among them."""
     made: list[list[int]] = []
     for _ in range(rng.randint(1, 9)):
@@ -37,15 +37,15 @@ def visible_text(forest: Forest, place: int) -> list[int]:
 def test_every_target_sees_exactly_its_own_sequence_up_to_the_token_before_it(seed: int) -> None:
     family = random_family(random.Random(seed))
     for share in (True, False):
-        forest = build_forest(family, share_prefixes=share)
+        forest = build_forest(as_items(family), share_prefixes=share)
         by_id = {s.row_id: s for s in family}
         found: dict[str, list[tuple[int, float]]] = {row_id: [] for row_id in forest.row_ids}
         targets = forest.targets
         for n in range(len(targets)):
-            row_id = forest.row_ids[targets.sequences[n]]
+            row_id = forest.row_ids[forest.target_items[n]]
             context = visible_text(forest, int(targets.positions[n]))
             source = by_id[row_id]
-            assert context == list(source.token_ids[: len(context)])
+            assert context == source.token_ids[: len(context)].tolist()
             assert targets.labels[n] == source.token_ids[len(context)]
             found[row_id].append((len(context), float(targets.weights[n])))
         for source in family:
@@ -56,8 +56,8 @@ def test_every_target_sees_exactly_its_own_sequence_up_to_the_token_before_it(se
 def test_a_shared_forest_is_the_prefix_tree_of_its_sequences(seed: int) -> None:
     family = random_family(random.Random(seed))
     needed = {s.row_id: max((i for i, w in enumerate(s.weights) if w), default=1) for s in family}
-    prefixes = {s.token_ids[:n] for s in family for n in range(1, needed[s.row_id] + 1)}
-    forest = build_forest(family)
+    prefixes = {tuple(s.token_ids[:n].tolist()) for s in family for n in range(1, needed[s.row_id] + 1)}
+    forest = build_forest(as_items(family))
     assert len(forest.layout) == len(prefixes)
     assert {tuple(visible_text(forest, i)) for i in range(len(forest.layout))} == prefixes
     assert forest.layout.position_ids.tolist() == [len(visible_text(forest, i)) - 1 for i in range(len(forest.layout))]
@@ -66,7 +66,7 @@ def test_a_shared_forest_is_the_prefix_tree_of_its_sequences(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_segments_cover_the_row_and_say_the_same_as_the_mask(seed: int) -> None:
-    forest = build_forest(random_family(random.Random(seed)))
+    forest = build_forest(as_items(random_family(random.Random(seed))))
     size = len(forest.layout)
     mask = np.zeros((size, size), bool)
     for s in forest.layout.segments:
@@ -77,7 +77,7 @@ def test_segments_cover_the_row_and_say_the_same_as_the_mask(seed: int) -> None:
 
 
 def test_without_sharing_each_sequence_stands_alone_in_the_given_order() -> None:
-    forest = build_forest([sequence("b", [5, 6]), sequence("a", [5, 6, 7])], share_prefixes=False)
+    forest = build_forest(as_items([sequence("b", [5, 6]), sequence("a", [5, 6, 7])]), share_prefixes=False)
     assert forest.layout.token_ids.tolist() == [5, 5, 6]  # the last tokens predict nothing
     assert forest.layout.position_ids.tolist() == [0, 0, 1]
     assert forest.layout.subtree_end.tolist() == [1, 3, 3]
@@ -85,7 +85,7 @@ def test_without_sharing_each_sequence_stands_alone_in_the_given_order() -> None
 
 
 def test_the_window_counts_depth_not_place_in_the_row() -> None:
-    forest = build_forest([sequence("a", [1, 2, 3, 4, 0]), sequence("b", [1, 2, 9, 9, 0])])
+    forest = build_forest(as_items([sequence("a", [1, 2, 3, 4, 0]), sequence("b", [1, 2, 9, 9, 0])]))
     mask = dense_mask(forest.layout, sliding_window=2).numpy()
     last = len(forest.layout) - 1
     assert np.flatnonzero(mask[last]).tolist() == [last - 1, last]

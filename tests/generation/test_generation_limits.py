@@ -23,7 +23,7 @@ from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence, as_items
 
 
 def random_prompts(seed: int) -> list[tuple[int, ...]]:
@@ -82,7 +82,7 @@ def test_no_prompts_get_no_answers() -> None:
 
 
 def test_training_goes_on_after_answers_as_if_there_had_been_none() -> None:
-    forest = build_forest([Sequence("a:1", (4, 5, 6, 7), (0.0, 0.0, 1.0, 1.0))])
+    forest = build_forest(as_items([TokenSequence.of("a:1", (4, 5, 6, 7), (0.0, 0.0, 1.0, 1.0))]))
     losses = []
     for answers_between in (False, True):
         model = build("llama", FOREST).train()

@@ -13,6 +13,7 @@ from weitiao.methods.fused import layer as fused_layer
 from weitiao.methods.fused.layer import FusedLayer, fuse_layers
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
+from weitiao.rendering.items import TokenSequence, as_items
 
 SOME = ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
 ALL = [*SOME, "k_proj", "gate_proj"]
@@ -55,7 +56,7 @@ def test_fused_layers_give_pefts_loss_and_gradient(
     assert fuse_layers(model) == 2
     notes = specs_made(model, monkeypatch)
     model.train()
-    loss = Sft(model)(build_forest(rows)).total
+    loss = Sft(model)(build_forest(as_items(rows))).total
     loss.backward()
     assert notes == [True, True]
     assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
@@ -64,17 +65,17 @@ def test_fused_layers_give_pefts_loss_and_gradient(
 
 def test_a_long_forest_crosses_all_block_borders() -> None:
     """More tokens than the MLP takes at once, sequences longer than a causal block of the backward pass."""
-    from weitiao.rendering.sequence import Sequence
 
     torch.manual_seed(5)
     stem = torch.randint(120, (210,)).tolist()
     rows = [
-        Sequence(str(i), tuple(stem + torch.randint(120, (300,)).tolist()), (0.0,) + (1.0,) * 509) for i in range(4)
+        TokenSequence.of(str(i), tuple(stem + torch.randint(120, (300,)).tolist()), (0.0,) + (1.0,) * 509)
+        for i in range(4)
     ]
     expected_loss, expected_gradient = loss_and_gradient(adapted("llama", "eager", ALL), rows)
     model = adapted("llama", FOREST, ALL)
     fuse_layers(model)
-    forest = build_forest(rows)
+    forest = build_forest(as_items(rows))
     assert len(forest.layout) == 210 + 4 * 299
     loss = Sft(model)(forest).total
     loss.backward()
@@ -97,7 +98,7 @@ def test_variants_of_lora_give_pefts_gradient(family: str, settings: dict[str, o
     expected_loss, expected_gradient = loss_and_gradient(adapted(family, "eager", ALL, **settings), rows)
     model = adapted(family, FOREST, ALL, **settings)
     fuse_layers(model)
-    loss = Sft(model)(build_forest(rows)).total
+    loss = Sft(model)(build_forest(as_items(rows))).total
     loss.backward()
     assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
     assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
@@ -107,7 +108,7 @@ def test_dropout_runs_the_original_layer_in_training_and_the_fused_one_outside(m
     model = adapted("llama", FOREST, ALL, lora_dropout=0.5)
     fuse_layers(model)
     notes = specs_made(model, monkeypatch)
-    forest = build_forest(forest_rows())
+    forest = build_forest(as_items(forest_rows()))
     model.train()
     first, second = (Sft(model)(forest).total.item() for _ in range(2))
     assert notes == [False] * 4
@@ -123,7 +124,7 @@ def test_dropout_with_sharing_has_the_right_expectation() -> None:
     rows = forest_rows()
     means, errors = [], []
     for share in (True, False):
-        forest = build_forest(rows, share_prefixes=share)
+        forest = build_forest(as_items(rows), share_prefixes=share)
         torch.manual_seed(0)
         with torch.no_grad():
             losses = torch.stack([Sft(model)(forest).total for _ in range(300)])
@@ -138,7 +139,7 @@ def test_a_window_that_hides_something_runs_the_original_layer(monkeypatch: pyte
     model = adapted("mistral-window", FOREST, ALL)
     fuse_layers(model)
     notes = specs_made(model, monkeypatch)
-    assert Sft(model)(build_forest(rows)).total.item() == pytest.approx(expected_loss, rel=1e-6)
+    assert Sft(model)(build_forest(as_items(rows))).total.item() == pytest.approx(expected_loss, rel=1e-6)
     assert notes == [False, False]
 
 
@@ -176,7 +177,7 @@ def test_gradient_checkpointing_is_honoured(before: bool) -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            loss = Sft(model)(build_forest(rows)).total
+            loss = Sft(model)(build_forest(as_items(rows))).total
         kept[checkpointing] = sum(sizes)
         loss.backward()
         gradients[checkpointing] = gradient(model)
@@ -191,8 +192,8 @@ def test_the_dropout_of_attention_is_not_left_out(monkeypatch: pytest.MonkeyPatc
     for layer in model.get_base_model().model.layers:
         layer.self_attn.attention_dropout = 0.1
     with pytest.raises(ModelError, match=r"attention_dropout=0\.1"):
-        Sft(model.train())(build_forest(forest_rows()))
-    Sft(model.eval())(build_forest(forest_rows()))
+        Sft(model.train())(build_forest(as_items(forest_rows())))
+    Sft(model.eval())(build_forest(as_items(forest_rows())))
     assert notes == [False, True, True]
 
 
@@ -207,7 +208,7 @@ def test_a_part_that_was_wrapped_is_not_read_behind_its_wrapper(monkeypatch: pyt
         model.requires_grad_(False)
         if attention == FOREST:
             fuse_layers(model)
-            losses.append(Sft(model)(build_forest(rows)).total.item())
+            losses.append(Sft(model)(build_forest(as_items(rows))).total.item())
         else:
             losses.append(sum(sequence_loss_sum(model, row).item() for row in rows))
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)

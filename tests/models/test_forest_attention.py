@@ -11,6 +11,7 @@ from weitiao.forest.masks import dense_mask, mask_function
 from weitiao.forest.plan import pack
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
+from weitiao.rendering.items import as_items
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -19,7 +20,7 @@ def test_loss_and_gradient_equal_those_of_each_sequence_alone(family: str, share
     rows = forest_rows()
     expected_loss, expected_gradient = loss_and_gradient(build(family, "eager"), rows)
     model = build(family, FOREST)
-    loss = Sft(model)(build_forest(rows, share_prefixes=share)).total
+    loss = Sft(model)(build_forest(as_items(rows), share_prefixes=share)).total
     loss.backward()
     assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
     error = (gradient(model) - expected_gradient).norm() / expected_gradient.norm()
@@ -29,10 +30,10 @@ def test_loss_and_gradient_equal_those_of_each_sequence_alone(family: str, share
 def test_losses_of_sequences_are_theirs_however_they_are_packed() -> None:
     rows = forest_rows()
     model = build("llama", FOREST)
-    alone = {s.row_id: Sft(model)(build_forest([s])).total.item() for s in rows}
+    alone = {s.row_id: Sft(model)(build_forest(as_items([s]))).total.item() for s in rows}
     for budget in (55, 90, 500):
-        for forest in pack(rows, token_budget=budget, share_prefixes=True):
-            together = Sft(model)(forest).per_sequence.tolist()
+        for forest in pack(as_items(rows), token_budget=budget, share_prefixes=True):
+            together = Sft(model)(forest).per_item.tolist()
             assert dict(zip(forest.row_ids, together, strict=True)) == pytest.approx(
                 {row_id: alone[row_id] for row_id in forest.row_ids}, rel=1e-5
             )
@@ -42,7 +43,7 @@ def test_losses_of_sequences_are_theirs_however_they_are_packed() -> None:
 def test_the_mask_function_of_flex_attention_is_the_dense_mask(window: int | None) -> None:
     from torch.nn.attention.flex_attention import create_mask
 
-    layout = build_forest(forest_rows()).layout
+    layout = build_forest(as_items(forest_rows())).layout
     end, position = torch.from_numpy(layout.subtree_end), torch.from_numpy(layout.position_ids)
     visible = mask_function(end, position, sliding_window=window)
     made = create_mask(visible, None, None, len(layout), len(layout), device="cpu")[0, 0]
@@ -87,7 +88,7 @@ def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None
         model = adapted(FOREST)
         if fuse:
             assert method.fuse(model) == 30
-        loss = Sft(model)(build_forest(rows)).total
+        loss = Sft(model)(build_forest(as_items(rows))).total
         loss.backward()
         assert loss.item() == pytest.approx(expected_loss, rel=3e-6)
         assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5

@@ -41,14 +41,14 @@ from weitiao.methods.fused.layer import fuse_layers
 from weitiao.models.attention import FOREST
 from weitiao.models.losses import token_losses
 from weitiao.models.probe import probe_forest, probe_once
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence, as_items
 
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512,
     "initializer_range": 0.15, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
-ROWS = [row.token_ids for row in forest_rows()]
+ROWS = [row.token_ids.tolist() for row in forest_rows()]
 
 
 def made(config: PretrainedConfig, attention: str = FOREST) -> nn.Module:
@@ -75,7 +75,7 @@ def test_logits_that_are_more_than_the_head_are_computed(config: PretrainedConfi
     rows, plain, model = forest_rows(), made(config, "eager"), made(config)
     probe_forest(model, ROWS, longest=51)
     expected_loss, expected_gradient = loss_and_gradient(plain, rows)
-    losses, weights = token_losses(model, build_forest(rows))
+    losses, weights = token_losses(model, build_forest(as_items(rows)))
     (losses * weights).sum().backward()
     assert (losses * weights).sum().item() == pytest.approx(expected_loss, rel=1e-6)
     assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
@@ -92,7 +92,7 @@ def test_logits_that_are_more_than_the_head_are_computed(config: PretrainedConfi
 def test_the_dropout_of_attention_is_called_what_the_model_calls_it() -> None:
     model = made(GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=1, n_head=4, attn_pdrop=0.3)).train()
     with pytest.raises(ModelError, match=r"attn_pdrop=0\.3.*\n?.*Set attn_pdrop to 0"):
-        token_losses(model, build_forest(forest_rows()))
+        token_losses(model, build_forest(as_items(forest_rows())))
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,10 @@ def test_the_number_is_how_far_the_losses_are_apart() -> None:
     with pytest.raises(ModelError) as found:
         probe_forest(model, [ROWS[0]], longest=16)
     stated = float(re.search(r"by (\d+\.\d\d)%", str(found.value)).group(1)) / 100  # type: ignore[union-attr]
-    row = Sequence("row", ROWS[0][:16], (0.0,) + (1.0,) * 15)
+    row = TokenSequence.of("row", ROWS[0][:16], (0.0,) + (1.0,) * 15)
     with torch.no_grad():
-        wrong, _ = token_losses(model, build_forest([row]))
-        right = torch.nn.functional.cross_entropy(
-            plain(torch.tensor([row.token_ids])).logits[0, :-1], torch.tensor(row.token_ids[1:]), reduction="none"
-        )
+        wrong, _ = token_losses(model, build_forest(as_items([row])))
+        ids = torch.tensor(row.token_ids.tolist())
+        right = torch.nn.functional.cross_entropy(plain(ids[None]).logits[0, :-1], ids[1:], reduction="none")
     apart = (wrong - right).abs() / right.mean()
     assert apart.mean() < stated <= apart.max() + 1e-4

@@ -11,8 +11,8 @@ from weitiao.data.example import Example
 from weitiao.errors import RenderingError
 from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.render import Rendered, render, render_prompt
-from weitiao.rendering.sequence import Sequence
 
 Messages = list[dict[str, Any]]
 # The prompt ends in an open think block, and answers are printed without their reasoning (as DeepSeek-R1's).
@@ -46,11 +46,11 @@ def found(tokenizer: Any, template: str, *conversations: Messages, skip: bool = 
     return render(rows, tokenizer, RenderingConfig(**config), max_context=1000, skip_bad_rows=skip)
 
 
-def parts(sequence: Sequence, tokenizer: Any) -> tuple[str, str]:
+def parts(sequence: TokenSequence, tokenizer: Any) -> tuple[str, str]:
     """The text before the first learned token, and from there on."""
     first = next(index for index, weight in enumerate(sequence.weights) if weight)
     assert all(sequence.weights[first:])
-    return tokenizer.decode(list(sequence.token_ids[:first])), tokenizer.decode(list(sequence.token_ids[first:]))
+    return tokenizer.decode(sequence.token_ids[:first].tolist()), tokenizer.decode(sequence.token_ids[first:].tolist())
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_every_turn_of_a_rewritten_conversation_stands_behind_what_is_asked_then
     assert [parts(one, byte_level)[0] for one in sequences] == asked
     assert {one.row_id for one in sequences} == {"rows.jsonl:1"}
     assert [render_prompt(byte_level, messages[:end]) for end in (1, 3, 5)] == [
-        list(one.token_ids[: one.weights.index(1.0)]) for one in sequences
+        one.token_ids[: one.weights.tolist().index(1.0)].tolist() for one in sequences
     ]
     assert all("dusk" not in text for text in asked)  # the reasoning of earlier turns is not in a prompt
     # Training on the prompt learns every token of the tree once.

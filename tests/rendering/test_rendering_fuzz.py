@@ -173,4 +173,4 @@ def test_any_template_gives_sequences_that_are_asked_for_or_one_error(
     learned = [(one, *span) for one in sequences for span in spans(one.weights)]
     assert len(learned) == len(answers)
     for index, (sequence, start, _) in zip(answers, learned, strict=True):
-        assert list(sequence.token_ids[:start]) == render_prompt(tokenizer, messages[:index])
+        assert sequence.token_ids[:start].tolist() == render_prompt(tokenizer, messages[:index])

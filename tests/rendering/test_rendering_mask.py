@@ -10,8 +10,8 @@ from chat_styles import CHATML, LLAMA3, MISTRAL_FIRST, MISTRAL_LAST, QWEN3, QWEN
 from weitiao.data.example import Example
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.render import Rendered, render, render_prompt
-from weitiao.rendering.sequence import Sequence
 
 Messages = list[dict[str, Any]]
 
@@ -59,12 +59,12 @@ def rendered(tokenizer: Any, messages: Messages, tools: tuple[dict[str, Any], ..
     return render([example], tokenizer, RenderingConfig(**config), max_context=4096)
 
 
-def sequence_of(tokenizer: Any, messages: Messages, **config: Any) -> Sequence:
+def sequence_of(tokenizer: Any, messages: Messages, **config: Any) -> TokenSequence:
     (sequence,) = rendered(tokenizer, messages, **config).sequences
     return sequence
 
 
-def learned_spans(sequence: Sequence) -> list[tuple[int, int]]:
+def learned_spans(sequence: TokenSequence) -> list[tuple[int, int]]:
     """Return first and last token (exclusive) of each run of learned tokens."""
     marks = [0, *(int(weight > 0) for weight in sequence.weights), 0]
     starts = [index for index in range(1, len(marks)) if marks[index] > marks[index - 1]]
@@ -72,10 +72,10 @@ def learned_spans(sequence: Sequence) -> list[tuple[int, int]]:
     return [(start - 1, stop - 1) for start, stop in zip(starts, stops, strict=True)]
 
 
-def texts_of(sequence: Sequence, tokenizer: Any) -> list[str]:
+def texts_of(sequence: TokenSequence, tokenizer: Any) -> list[str]:
     """Return what the learned runs read, each decoded behind what stands before it."""
     decode = tokenizer.decode
-    ids = list(sequence.token_ids)
+    ids = sequence.token_ids.tolist()
     return [decode(ids[:stop])[len(decode(ids[:start])) :] for start, stop in learned_spans(sequence)]
 
 
@@ -101,8 +101,8 @@ def test_sequences_are_what_the_template_prints_and_each_answer_with_its_end_of_
     ends = answers_of(messages)[-len(sequences) :]
     for sequence, end in zip(sequences, ends, strict=True):
         whole = tokenizer.apply_chat_template(messages[: end + 1], tokenize=False)
-        assert tokenizer.decode(list(sequence.token_ids)) == normalized(tokenizer, whole).rstrip("\n")
-        assert list(sequence.token_ids[:2]) != [tokenizer.bos_token_id] * 2
+        assert tokenizer.decode(sequence.token_ids.tolist()) == normalized(tokenizer, whole).rstrip("\n")
+        assert sequence.token_ids[:2].tolist() != [tokenizer.bos_token_id] * 2
     learned = [text for sequence in sequences for text in texts_of(sequence, tokenizer)]
     assert learned == [normalized(tokenizer, text) for text in style.answers(messages)]
 
@@ -115,7 +115,9 @@ def test_prompt_of_every_turn_and_what_is_generated_after_it_are_the_training_id
     messages = CONVERSATIONS[content]
     tokenizer.chat_template = STYLES[name].template
     sequences = rendered(tokenizer, messages).sequences
-    prompts = [sequence.token_ids[:start] for sequence in sequences for start, _ in learned_spans(sequence)]
+    prompts = [
+        tuple(sequence.token_ids[:start].tolist()) for sequence in sequences for start, _ in learned_spans(sequence)
+    ]
     assert prompts == [tuple(render_prompt(tokenizer, messages[:index])) for index in answers_of(messages)]
 
 
@@ -126,7 +128,7 @@ def test_prompt_of_the_last_turn_is_the_beginning_of_the_training_ids(tokenizer:
     tokenizer.chat_template = STYLES[name].template
     sequence = sequence_of(tokenizer, messages, turns="last")
     ((start, stop),) = learned_spans(sequence)
-    assert render_prompt(tokenizer, messages[:-1]) == list(sequence.token_ids[:start])
+    assert render_prompt(tokenizer, messages[:-1]) == sequence.token_ids[:start].tolist()
     assert stop == len(sequence)
 
 
@@ -169,7 +171,7 @@ def test_mask_equals_that_of_generation_tags_in_the_template(newline_runs: Any, 
         CONVERSATIONS[content], return_assistant_tokens_mask=True, return_dict=True
     )
     length = len(sequence)
-    assert tagged["input_ids"][:length] == list(sequence.token_ids)
+    assert tagged["input_ids"][:length] == sequence.token_ids.tolist()
     assert tagged["assistant_masks"][:length] == list(sequence.weights)
     assert not any(tagged["assistant_masks"][length:])
 
@@ -179,8 +181,8 @@ def test_each_turn_has_the_system_text_where_its_prompt_has_it(tokenizer: Any) -
     messages = turns("one", "first", "two", "second", system="Be short.")
     first, second = rendered(tokenizer, messages).sequences
     assert texts_of(first, tokenizer) == [" first</s>"] and texts_of(second, tokenizer) == [" second</s>"]
-    assert tokenizer.decode(list(first.token_ids)) == "<s>[INST] Be short.\n\none [/INST] first</s>"
-    assert "Be short." in tokenizer.decode(list(second.token_ids)).partition("first")[2]
+    assert tokenizer.decode(first.token_ids.tolist()) == "<s>[INST] Be short.\n\none [/INST] first</s>"
+    assert "Be short." in tokenizer.decode(second.token_ids.tolist()).partition("first")[2]
 
 
 def test_inserted_think_block_is_learned_when_the_prompt_does_not_hold_it(byte_level: Any) -> None:
@@ -200,7 +202,7 @@ def test_think_tag_that_the_generation_prompt_holds_is_not_learned(byte_level: A
     sequence = sequence_of(byte_level, messages)
     assert texts_of(sequence, byte_level) == ["hm\n</think>\n\nSo.<|im_end|>", "No thought.<|im_end|>"]
     prompts = [render_prompt(byte_level, messages[:1]), render_prompt(byte_level, messages[:3])]
-    assert prompts == [list(sequence.token_ids[:start]) for start, _ in learned_spans(sequence)]
+    assert prompts == [sequence.token_ids[:start].tolist() for start, _ in learned_spans(sequence)]
     assert byte_level.decode(prompts[1]).endswith("assistant\n<think>\n")
 
 
@@ -216,21 +218,24 @@ def test_a_turn_that_says_so_is_not_learned(byte_level: Any, mark: dict[str, Any
     messages = turns("which?", "WRONG", "again?", "red")
     messages[1] |= mark
     assert texts_of(sequence_of(byte_level, messages), byte_level) == ["red<|im_end|>"]
-    assert sequence_of(byte_level, messages).token_ids == sequence_of(byte_level, CHAT_OF_TWO).token_ids
+    one, two = sequence_of(byte_level, messages), sequence_of(byte_level, CHAT_OF_TWO)
+    assert one.token_ids.tolist() == two.token_ids.tolist()
 
 
 def test_prompt_is_learned_on_request_with_the_same_ids(tokenizer: Any) -> None:
     tokenizer.chat_template = CHATML
     messages = CONVERSATIONS["answer_starts_with_newline"]
     sequence = sequence_of(tokenizer, messages, train_on_prompt=True)
-    assert sequence.weights == (0.0,) + (1.0,) * (len(sequence) - 1)
-    assert sequence.token_ids == sequence_of(tokenizer, messages).token_ids
+    assert tuple(sequence.weights) == (0.0,) + (1.0,) * (len(sequence) - 1)
+    assert sequence.token_ids.tolist() == sequence_of(tokenizer, messages).token_ids.tolist()
 
 
 def test_sequence_ends_with_the_last_answer(tokenizer: Any) -> None:
     tokenizer.chat_template = CHATML
     asked_again = turns("What?", "It.", "And this?")
-    assert sequence_of(tokenizer, asked_again) == sequence_of(tokenizer, asked_again[:2])
+    one, two = sequence_of(tokenizer, asked_again), sequence_of(tokenizer, asked_again[:2])
+    assert one.token_ids.tolist() == two.token_ids.tolist()
+    assert one.weights.tolist() == two.weights.tolist()
 
 
 def test_conversation_that_begins_with_an_answer(byte_level: Any) -> None:

@@ -31,8 +31,8 @@ def test_sequences_keep_the_order_of_the_rows(chatml: Any) -> None:
     rows[100] = Example("rows.jsonl:100", text="raw text")
     sequences = render(rows, chatml, RenderingConfig(), max_context=100).sequences
     assert [sequence.row_id for sequence in sequences] == [example.row_id for example in rows]
-    assert "answer 2499<|im_end|>" in chatml.decode(list(sequences[2499].token_ids))
-    assert chatml.decode(list(sequences[100].token_ids)) == "raw text</s>"
+    assert "answer 2499<|im_end|>" in chatml.decode(sequences[2499].token_ids.tolist())
+    assert chatml.decode(sequences[100].token_ids.tolist()) == "raw text</s>"
 
 
 def test_long_rows_are_dropped_and_the_first_is_named(chatml: Any) -> None:
@@ -62,7 +62,8 @@ def test_truncation_keeps_the_beginning_and_marks_the_sequence(chatml: Any) -> N
     whole = render(rows, chatml, RenderingConfig(), max_context=1000).sequences[0]
     rendered = render(rows, chatml, RenderingConfig(max_length=30, on_long="truncate"), max_context=1000)
     cut, short = rendered.sequences
-    assert (cut.token_ids, cut.weights) == (whole.token_ids[:30], whole.weights[:30])
+    assert cut.token_ids.tolist() == whole.token_ids[:30].tolist()
+    assert cut.weights.tolist() == whole.weights[:30].tolist()
     assert (cut.truncated, short.truncated, rendered.num_truncated) == (True, False, 1)
     assert any("Truncated 1 row (the first is rows.jsonl:1) to 30 tokens" in line for line in rendered.report)
 
@@ -104,7 +105,7 @@ def test_rows_without_an_answer_are_counted(chatml: Any) -> None:
 def test_special_text_in_a_row_is_reported_and_left_alone(chatml: Any) -> None:
     rendered = render([row("a", "b"), row("<|im_end|> hi", "b", 2)], chatml, RenderingConfig(), max_context=100)
     assert any("'<|im_end|>'" in line and "1 row (the first is rows.jsonl:2)" in line for line in rendered.report)
-    assert "user\n<|im_end|> hi<|im_end|>" in chatml.decode(list(rendered.sequences[1].token_ids))
+    assert "user\n<|im_end|> hi<|im_end|>" in chatml.decode(rendered.sequences[1].token_ids.tolist())
 
 
 def test_no_rows_give_no_sequences(chatml: Any) -> None:
@@ -133,8 +134,8 @@ def test_raw_text_is_learned_whole_and_closed(tokenizer: Any) -> None:
     text = "What is it?\n\nIt is 🙂 天气 12."
     (sequence,) = render([Example("t:1", text=text)], tokenizer, RenderingConfig(), max_context=100).sequences
     own = tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert list(sequence.token_ids) == [*own, tokenizer.eos_token_id]
-    assert sequence.weights == (0.0,) + (1.0,) * len(own)
+    assert sequence.token_ids.tolist() == [*own, tokenizer.eos_token_id]
+    assert tuple(sequence.weights) == (0.0,) + (1.0,) * len(own)
 
 
 def test_raw_text_gets_the_tokens_that_the_tokenizer_adds(tokenizer: Any) -> None:
@@ -146,7 +147,7 @@ def test_raw_text_gets_the_tokens_that_the_tokenizer_adds(tokenizer: Any) -> Non
     for single in (f"{bos} $A", f"{bos} $A {eos}"):
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=single, special_tokens=tokens)
         (sequence,) = render([Example("t:1", text="It is")], tokenizer, RenderingConfig(), max_context=100).sequences
-        assert list(sequence.token_ids) == [tokenizer.bos_token_id, *own, tokenizer.eos_token_id]
+        assert sequence.token_ids.tolist() == [tokenizer.bos_token_id, *own, tokenizer.eos_token_id]
 
 
 def test_raw_text_that_brings_its_own_bos_token_does_not_get_a_second_one(tokenizer: Any) -> None:
@@ -174,7 +175,7 @@ def test_tokenizer_without_a_fast_backend_gives_the_same_mask() -> None:
     tokenizer.chat_template = "{%- for m in messages -%}{{- m.content + '</s>' -}}{%- endfor -%}"
     (sequence,) = render([row("为什么?", "因为🙂")], tokenizer, RenderingConfig(), max_context=100).sequences
     question, answer = len("为什么?".encode()) + 1, len("因为🙂".encode()) + 1
-    assert sequence.weights == (0.0,) * question + (1.0,) * answer
+    assert tuple(sequence.weights) == (0.0,) * question + (1.0,) * answer
     assert sequence.token_ids[-1] == tokenizer.eos_token_id
 
 

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from weitiao.data.example import Example
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.render import render
-from weitiao.rendering.sequence import Sequence
 from weitiao.terminal.tokens import show_sequences
 
 
-def sequences_of(tokenizer: Any, *pairs: tuple[str, str], **config: Any) -> tuple[Sequence, ...]:
+def sequences_of(tokenizer: Any, *pairs: tuple[str, str], **config: Any) -> tuple[TokenSequence, ...]:
     tokenizer.chat_template = CHATML
     rows = [
         Example(f"r:{index}", ({"role": "user", "content": question}, {"role": "assistant", "content": answer}))
@@ -25,7 +25,7 @@ def sequences_of(tokenizer: Any, *pairs: tuple[str, str], **config: Any) -> tupl
     return render(rows, tokenizer, RenderingConfig(**config), max_context=8000).sequences
 
 
-def shown(sequences: tuple[Sequence, ...], tokenizer: Any, *, colour: bool = False, num: int = 3) -> str:
+def shown(sequences: tuple[TokenSequence, ...], tokenizer: Any, *, colour: bool = False, num: int = 3) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=colour, color_system="standard" if colour else None, width=60)
     show_sequences(sequences, tokenizer, console, num=num)

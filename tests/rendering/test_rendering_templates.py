@@ -81,7 +81,7 @@ def test_chatml_prints_tools_calls_and_answers(byte_level: Any, arguments: Any) 
     learned = [token for token, weight in zip(sequence.token_ids, sequence.weights, strict=True) if weight]
     printed_call = '<tool_call>\n{"name": "lookup", "arguments": {"city": "Paris"}}\n</tool_call>'
     assert byte_level.decode(learned) == f"{printed_call}\n{printed_call}<|im_end|>Here.<|im_end|>"
-    text = byte_level.decode(list(sequence.token_ids))
+    text = byte_level.decode(sequence.token_ids.tolist())
     assert '{"type": "function", "function": {"name": "lookup"' in text
     assert "<|im_start|>tool\n<tool_response>\n12\n</tool_response><|im_end|>" in text
 

@@ -22,8 +22,9 @@ from workbench import (
 )
 
 from weitiao.models.attention import FOREST
+from weitiao.objectives.sft import Sft
 from weitiao.recipe import load_recipe
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence, as_items
 from weitiao.seeding import shuffled
 from weitiao.study.train import train
 from weitiao.training.validation import validation_loss
@@ -39,7 +40,7 @@ def run_recipe(recipe: Path, *overrides: str) -> Path:
     return train(load_recipe(recipe, overrides)).path
 
 
-def plain_sequences(directory: Path, model: Path) -> list[Sequence]:
+def plain_sequences(directory: Path, model: Path) -> list[TokenSequence]:
     """The rows as token ids by hand: the template's text, learned from the answer to its end-of-turn token."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     made = []
@@ -49,7 +50,7 @@ def plain_sequences(directory: Path, model: Path) -> list[Sequence]:
         start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         answer = tokenizer(row["output"] + "<|im_end|>", add_special_tokens=False)["input_ids"]
         weights = [0.0] * len(start) + [1.0] * len(answer)
-        made.append(Sequence(str(number), tuple(start + answer), tuple(weights)))
+        made.append(TokenSequence.of(str(number), tuple(start + answer), tuple(weights)))
     return made
 
 
@@ -87,7 +88,7 @@ def test_five_steps_equal_a_plain_loop_with_transformers_and_peft(
     assert expected[-1] < 0.9 * expected[0]
 
     reloaded = AutoPeftModelForCausalLM.from_pretrained(run / "final", attn_implementation="eager")
-    ids = torch.tensor([sequences[0].token_ids])
+    ids = torch.tensor([sequences[0].token_ids.tolist()])
     torch.testing.assert_close(reloaded(input_ids=ids).logits, model.eval()(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
     saved = AutoTokenizer.from_pretrained(run / "final")
     assert saved.chat_template == AutoTokenizer.from_pretrained(tiny_llama_dir).chat_template
@@ -145,7 +146,7 @@ def test_validation_loss_is_the_same_unpadded_packed_and_shared(tiny_llama_dir: 
         expected = sum(sequence_loss_sum(plain, s).item() for s in sequences) / sum(s.weight for s in sequences)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation=FOREST)
     for budget, share in ((95, False), (500, False), (500, True)):
-        found = validation_loss(model, sequences, token_budget=budget, share_prefixes=share)
+        found = validation_loss(Sft(model), as_items(sequences), token_budget=budget, share_prefixes=share)
         assert found.loss == pytest.approx(expected, rel=1e-6)
         assert found.weight == sum(s.weight for s in sequences)
 

@@ -13,7 +13,7 @@ import pytest
 from workbench import steps_of, write_long_rows, write_recipe, write_rows
 
 from weitiao.recipe import load_recipe
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import Item, TokenSequence
 from weitiao.study.train import train
 from weitiao.training.weighing import choose_unit, mean_weights, shares, weigh_rows, weigh_source
 
@@ -39,9 +39,10 @@ def share_of_replay(run: Path) -> float:
     return weights["replay"] / sum(weights.values())
 
 
-def sequence(row_id: str, num_learned: int, num_prompt: int = 3) -> Sequence:
+def sequence(row_id: str, num_learned: int, num_prompt: int = 3) -> Item:
     length = num_prompt + num_learned
-    return Sequence(row_id, tuple(range(length)), (0.0,) * num_prompt + (1.0,) * num_learned)
+    weights = [0.0] * num_prompt + [1.0] * num_learned
+    return Item(row_id, (TokenSequence.of(row_id, range(length), weights),))
 
 
 def test_every_row_weighs_one_however_many_sequences_it_has() -> None:
@@ -49,10 +50,10 @@ def test_every_row_weighs_one_however_many_sequences_it_has() -> None:
     weighed = weigh_rows(rows)
     sums: defaultdict[str, float] = defaultdict(float)
     for one in weighed:
-        sums[one.row_id] += one.weight
+        sums[one.row_id] += one.target_weight
     assert dict(sums) == pytest.approx({"a": 1, "b": 1, "c": 1})
-    assert weighed[0].weight == pytest.approx(2 / 8)  # tokens of a row keep their proportion
-    assert [one.inputs for one in weighed] == [one.inputs for one in rows]
+    assert weighed[0].target_weight == pytest.approx(2 / 8)  # tokens of a row keep their proportion
+    assert [one.sequences for one in weighed] == [one.sequences for one in rows]
 
 
 @pytest.mark.parametrize("unit", ["tokens", "rows"])

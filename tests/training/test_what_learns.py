@@ -35,7 +35,7 @@ from weitiao.methods.adapter import load_adapter
 from weitiao.methods.config import LoraConfig as Lora
 from weitiao.models.attention import FOREST
 from weitiao.recipe import load_recipe
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence
 from weitiao.study.dataset import NO_LIMIT, model_context
 from weitiao.study.train import train
 from weitiao.training.unmoved import require_moved
@@ -82,10 +82,10 @@ def test_the_loss_of_a_foreign_adapter_on_the_head_is_pefts(untied_dir: Path, tm
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.3)
     made.save_pretrained(tmp_path / "foreign")
-    rows = [Sequence(str(i), tuple(range(5, 25 + i)), (0.0,) * 8 + (1.0,) * (12 + i)) for i in range(3)]
+    rows = [TokenSequence.of(str(i), tuple(range(5, 25 + i)), (0.0,) * 8 + (1.0,) * (12 + i)) for i in range(3)]
     expected = 0.0
     for row in rows:
-        ids = torch.tensor([row.token_ids])
+        ids = torch.tensor([row.token_ids.tolist()])
         with torch.no_grad():
             logits = made.eval()(input_ids=ids).logits[0, 7:-1]
         expected += torch.nn.functional.cross_entropy(logits, ids[0, 8:], reduction="sum").item()

@@ -26,6 +26,7 @@ def show(
         weitiao show recipe.yaml rendering.template=alpaca -n 1
     """
     from weitiao.recipe import load_recipe
+    from weitiao.rendering.items import sequences_of
     from weitiao.study.dataset import load_rendered, model_context
     from weitiao.terminal.progress import teller
     from weitiao.terminal.tokens import show_sequences
@@ -33,4 +34,4 @@ def show(
     console = messages()
     settings = load_recipe(recipe, [*(overrides or ()), *base_settings(base_model)])
     data = load_rendered(settings, max_context=model_context(settings), tell=teller(console))
-    show_sequences(data.train, data.tokenizer, results(), num)
+    show_sequences(sequences_of(data.train), data.tokenizer, results(), num)

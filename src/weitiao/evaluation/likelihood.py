@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Rows
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weitiao.errors import DataError
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import Item, TokenSequence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,7 +42,7 @@ def first_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return (bos,) if bos is not None and tokenizer("a")["input_ids"][0] == bos else ()
 
 
-def continuation(tokenizer: PreTrainedTokenizerBase, row_id: str, context: str, text: str) -> Sequence:
+def continuation(tokenizer: PreTrainedTokenizerBase, row_id: str, context: str, text: str) -> TokenSequence:
     """A context and what follows it as a sequence whose targets are the tokens of the continuation.
 
     Both are tokenised together and the context alone; what the whole has beyond the context is the continuation. Space
@@ -71,10 +70,10 @@ def continuation(tokenizer: PreTrainedTokenizerBase, row_id: str, context: str, 
     if not fresh:
         raise DataError(f"{row_id}: the continuation {text!r} has no token of its own.", "Give it some text.")
     ids = (*first, *known, *fresh)
-    return Sequence(row_id, ids, (0.0,) * (len(ids) - len(fresh)) + (1.0,) * len(fresh))
+    return TokenSequence.of(row_id, ids, [0.0] * (len(ids) - len(fresh)) + [1.0] * len(fresh))
 
 
-def passage(tokenizer: PreTrainedTokenizerBase, row_id: str, text: str) -> Sequence:
+def passage(tokenizer: PreTrainedTokenizerBase, row_id: str, text: str) -> TokenSequence:
     """A text of which every token is a target, apart from the first when nothing stands in front of it.
 
     Raises:
@@ -83,12 +82,12 @@ def passage(tokenizer: PreTrainedTokenizerBase, row_id: str, text: str) -> Seque
     ids = (*first_ids(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
     if len(ids) < 2:
         raise DataError(f"{row_id}: a text of one token has nothing to be predicted.", "Give a longer text.")
-    return Sequence(row_id, ids, (0.0,) + (1.0,) * (len(ids) - 1))
+    return TokenSequence.of(row_id, ids, [0.0] + [1.0] * (len(ids) - 1))
 
 
 def likelihoods(
     model: nn.Module,
-    sequences: Rows[Sequence],
+    sequences: Sequence[TokenSequence],
     *,
     token_budget: int,
     share_prefixes: bool = True,
@@ -119,17 +118,17 @@ def likelihoods(
     if not sequences:
         return []
     _require_room(model, sequences)
-    longest = max(len(sequence.inputs) for sequence in sequences)
+    longest = max(sequence.num_inputs for sequence in sequences)
     probe_once(model, [s.token_ids for s in sequences[:4]], longest=longest, share_prefixes=share_prefixes)
-    numbered = [replace(sequence, row_id=str(index)) for index, sequence in enumerate(sequences)]
-    budget = max(token_budget, *(len(sequence.inputs) for sequence in numbered))
+    numbered = [Item(str(index), (sequence,)) for index, sequence in enumerate(sequences)]
+    budget = max(token_budget, longest)
     found: dict[int, Likelihood] = {}
     with _evaluating(model), torch.no_grad():
         for forest in pack(numbered, token_budget=budget, share_prefixes=share_prefixes):
             losses_N, _ = token_losses(model, forest)
-            of_N = torch.from_numpy(forest.targets.sequences)
-            sums = torch.zeros(len(forest.row_ids), dtype=torch.float64).index_add_(0, of_N, losses_N.double().cpu())
-            counts = torch.bincount(of_N, minlength=len(forest.row_ids))
+            of_N = torch.from_numpy(forest.target_items)
+            sums = torch.zeros(len(forest.items), dtype=torch.float64).index_add_(0, of_N, losses_N.double().cpu())
+            counts = torch.bincount(of_N, minlength=len(forest.items))
             for name, total, count in zip(forest.row_ids, sums.tolist(), counts.tolist(), strict=True):
                 found[int(name)] = Likelihood(-total, count)
             if on_progress is not None:
@@ -137,7 +136,7 @@ def likelihoods(
     return [found[index] for index in range(len(sequences))]
 
 
-def _require_room(model: nn.Module, sequences: Rows[Sequence]) -> None:
+def _require_room(model: nn.Module, sequences: Sequence[TokenSequence]) -> None:
     from weitiao.models.embeddings import require_embeddings
     from weitiao.models.parts import causal_model, context_length
 
@@ -146,7 +145,7 @@ def _require_room(model: nn.Module, sequences: Rows[Sequence]) -> None:
     if context is None:
         return
     for sequence in sequences:
-        if len(sequence.inputs) > context:
+        if sequence.num_inputs > context:
             raise DataError(
                 f"{sequence.row_id}: {len(sequence):,} tokens, more than the model's context of {context:,}.",
                 "Shorten or remove it, or use a model with a longer context.",

@@ -17,7 +17,7 @@ from weitiao.evaluation.likelihood import likelihoods
 from weitiao.feedback.config import JudgeConfig
 from weitiao.feedback.judge import Reply
 from weitiao.feedback.question import LETTERS, read_question
-from weitiao.rendering.sequence import Sequence as Tokens
+from weitiao.rendering.items import TokenIds, TokenSequence
 
 if TYPE_CHECKING:
     from weitiao.methods.open import OpenModel
@@ -59,7 +59,7 @@ class LocalJudge:
             replies.append("first" if a > b else "second" if b > a else "tie")
         return replies
 
-    def _replies(self, questions: Sequence[tuple[Message, ...]]) -> list[Tokens]:
+    def _replies(self, questions: Sequence[tuple[Message, ...]]) -> list[TokenSequence]:
         """Each question with either letter as the reply, as in training; only the letter is a target.
 
         The end-of-turn token behind it is left out: how likely it is says whether the model would go on, not which
@@ -88,6 +88,6 @@ class LocalJudge:
         return replies
 
 
-def _target(row_id: str, ids: tuple[int, ...], start: int) -> Tokens:
+def _target(row_id: str, ids: TokenIds, start: int) -> TokenSequence:
     assert 0 < start < len(ids), "the letters are tokens that differ"
-    return Tokens(row_id, ids, (0.0,) * start + (1.0,) * (len(ids) - start))
+    return TokenSequence.of(row_id, ids, [0.0] * start + [1.0] * (len(ids) - start))

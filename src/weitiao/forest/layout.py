@@ -7,13 +7,13 @@ token is the whole attention mask, and ordinary packing is the special case in w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence as Rows
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import Item, PerToken, TokenSequence
 
 Ints = NDArray[np.int64]
 
@@ -61,14 +61,16 @@ class Targets:
     Attributes:
         positions: Places in the row whose hidden state predicts.
         labels: Token ids to be predicted.
-        weights: Loss weights (float32).
+        weights: Loss weights (float32), those of the items included.
         sequences: Index of the sequence (within the forest) that the target belongs to.
+        columns: The further columns of the sequences at these tokens (float32); 0 where a sequence has none.
     """
 
     positions: Ints
     labels: Ints
-    weights: NDArray[np.float32]
+    weights: PerToken
     sequences: Ints
+    columns: Mapping[str, PerToken] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -76,42 +78,52 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """A batch: the layout of its tokens and the targets of its sequences.
+    """A batch: the layout of its tokens and the targets of its items.
 
     Attributes:
         layout: The row of T tokens.
         targets: The N predictions that are learned.
-        row_ids: Row id of every sequence, in the order of `targets.sequences`.
-        num_source_tokens: Tokens that the sequences have when nothing is shared.
+        items: What was laid out.
+        sequence_items: For each of the S sequences, the index of its item.
+        last_positions: For each of the S sequences, the place in the row of the last token that is computed of it.
     """
 
     layout: Layout
     targets: Targets
-    row_ids: tuple[str, ...]
-    num_source_tokens: int
+    items: tuple[Item, ...]
+    sequence_items: Ints
+    last_positions: Ints
 
     @property
-    def weight(self) -> float:
-        """The sum of the loss weights."""
-        return float(self.targets.weights.sum(dtype=np.float64))
+    def row_ids(self) -> tuple[str, ...]:
+        """Row id of every item."""
+        return tuple(item.row_id for item in self.items)
+
+    @property
+    def target_items(self) -> Ints:
+        """For each of the N targets, the index of its item."""
+        return self.sequence_items[self.targets.sequences]
+
+    @property
+    def num_source_tokens(self) -> int:
+        """Tokens that the sequences have when nothing is shared."""
+        return sum(item.num_tokens for item in self.items)
 
 
-def common_prefix_length(a: Rows[int], b: Rows[int]) -> int:
+def common_prefix_length(a: ArrayLike, b: ArrayLike) -> int:
     """Number of tokens with which both begin."""
-    limit = min(len(a), len(b))
-    if a[:limit] == b[:limit]:
-        return limit
-    low, high = 0, limit  # a[:low] == b[:low] and a[:high] != b[:high]: slices compare in C, tokens one by one do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
+    first, second = np.asarray(a), np.asarray(b)
+    limit = min(len(first), len(second))
+    different = np.flatnonzero(first[:limit] != second[:limit])
+    return int(different[0]) if len(different) else limit
 
 
-def build_layout(rows: Rows[tuple[int, ...]], *, share_prefixes: bool = True) -> tuple[Layout, list[Ints]]:
+def sort_key(token_ids: ArrayLike) -> bytes:
+    """Sorts rows of token ids as tuples of them would be sorted: neighbours share most."""
+    return np.asarray(token_ids, ">i4").tobytes()
+
+
+def build_layout(rows: Sequence[ArrayLike], *, share_prefixes: bool = True) -> tuple[Layout, list[Ints]]:
     """Lay rows of token ids out as a forest.
 
     Args:
@@ -124,17 +136,17 @@ def build_layout(rows: Rows[tuple[int, ...]], *, share_prefixes: bool = True) ->
     paths: list[Ints] = []
     token_ids: list[Ints] = []
     position_ids: list[Ints] = []
-    subtree_end = np.empty(sum(map(len, rows)), np.int64)
-    path: Ints = np.empty(0, np.int64)
-    previous: tuple[int, ...] = ()
+    arrays = [np.asarray(row, np.int64) for row in rows]
+    subtree_end = np.empty(sum(map(len, arrays)), np.int64)
+    path = previous = np.empty(0, np.int64)
     total = 0
-    for row in rows:
+    for row in arrays:
         shared = common_prefix_length(previous, row) if share_prefixes else 0
         fresh = len(row) - shared
         subtree_end[path[shared:]] = total  # what the row before has for itself ends here
         path = np.concatenate([path[:shared], np.arange(total, total + fresh)])
         paths.append(path)
-        token_ids.append(np.asarray(row[shared:], np.int64))
+        token_ids.append(row[shared:])
         position_ids.append(np.arange(shared, len(row)))
         total += fresh
         previous = row
@@ -143,30 +155,45 @@ def build_layout(rows: Rows[tuple[int, ...]], *, share_prefixes: bool = True) ->
     return Layout(np.concatenate(token_ids), depth, subtree_end, find_segments(depth, subtree_end)), paths
 
 
-def build_forest(sequences: Rows[Sequence], *, share_prefixes: bool = True) -> Forest:
-    """Lay sequences out in one row, with what they learn.
+def build_forest(items: Sequence[Item], *, share_prefixes: bool = True) -> Forest:
+    """Lay items out in one row, with what they learn.
 
     The last token of a sequence predicts nothing and is left out, as is all that follows the last target.
 
     Args:
-        sequences: The sequences of the batch; their order does not matter to the loss.
+        items: The items of the batch; their order does not matter to the loss.
         share_prefixes: Store a shared beginning once.
 
     Returns:
         The forest, its sequences sorted by token ids when beginnings are shared.
     """
-    ordered = sorted(sequences, key=lambda s: s.inputs) if share_prefixes else list(sequences)
-    layout, paths = build_layout([s.inputs for s in ordered], share_prefixes=share_prefixes)
-    weights = [np.asarray(s.weights, np.float32) for s in ordered]
-    learned = [np.flatnonzero(w) for w in weights]
-    labels = [np.asarray(s.token_ids, np.int64)[at] for s, at in zip(ordered, learned, strict=True)]
+    placed = [(sequence, index) for index, item in enumerate(items) for sequence in item.sequences]
+    if share_prefixes:
+        placed.sort(key=lambda pair: sort_key(pair[0].inputs))
+    sequences = [sequence for sequence, _ in placed]
+    layout, paths = build_layout([s.inputs for s in sequences], share_prefixes=share_prefixes)
+    learned = [np.flatnonzero(s.weights) for s in sequences]
+    weights = [s.weights[at] * np.float64(items[index].weight) for (s, index), at in zip(placed, learned, strict=True)]
     targets = Targets(
         np.concatenate([path[at - 1] for path, at in zip(paths, learned, strict=True)]),
-        np.concatenate(labels),
-        np.concatenate([w[at] for w, at in zip(weights, learned, strict=True)]),
-        np.repeat(np.arange(len(ordered)), [len(at) for at in learned]),
+        np.concatenate([s.token_ids[at].astype(np.int64) for s, at in zip(sequences, learned, strict=True)]),
+        np.concatenate(weights).astype(np.float32),
+        np.repeat(np.arange(len(sequences)), [len(at) for at in learned]),
+        _columns(sequences, learned),
     )
-    return Forest(layout, targets, tuple(s.row_id for s in ordered), sum(map(len, ordered)))
+    of_items = np.array([index for _, index in placed], np.int64)
+    return Forest(layout, targets, tuple(items), of_items, np.array([path[-1] for path in paths], np.int64))
+
+
+def _columns(sequences: Sequence[TokenSequence], learned: Sequence[Ints]) -> dict[str, PerToken]:
+    names = dict.fromkeys(name for sequence in sequences for name in sequence.columns)
+    return {
+        name: np.concatenate([
+            sequence.columns[name][at] if name in sequence.columns else np.zeros(len(at), np.float32)
+            for sequence, at in zip(sequences, learned, strict=True)
+        ])
+        for name in names
+    }  # fmt: skip
 
 
 def find_segments(position_ids: Ints, subtree_end: Ints) -> tuple[Segment, ...]:

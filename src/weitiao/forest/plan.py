@@ -1,19 +1,20 @@
-"""Which sequences form which forest at which step: a pure function, not a state.
+"""Which items form which forest at which step: a pure function, not a state.
 
-It depends on the sequences, the seed, the epoch and the budgets alone, never on the number of ranks or on what ran
-before; so resuming is "go on at step k", on as many ranks as there are now.
+It depends on the items, the seed, the epoch and the budgets alone, never on the number of ranks or on what ran before;
+so resuming is "go on at step k", on as many ranks as there are now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence as Rows
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from weitiao.errors import DataError
-from weitiao.forest.layout import Forest, build_forest, common_prefix_length
-from weitiao.rendering.sequence import Sequence
+from weitiao.forest.layout import Forest, build_forest, common_prefix_length, sort_key
+from weitiao.rendering.items import Item, TokenIds
 from weitiao.seeding import shuffled
 
 
@@ -23,10 +24,20 @@ class Step:
 
     forests: tuple[Forest, ...]
 
+
+class Steps(Protocol):
+    """Where the next step's forests come from: a plan, or whatever makes new items as it goes."""
+
     @property
-    def weight(self) -> float:
-        """Total weight of all targets: what the step's loss sum is divided by."""
-        return sum(forest.weight for forest in self.forests)
+    def steps_per_epoch(self) -> int: ...
+
+    def step(self, index: int) -> Step:
+        """The step with this number, counted from 0 over all epochs."""
+        ...
+
+    def may_save(self, index: int) -> bool:
+        """Whether a checkpoint after this many steps holds all that the next ones depend on."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +45,14 @@ class Plan:
     """The steps of all epochs over one data set.
 
     Args:
-        sequences: The rendered data set.
-        batch_size: Sequences in an optimiser step (the last step of an epoch may have fewer).
+        items: The rendered data set.
+        batch_size: Items in an optimiser step (the last step of an epoch may have fewer).
         token_budget: Tokens that a forest may hold at most, counted after sharing.
         share_prefixes: Whether a shared beginning is stored and computed once.
         seed: Seed of the order.
     """
 
-    sequences: Rows[Sequence]
+    items: Sequence[Item]
     batch_size: int
     token_budget: int
     share_prefixes: bool
@@ -49,18 +60,18 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self.sequences) // self.batch_size)
+        return -(-len(self.items) // self.batch_size)
 
     def step(self, index: int) -> Step:
         """The step with this number, counted from 0 over all epochs."""
         epoch, place = divmod(index, self.steps_per_epoch)
-        order = _order(len(self.sequences), self.seed, epoch)
-        batch = [self.sequences[i] for i in order[place * self.batch_size : (place + 1) * self.batch_size]]
+        order = _order(len(self.items), self.seed, epoch)
+        batch = [self.items[i] for i in order[place * self.batch_size : (place + 1) * self.batch_size]]
         return Step(pack(batch, token_budget=self.token_budget, share_prefixes=self.share_prefixes))
 
-    def steps(self, start: int, stop: int) -> Iterator[Step]:
-        """The steps `start <= index < stop`."""
-        return map(self.step, range(start, stop))
+    def may_save(self, index: int) -> bool:
+        """Always: nothing that a step did decides what another one is."""
+        return True
 
 
 @lru_cache(maxsize=2)
@@ -69,48 +80,74 @@ def _order(num_items: int, seed: int, epoch: int) -> tuple[int, ...]:
     return tuple(shuffled(num_items, seed=seed, epoch=epoch))
 
 
-def pack(batch: Rows[Sequence], *, token_budget: int, share_prefixes: bool) -> tuple[Forest, ...]:
-    """Distribute sequences over forests of at most `token_budget` tokens, counted after sharing.
+def pack(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool) -> tuple[Forest, ...]:
+    """Distribute items over forests of at most `token_budget` tokens, counted after sharing.
 
-    Neighbours in sorted order share most; they are kept together. The fewest forests are then made about equally
-    large, which keeps the peak of memory low.
+    Neighbours in sorted order share most; they are kept together, and no item is split. The fewest forests are then
+    made about equally large, which keeps the peak of memory low.
 
     Raises:
-        DataError: A sequence alone is longer than the budget.
+        DataError: An item alone is longer than the budget.
     """
-    ordered = sorted(batch, key=lambda s: s.inputs) if share_prefixes else list(batch)
-    inputs = [sequence.inputs for sequence in ordered]
-    shared = [0] * len(ordered)
-    if share_prefixes:
-        for i in range(1, len(ordered)):
-            shared[i] = common_prefix_length(inputs[i - 1], inputs[i])
-    lengths = [len(ids) for ids in inputs]
-    for sequence, length in zip(ordered, lengths, strict=True):
+    ordered = sorted(batch, key=lambda item: sort_key(item.sequences[0].inputs)) if share_prefixes else list(batch)
+    alone, after = _costs(ordered, share_prefixes=share_prefixes)
+    for item, length in zip(ordered, alone, strict=True):
         if length > token_budget:
             raise DataError(
-                f"{sequence.row_id} has {length} tokens, more than train.token_budget={token_budget}.",
+                f"{item.row_id} has {length} tokens, more than train.token_budget={token_budget}.",
                 "Raise train.token_budget, or lower rendering.max_length.",
             )
-    low, high = max(lengths), token_budget
-    fewest = len(_cuts(lengths, shared, token_budget))
+    low, high = max(alone), token_budget
+    fewest = len(_cuts(alone, after, token_budget))
     while low < high:  # the smallest limit that needs no more forests than the budget does
         middle = (low + high) // 2
-        if len(_cuts(lengths, shared, middle)) > fewest:
+        if len(_cuts(alone, after, middle)) > fewest:
             low = middle + 1
         else:
             high = middle
-    cuts = _cuts(lengths, shared, low)
+    cuts = _cuts(alone, after, low)
     return tuple(
         build_forest(ordered[start:end], share_prefixes=share_prefixes)
         for start, end in zip(cuts, [*cuts[1:], len(ordered)], strict=True)
     )
 
 
-def _cuts(lengths: Rows[int], shared: Rows[int], limit: int) -> list[int]:
+def _costs(items: Sequence[Item], *, share_prefixes: bool) -> tuple[list[int], list[int]]:
+    """Tokens of each item in a forest that begins with it, and of what it adds to one that ends with the item before.
+
+    The second is exact for items of one sequence in sorted order, and else an upper bound.
+    """
+    alone: list[int] = []
+    after: list[int] = []
+    before: list[TokenIds] = []
+    for item in items:
+        inputs = [sequence.inputs for sequence in item.sequences]
+        alone.append(num_tokens(item, share_prefixes=share_prefixes))
+        together = _tokens([*before, *inputs], share_prefixes=share_prefixes)
+        after.append(together - _tokens(before, share_prefixes=share_prefixes))
+        before = inputs
+    return alone, after
+
+
+def num_tokens(item: Item, *, share_prefixes: bool) -> int:
+    """Tokens of a forest that holds this item alone."""
+    return _tokens([sequence.inputs for sequence in item.sequences], share_prefixes=share_prefixes)
+
+
+def _tokens(inputs: Sequence[TokenIds], *, share_prefixes: bool) -> int:
+    """Tokens of a forest of these rows."""
+    if not share_prefixes:
+        return sum(map(len, inputs))
+    ordered = sorted(inputs, key=sort_key)
+    shared = sum(common_prefix_length(a, b) for a, b in itertools.pairwise(ordered))
+    return sum(map(len, ordered)) - shared
+
+
+def _cuts(alone: Sequence[int], after: Sequence[int], limit: int) -> list[int]:
     """Where forests begin when each is filled up to `limit` tokens in the given order."""
     cuts, filled = [0], 0
-    for i, length in enumerate(lengths):
-        cost = length - shared[i] if i > cuts[-1] else length
+    for i, length in enumerate(alone):
+        cost = after[i] if i > cuts[-1] else length
         if filled + cost > limit:
             cuts.append(i)
             filled, cost = 0, length

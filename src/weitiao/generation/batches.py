@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Rows
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weitiao.forest.layout import Ints, Layout, build_layout, common_prefix_length
@@ -26,7 +26,7 @@ class PromptRow:
 
 
 def make_batches(
-    prompts: Rows[Prompt], *, batch_size: int, token_budget: int, share_prefixes: bool = True
+    prompts: Sequence[Prompt], *, batch_size: int, token_budget: int, share_prefixes: bool = True
 ) -> list[list[int]]:
     """Put prompts that begin alike together.
 
@@ -56,14 +56,14 @@ def make_batches(
     return batches
 
 
-def common_beginning(prompts: Rows[Prompt]) -> Prompt:
+def common_beginning(prompts: Sequence[Prompt]) -> Prompt:
     """The tokens with which all prompts begin, short of the last token of each: that one is still to be run."""
     first, last = min(prompts), max(prompts)  # what these two begin with is what all begin with
     length = min(common_prefix_length(first, last), min(map(len, prompts)) - 1)
     return first[:length]
 
 
-def lay_out(prompts: Rows[Prompt], *, share_prefixes: bool = True) -> PromptRow:
+def lay_out(prompts: Sequence[Prompt], *, share_prefixes: bool = True) -> PromptRow:
     """Lay the prompts of a batch out in one row.
 
     Args:

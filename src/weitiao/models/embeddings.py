@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import ArrayLike
 from torch import nn
 
 from weitiao.errors import ModelError
 from weitiao.models.parts import causal_model
 
 
-def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, Sequence[int]]]) -> None:
+def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, ArrayLike]]) -> None:
     """Refuse tokens without an embedding before they are looked up. Tokens that no row uses do no harm.
 
     Args:
@@ -23,7 +25,7 @@ def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, Sequence[int]
     causal = causal_model(model)
     size: int = causal.config.get_text_config().vocab_size
     for where, ids in rows:
-        if (token := max(ids, default=0)) >= size:
+        if (token := int(np.max(np.asarray(ids, np.int64), initial=0))) >= size:
             raise ModelError(
                 f"{where}: token {token} has no embedding; {type(causal).__name__} has {size:,} of them.",
                 "Take the tokenizer that belongs to the model, or give the model the tokens that were added to it: "

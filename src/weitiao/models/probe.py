@@ -8,15 +8,16 @@ the model's own forward, with the attention of `transformers`, against the losse
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Rows
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -25,7 +26,7 @@ from weitiao.forest.layout import Forest, build_forest
 from weitiao.models.boundary import loading
 from weitiao.models.losses import token_losses
 from weitiao.models.parts import causal_model
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence, as_items
 
 ASKING = "weitiao_asking"
 ANOTHER = "Choose a model of another family."
@@ -56,7 +57,7 @@ class _Mask:
     rule: Callable[[int, int, Tensor, Tensor], Tensor]
 
 
-def probe_forest(model: nn.Module, rows: Rows[Rows[int]], *, longest: int, share_prefixes: bool = True) -> None:
+def probe_forest(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, share_prefixes: bool = True) -> None:
     """Refuse a model that gives in a forest other losses than for each row alone.
 
     Two pieces share a beginning; a third lies beside them, at the positions where the longest row ends: what a model
@@ -81,7 +82,7 @@ def probe_forest(model: nn.Module, rows: Rows[Rows[int]], *, longest: int, share
             raise ModelError(*_refusal(trial, name, error, longest, share_prefixes))
 
 
-def probe_once(model: nn.Module, rows: Rows[Rows[int]], *, longest: int, share_prefixes: bool = True) -> None:
+def probe_once(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, share_prefixes: bool = True) -> None:
     """Do as `probe_forest` does, unless this model was found exact for rows as long: a trial takes a second or two."""
     known = _found_exact.setdefault(model, {})
     if rows and longest > known.get(share_prefixes, 0):
@@ -115,7 +116,7 @@ class _Trial:
         """The same for pieces that are each a forest of their own."""
         return max(self._difference([p], _forest_losses(self.model, [p], share_prefixes=False)) for p in self._near)
 
-    def _difference(self, pieces: Rows[_Piece], found: Rows[Tensor]) -> float:
+    def _difference(self, pieces: Sequence[_Piece], found: Sequence[Tensor]) -> float:
         # Nine of ten: in a short type, a router's choice between two experts may tip for single tokens.
         errors = []
         for piece, losses in zip(pieces, found, strict=True):
@@ -156,9 +157,9 @@ def _differs(name: str, error: float, when: str, trial: _Trial) -> str:
     return f"In a forest of rows, {name} gives other losses than by its own forward, {much}, {when}."
 
 
-def _pool(rows: Rows[Rows[int]]) -> tuple[int, ...]:
+def _pool(rows: Sequence[ArrayLike]) -> tuple[int, ...]:
     """Tokens of the first rows, repeated until there are enough for all pieces."""
-    found = [token for row in rows[:4] for token in row[: 2 * TRUNK]]
+    found: list[int] = [token for row in rows[:4] for token in np.asarray(row)[: 2 * TRUNK].tolist()]
     needed = 2 * TRUNK - BRANCH + SHORT
     return tuple((found * -(-needed // len(found)))[:needed])
 
@@ -180,14 +181,12 @@ def _plain_losses(model: nn.Module, piece: _Piece) -> Tensor:
     return F.cross_entropy(logits.double(), ids[0, 1:], reduction="none").cpu()
 
 
-def _forest_losses(model: nn.Module, pieces: Rows[_Piece], *, share_prefixes: bool) -> list[Tensor]:
+def _forest_losses(model: nn.Module, pieces: Sequence[_Piece], *, share_prefixes: bool) -> list[Tensor]:
     """The losses of each piece, all in one forest: float64 on the CPU."""
-    sequences = [
-        Sequence(str(i), piece.token_ids, (0.0, *(1.0,) * (len(piece.token_ids) - 1))) for i, piece in enumerate(pieces)
-    ]
-    forest = build_forest(sequences, share_prefixes=share_prefixes)
-    of_N = forest.targets.sequences
-    places = [of_N == forest.row_ids.index(str(i)) for i in range(len(pieces))]
+    learned = [[0.0] + [1.0] * (len(piece.token_ids) - 1) for piece in pieces]
+    rows = [TokenSequence.of("", piece.token_ids, weights) for piece, weights in zip(pieces, learned, strict=True)]
+    forest = build_forest(as_items(rows), share_prefixes=share_prefixes)
+    places = [forest.target_items == i for i in range(len(pieces))]
     positions = forest.layout.position_ids.copy()
     for piece, at in zip(pieces, places, strict=True):
         positions[forest.targets.positions[at]] += piece.start

@@ -2,24 +2,69 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import builtins
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from weitiao.config import Config
+from pydantic import Discriminator, Tag
+
+from weitiao.config import Config, type_of
+from weitiao.user_code import OwnConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from weitiao.objectives.sft import Sft
+    from weitiao.objectives.objective import Objective
+    from weitiao.rendering.items import Item, TokenSequence
 
 
-class SftConfig(Config):
+class ObjectiveConfigBase(Config):
+    """What the configurations of all objectives can do."""
+
+    def objective(self) -> builtins.type[Objective]:
+        """The class of the objective."""
+        raise NotImplementedError
+
+    def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
+        """What a step counts; see `Objective.items`."""
+        return self.objective().items(sequences)
+
+    def build(self, model: nn.Module) -> Objective:
+        """The objective around a model."""
+        return self.objective()(model)
+
+
+class SftConfig(ObjectiveConfigBase):
     """Supervised fine-tuning: the next token of the answers."""
 
     type: Literal["sft"] = "sft"
     """The objective."""
 
-    def build(self, model: nn.Module) -> Sft:
-        """The objective around a model."""
+    def objective(self) -> builtins.type[Objective]:
         from weitiao.objectives.sft import Sft
 
-        return Sft(model)
+        return Sft
+
+
+class OwnObjectiveConfig(OwnConfig, ObjectiveConfigBase):
+    """An objective that a user wrote: a subclass of `weitiao.objectives.objective.Objective`."""
+
+    def objective(self) -> builtins.type[Objective]:
+        from weitiao.objectives.objective import Objective
+
+        found: builtins.type[Objective] = self.load(Objective)
+        return found
+
+    def build(self, model: nn.Module) -> Objective:
+        made = self.objective()
+        return made(model, self.settings(made))
+
+
+ObjectiveConfig = Annotated[
+    Annotated[SftConfig, Tag("sft")] | Annotated[OwnObjectiveConfig, Tag("own")],
+    Discriminator(
+        type_of("sft"),
+        custom_error_type="unknown_type",
+        custom_error_message="there is no such objective; there are sft, and FILE.py:CLASS",
+    ),
+]

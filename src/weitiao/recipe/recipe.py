@@ -24,7 +24,7 @@ from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.methods.base import find_moved
 from weitiao.methods.config import LoraConfig
 from weitiao.models.config import ModelConfig
-from weitiao.objectives.config import SftConfig
+from weitiao.objectives.config import ObjectiveConfig, SftConfig
 from weitiao.paths import exists, find_path, user_path
 from weitiao.recipe.overrides import apply_overrides, name_of
 from weitiao.recipe.run_config import RunConfig
@@ -51,7 +51,7 @@ class Recipe(Config):
     method: LoraConfig = Field(default_factory=LoraConfig)
     """Which parameters learn."""
 
-    objective: SftConfig = Field(default_factory=SftConfig)
+    objective: ObjectiveConfig = Field(default_factory=SftConfig)
     """What is learned."""
 
     train: TrainConfig = Field(default_factory=TrainConfig)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence as ListOf
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,9 @@ from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RenderingError
 from weitiao.rendering.chat import Leaf, asked_turn, asked_turns, leaves, places, standing
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.printing import Printer, special_tokens
 from weitiao.rendering.report import Tally
-from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.tokens import Encoder
 from weitiao.rendering.watch import note_answers, note_other_turns
 
@@ -39,7 +38,7 @@ class Rendered:
         refused: Row id and reason of each example that the template cannot render (`skip_bad_rows`).
     """
 
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[TokenSequence, ...]
     num_dropped_long: int
     num_truncated: int
     num_without_target: int
@@ -49,7 +48,7 @@ class Rendered:
 
 
 def render(
-    examples: ListOf[Example],
+    examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
     config: RenderingConfig,
     *,
@@ -78,7 +77,7 @@ def render(
             supervised in any row.
     """
     renderer = _Renderer(tokenizer, config, max_context=max_context)
-    sequences: list[Sequence] = []
+    sequences: list[TokenSequence] = []
     for start in range(0, len(examples), _CHUNK):
         sequences += renderer.chunk(examples[start : start + _CHUNK])
     tally = renderer.tally
@@ -103,8 +102,8 @@ def render(
 
 def render_prompt(
     tokenizer: PreTrainedTokenizerBase,
-    messages: ListOf[Message],
-    tools: ListOf[dict[str, Any]] = (),
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]] = (),
     *,
     where: str = "the conversation",
 ) -> list[int]:
@@ -174,7 +173,7 @@ class _Renderer:
         self._printer: Printer | None = None
         self._tools_checked = False
 
-    def chunk(self, examples: ListOf[Example]) -> Iterator[Sequence]:
+    def chunk(self, examples: Sequence[Example]) -> Iterator[TokenSequence]:
         """Render some examples; what becomes of each is in the tally."""
         found = {index: self._leaves(example) for index, example in enumerate(examples) if example.messages}
         texts = [leaf for leaves in found.values() for leaf in leaves or ()]
@@ -229,7 +228,7 @@ class _Renderer:
         note_other_turns(self.tally, example, printer, found[-1])
         return found
 
-    def _conversation(self, leaves: ListOf[Leaf]) -> Iterator[tuple[list[int], list[float]]]:
+    def _conversation(self, leaves: Sequence[Leaf]) -> Iterator[tuple[list[int], list[float]]]:
         """The ids and weights of each text of a conversation."""
         before: list[list[int]] = []
         for leaf in leaves:
@@ -259,7 +258,7 @@ class _Renderer:
         ids = ids if ids[-1:] == [eos] else [*ids, eos]
         return ids, [0.0] + [1.0] * (len(ids) - 1)
 
-    def _fit(self, row_id: str, ids: list[int], weights: list[float]) -> Sequence | None:
+    def _fit(self, row_id: str, ids: list[int], weights: list[float]) -> TokenSequence | None:
         """Apply the length limit."""
         tally = self.tally
         tally.longest = max(tally.longest, len(ids))
@@ -267,7 +266,7 @@ class _Renderer:
             tally.without_target.add(row_id)
             return None
         if len(ids) <= self.limit:
-            return Sequence(row_id, tuple(ids), tuple(weights))
+            return TokenSequence.of(row_id, ids, weights)
         if self._config.on_long == "error":
             raise RenderingError(
                 f"{row_id}: {len(ids)} tokens, more than the limit of {self.limit}.",
@@ -277,7 +276,7 @@ class _Renderer:
             tally.dropped_long.add(row_id)
             return None
         tally.truncated.add(row_id)
-        return Sequence(row_id, tuple(ids[: self.limit]), tuple(weights[: self.limit]), truncated=True)
+        return TokenSequence.of(row_id, ids[: self.limit], weights[: self.limit], truncated=True)
 
     def _note_special_text(self, example: Example) -> None:
         for text in (example.text, *(message.get("content") for message in example.messages)):

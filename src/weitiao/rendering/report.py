@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as ListOf
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from weitiao.errors import RenderingError
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence
 
 _NUM_NAMED = 3
 
@@ -89,7 +89,9 @@ class Tally:
             "Correct the rows, set rendering.template to a template that takes them, or data.on_bad_rows: skip.",
         )
 
-    def lines(self, sequences: ListOf[Sequence], *, num_examples: int, limit: int, on_long: str) -> tuple[str, ...]:
+    def lines(
+        self, sequences: Sequence[TokenSequence], *, num_examples: int, limit: int, on_long: str
+    ) -> tuple[str, ...]:
         """Return the sentences that a user should read.
 
         Args:
@@ -99,7 +101,7 @@ class Tally:
             on_long: The policy for longer ones.
         """
         tokens = sum(len(sequence) for sequence in sequences)
-        learned = sum(1 for sequence in sequences for weight in sequence.weights if weight)
+        learned = sum(sequence.num_learned for sequence in sequences)
         several = len(sequences) > len({sequence.row_id for sequence in sequences})
         return (
             f"{counted(len(sequences), 'sequence')} from {counted(num_examples, 'row')}: "

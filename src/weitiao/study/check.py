@@ -230,8 +230,8 @@ def token_counter(tokenizer: PreTrainedTokenizerFast, rendering: RenderingConfig
         rendered = render(examples, tokenizer, unlimited, max_context=_NO_LIMIT)
         found: dict[str, Measured] = {}
         for one in rendered.sequences:  # a row may be several sequences; the longest has to fit
-            row, learned = found.get(one.row_id, Measured(0, 0)), sum(1 for weight in one.weights if weight)
-            found[one.row_id] = Measured(max(row.length, len(one)), row.supervised + learned)
+            row = found.get(one.row_id, Measured(0, 0))
+            found[one.row_id] = Measured(max(row.length, len(one)), row.supervised + one.num_learned)
         return found
 
     def measure(examples: Sequence[Example]) -> list[Measured]:

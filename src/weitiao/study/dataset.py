@@ -1,4 +1,4 @@
-"""From the recipe's `data` and `rendering` sections to sequences, with everything worth telling printed once."""
+"""From the recipe's `data` and `rendering` sections to items, with everything worth telling printed once."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from weitiao.data.parts.load import REPLAY, DataSet, load_data
 from weitiao.data.writing.rejected import add_rejected
 from weitiao.models.load import load_config, load_tokenizer
 from weitiao.recipe import Recipe
 from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.items import Item
 from weitiao.rendering.render import render
-from weitiao.rendering.sequence import Sequence
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
@@ -37,13 +39,13 @@ class RenderedData:
     Attributes:
         tokenizer: With the template that was rendered with.
         data: The examples of all parts.
-        train, validation: Their sequences.
+        train, validation: Their items.
     """
 
     tokenizer: PreTrainedTokenizerFast
     data: DataSet
-    train: tuple[Sequence, ...]
-    validation: tuple[Sequence, ...]
+    train: tuple[Item, ...]
+    validation: tuple[Item, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -93,10 +95,12 @@ def describe_loss(plain: RenderedData, weighed: RenderedData, unit: Unit) -> str
     return f"The loss counts {unit} (train.weigh); shares of it: {', '.join(parts)}"
 
 
-def _fingerprint(sequences: Iterable[Sequence]) -> str:
+def _fingerprint(items: Iterable[Item]) -> str:
     digest = hashlib.sha256()
-    for sequence in sequences:
-        digest.update(repr((sequence.token_ids, sequence.weights)).encode())
+    for item in items:
+        for sequence in item.sequences:
+            weights = (sequence.weights.astype(np.float64) * item.weight).tolist()
+            digest.update(repr((tuple(sequence.token_ids.tolist()), tuple(weights))).encode())
     return digest.hexdigest()
 
 
@@ -146,7 +150,7 @@ def load_rendered(recipe: Recipe, *, max_context: int, tell: Tell, rejected_path
             if examples
             else None
         )
-        parts.append(rendered.sequences if rendered else ())
+        parts.append(recipe.objective.items(rendered.sequences) if rendered else ())
         if rendered:
             if rejected_path is not None:
                 add_rejected(rejected_path, examples, rendered.refused)

@@ -27,6 +27,7 @@ from weitiao.methods.open import OpenModel, find_adapter, open_model
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
+from weitiao.rendering.items import as_items
 from weitiao.rendering.render import render
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.compare.answers import key_of_answers
@@ -215,7 +216,7 @@ def _losses(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], part
     return likelihoods(
         opened.model,
         rendered.sequences,
-        token_budget=token_budget(recipe, rendered.sequences, opened.model.device),
+        token_budget=token_budget(recipe, as_items(rendered.sequences), opened.model.device),
         share_prefixes=recipe.train.share_prefixes,
     )
 

@@ -8,24 +8,26 @@ from collections.abc import Iterable
 from torch import nn
 
 from weitiao.errors import DataError, RecipeError, RunError
-from weitiao.rendering.sequence import Sequence
+from weitiao.forest.plan import num_tokens
+from weitiao.rendering.items import Item
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
-from weitiao.training.checkpoint import State, learned_parameters
+from weitiao.training.checkpoint import State
 from weitiao.training.config import TrainConfig
+from weitiao.training.engine import learned_parameters
 from weitiao.training.schedule import warmup_steps
 
 
-def check_budget(sequences: Iterable[Sequence], budget: int) -> None:
-    """Require that every sequence alone is within the token budget.
+def check_budget(items: Iterable[Item], budget: int, *, share_prefixes: bool) -> None:
+    """Require that every item alone is within the token budget.
 
     Raises:
         DataError: The longest one is not.
     """
-    long = [sequence for sequence in sequences if len(sequence.inputs) > budget]
+    lengths = [(num_tokens(item, share_prefixes=share_prefixes), item) for item in items]
+    long = [(length, item) for length, item in lengths if length > budget]
     if long:
-        longest = max(long, key=lambda sequence: len(sequence.inputs))
-        length = len(longest.inputs)
+        length, longest = max(long, key=lambda pair: pair[0])
         what = "1 sequence is" if len(long) == 1 else f"{len(long):,} sequences are"
         raise DataError(
             f"{what} longer than train.token_budget={budget}; the longest is {longest.row_id}, of {length:,} tokens.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,7 @@ from weitiao.models.names import resolve_model
 from weitiao.models.parts import router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.recipe import Recipe, write_recipe
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import Item, sequences_of
 from weitiao.rendering.templates import fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered, model_context
@@ -43,8 +43,9 @@ from weitiao.study.setup import (
 )
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.progress import teller, watcher
-from weitiao.training.checkpoint import State, learned_parameters, load_checkpoint, load_weights
+from weitiao.training.checkpoint import State, load_checkpoint, read_weights
 from weitiao.training.config import TrainConfig
+from weitiao.training.engine import Engine, learned_parameters, load_weights
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
@@ -120,19 +121,20 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
     num_steps = total_steps(recipe.train, plan.steps_per_epoch)
     _require_work(run, state, num_steps)
-    check_budget((*data.train, *data.validation), budget)
+    check_budget((*data.train, *data.validation), budget, share_prefixes=recipe.train.share_prefixes)
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
     model = load_model(recipe.model, attention=FOREST, device=device)
     require_trainable_dtype(model.dtype)
-    require_embeddings(model, ((one.row_id, one.token_ids) for one in (*data.train, *data.validation)))
+    require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
     adapted = _adapt(recipe, model, data, tell)
     objective = recipe.objective.build(adapted)
     optimizer = _optimizer(recipe.train, objective)
     answers = _answer_validation(adapted, data, task)
+    engine = Engine(accelerator, objective, optimizer)
     if state.step:
-        load_checkpoint(run.checkpoint(state.step), objective, optimizer)
+        load_checkpoint(run.checkpoint(state.step), engine)
         tell(f"Going on after step {state.step} of {run.path}")
         if line := describe_length(recipe.train, state, num_steps):
             tell(line)
@@ -140,18 +142,15 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         check_disk(run, objective, recipe.train, state, num_steps, best=bool(data.validation))
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             _begin(recipe, run, model, hardware, data, state)
-    wrapped, prepared = accelerator.prepare(objective, optimizer)
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with interruptible() as interrupt, full_disk_is_named(f"a file in {run.path}", remedy):
         start_trackers(accelerator, recipe)
         loop = Loop(
-            accelerator=accelerator,
-            objective=wrapped,
-            optimizer=prepared,
-            plan=plan,
+            engine=engine,
+            steps=replace(plan, items=objective.prepare(plan.items)),
             sources=data.several_sources,
             num_steps=num_steps,
-            validation=data.validation,
+            validation=objective.prepare(data.validation),
             answers=answers,
             config=recipe.train,
             run=run,
@@ -164,8 +163,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
         _finish(recipe, run, objective, data, state, fingerprint)
-    accelerator.wait_for_everyone()
-    accelerator.end_training()  # ends the trackers, and leaves the process group
+    engine.end()
     return _result(run, state, finished=finished)
 
 
@@ -175,8 +173,8 @@ def _adapt(recipe: Recipe, model: PreTrainedModel, data: RenderedData, tell: Tel
     adapted = method.apply(model, seed=recipe.train.seed)
     can_fuse = recipe.train.fused and model.device.type == "cpu" and model.dtype == torch.float32
     fused = method.fuse(adapted) if can_fuse else 0
-    rows = (*data.train, *data.validation)
-    longest = max(len(row.inputs) for row in rows)
+    rows = sequences_of((*data.train, *data.validation))
+    longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes
     probe_forest(adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=share)
     if (coefficient := router_loss_left_out(model)) is not None:
@@ -296,7 +294,7 @@ def _finish(
     """Write `final/`: the best weights if they are asked for and there are any, else the last."""
     if recipe.train.keep_best and state.best_step not in (None, state.step):
         check_whole(run.best)
-        load_weights(run.best, objective)
+        load_weights(objective, read_weights(run.best, objective))
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with full_disk_is_named(f"the final weights in {run.final}", remedy), written_whole(run.final) as directory:
         save_adapter(
@@ -309,8 +307,8 @@ def _finish(
         )
 
 
-def token_budget(recipe: Recipe, sequences: tuple[Sequence, ...], device: torch.device) -> int:
-    """The recipe's budget; when left open, the device's usual one, or the longest sequence if that is more."""
+def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:
+    """The recipe's budget; when left open, the device's usual one, or the longest item if that is more."""
     if isinstance(recipe.train.token_budget, int):
         return recipe.train.token_budget
-    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), *map(len, sequences))
+    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), *(item.num_tokens for item in items))

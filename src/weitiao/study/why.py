@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from weitiao.recipe import load_recipe
+from weitiao.rendering.items import sequences_of
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered, model_context
+from weitiao.training.item_losses import ItemLoss, mean_loss
 from weitiao.training.losses import read_losses
-from weitiao.training.sequence_losses import SequenceLoss, mean_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,19 @@ def rows_behind(run_path: Path, step: int, *, num: int, overrides: Sequence[str]
     Raises:
         RunError: The run has no record of that step.
     """
-    of_rows: defaultdict[str, list[SequenceLoss]] = defaultdict(list)
+    of_rows: defaultdict[str, list[ItemLoss]] = defaultdict(list)
     for row in read_losses(RunDir(run_path).losses, step).to_pylist():
-        of_rows[row["row_id"]].append(SequenceLoss(row["row_id"], row["loss"], row["weight"]))
+        of_rows[row["row_id"]].append(ItemLoss(row["row_id"], row["loss"], row["weight"]))
     losses = {row_id: mean_loss(found) for row_id, found in of_rows.items()}
     recipe = load_recipe(run_path, overrides)
     data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
-    longest = {sequence.row_id: sequence for sequence in sorted(data.train, key=len)}
+    longest = {sequence.row_id: sequence for sequence in sorted(sequences_of(data.train), key=len)}
     culprits = []
     for row_id in sorted(losses, key=lambda row_id: losses[row_id].loss, reverse=True)[:num]:
         sequence = longest[row_id]
-        first = next(i for i, weight in enumerate(sequence.weights) if weight)
+        first = int(np.flatnonzero(sequence.weights)[0])
         prompt, answer = (
-            data.tokenizer.decode(ids) for ids in (sequence.token_ids[:first], sequence.token_ids[first:])
+            data.tokenizer.decode(ids.tolist()) for ids in (sequence.token_ids[:first], sequence.token_ids[first:])
         )
         culprits.append(Culprit(row_id, losses[row_id].loss, losses[row_id].weight, prompt, answer))
     return culprits

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence as ListOf
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import TokenSequence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,7 +20,7 @@ _LONGEST_PROMPT = 1200
 
 
 def show_sequences(
-    sequences: ListOf[Sequence], tokenizer: PreTrainedTokenizerBase, console: Console, num: int = 3
+    sequences: Sequence[TokenSequence], tokenizer: PreTrainedTokenizerBase, console: Console, num: int = 3
 ) -> None:
     """Print sequences as the model sees them, what is learned set off from what is not.
 
@@ -43,16 +42,14 @@ def show_sequences(
         legend.append(" ").append("special token", _SPECIAL)
     console.print(legend, soft_wrap=True)
     for sequence in sequences[:num]:
-        learned = sum(1 for weight in sequence.weights if weight)
         note = ", truncated: the end-of-turn token is missing" if sequence.truncated else ""
         console.print()
-        console.print(
-            Text(f"{sequence.row_id}: {len(sequence)} tokens, {learned} learned{note}", "bold"), soft_wrap=True
-        )
+        facts = f"{sequence.row_id}: {len(sequence)} tokens, {sequence.num_learned} learned{note}"
+        console.print(Text(facts, "bold"), soft_wrap=True)
         console.print(_as_text(sequence, tokenizer, plain=plain), soft_wrap=True)
 
 
-def _as_text(sequence: Sequence, tokenizer: PreTrainedTokenizerBase, *, plain: bool) -> Text:
+def _as_text(sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase, *, plain: bool) -> Text:
     special_ids = set(tokenizer.all_special_ids)
     special_ids |= {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     text = Text()
@@ -73,16 +70,16 @@ def _as_text(sequence: Sequence, tokenizer: PreTrainedTokenizerBase, *, plain: b
 
 
 def _runs(
-    sequence: Sequence, tokenizer: PreTrainedTokenizerBase, special_ids: set[int]
+    sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase, special_ids: set[int]
 ) -> Iterator[tuple[bool, bool, str]]:
     """Yield the text of tokens that are alike, with whether they are learned and whether they are special."""
-    tokens = list(zip(sequence.token_ids, sequence.weights, strict=True))
+    tokens = list(zip(sequence.token_ids.tolist(), sequence.weights.tolist(), strict=True))
     done, shown = 0, ""
     for (learned, special), run in groupby(tokens, key=lambda token: (token[1] > 0, token[0] in special_ids)):
         done += len(list(run))
         # Decoding the beginning as a whole keeps the spaces that some tokenizers drop at the start of a text.
         text = tokenizer.decode(
-            list(sequence.token_ids[:done]), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            sequence.token_ids[:done].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         yield learned, special, text[len(shown) :]
         shown = text

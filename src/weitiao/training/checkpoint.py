@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import defaultdict
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -20,6 +18,7 @@ from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.files import full_disk_is_named, written_whole
 from weitiao.runs.run_dir import RunDir
+from weitiao.training.engine import Engine, learned_parameters, weights_of
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -58,76 +57,56 @@ class State:
     validation_due: bool = False
 
 
-def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that learn, by name."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
 def save_weights(directory: Path, model: nn.Module) -> None:
     """Write the parameters that learn."""
-    tensors = {name: parameter.detach().contiguous() for name, parameter in learned_parameters(model).items()}
-    (directory / WEIGHTS).write_bytes(save(tensors))
+    (directory / WEIGHTS).write_bytes(save(weights_of(model)))
 
 
-def load_weights(directory: Path, model: nn.Module) -> None:
-    """Read what `save_weights` wrote into a model of the same form."""
+def read_weights(directory: Path, model: nn.Module) -> dict[str, Tensor]:
+    """Read what `save_weights` wrote for a model of the same form.
+
+    Raises:
+        RunError: The model learns other parameters.
+    """
     tensors = load_file(directory / WEIGHTS)
-    parameters = learned_parameters(model)
-    if tensors.keys() != parameters.keys():
+    if tensors.keys() != learned_parameters(model).keys():
         raise RunError(
             f"{directory / WEIGHTS} holds other parameters than the recipe's method learns.",
             "Go on with the recipe that the run was started with.",
         )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[name])
+    return tensors
 
 
-def save_checkpoint(
-    run: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer, state: State, *, keep: int
-) -> None:
+def save_checkpoint(run: RunDir, engine: Engine, state: State, *, keep: int) -> None:
     """Write a checkpoint in one step, then remove all but the newest `keep`.
 
     Raises:
         RunError: The disk is full. Earlier checkpoints are untouched.
     """
-    names: dict[Tensor, str] = {parameter: name for name, parameter in learned_parameters(model).items()}
-    moments: dict[str, Tensor] = {}
-    for parameter, values in optimizer.state.items():
-        for key, value in values.items():
-            moments[f"{key}/{names[parameter]}"] = value.detach().contiguous()
+    weights, moments = engine.gather()
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with (
         full_disk_is_named(f"the checkpoint of step {state.step} in {run.checkpoints}", remedy),
         written_whole(run.checkpoint(state.step)) as directory,
     ):
-        save_weights(directory, model)
+        (directory / WEIGHTS).write_bytes(save(weights))
         (directory / OPTIMIZER).write_bytes(save(moments))
         (directory / STATE).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
     for old in run.complete_checkpoints()[:-keep]:
         shutil.rmtree(old)
 
 
-def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """Put model and optimiser where a checkpoint left them.
+def load_checkpoint(directory: Path, engine: Engine) -> State:
+    """Put objective and optimiser where a checkpoint left them.
 
     Args:
         directory: A checkpoint that is whole (`check_whole`).
-        model, optimizer: Of the same form as those that were saved.
+        engine: Of the same form as the one that was saved.
 
     Raises:
         RunError: The checkpoint is of a run with another method.
     """
-    load_weights(directory, model)
-    parameters = learned_parameters(model)
-    moments: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
-    for key, value in load_file(directory / OPTIMIZER).items():
-        moment, name = key.split("/", 1)
-        moments[parameters[name]][moment] = value
-    # PyTorch numbers the parameters in the order of the groups, and knows where each kind of value has to lie.
-    numbered = enumerate(parameter for group in optimizer.param_groups for parameter in group["params"])
-    state = {number: moments[parameter] for number, parameter in numbered if parameter in moments}
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    engine.restore(read_weights(directory, engine.objective), load_file(directory / OPTIMIZER))
     return read_state(directory)
 
 

@@ -1,8 +1,8 @@
 """The training loop.
 
-An optimiser step is a list of forests. Its loss is the weighted sum over all targets of all forests on all ranks,
-divided by their total weight, which the plan knows beforehand. So neither packing, nor sharing, nor the number of
-ranks changes what a step means.
+An optimiser step is a list of forests. Its loss is the weighted sum over all items of all forests on all ranks,
+divided by their total weight, which is known beforehand. So neither packing, nor sharing, nor the number of ranks
+changes what a step means.
 """
 
 from __future__ import annotations
@@ -10,71 +10,58 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Rows
-from contextlib import nullcontext, suppress
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object, reduce
-from torch import Tensor, nn
 
 from weitiao.console import quoted
 from weitiao.errors import TrainingError
 from weitiao.files import full_disk_is_named, written_whole
 from weitiao.forest.layout import Forest
-from weitiao.forest.plan import Plan, Step
+from weitiao.forest.plan import Step, Steps
 from weitiao.models.parts import decoder
-from weitiao.rendering.sequence import Sequence
+from weitiao.rendering.items import Item
 from weitiao.runs.run_dir import RunDir
-from weitiao.training.checkpoint import State, learned_parameters, save_checkpoint, save_weights
+from weitiao.training.checkpoint import State, save_checkpoint, save_weights
 from weitiao.training.config import TrainConfig
+from weitiao.training.engine import Engine
 from weitiao.training.interrupt import Interrupt, Stopped, stoppable
+from weitiao.training.item_losses import ItemLoss, MeanLoss, RecentLosses, by_source, item_losses, mean_loss
 from weitiao.training.losses import LossLog
 from weitiao.training.metrics import MetricsLog, read_metrics
 from weitiao.training.progress import Watcher, describe_losses, memory_gib
 from weitiao.training.schedule import learning_rate
-from weitiao.training.sequence_losses import (
-    MeanLoss,
-    RecentLosses,
-    SequenceLoss,
-    by_source,
-    mean_loss,
-    sequence_losses,
-)
 from weitiao.training.validation import AnswerValidation, validation_losses
 
 
 @dataclass(slots=True)
 class Loop:
-    """Steps a model through its plan.
+    """Takes one step after the other.
 
     Attributes:
-        accelerator: Devices and ranks.
-        objective: The objective around the model, as `Accelerator.prepare` returned it.
-        optimizer: Likewise.
-        plan: Which sequences form which step.
+        engine: Runs the objective, and steps the optimiser.
+        steps: Where each step's forests come from.
         sources: Row id to the source that the row is from; empty where all are from one.
         num_steps: Steps of the whole run.
-        validation: Held-out sequences; none means no validation.
+        validation: Held-out items; none means no validation.
         answers: Lets the model answer held-out rows at every validation; None does not.
-        config: The recipe's `train` section, with `token_budget` resolved in `plan`.
+        config: The recipe's `train` section, nothing in it left open.
         run: Where checkpoints and metrics go.
         state: Where the run stands; kept up to date.
         watcher: Is told about progress (on the main process).
         interrupt: Is asked after each step whether to stop.
     """
 
-    accelerator: Accelerator
-    objective: nn.Module
-    optimizer: torch.optim.Optimizer
-    plan: Plan
+    engine: Engine
+    steps: Steps
     sources: Mapping[str, str]
     num_steps: int
-    validation: Rows[Sequence]
+    validation: Sequence[Item]
     answers: AnswerValidation | None
     config: TrainConfig
     run: RunDir
@@ -93,26 +80,26 @@ class Loop:
             TrainingError: A loss or a gradient is not finite.
             RunError: A checkpoint could not be written.
         """
-        state, main = self.state, self.accelerator.is_main_process
+        state, main = self.state, self.engine.is_main
         state.num_steps = self.num_steps
         metrics = MetricsLog(self.run.metrics_path, start=state.step) if main else None
         losses = LossLog(self.run.losses, start=state.step) if main else None
         self.watcher.start(state.step, self.num_steps)
-        self.objective.train()
+        self.engine.objective.train()
         try:
             if state.validation_due:
                 self._validate(metrics)
                 if state.validation_due:
                     return False
-                self._on_main(lambda: self._save(losses))
+                self.engine.on_main(lambda: self._save(losses))
             while state.step < self.num_steps and not state.stopped_early:
                 begun = time.monotonic()
-                step = self.plan.step(state.step)
-                values, sequences = self._step(step)
+                step = self.steps.step(state.step)
+                values, items = self._step(step)
                 if losses is not None:
-                    losses.add(state.step + 1, *zip(*map(dataclasses.astuple, sequences), strict=True))
-                self._require_finite(values, sequences, losses)
-                self.optimizer.step()
+                    losses.add(state.step + 1, *zip(*map(dataclasses.astuple, items), strict=True))
+                self._require_finite(values, items, losses)
+                self.engine.update()
                 seconds = time.monotonic() - begun
                 state.step += 1
                 state.num_tokens += values["num_tokens"]
@@ -125,65 +112,65 @@ class Loop:
                 if self._is_due(self.config.validate_every) and self.validation:
                     state.validation_due = True
                     self._validate(metrics)
-                stop = self._anyone(self.interrupt.requested)
+                stop = self.engine.anyone(self.interrupt.requested)
                 ended = not state.validation_due and (state.step == self.num_steps or state.stopped_early)
-                if state.step % self.config.save_every == 0 or stop or ended:
-                    self._on_main(lambda: self._save(losses))
-                if stop and not ended:
+                whole = self.steps.may_save(state.step)  # else a stop waits for the next step that is
+                if whole and (state.step % self.config.save_every == 0 or stop or ended):
+                    self.engine.on_main(lambda: self._save(losses))
+                if whole and stop and not ended:
                     return False
             return True
         finally:
             self.watcher.stop()
 
-    def _step(self, step: Step) -> tuple[dict[str, Any], list[SequenceLoss]]:
+    def _step(self, step: Step) -> tuple[dict[str, Any], list[ItemLoss]]:
         """Forward and backward of one optimiser step; the gradient is clipped, the optimiser not yet stepped."""
+        engine, objective = self.engine, self.engine.objective
         rate = learning_rate(self.config, self.state.step, self.num_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        rounds = -(-len(step.forests) // ranks)
+        engine.begin_step(rate)
+        weights = [objective.weights(forest) for forest in step.forests]
+        weight = sum(float(of_items.sum()) for of_items in weights)
+        rounds = -(-len(step.forests) // engine.num_ranks)
         total = torch.zeros((), dtype=torch.float64)
-        sequences: list[SequenceLoss] = []
+        sums: defaultdict[str, float] = defaultdict(float)
+        items: list[ItemLoss] = []
         for turn in range(rounds):
-            index = turn * ranks + rank
+            index = turn * engine.num_ranks + engine.rank
             # A rank without work in the last round runs along without weight: every rank calls the model as often.
             forest = step.forests[index] if index < len(step.forests) else _weightless(step.forests[0])
             torch.manual_seed(_seed(self.config.seed, self.state.step, index))
-            with nullcontext() if turn == rounds - 1 else self.accelerator.no_sync(self.objective):
-                loss = self.objective(forest)
-                # DistributedDataParallel divides the sum of the gradients by the number of ranks
-                self.accelerator.backward(loss.total * (ranks / step.weight))
+            with engine.micro(last=turn == rounds - 1):
+                losses = engine.losses(forest)
+                engine.backward(losses.total, weight)
             if index < len(step.forests):
-                total += loss.total.detach().double().cpu()
-                sequences += sequence_losses(forest, loss.per_sequence)
-        if ranks > 1:
-            total = reduce(total.to(self.accelerator.device), "sum").cpu()
-            sequences = gather_object(sequences)
-        limit = math.inf if self.config.max_grad_norm is None else self.config.max_grad_norm
-        norm = self.accelerator.clip_grad_norm_(learned_parameters(self.objective).values(), limit)
-        assert isinstance(norm, Tensor)
+                total += losses.total.detach().double().cpu()
+                items += item_losses(forest, losses.per_item, weights[index])
+                for name, value in losses.metrics.items():
+                    sums[name] += float(value)
+        items = engine.collect(items)
+        further = _added(engine.collect([sums]))
         return {
             "step": self.state.step + 1,
-            "epoch": (self.state.step + 1) / self.plan.steps_per_epoch,
-            "loss": float(total) / step.weight,
+            "epoch": (self.state.step + 1) / self.steps.steps_per_epoch,
+            "loss": float(engine.sum(total)) / weight,
+            **{name: value / weight for name, value in further.items()},
             "learning_rate": rate,
-            "grad_norm": float(norm),
-            **({"sources": _as_values(by_source(sequences, self.sources))} if self.sources else {}),
-            "num_sequences": sum(len(f.row_ids) for f in step.forests),
+            "grad_norm": engine.finish(self.config.max_grad_norm),
+            **({"sources": _as_values(by_source(items, self.sources))} if self.sources else {}),
+            "num_sequences": sum(len(f.sequence_items) for f in step.forests),
             "num_forests": len(step.forests),
             "num_tokens": sum(f.num_source_tokens for f in step.forests),
             "num_computed_tokens": sum(len(f.layout) for f in step.forests),
-        }, sequences
+        }, items
 
-    def _require_finite(self, values: dict[str, Any], sequences: list[SequenceLoss], log: LossLog | None) -> None:
-        bad = [s.row_id for s in sequences if not math.isfinite(s.loss)]
+    def _require_finite(self, values: dict[str, Any], items: list[ItemLoss], log: LossLog | None) -> None:
+        bad = [s.row_id for s in items if not math.isfinite(s.loss)]
         if not bad and math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"]):
             return
         if log is not None:
             log.flush()  # for `weitiao why`
         what = "loss" if bad or not math.isfinite(values["loss"]) else "gradient"
-        rows = ", ".join(bad or [s.row_id for s in sequences])
+        rows = ", ".join(bad or [s.row_id for s in items])
         raise TrainingError(
             f"The {what} of step {values['step']} is not finite; the optimiser was not stepped. Rows: {rows}.",
             f"Look at them with: weitiao why {quoted(self.run.path)} --step {values['step']}; "
@@ -194,7 +181,7 @@ class Loop:
         """Validate, and keep the weights if they are the best so far. A run that is to stop leaves it for later."""
         state = self.state
         losses = self._validation_losses()
-        if self._anyone(self.interrupt.requested):
+        if self.engine.anyone(self.interrupt.requested):
             return
         scores = self._answer_scores()
         if scores is None:
@@ -204,7 +191,7 @@ class Loop:
         best = self._is_best(loss, scores)
         if best:
             state.best_loss, state.best_step, state.num_bad_validations = loss, state.step, 0
-            self._on_main(self._save_best)
+            self.engine.on_main(self._save_best)
         else:
             state.num_bad_validations += 1
             patience = self.config.patience
@@ -220,50 +207,48 @@ class Loop:
         if state.stopped_early:
             self.watcher.message(f"{state.num_bad_validations} validations without improvement: stopping early.")
 
-    def _validation_losses(self) -> list[SequenceLoss]:
-        """The losses of all validation sequences; fewer when the run was asked to stop meanwhile."""
-        losses: list[SequenceLoss] = []
-        mine = self.validation[self.accelerator.process_index :: self.accelerator.num_processes]
-        model = self.accelerator.unwrap_model(self.objective).model
-        budget, share = self.plan.token_budget, self.plan.share_prefixes
-        with suppress(Stopped), stoppable(decoder(model), self.interrupt):
-            losses = validation_losses(model, mine, token_budget=budget, share_prefixes=share) if mine else []
-        return gather_object(losses) if self.accelerator.num_processes > 1 else losses
+    def _validation_losses(self) -> list[ItemLoss]:
+        """The losses of all validation items; fewer when the run was asked to stop meanwhile."""
+        losses: list[ItemLoss] = []
+        engine, config = self.engine, self.config
+        assert isinstance(config.token_budget, int), "it is chosen before the first step"
+        mine = self.validation[engine.rank :: engine.num_ranks]
+        budget, share = config.token_budget, config.share_prefixes
+        if mine:
+            with suppress(Stopped), stoppable(decoder(engine.objective.model), self.interrupt):
+                losses = validation_losses(engine.objective, mine, token_budget=budget, share_prefixes=share)
+        return engine.collect(losses)
 
     def _answer_scores(self) -> dict[str, float] | None:
-        """The scores of answers to validation rows; None when the run was asked to stop meanwhile.
-
-        The main process lets the model answer, the others wait.
-        """
-        if self.answers is None:
+        """The scores of answers to validation rows; None when the run was asked to stop meanwhile."""
+        answers, model = self.answers, self.engine.objective.model
+        if answers is None:
             return {}
-        found: list[dict[str, float] | None] = [None]
-        if self.accelerator.is_main_process:
-            model = self.accelerator.unwrap_model(self.objective).model
+
+        def scores() -> dict[str, float] | None:
             with suppress(Stopped), stoppable(decoder(model), self.interrupt):
-                found = [self.answers.scores(model)]
-        broadcast_object_list(found)
-        return found[0]
+                return answers.scores(model)
+            return None
+
+        return self.engine.from_main(scores)
 
     def _is_best(self, loss: float, scores: dict[str, float]) -> bool:
         """Whether no validation so far was as good."""
         if self.config.best_by == "loss":
             return self.state.best_loss is None or loss < self.state.best_loss
         assert self.answers is not None, "the configuration asks for answers"
-        key = f"validation_{self.answers.primary}"
-        best = [False]
-        if self.accelerator.is_main_process:  # metrics.jsonl ends where the run stands, also after it was resumed
+        score, key = scores[self.answers.primary], f"validation_{self.answers.primary}"
+
+        def is_best() -> bool:  # metrics.jsonl ends where the run stands, also after it was resumed
             before = [(one[key], -one["validation_loss"]) for one in read_metrics(self.run.metrics_path) if key in one]
-            best = [(scores[self.answers.primary], -loss) > max(before, default=(-math.inf, 0.0))]
-        broadcast_object_list(best)
-        return best[0]
+            return (score, -loss) > max(before, default=(-math.inf, 0.0))
+
+        return self.engine.from_main(is_best)
 
     def _save(self, losses: LossLog | None) -> None:
         assert losses is not None
         losses.flush()
-        model = self.accelerator.unwrap_model(self.objective)
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
-        save_checkpoint(self.run, model, optimizer, self.state, keep=self.config.keep_checkpoints)
+        save_checkpoint(self.run, self.engine, self.state, keep=self.config.keep_checkpoints)
 
     def _save_best(self) -> None:
         remedy = f"Free some space, then go on with: weitiao train {quoted(self.run.path)}"
@@ -271,13 +256,7 @@ class Loop:
             full_disk_is_named(f"the best weights (step {self.state.step})", remedy),
             written_whole(self.run.best) as directory,
         ):
-            save_weights(directory, self.accelerator.unwrap_model(self.objective))
-
-    def _on_main(self, action: Callable[[], None]) -> None:
-        """Do it on the main process; the others wait."""
-        if self.accelerator.is_main_process:
-            action()
-        self.accelerator.wait_for_everyone()
+            save_weights(directory, self.engine.objective)
 
     def _log(self, metrics: MetricsLog | None, values: dict[str, Any]) -> None:
         if metrics is not None:
@@ -285,22 +264,23 @@ class Loop:
         numbers = {key: value for key, value in values.items() if key != "step" and not isinstance(value, dict)}
         for key in ("sources", "validation_sources"):
             numbers |= {f"{key}/{name}": one["loss"] for name, one in values.get(key, {}).items()}
-        self.accelerator.log(numbers, step=values["step"])
+        self.engine.log(numbers, values["step"])
 
     def _is_due(self, every: int | str) -> bool:
-        period = self.plan.steps_per_epoch if every == "epoch" else int(every)
+        period = self.steps.steps_per_epoch if every == "epoch" else int(every)
         return self.state.step % period == 0 or self.state.step == self.num_steps
-
-    def _anyone(self, flag: bool) -> bool:
-        """Whether the flag is set on any rank."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        return bool(reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum") > 0)
 
 
 def _weightless(forest: Forest) -> Forest:
-    weights = np.zeros_like(forest.targets.weights)
-    return dataclasses.replace(forest, targets=dataclasses.replace(forest.targets, weights=weights))
+    targets = dataclasses.replace(forest.targets, weights=np.zeros_like(forest.targets.weights))
+    items = tuple(dataclasses.replace(item, weight=0.0) for item in forest.items)
+    return dataclasses.replace(forest, targets=targets, items=items)
+
+
+def _added(sums: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The sums of several ranks as one, in the order of the ranks."""
+    names = dict.fromkeys(name for one in sums for name in one)
+    return {name: sum(one.get(name, 0.0) for one in sums) for name in names}
 
 
 def _as_values(losses: Mapping[str, MeanLoss]) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from weitiao.errors import TrainingError
-from weitiao.training.checkpoint import learned_parameters
+from weitiao.training.engine import learned_parameters
 
 NUMBER = re.compile(r"\d+")
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence as Rows
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from weitiao.forest.plan import pack
-from weitiao.models.losses import token_losses
-from weitiao.rendering.sequence import Sequence
-from weitiao.training.sequence_losses import MeanLoss, SequenceLoss, mean_loss, sequence_losses
+from weitiao.objectives.objective import Objective
+from weitiao.rendering.items import Item
+from weitiao.training.item_losses import ItemLoss, MeanLoss, item_losses, mean_loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +28,30 @@ class AnswerValidation:
 
 
 def validation_loss(
-    model: nn.Module, sequences: Rows[Sequence], *, token_budget: int, share_prefixes: bool
+    objective: Objective, items: Sequence[Item], *, token_budget: int, share_prefixes: bool
 ) -> MeanLoss:
     """The mean of `validation_losses` per unit of weight."""
-    return mean_loss(validation_losses(model, sequences, token_budget=token_budget, share_prefixes=share_prefixes))
+    return mean_loss(validation_losses(objective, items, token_budget=token_budget, share_prefixes=share_prefixes))
 
 
 def validation_losses(
-    model: nn.Module, sequences: Rows[Sequence], *, token_budget: int, share_prefixes: bool
-) -> list[SequenceLoss]:
-    """Loss of a model on each of some sequences, without gradient and dropout.
+    objective: Objective, items: Sequence[Item], *, token_budget: int, share_prefixes: bool
+) -> list[ItemLoss]:
+    """The loss of each item, without gradient and dropout.
 
     Args:
-        model: A causal language model with forest attention.
-        sequences: At least one.
+        objective: Around a causal language model with forest attention.
+        items: At least one.
         token_budget: Tokens computed at once.
         share_prefixes: Compute shared beginnings once; the result is the same.
     """
-    learning = model.training
-    model.eval()
-    losses: list[SequenceLoss] = []
+    learning = objective.training
+    objective.eval()
+    losses: list[ItemLoss] = []
     try:
         with torch.no_grad():
-            for forest in pack(sequences, token_budget=token_budget, share_prefixes=share_prefixes):
-                losses_N, weights_N = token_losses(model, forest)
-                sequences_N = torch.from_numpy(forest.targets.sequences).to(losses_N.device)
-                sums_S = losses_N.new_zeros(len(forest.row_ids), dtype=torch.float64)
-                sums_S.index_add_(0, sequences_N, losses_N.double() * weights_N.double())
-                losses += sequence_losses(forest, sums_S)
+            for forest in pack(items, token_budget=token_budget, share_prefixes=share_prefixes):
+                losses += item_losses(forest, objective(forest).per_item, objective.weights(forest))
     finally:
-        model.train(learning)
+        objective.train(learning)
     return losses

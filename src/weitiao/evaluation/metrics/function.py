@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import math
 import re
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
@@ -17,6 +13,7 @@ from pydantic import field_validator
 
 from weitiao.errors import RecipeError
 from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
+from weitiao.user_code import line_in, load_name
 
 FUNCTION = re.compile(r"(?P<path>.+\.py):(?P<function>[A-Za-z_]\w*)")
 """How a recipe names one."""
@@ -37,14 +34,14 @@ class UserFunction(Metric):
 
     def prepare(self) -> None:
         self._path, self._function = self.config.parts
-        self._call = _load(self._path, self._function)
+        self._call: Function = load_name(self._path, self._function, remedy=_SIGNATURE.format(name=self._function))
 
     def grade(self, item: Item) -> float:
         row = {**item.columns, "messages": list(item.prompt), "row_id": item.row_id}
         try:
             found = self._call(item.answer, item.expected, row)
         except Exception as error:
-            where = _line_in(error, self._path)
+            where = line_in(error, self._path)
             raise RecipeError(
                 f"{where}: {self._function} failed on {item.row_id}: {type(error).__name__}: {error}",
                 _SIGNATURE.format(name=self._function),
@@ -98,40 +95,3 @@ class FunctionConfig(MetricConfigBase):
         parts = FUNCTION.fullmatch(self.path)
         assert parts is not None
         return Path(parts["path"]), parts["function"]
-
-
-def _load(path: Path, function: str) -> Function:
-    """The function of a file, which is run as a module of its own."""
-    if not path.is_file():
-        raise RecipeError(f"evaluate.metrics: there is no file {path}.", "Correct the path of `FILE.py:FUNCTION`.")
-    name = f"weitiao_user_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise RecipeError(
-            f"{_line_in(error, path)}: the file of a metric cannot be loaded: {type(error).__name__}: {error}",
-            "Correct the file; it is run on its own, so it can import installed packages, but not files beside it.",
-        ) from error
-    found = getattr(module, function, None)
-    if not callable(found):
-        functions = [key for key, value in vars(module).items() if callable(value) and value.__module__ == name]
-        raise RecipeError(
-            f"{path} has no function `{function}`.",
-            f"It has {', '.join(functions)}." if functions else _SIGNATURE.format(name=function),
-        )
-    call: Function = found
-    return call
-
-
-def _line_in(error: Exception, path: Path) -> str:
-    """The last place in the file that the error came through, as `file:line`."""
-    if isinstance(error, SyntaxError):
-        return f"{path}:{error.lineno}"
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-    return f"{path}:{lines[-1]}" if lines else str(path)

@@ -9,7 +9,7 @@ from weitiao.report.charts.curve import loss_curve
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Axis, missing
 from weitiao.report.wording import Wording
-from weitiao.training.sequence_losses import RECENT_STEPS, MeanLoss, mean_loss
+from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
 
 Section = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The losses of single sequences, and what they come to: over all of them, and for each source of rows."""
+"""The losses of single items, and what they come to: over all of them, and for each source of rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from weitiao.forest.layout import Forest
@@ -15,8 +16,8 @@ RECENT_STEPS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceLoss:
-    """The loss of one sequence: its mean per unit of weight."""
+class ItemLoss:
+    """The loss of one item: its mean per unit of weight."""
 
     row_id: str
     loss: float
@@ -31,30 +32,29 @@ class MeanLoss:
     weight: float
 
 
-def sequence_losses(forest: Forest, sums_S: Tensor) -> list[SequenceLoss]:
-    """The losses of a forest's sequences from their sums of weight times loss."""
-    weights = np.bincount(forest.targets.sequences, forest.targets.weights, minlength=len(forest.row_ids))
+def item_losses(forest: Forest, sums_I: Tensor, weights_I: NDArray[np.float64]) -> list[ItemLoss]:
+    """The losses of a forest's items from their sums of weight times loss, and their weights."""
     return [
-        SequenceLoss(row_id, loss / weight, weight)
-        for row_id, loss, weight in zip(forest.row_ids, sums_S.tolist(), weights.tolist(), strict=True)
+        ItemLoss(row_id, loss / weight, weight)
+        for row_id, loss, weight in zip(forest.row_ids, sums_I.tolist(), weights_I.tolist(), strict=True)
     ]
 
 
-def mean_loss(losses: Iterable[SequenceLoss | MeanLoss]) -> MeanLoss:
+def mean_loss(losses: Iterable[ItemLoss | MeanLoss]) -> MeanLoss:
     """The weighted mean of at least one loss."""
     losses = list(losses)
     weight = sum(one.weight for one in losses)
     return MeanLoss(sum(one.loss * one.weight for one in losses) / weight, weight)
 
 
-def by_source(losses: Iterable[SequenceLoss], sources: Mapping[str, str]) -> dict[str, MeanLoss]:
+def by_source(losses: Iterable[ItemLoss], sources: Mapping[str, str]) -> dict[str, MeanLoss]:
     """The weighted mean for each source of rows, in the order of their names.
 
     Args:
-        losses: Of sequences.
+        losses: Of items.
         sources: Row id to source.
     """
-    groups: defaultdict[str, list[SequenceLoss]] = defaultdict(list)
+    groups: defaultdict[str, list[ItemLoss]] = defaultdict(list)
     for one in losses:
         groups[sources[one.row_id]].append(one)
     return {source: mean_loss(groups[source]) for source in sorted(groups)}

@@ -1,0 +1,176 @@
+"""What runs an objective on the processes and devices of this launch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object, reduce
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+from weitiao.objectives.objective import Losses, Objective
+
+T = TypeVar("T")
+
+
+class Engine:
+    """One process, or several with the same model in each (DistributedDataParallel), through Accelerate.
+
+    The loop knows no more of where it runs than what stands here; an engine that shards the model is a subclass.
+
+    Args:
+        accelerator: Of this launch.
+        objective: The model and what it learns, on the device.
+        optimizer: Of what learns.
+    """
+
+    def __init__(self, accelerator: Accelerator, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
+        self.accelerator = accelerator
+        self.objective = objective
+        self.optimizer = optimizer
+        self._wrapped, self._prepared = accelerator.prepare(objective, optimizer)
+
+    @property
+    def rank(self) -> int:
+        return int(self.accelerator.process_index)
+
+    @property
+    def num_ranks(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        return bool(self.accelerator.is_main_process)
+
+    def begin_step(self, learning_rate: float) -> None:
+        """Forget the gradients of the step before, and set the learning rate of this one.
+
+        A parameter group may have a factor of its own, `lr_factor`.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate * group.get("lr_factor", 1.0)
+        self._prepared.zero_grad()
+
+    def micro(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Around forward and backward of one forest; gradients are exchanged with the last one of a step."""
+        return nullcontext() if last else self.accelerator.no_sync(self._wrapped)
+
+    def losses(self, forest: Any) -> Losses:
+        """The objective's losses of a forest, as `backward` wants them."""
+        losses: Losses = self._wrapped(forest)
+        return losses
+
+    def backward(self, total: Tensor, weight: float) -> None:
+        """Add the gradient of a forest's part of the loss of a step.
+
+        Args:
+            total: Its weighted sum.
+            weight: Of the whole step, over all ranks.
+        """
+        # DistributedDataParallel divides the sum of the gradients by the number of ranks
+        self.accelerator.backward(total * (self.num_ranks / weight))
+
+    def finish(self, max_norm: float | None) -> float:
+        """Clip the gradient of the step; its norm before that."""
+        limit = math.inf if max_norm is None else max_norm
+        norm = self.accelerator.clip_grad_norm_(learned_parameters(self.objective).values(), limit)
+        assert isinstance(norm, Tensor)
+        return float(norm)
+
+    def update(self) -> None:
+        """Step the optimiser."""
+        self._prepared.step()
+
+    def gather(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All that a checkpoint holds: the weights that learn, and the optimiser's moments, whole and on the CPU."""
+        return weights_of(self.objective), moments_of(self.objective, self.optimizer)
+
+    def restore(self, weights: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
+        """Put the objective and the optimiser where `gather` found them."""
+        load_weights(self.objective, weights)
+        load_moments(self.objective, self.optimizer, moments)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum of a number over all ranks."""
+        if self.num_ranks == 1:
+            return value
+        total = reduce(value.to(self.accelerator.device), "sum")
+        assert isinstance(total, Tensor)
+        return total.cpu()
+
+    def anyone(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank."""
+        return flag if self.num_ranks == 1 else bool(self.sum(torch.tensor(float(flag))) > 0)
+
+    def collect(self, values: list[T]) -> list[T]:
+        """The values of all ranks, in the order of the ranks."""
+        return values if self.num_ranks == 1 else gather_object(values)
+
+    def from_main(self, find: Callable[[], T]) -> T:
+        """What the main process finds, on every rank; the others wait."""
+        found: list[Any] = [find() if self.is_main else None]
+        broadcast_object_list(found)
+        return cast(T, found[0])
+
+    def on_main(self, action: Callable[[], None]) -> None:
+        """Do it on the main process; the others wait."""
+        if self.is_main:
+            action()
+        self.accelerator.wait_for_everyone()
+
+    def log(self, numbers: dict[str, Any], step: int) -> None:
+        """Hand numbers to the trackers."""
+        self.accelerator.log(numbers, step=step)
+
+    def end(self) -> None:
+        """Wait for all ranks, end the trackers, and leave the process group."""
+        self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
+
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters that learn, whole and on the CPU, by name."""
+    options = replace(_WHOLE, ignore_frozen_params=True)
+    state: Any = get_model_state_dict(model, options=options)
+    return {name: state[name].contiguous() for name in learned_parameters(model)}
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put back what `weights_of` gave; what is frozen stays."""
+    set_model_state_dict(model, dict(weights), options=StateDictOptions(strict=False))
+
+
+def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimiser has noted of each parameter, as `moment/parameter`."""
+    state: Any = get_optimizer_state_dict(model, optimizer, options=_WHOLE)["state"]
+    named = {f"{key}/{name}": value for name, values in state.items() for key, value in values.items()}
+    return {name: value.detach().contiguous() for name, value in named.items()}
+
+
+def load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
+    """Put back what `moments_of` gave, wherever the optimiser wants each kind of value to lie."""
+    state: dict[str, Any] = {}
+    for key, value in moments.items():
+        moment, name = key.split("/", 1)
+        state.setdefault(name, {})[moment] = value
+    set_optimizer_state_dict(model, optimizer, {**get_optimizer_state_dict(model, optimizer), "state": state})
