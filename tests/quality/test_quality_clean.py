@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def cleaned(
 ) -> tuple[list[Any], list[Any], CleanSummary]:
     config = CleanConfig.model_validate({"fix": fixes, **options})
     summary = clean(parts_of_files([file], against), config, output, workers=workers)
-    assert json.loads((output / "summary.json").read_text()) == json.loads(json.dumps(summary.to_dict()))
+    assert json.loads((output / "summary.json").read_text()) == json.loads(json.dumps(asdict(summary)))
     kept, rejected = read_rows(output / "cleaned.jsonl"), read_rows(output / "rejected.jsonl")
     assert summary.rows_after == len(kept)
     assert summary.rows_before == len(kept) + len(rejected)

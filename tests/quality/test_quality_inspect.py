@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def test_it_is_printed_and_goes_to_json(tmp_path: Path) -> None:
     text = console.export_text()
     for word in ("40", "characters", "2 labels", "Longest", "█", "a.jsonl"):
         assert word in text
-    values = json.loads(json.dumps(inspection.to_dict()))
+    values = json.loads(json.dumps(asdict(inspection)))
     assert values["parts"][0]["labels"] == {"no": 20, "yes": 20}
     assert set(values) == {"unit", "parts", "left_out"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import asdict
 from pathlib import Path
 
 from weitiao.baseline.advice import Contender, advise
@@ -111,7 +112,7 @@ def write_check(path: Path, *, text: str = "", errors: bool = True) -> None:
         "test", ("test.csv: CSV",), 240, 0, {2: 240}, lengths, None, 0.09, {"en": 240}, {}, {}, (), ()
     )
     inspection = Inspection("tokens", (train, test))
-    write_json(path / "data-check.json", {**report.to_dict(), "inspection": inspection.to_dict()})
+    write_json(path / "data-check.json", {**report.to_dict(), "inspection": asdict(inspection)})
 
 
 def write_baseline_files(path: Path, *, target: float, text: str = "") -> list[Prediction]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.config import SourceConfig
 from weitiao.data.parts.load import HeldOutRows
-from weitiao.data.reading.paths import resolve_paths
+from weitiao.data.reading.paths import resolve_sources
 from weitiao.quality.across import find_across
 from weitiao.quality.findings import Finding, Findings
 from weitiao.quality.kinds import KINDS, SEVERITIES
@@ -138,10 +138,8 @@ def parts_of_files(
     Raises:
         DataError: A path does not exist.
     """
-    parts = [Part("train", _sources(files), input_column, output_column)]
-    return [*parts, Part("against", _sources(against))] if against else parts
-
-
-def _sources(paths: Sequence[str | Path]) -> tuple[SourceConfig, ...]:
-    config = DataConfig(train=tuple(SourceConfig(path=str(path)) for path in paths))
-    return resolve_paths(config, (Path.cwd(),)).train_sources
+    given, others = (
+        resolve_sources((SourceConfig(path=str(path)) for path in paths), (Path.cwd(),)) for paths in (files, against)
+    )
+    parts = [Part("train", given, input_column, output_column)]
+    return [*parts, Part("against", others)] if others else parts

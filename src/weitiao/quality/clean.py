@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.reading.rows import shown
@@ -49,10 +48,6 @@ class CleanSummary:
     unfilled: dict[str, int]
     passes: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
-
 
 def clean(
     parts: Sequence[Part],
@@ -93,7 +88,7 @@ def clean(
     with _appearing(output) as (folder, scratch):
         passes = _run_passes(parts, config, folder, scratch, tally, workers, on_rows)
         summary = _summary(config, tally, passes)
-        text = json_text(summary.to_dict(), indent=2) + "\n"
+        text = json_text(asdict(summary), indent=2) + "\n"
         (folder / SUMMARY).write_text(text, encoding="utf-8")
     return summary
 

@@ -40,38 +40,17 @@ _SCRIPT_LANGUAGES = {
     "Hebrew": "he",
     "Devanagari": "hi",
 }
-_LANGUAGE_NAMES = {
-    "Han": "Chinese",
-    "Latin": "Latin letters",
-    "Hangul": "Korean",
-}
+_LANGUAGE_NAMES = {"Han": "Chinese", "Latin": "Latin letters", "Hangul": "Korean"}
 _ASKS_FOR_A_LANGUAGE = re.compile(
     r"translat|翻译|翻譯|译成|译为|互译|pinyin|拼音|[英中法德日韩俄汉漢]文|[英法德日韩俄汉漢]语|西班牙|葡萄牙|阿拉伯|外语|双语|"
     r"\b(?:english|chinese|mandarin|cantonese|french|spanish|german|italian|japanese|korean|russian|latin|portuguese|"
     r"arabic|hindi|greek|turkish|vietnamese|thai|dutch|polish|swedish|hebrew|indonesian|ukrainian)\b|language",
     re.IGNORECASE,
 )
-_ENGLISH = frozenset(
-    (
-        "the",
-        "of",
-        "and",
-        "to",
-        "that",
-        "with",
-        "this",
-        "are",
-        "was",
-        "you",
-        "for",
-        "have",
-        "it",
-        "its",
-        "from",
-        "be",
-        "not",
-    )
-)
+_ENGLISH = frozenset((
+    "the", "of", "and", "to", "that", "with", "this", "are", "was", "you", "for", "have", "it", "its", "from", "be",
+    "not",
+))  # fmt: skip
 _QUOTED_WORD = re.compile(r"[A-Za-z]*[a-z]{3,}")
 
 _LEAST_ANSWER = 5

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from weitiao.quality.findings import Problem
 
-CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`", re.DOTALL)
-"""Code in Markdown, which is let alone: what looks like debris is meant there."""
+_CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`", re.DOTALL)
+# Code in Markdown is let alone: what looks like debris is meant there.
 
 _TAG = re.compile(
     r"</?(?:a|b|big|blockquote|body|br|center|code|dd|div|dl|dt|em|font|form|h[1-6]|head|hr|html|i|iframe|img|input|li|"
@@ -35,7 +35,7 @@ _SPECIAL = re.compile(
 
 def prose(text: str) -> str:
     """A text without its code blocks."""
-    return CODE.sub(" ", text) if "`" in text or "~~~" in text else text
+    return _CODE.sub(" ", text) if "`" in text or "~~~" in text else text
 
 
 def find_html(text: str, field: str, *, question: str) -> Iterator[Problem]:
@@ -61,7 +61,7 @@ def strip_html(text: str) -> str:
     """The text that a browser would show: entities decoded, tags gone, a newline for a break; code stays as it is."""
     if "<" not in text and "&" not in text:
         return text
-    stripped = _outside_code(text, _stripped)
+    stripped = outside_code(text, _stripped)
     return stripped if stripped == text else stripped.strip("\n")
 
 
@@ -90,9 +90,10 @@ def remove_special_tokens(text: str) -> str:
     return _SPECIAL.sub("", text) if "<" in text or "[" in text else text
 
 
-def _outside_code(text: str, change: Callable[[str], str]) -> str:
+def outside_code(text: str, change: Callable[[str], str]) -> str:
+    """The text with a change of what is not code in Markdown."""
     parts, last = [], 0
-    for match in CODE.finditer(text):
+    for match in _CODE.finditer(text):
         parts += [change(text[last : match.start()]), match[0]]
         last = match.end()
     return "".join([*parts, change(text[last:])])

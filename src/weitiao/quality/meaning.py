@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.formats.detection import detect
+from weitiao.data.formats.detection import FORMATS, detect, holds
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
@@ -85,8 +85,6 @@ def used_columns(meaning: Meaning) -> frozenset[str] | None:
     """The columns that the turns are made of; None for all of them."""
     if meaning.source.columns.get("text") == TEXT_COLUMN:
         return None
-    from weitiao.data.formats.detection import FORMATS
-
     source = meaning.source
     fields = FORMATS[meaning.format].all
     columns = {source.columns.get(field, field).split(".")[0] for field in fields}  # type: ignore[call-overload]
@@ -132,8 +130,8 @@ def _pair(source: SourceConfig, objects: Sequence[dict[str, Any]], given: str, w
 
 def _guess(source: SourceConfig, objects: Sequence[dict[str, Any]]) -> Meaning:
     names = list(dict.fromkeys(key for row in objects for key in row))
-    texts = [name for name in names if _is_scalar(objects, name, (str,))]
-    scalars = [name for name in names if _is_scalar(objects, name, (str, int, float, bool))]
+    texts = [name for name in names if holds(objects, name, (str,))]
+    scalars = [name for name in names if holds(objects, name, (str, int, float, bool))]
     if {"chosen", "rejected"} <= set(texts) and "prompt" not in texts:
         return _pair(source, objects, "chosen", None)
     given = next((name for name in _INPUTS if name in texts), None)
@@ -150,11 +148,6 @@ def _guess(source: SourceConfig, objects: Sequence[dict[str, Any]]) -> Meaning:
         return _pair(source, objects, texts[0], _label_column(objects, scalars, texts[0]))
     update = {"columns": {"text": TEXT_COLUMN}, "format": "text"}
     return Meaning(source.model_copy(update=update), "text", note="no known columns: all text of a row as one")
-
-
-def _is_scalar(objects: Sequence[dict[str, Any]], name: str, types: tuple[type, ...]) -> bool:
-    values = [row[name] for row in objects if row.get(name) is not None]
-    return bool(values) and all(isinstance(value, types) for value in values)
 
 
 def _has_few_values(objects: Sequence[dict[str, Any]], name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from weitiao.quality.findings import Problem
 from weitiao.quality.kinds import Severity
-from weitiao.quality.markup import CODE, has_code, looks_like_code, prose
+from weitiao.quality.markup import has_code, looks_like_code, outside_code, prose
 
 _CERTAIN = re.compile(r"\{\{\s*([A-Za-z_一-鿿][\w.\- 一-鿿]{0,40}?)\s*\}\}|\$\{([A-Za-z_]\w{0,40})\}")
 _WORDS = (
@@ -65,11 +65,7 @@ def fill_placeholders(text: str, values: Mapping[str, str]) -> str:
     def filled(match: re.Match[str]) -> str:
         return wanted.get(_name(match).casefold(), match[0])
 
-    parts, last = [], 0
-    for code in CODE.finditer(text):
-        parts += [_LIKELY.sub(filled, _CERTAIN.sub(filled, text[last : code.start()])), code[0]]
-        last = code.end()
-    return "".join([*parts, _LIKELY.sub(filled, _CERTAIN.sub(filled, text[last:]))])
+    return outside_code(text, lambda prose: _LIKELY.sub(filled, _CERTAIN.sub(filled, prose)))
 
 
 def names_in(text: str) -> list[str]:

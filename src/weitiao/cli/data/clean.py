@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +62,7 @@ def clean(
         console=console,
     )
     if json:
-        print_json(summary.to_dict())
+        print_json(asdict(summary))
     else:
         print_cleaning(summary, results())
     gone = summary.rows_before - summary.rows_after

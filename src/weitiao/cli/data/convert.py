@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,7 +76,7 @@ def convert(
             given, output, to=to, kind=format, turns=turns, skip_bad_rows=on_bad_rows == "skip", on_row=on_row
         )
     if json:
-        print_json(done.to_dict())
+        print_json(asdict(done))
     closing_panel(
         console,
         "Converted",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -36,7 +37,7 @@ def inspect(
         files, model=model, input_column=input, output_column=answer, workers=workers, console=console
     )
     if json:
-        print_json(inspection.to_dict())
+        print_json(asdict(inspection))
     else:
         print_inspection(inspection, results())
     rows = sum(part.rows for part in inspection.parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,7 +64,7 @@ def mix(
             on_row=on_row,
         )
     if json:
-        print_json(done.to_dict())
+        print_json(asdict(done))
     else:
         results().print(mixture_table(done))
     closing_panel(

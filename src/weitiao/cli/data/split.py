@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,7 +72,7 @@ def split(
             on_row=on_row,
         )
     if json:
-        print_json(done.to_dict())
+        print_json(asdict(done))
     else:
         results().print(split_table(done))
     against = [f"--against {quoted(done.files[part])}" for part in done.files if part != "train"]

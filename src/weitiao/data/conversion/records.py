@@ -12,14 +12,14 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from pydantic import ValidationError
 
 from weitiao.console import quoted
-from weitiao.data.config import CanonicalField, DataConfig, FormatName, SourceConfig
+from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.conversion.judgements import MARKS, JudgedReader, is_mark
 from weitiao.data.conversion.preferences import SIDES, PreferenceReader
 from weitiao.data.formats.detection import FORMATS, Detected, detect, proposal
 from weitiao.data.formats.formats import Converter, look_up
 from weitiao.data.formats.preference import Record
 from weitiao.data.reading.files import open_source
-from weitiao.data.reading.paths import labels, resolve_paths
+from weitiao.data.reading.paths import labels, resolve_sources
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
@@ -212,7 +212,7 @@ def _source(given: Input) -> SourceConfig:
         known = ", ".join(RECORD_FORMATS)
         raise DataError(f"{given.path}: there is no format `{given.format}`.", f"Formats are: auto, {known}.")
     source = SourceConfig(path=given.path, subset=given.subset, split=given.split)
-    return resolve_paths(DataConfig(train=(source,)), (Path.cwd(),)).train_sources[0]
+    return resolve_sources((source,), (Path.cwd(),))[0]
 
 
 def _is_judged(objects: Sequence[dict[str, Any]], names: set[str]) -> bool:

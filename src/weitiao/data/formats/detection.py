@@ -107,8 +107,8 @@ def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
     if conversations := _alone(_conversations(objects, names, {}), names):
         return {"messages": conversations[0]}
     names = [name for name in names if name not in _BESIDE_A_PAIR]
-    texts = [name for name in names if _holds(objects, name, (str,))]
-    scalars = [name for name in names if _holds(objects, name, (str, int, float))]
+    texts = [name for name in names if holds(objects, name, (str,))]
+    scalars = [name for name in names if holds(objects, name, (str, int, float))]
     asked = [name for name in texts if role_of(name) == "user"] or texts
     inner = _inner(objects[0])
     answers = [name for name in (*scalars, *inner) if role_of(name.split(".")[-1]) == "assistant"]
@@ -137,18 +137,13 @@ def _by_values(
     """The format of rows whose columns have names of their own, where there is only one way to understand them."""
     conversations = _alone(_conversations(objects, names, roles), names)
     if len(conversations) == 1 and not COMPARED.intersection(names):
-        return (
-            ("sharegpt", {"conversations": conversations[0]})
-            if "system" in names
-            else (
-                "messages",
-                {"messages": conversations[0]},
-            )
-        )
+        if "system" in names:
+            return "sharegpt", {"conversations": conversations[0]}
+        return "messages", {"messages": conversations[0]}
     pair = {role_of(name): name for name in names if name not in _BESIDE_A_PAIR}
     if len(names) - len(_BESIDE_A_PAIR.intersection(names)) == 2 and pair.keys() == {"user", "assistant"}:
         question, answer = pair["user"], pair["assistant"]
-        if all(_holds(objects, name, (str,)) for name in (question, answer)):
+        if all(holds(objects, name, (str,)) for name in (question, answer)):
             # Only alpaca has a `history`, and a `system` that needs no asking for.
             if {"system", "history"}.intersection(names):
                 return "alpaca", {"instruction": question, "output": answer}
@@ -179,7 +174,7 @@ def _is_conversation(value: Any, roles: Mapping[str, str]) -> bool:
         return False
 
 
-def _holds(objects: Sequence[dict[str, Any]], name: str, types: tuple[type, ...]) -> bool:
+def holds(objects: Sequence[dict[str, Any]], name: str, types: tuple[type, ...]) -> bool:
     """Whether a column has values of some types, and no others but null."""
     values = [row[name] for row in objects if row.get(name) is not None]
     return bool(values) and all(isinstance(value, types) for value in values)
@@ -190,7 +185,7 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
     found = proposal(objects)
     raw = "; if it is raw text, set `format: text`" if "text" in names else ""
     answer = found.get("completion", "")
-    if _holds(objects, answer, (int, float)):
+    if holds(objects, answer, (int, float)):
         from weitiao.data.formats.formats import template_for, variable
 
         prompt, completion = variable(found["prompt"]), template_for(answer, 0)

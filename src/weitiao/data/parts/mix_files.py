@@ -5,9 +5,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.formats.formats import columns_of
@@ -62,10 +61,6 @@ class Mixture:
     sources: tuple[Used, ...]
     rejected: int
     rejected_path: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return asdict(self)
 
 
 def mix_files(

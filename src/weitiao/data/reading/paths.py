@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,16 @@ def resolve_paths(config: DataConfig, base_dirs: Sequence[Path]) -> DataConfig:
         DataError: A path that can only be a file (it has the suffix of one, begins with `.`, `/` or `~`, or has more
             parts than a hub id) does not exist.
     """
-
-    def resolved(sources: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
-        return tuple(s.model_copy(update={"path": _resolve(s.path, base_dirs)}) for s in sources)
-
-    update: dict[str, Any] = {"train": resolved(config.train_sources)}
-    if config.validation_sources:
-        update["validation"] = resolved(config.validation_sources)
-    if config.test_sources:
-        update["test"] = resolved(config.test_sources)
+    given = {"train": config.train, "validation": config.validation_sources, "test": config.test_sources}
+    update: dict[str, Any] = {part: resolve_sources(sources, base_dirs) for part, sources in given.items() if sources}
     if config.replay is not None:
-        (update["replay"],) = resolved((config.replay,))
+        (update["replay"],) = resolve_sources((config.replay,), base_dirs)
     return config.model_copy(update=update)
+
+
+def resolve_sources(sources: Iterable[SourceConfig], base_dirs: Sequence[Path]) -> tuple[SourceConfig, ...]:
+    """Does to some sources what `resolve_paths` does to those of a recipe."""
+    return tuple(one.model_copy(update={"path": _resolve(one.path, base_dirs)}) for one in sources)
 
 
 def _resolve(path: str, base_dirs: Sequence[Path]) -> str:

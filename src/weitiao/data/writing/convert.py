@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,10 +57,6 @@ class Conversion:
     left_out_bad: int
     left_out_columns: dict[str, int]
     joined_inputs: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return asdict(self)
 
 
 def convert_file(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 
 from weitiao.baseline.result import read_baseline
 from weitiao.data.parts.load import load_data
@@ -41,7 +42,7 @@ def check(work: Work) -> str:
     """Look for what is wrong with the data, and what is in it."""
     report = check_recipe(work.recipe, console=work.console)
     inspection = inspect_data([str(work.run.recipe_path)], console=work.console)
-    write_json(work.run.path / CHECK_FILE, {**report.to_dict(), "inspection": inspection.to_dict()})
+    write_json(work.run.path / CHECK_FILE, {**report.to_dict(), "inspection": asdict(inspection)})
     return summary_of(report)
 
 
