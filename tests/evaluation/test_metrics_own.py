@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from weitiao.errors import ModelError, RecipeError
+from weitiao.evaluation.judges.rating import JudgeMetricConfig, rating
 from weitiao.evaluation.metrics.base import Item
 from weitiao.evaluation.metrics.function import FunctionConfig
-from weitiao.evaluation.metrics.judge import JudgeMetricConfig, rating
 
 ITEM = Item("Yes.", "yes", ({"role": "user", "content": "Is it?"},), {"level": 3}, "test.jsonl:7")
 

@@ -16,12 +16,11 @@ import torch
 from rigged_judge import ALWAYS_A, ALWAYS_B, LOOKS_AT_THE_FIRST, build
 
 from weitiao.errors import ModelError
-from weitiao.feedback.config import JudgeConfig
+from weitiao.evaluation.judges.local import LocalJudge
+from weitiao.evaluation.judges.pairwise import JudgeConfig, ServerJudge
+from weitiao.feedback.asking import ask_judge
 from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.judge import ask_judge
-from weitiao.feedback.local_judge import LocalJudge
 from weitiao.feedback.preference import Preference, summarise
-from weitiao.feedback.server_judge import ServerJudge
 from weitiao.feedback.store import JudgementStore
 from weitiao.methods.open import open_model
 
@@ -100,7 +99,7 @@ def test_judgements_of_other_weights_or_questions_are_those_of_another_judge(rig
 def test_the_likelihood_is_that_of_the_letter_alone(rigged: Any) -> None:
     """Of 400 tokens one has the logit 20 and all others 0."""
     judge = rigged(ALWAYS_A)
-    assert judge.answer([judge.question.ask(pairs()[0], "ab")]) == ["first"]
+    assert judge.answer([judge.question.ask(pairs()[0].messages, *pairs()[0].shown("ab"))]) == ["first"]
     vocabulary = len(judge._opened.tokenizer)
     expected = (math.exp(20) + 1) / (math.exp(20) + vocabulary - 1)
     assert judge.letter_shares == [pytest.approx(expected)]
@@ -115,7 +114,9 @@ def test_a_real_model_chooses_the_letter_that_transformers_holds_more_likely(smo
     for language in ("en", "zh"):
         config = JudgeConfig.model_validate({"model": "smollm2-135m", "language": language})
         judge = LocalJudge(config, opened, weights="w")
-        questions = [judge.question.ask(item, order) for item in pairs()[5:7] for order in ("ab", "ba")]
+        questions = [
+            judge.question.ask(item.messages, *item.shown(order)) for item in pairs()[5:7] for order in ("ab", "ba")
+        ]
         replies = judge.answer(questions)
         for question, reply, share in zip(questions, replies, judge.letter_shares, strict=True):
             text = tokenizer.apply_chat_template(list(question), add_generation_prompt=True, tokenize=False)

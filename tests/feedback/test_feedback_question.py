@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from weitiao.errors import DataError
-from weitiao.feedback.config import JudgeConfig
+from weitiao.evaluation.judges.pairwise import JudgeConfig, letter_in, read_question
 from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.question import letter_in, read_question
 
 ITEM = PreferenceItem(
     "i", "row:1", ({"role": "user", "content": "为什么？"},), " answer {second} of A\n", "answer of B"
@@ -20,7 +19,7 @@ ITEM = PreferenceItem(
 def test_answers_stand_in_the_order_that_is_asked_for(language: str) -> None:
     question = read_question(JudgeConfig.model_validate({"model": "m", "language": language}))
     assert question.name == language
-    ((forward,), (backward,)) = (question.ask(ITEM, order) for order in ("ab", "ba"))
+    ((forward,), (backward,)) = (question.ask(ITEM.messages, *ITEM.shown(order)) for order in ("ab", "ba"))
     text = forward["content"]
     assert text.index("为什么？") < text.index("answer {second} of A") < text.index("answer of B")
     assert backward["content"].index("answer of B") < backward["content"].index("answer {second} of A")
@@ -29,14 +28,14 @@ def test_answers_stand_in_the_order_that_is_asked_for(language: str) -> None:
 
 def test_both_orders_begin_alike_up_to_the_answers() -> None:
     question = read_question(JudgeConfig(model="m"))
-    ((forward,), (backward,)) = (question.ask(ITEM, order) for order in ("ab", "ba"))
+    ((forward,), (backward,)) = (question.ask(ITEM.messages, *ITEM.shown(order)) for order in ("ab", "ba"))
     place = forward["content"].index("answer {second}")
     assert forward["content"][:place] == backward["content"][:place]
 
 
 def test_a_conversation_is_told_with_its_roles() -> None:
     turns = tuple({"role": role, "content": role[0]} for role in ("system", "user", "assistant", "user"))
-    ((turn,)) = read_question(JudgeConfig(model="m")).ask(PreferenceItem("i", "r", turns, "x", "y"), "ab")
+    ((turn,)) = read_question(JudgeConfig(model="m")).ask(turns, "x", "y")
     assert "system: s\n\nuser: u\n\nassistant: a\n\nuser: u" in turn["content"]
 
 
@@ -44,7 +43,7 @@ def test_a_question_of_the_users_own(tmp_path: Path) -> None:
     path = tmp_path / "question.txt"
     path.write_text("{prompt}|{first}|{second}|A or B?", encoding="utf-8")
     question = read_question(JudgeConfig(model="m", template=path))
-    ((turn,)) = question.ask(ITEM, "ba")
+    ((turn,)) = question.ask(ITEM.messages, *ITEM.shown("ba"))
     assert turn["content"] == "为什么？|answer of B|answer {second} of A|A or B?"
     path.write_text("{prompt}|{second}|{first}|A or B?", encoding="utf-8")
     assert read_question(JudgeConfig(model="m", template=path)).name != question.name

@@ -49,7 +49,8 @@ def compare(
 
         weitiao compare old/predictions.jsonl new/predictions.jsonl
     """
-    from weitiao.study.compare.run import JudgeSettings, compare_targets
+    from weitiao.study.compare.preferences import JudgeSettings
+    from weitiao.study.compare.run import compare_targets
     from weitiao.terminal.comparison import print_comparison, print_preferences
 
     console = messages()

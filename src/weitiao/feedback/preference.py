@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from weitiao.evaluation.statistics import Estimate, SignTest, judgements_needed, mean, sign_test
@@ -78,12 +78,8 @@ def summarise(
         num_unparsable: Replies that were no judgement.
     """
     different = {item.item_id for item in items if not item.is_same}
-    by_item: dict[str, list[Judgement]] = {}
-    for one in judgements:
-        if one.item_id in different:
-            by_item.setdefault(one.item_id, []).append(one)
-    winners = {item: winner(found) for item, found in by_item.items()}
-    choices = list(winners.values())
+    by_item = _by_item(one for one in judgements if one.item_id in different)
+    choices = [winner(found) for found in by_item.values()]
     wins, losses, ties = choices.count("b"), choices.count("a"), choices.count("tie")
     test = sign_test(wins, losses, ties) if wins + losses else None
     shares = [share for found in by_item.values() if (share := _first_share(found)) is not None]
@@ -92,7 +88,7 @@ def summarise(
         test=test,
         num_items=len(different),
         num_same=len(items) - len(different),
-        num_judged=len(winners),
+        num_judged=len(choices),
         num_ties=ties,
         num_disagreements=sum(len({one.choice for one in found}) > 1 for found in by_item.values()),
         num_unparsable=num_unparsable,
@@ -109,10 +105,14 @@ def winner(judgements: Sequence[Judgement]) -> Choice:
 
 def winners_by_item(judgements: Sequence[Judgement]) -> Mapping[str, Choice]:
     """The choice of one judge for every item it judged."""
+    return {item: winner(found) for item, found in _by_item(judgements).items()}
+
+
+def _by_item(judgements: Iterable[Judgement]) -> dict[str, list[Judgement]]:
     by_item: dict[str, list[Judgement]] = {}
     for one in judgements:
         by_item.setdefault(one.item_id, []).append(one)
-    return {item: winner(found) for item, found in by_item.items()}
+    return by_item
 
 
 def _first_share(judgements: Sequence[Judgement]) -> float | None:

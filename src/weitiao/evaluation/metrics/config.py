@@ -6,10 +6,10 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field
 
+from weitiao.evaluation.judges.rating import JudgeMetricConfig
 from weitiao.evaluation.metrics.base import MetricConfigBase
 from weitiao.evaluation.metrics.function import FUNCTION, FunctionConfig
 from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
-from weitiao.evaluation.metrics.judge import JudgeMetricConfig
 from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
 from weitiao.evaluation.metrics.matching import ContainsConfig, ExactMatchConfig, NormalizedMatchConfig
 from weitiao.evaluation.metrics.number import NumberConfig

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from rich.text import Text
 
+from weitiao.evaluation.judges.local import LocalJudge
+from weitiao.evaluation.judges.pairwise import Judge, JudgeConfig, ServerJudge
 from weitiao.feedback.agreement import agreement
-from weitiao.feedback.config import JudgeConfig
+from weitiao.feedback.asking import ask_judge
 from weitiao.feedback.human import judge_by_hand
 from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.judge import Judge, ask_judge
 from weitiao.feedback.keyboard import keyboard
-from weitiao.feedback.local_judge import LocalJudge
-from weitiao.feedback.preference import Preference, Preferences, summarise, winners_by_item
-from weitiao.feedback.server_judge import ServerJudge
+from weitiao.feedback.preference import Preferences, summarise, winners_by_item
 from weitiao.feedback.store import JudgementStore
 from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
 from weitiao.study.compare.sides import find_side
-from weitiao.terminal.progress import answer_progress
+from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,32 +31,38 @@ if TYPE_CHECKING:
 HUMAN = "human"
 
 
-def is_human(judge: str) -> bool:
-    """Whether a judge is a person: `human`, or `human:NAME`."""
-    return judge == HUMAN or judge.startswith(f"{HUMAN}:")
+@dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """Who judges the answers, and how.
+
+    Attributes:
+        judges: `human`, `human:NAME`, a model, run or adapter, or a server as `URL#MODEL`.
+        language: Of the built-in question to a judge model, `en` or `zh`.
+        template: A question of the user's own to a judge model.
+        api_key_file: Key of a server.
+        seed: Of the order in which a person sees items and answers.
+    """
+
+    judges: tuple[str, ...] = ()
+    language: Literal["en", "zh"] = "en"
+    template: Path | None = None
+    api_key_file: Path | None = None
+    seed: int = 0
+
+    def config(self, model: str) -> JudgeConfig:
+        """How a judge model is asked."""
+        return JudgeConfig(model=model, language=self.language, template=self.template, api_key_file=self.api_key_file)
 
 
 def judge_answers(
-    items: Sequence[PreferenceItem],
-    judges: Sequence[str],
-    store: Path,
-    *,
-    language: str = "en",
-    template: Path | None = None,
-    api_key_file: Path | None = None,
-    seed: int = 0,
-    console: Console,
+    items: Sequence[PreferenceItem], judging: JudgeSettings, store: Path, *, console: Console
 ) -> Preferences:
     """Let judges compare answers, and sum up what they say and what others said before.
 
     Args:
         items: Pairs of answers.
-        judges: `human`, `human:NAME`, a model, run or adapter, or a server as `URL#MODEL`.
+        judging: Who judges, and how.
         store: The file that the judgements go to, and whose judgements of these items count as well.
-        language: Of the built-in question to a judge model, `en` or `zh`.
-        template: A question of the user's own to a judge model.
-        api_key_file: Key of a server.
-        seed: Of the order in which a person sees the answers.
         console: Where questions and progress go.
 
     Returns:
@@ -67,38 +73,32 @@ def judge_answers(
     """
     kept = JudgementStore(store)
     num_unparsable: dict[str, int] = {}
-    for judge in judges:
-        if is_human(judge):
-            _ask_person(items, kept, judge, seed=seed, console=console)
+    for judge in judging.judges:
+        if judge == HUMAN or judge.startswith(f"{HUMAN}:"):
+            _ask_person(items, kept, judge, seed=judging.seed, console=console)
             continue
-        config = JudgeConfig.model_validate(
-            {"model": judge, "language": language, "template": template, "api_key_file": api_key_file}
-        )
-        model = _judge_model(config, console)
+        model = _judge_model(judging.config(judge), console)
         with answer_progress(console, batch_size=1) as on_progress:
             asked = ask_judge(model, items, kept, on_progress=on_progress)
         num_unparsable[model.name] = asked.num_unparsable
         if isinstance(model, LocalJudge):
             _tell_letter_share(model, console)
-    return sum_up(items, kept, num_unparsable=num_unparsable)
+    return _sum_up(items, kept, num_unparsable)
 
 
-def sum_up(
-    items: Sequence[PreferenceItem], store: JudgementStore, *, num_unparsable: dict[str, int] | None = None
-) -> Preferences:
+def _sum_up(items: Sequence[PreferenceItem], store: JudgementStore, num_unparsable: Mapping[str, int]) -> Preferences:
     """The preferences of everyone in the store who judged some of these items, and the agreement of every two."""
     known = {item.item_id for item in items}
     by_judge = {judge: [one for one in store.by(judge) if one.item_id in known] for judge in store.judges}
     by_judge = {judge: found for judge, found in by_judge.items() if found}
-    for judge in num_unparsable or {}:
+    for judge in num_unparsable:
         by_judge.setdefault(judge, [])
-    preferences: list[Preference] = [
-        summarise(judge, items, found, num_unparsable=(num_unparsable or {}).get(judge, 0))
-        for judge, found in by_judge.items()
-    ]
+    preferences = tuple(
+        summarise(judge, items, found, num_unparsable=num_unparsable.get(judge, 0)) for judge, found in by_judge.items()
+    )
     winners = {judge: winners_by_item(found) for judge, found in by_judge.items()}
     agreements = (agreement(pair, winners[pair[0]], winners[pair[1]]) for pair in combinations(by_judge, 2))
-    return Preferences(tuple(preferences), tuple(one for one in agreements if one is not None))
+    return Preferences(preferences, tuple(one for one in agreements if one is not None))
 
 
 def _ask_person(
@@ -107,9 +107,7 @@ def _ask_person(
     with keyboard() as read:
         session = judge_by_hand(items, store, judge=judge, seed=seed, console=console, read=read)
     left = f"{session.num_left:,} left; the same command goes on." if session.num_left else "all done."
-    console.print(
-        f"{session.num_new:,} judgements stored in {store.path}, {left}", highlight=False, markup=False, soft_wrap=True
-    )
+    teller(console)(f"{session.num_new:,} judgements stored in {store.path}, {left}")
 
 
 def _judge_model(config: JudgeConfig, console: Console) -> Judge:
@@ -126,9 +124,4 @@ def _tell_letter_share(judge: LocalJudge, console: Console) -> None:
         return
     share = sum(judge.letter_shares) / len(judge.letter_shares)
     weak = "; a judge that answers something else knows little about the question" if share < 0.5 else ""
-    console.print(
-        f"{judge.name} gives the letters A and B {share:.0%} of the probability of its reply{weak}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    teller(console)(f"{judge.name} gives the letters A and B {share:.0%} of the probability of its reply{weak}")

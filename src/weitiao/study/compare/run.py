@@ -24,31 +24,12 @@ from weitiao.machine.hardware import detect_hardware
 from weitiao.models.config import ModelConfig
 from weitiao.runs.run_dir import locked_around
 from weitiao.study.compare.answers import stored_answers, written_answers
-from weitiao.study.compare.preferences import judge_answers
+from weitiao.study.compare.preferences import JudgeSettings, judge_answers
 from weitiao.study.compare.sides import Side, find_side, require_different
 from weitiao.study.compare.test_rows import find_test_rows
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
 from weitiao.terminal.progress import teller
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
-    """Who judges the answers, and how.
-
-    Attributes:
-        judges: `human`, `human:NAME`, a model, run or adapter, or a server as `URL#MODEL`.
-        language: Of the built-in question to a judge model, `en` or `zh`.
-        template: A question of the user's own to a judge model.
-        api_key_file: Key of a server.
-        seed: Of the order in which a person sees items and answers.
-    """
-
-    judges: tuple[str, ...] = ()
-    language: str = "en"
-    template: Path | None = None
-    api_key_file: Path | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +110,16 @@ def _compare(
     before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
     comparison = compare_predictions(before, after, names=names, metrics=metrics)
     if left_out := [name for name in after[0].grades if name in before[0].grades.keys() - comparison.metrics.keys()]:
-        console.print(
+        teller(console)(
             f"Left out: {', '.join(left_out)}. The grades of the rows do not give scores of the whole set; "
-            "--recipe RECIPE does.",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            "--recipe RECIPE does."
         )
     output.mkdir(parents=True, exist_ok=True)
     weights = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}
     write_comparison(output, comparison, **weights, preferences=None)
     if judging is None or not judging.judges:
         return Compared(comparison, None, before, after, output / COMPARISON_FILE)
-    preferences = judge_answers(
-        pair_answers(before, after),
-        judging.judges,
-        output / JUDGEMENTS_FILE,
-        language=judging.language,
-        template=judging.template,
-        api_key_file=judging.api_key_file,
-        seed=judging.seed,
-        console=console,
-    )
+    preferences = judge_answers(pair_answers(before, after), judging, output / JUDGEMENTS_FILE, console=console)
     path = write_comparison(output, comparison, **weights, preferences=preferences)
     return Compared(comparison, preferences, before, after, path)
 

@@ -13,6 +13,7 @@ from weitiao.data.example import Message
 from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
+from weitiao.evaluation.judges.pairwise import without_thoughts
 from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
 from weitiao.generation.chat_server import ChatServer, is_server
 from weitiao.generation.config import GenerationConfig
@@ -35,7 +36,6 @@ no answer to the question. Other wording than that of the reference is no fault.
 End with one line of the form "Score: N"."""
 
 _LOWEST, _HIGHEST = 1, 5
-_THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _OUT_OF = re.compile(r"(?:/|out of)\s*5(?!\.?\d)", re.IGNORECASE)
 _RATING = re.compile(r"(?<![\d.])([1-5](?:\.\d+)?)(?![\d])")
 _NAMED_RATING = re.compile(rf"(?:score|rating|评分|得分|分数)\W{{0,8}}{_RATING.pattern}", re.IGNORECASE)
@@ -132,7 +132,7 @@ def _as_text(turns: Sequence[Message]) -> str:
 
 def rating(reply: str) -> float | None:
     """The rating from 1 to 5 in a judge's reply: the last one that is called so, else the last number of this range."""
-    reply = _OUT_OF.sub("", _THOUGHTS.sub("", reply))
+    reply = _OUT_OF.sub("", without_thoughts(reply))
     found = _NAMED_RATING.findall(reply) or _RATING.findall(reply)
     ratings = [float(one) for one in found if float(one) <= _HIGHEST]
     return ratings[-1] if ratings else None

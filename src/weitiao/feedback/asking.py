@@ -1,40 +1,21 @@
-"""Judge models: what they are asked, and what their replies mean."""
+"""Judge models over pairs of answers: every pair is asked about in both orders, and what is said is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol, TypeVar
+from typing import TypeVar
 
-from weitiao.data.example import Message
+from weitiao.evaluation.judges.pairwise import Judge, Reply
 from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.question import Question
 from weitiao.feedback.store import Choice, Judgement, JudgementStore, Order, now
-
-Reply = Literal["first", "second", "tie"]
 
 ORDERS: tuple[Order, Order] = ("ab", "ba")
 _CHUNK = 16
 """Items that are asked about before their judgements are stored."""
 
 T = TypeVar("T")
-
-
-class Judge(Protocol):
-    """Something that says which of two answers is better.
-
-    Attributes:
-        name: What its judgements are stored under.
-        question: What it is asked.
-    """
-
-    name: str
-    question: Question
-
-    def answer(self, questions: Sequence[tuple[Message, ...]]) -> list[Reply | None]:
-        """The better answer of each question; None where the reply names neither."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +54,7 @@ def ask_judge(
     ]
     num_unparsable = done = 0
     for chunk in _chunks(open_questions, len(ORDERS) * _CHUNK):
-        replies = judge.answer([judge.question.ask(item, order) for item, order in chunk])
+        replies = judge.answer([judge.question.ask(item.messages, *item.shown(order)) for item, order in chunk])
         for (item, order), reply in zip(chunk, replies, strict=True):
             if reply is None:
                 num_unparsable += 1

@@ -13,10 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from weitiao.data.example import Example, Message
+from weitiao.evaluation.judges.pairwise import LETTERS, JudgeConfig, Reply, read_question
 from weitiao.evaluation.likelihood import likelihoods
-from weitiao.feedback.config import JudgeConfig
-from weitiao.feedback.judge import Reply
-from weitiao.feedback.question import LETTERS, read_question
 from weitiao.rendering.items import TokenIds, TokenSequence
 
 if TYPE_CHECKING:
