@@ -25,8 +25,9 @@ from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.records import record_of
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.retention.scores import PartScores, RetentionScores, accuracy, loss
+from weitiao.terminal.verdict import verdict_panel
 from weitiao.verdict.file import read_verdict, write_verdict
-from weitiao.verdict.text import sentence, verdict_panel
+from weitiao.verdict.text import sentence
 from weitiao.verdict.verdict import Verdict, decide
 
 GOOD, BAD = Estimate(0.9, 0.86, 0.93, 200), Estimate(0.5, 0.43, 0.57, 200)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from weitiao.evaluation.borders import rows_needed
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.statistics import CONFIDENCE, Estimate, simultaneous
+from weitiao.text.wording import LANGUAGES, Wording
 
 Decision = Literal["prompting suffices", "tune", "undecided"]
 
@@ -89,14 +90,19 @@ def advise(contenders: Sequence[Contender], target: float | None, *, nearest_tri
     """
     best = max(contenders, key=lambda one: (one.score.value, -one.num_parameters))
     if target is None:
-        return Advice("undecided", best.model, best.prompt, (_no_target(best),))
+        return Advice("undecided", best.model, best.prompt, (_said("no_target", score=best.score),))
     enough = [one for one in contenders if one.sure.low >= target]
     if enough:
         smallest = min(enough, key=lambda one: (one.num_parameters, -one.score.value))
         return Advice("prompting suffices", smallest.model, smallest.prompt, _enough(smallest, best, target))
     if max(one.score.high for one in contenders) < target:
         chosen, why = _to_tune(contenders, best)
-        reasons = (_below(best, target), *_floor(contenders), *why, *_cheaper(best, target, nearest_tried))
+        reasons = (
+            _said_of(best, "below", target=target),
+            *_floor(contenders),
+            *why,
+            *_cheaper(best, target, nearest_tried),
+        )
         return Advice("tune", chosen.model, chosen.prompt, reasons)
     chosen_well = best.score.value >= target and best.corrected is not None
     measured = best.sure if chosen_well else best.score
@@ -117,130 +123,74 @@ def _to_tune(contenders: Sequence[Contender], best: Contender) -> tuple[Contende
         return best, (_best_of(contenders, best),)
     chosen = min(equal, key=lambda one: (one.num_parameters, -one.score.value))
     test = next(test for one, test in tests if one is chosen)
-    sizes = _size(chosen.num_parameters), _size(best.num_parameters)
-    reason = Reason(
-        f"{chosen.model} is not surely worse than the best, {best.model} ({_points(test.difference.value)} points, "
-        f"p = {test.p_value:.2f}), and smaller: {sizes[0]} against {sizes[1]} parameters.",
-        f"{chosen.model} 并不明显差于最好的 {best.model}（相差 {_points(test.difference.value)} 个百分点，"
-        f"p = {test.p_value:.2f}），而且更小：参数量 {sizes[0]} 对 {sizes[1]}。",
+    reason = _said(
+        "smaller",
+        model=chosen.model,
+        best=best.model,
+        difference=f"{100 * test.difference.value:+.1f}",
+        p=test.p_value,
+        size=_size(chosen.num_parameters),
+        best_size=_size(best.num_parameters),
     )
     return chosen, (reason,)
 
 
+def _said(key: str, **values: Any) -> Reason:
+    """A sentence in both languages; scores, and sentences within it, are put in as the language writes them."""
+    return Reason(**{language: _in(Wording(language), key, values) for language in LANGUAGES})
+
+
+def _in(words: Wording, key: str, values: dict[str, Any]) -> str:
+    def written(value: Any) -> Any:
+        if isinstance(value, Reason):
+            return getattr(value, words.language)
+        return words("estimate", **asdict(value)) if isinstance(value, Estimate) else value
+
+    return words(f"advice.{key}", **{name: written(value) for name, value in values.items()})
+
+
+def _said_of(one: Contender, key: str, **values: Any) -> Reason:
+    return _said(key, model=one.model, prompt=one.prompt, score=one.score, **values)
+
+
 def _best_of(contenders: Sequence[Contender], best: Contender) -> Reason:
-    if any(one.num_parameters < best.num_parameters for one in contenders):
-        return Reason(
-            f"{best.model} has the best baseline of {len(contenders)} models, and every smaller one is surely worse.",
-            f"{best.model} 的基线是 {len(contenders)} 个模型中最好的，更小的模型都明显更差。",
-        )
-    return Reason(
-        f"{best.model} has the best baseline of {len(contenders)} models, and none is smaller.",
-        f"{best.model} 的基线是 {len(contenders)} 个模型中最好的，且没有更小的模型。",
-    )
-
-
-def _no_target(best: Contender) -> Reason:
-    return Reason(
-        f"The recipe names no verdict.target, so nothing says whether {best.score} is enough.",
-        f"配方没有写明 verdict.target，无从判断 {_zh(best.score)} 是否足够。",
-    )
+    has_smaller = any(one.num_parameters < best.num_parameters for one in contenders)
+    return _said(f"best.{'larger' if has_smaller else 'smallest'}", model=best.model, n=len(contenders))
 
 
 def _enough(chosen: Contender, best: Contender, target: float) -> tuple[Reason, ...]:
-    reason = Reason(
-        f"{chosen.model} with the {chosen.prompt} prompt reaches {chosen.score}; even the lower "
-        f"end{_choice(chosen).en} is not below the target of {target:.1%}.",
-        f"{chosen.model} 使用 {chosen.prompt} 提示词达到 {_zh(chosen.score)}，{_choice(chosen).zh}区间下限也不低于目标 "
-        f"{target:.1%}。",
-    )
+    reason = _said_of(chosen, "enough", choice=_choice(chosen), target=target)
     if chosen is best:
         return (reason,)
-    smaller = Reason(
-        f"{best.model} scores higher ({best.score.value:.1%}) and is larger: {_size(best.num_parameters)} parameters.",
-        f"{best.model} 得分更高（{best.score.value:.1%}），但更大：参数量 {_size(best.num_parameters)}。",
-    )
-    return reason, smaller
-
-
-def _below(best: Contender, target: float) -> Reason:
-    return Reason(
-        f"The best prompt, {best.prompt} with {best.model}, reaches {best.score}; even the upper end is below the "
-        f"target of {target:.1%}.",
-        f"最好的提示词（{best.model}，{best.prompt}）达到 {_zh(best.score)}，区间上限仍低于目标 {target:.1%}。",
-    )
+    size = _size(best.num_parameters)
+    return reason, _said("larger", model=best.model, score=best.score.value, size=size)
 
 
 def _floor(contenders: Sequence[Contender]) -> tuple[Reason, ...]:
     if len(contenders) == 1 or any(any(one.grades) for one in contenders):
         return ()
-    reason = Reason(
-        "No model gets a single row right, so the baseline does not tell which of them would learn the task better.",
-        "所有模型一条都没有答对，基线无法说明哪个模型更容易学会这个任务。",
-    )
-    return (reason,)
+    return (_said("floor"),)
 
 
 def _open(best: Contender, target: float, more: int | None) -> Reason:
-    if more is None:
-        then = Reason("the score is so close to it that no number of rows would tell", "两者太接近，增加数据也难以判定")
-    else:
-        then = Reason(f"about {more:,} more test rows would decide", f"约需再增加 {more:,} 条测试数据才能判定")
+    then = _said("then.border") if more is None else _said("then.rows", rows=more)
     if best.score.low >= target:  # only the correction puts it inside
-        return Reason(
-            f"The best prompt, {best.prompt} with {best.model}, reaches {best.score}; the lower end{_choice(best).en} "
-            f"is below the target of {target:.1%}; {then.en}.",
-            f"最好的提示词（{best.model}，{best.prompt}）达到 {_zh(best.score)}，{_choice(best).zh}区间下限低于目标 "
-            f"{target:.1%}；{then.zh}。",
-        )
-    return Reason(
-        f"The best prompt, {best.prompt} with {best.model}, reaches {best.score}. The target of {target:.1%} lies "
-        f"inside the interval; {then.en}.",
-        f"最好的提示词（{best.model}，{best.prompt}）达到 {_zh(best.score)}，目标 {target:.1%} 在区间之内；{then.zh}。",
-    )
+        return _said_of(best, "open.corrected", choice=_choice(best), target=target, then=then)
+    return _said_of(best, "open", target=target, then=then)
 
 
 def _choice(one: Contender) -> Reason:
     """What the correction for the choice makes of the lower end; nothing when there was no choice."""
-    if one.num_tried == 1:
-        return Reason("", "")
-    low = f"{one.sure.low:.1%}"
-    return Reason(
-        f", {low} after correcting for the choice among {one.num_tried} prompts,",
-        f"在 {one.num_tried} 个提示词中择优、校正后为 {low} 的",
-    )
+    return Reason("", "") if one.num_tried == 1 else _said("choice", low=one.sure.low, n=one.num_tried)
 
 
 def _cheaper(best: Contender, target: float, nearest_tried: bool) -> tuple[Reason, ...]:
-    """What is cheaper than tuning and was not tried."""
-    if nearest_tried:
-        return _reworded(best, target)
-    reason = Reason(
-        "Examples most like each question (baseline.selection: nearest) were not tried; they often reach more.",
-        "尚未尝试为每个问题选取最相似的示例（baseline.selection: nearest），其效果往往更好。",
-    )
-    return *_reworded(best, target), reason
-
-
-def _reworded(best: Contender, target: float) -> tuple[Reason, ...]:
-    """A warning when the wording alone keeps the score below the target."""
+    """What is cheaper than tuning and was not tried, and a warning when only the wording is below the target."""
     reachable = best.score.value + best.num_rewritten / best.score.n
-    if best.score.value >= target or reachable < target:
-        return ()
-    reason = Reason(
-        f"{best.num_rewritten:,} wrong answers are right but for their wording; with them the score would be "
-        f"{reachable:.1%}. Try a stricter prompt, a constraint or a laxer metric before tuning.",
-        f"有 {best.num_rewritten:,} 个错误回答只是表述不同，若计为正确，得分为 {reachable:.1%}。"
-        f"微调之前，先试更严格的提示词、受限解码或更宽松的指标。",
-    )
-    return (reason,)
-
-
-def _zh(score: Estimate) -> str:
-    return f"{score.value:.1%}（95% 区间 {score.low:.1%} 至 {score.high:.1%}，n = {score.n:,}）"
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    reasons = [] if nearest_tried else [_said("nearest")]
+    if best.score.value < target <= reachable:
+        reasons.insert(0, _said("reworded", n=best.num_rewritten, reachable=reachable))
+    return tuple(reasons)
 
 
 def _size(num_parameters: int) -> str:

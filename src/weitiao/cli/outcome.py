@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def print_outcome(result: PipelineResult, console: Console) -> None:
     """The verdict, or why the run ended before there was one."""
-    from weitiao.verdict.text import verdict_panel
+    from weitiao.terminal.verdict import verdict_panel
 
     if result.verdict is not None:
         console.print(verdict_panel(result.verdict))

@@ -25,8 +25,8 @@ def verdict(
         weitiao verdict runs/tickets --json
     """
     from weitiao.study.verdict import verdict_of
+    from weitiao.terminal.verdict import verdict_panel
     from weitiao.verdict.file import verdict_values
-    from weitiao.verdict.text import verdict_panel
 
     found = verdict_of(run)
     if json:

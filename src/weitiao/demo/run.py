@@ -15,10 +15,10 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.scores import read_predictions, read_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.recipe import Recipe, recipe_from_dict
-from weitiao.report.wording import Language
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.task import task_from_recipe
+from weitiao.text.wording import Language
 
 NUM_VALIDATION, NUM_TEST = 16, 150
 METRIC = "exact_match"

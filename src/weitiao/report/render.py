@@ -21,8 +21,8 @@ from weitiao.report.sections.retention import retention_section
 from weitiao.report.sections.scores import scores_section
 from weitiao.report.sections.training import training_section
 from weitiao.report.sections.verdict import verdict_section
-from weitiao.report.wording import Language, Wording
 from weitiao.runs.run_dir import locked_around
+from weitiao.text.wording import Language, Wording
 
 REPORT_FILE = "report.html"
 

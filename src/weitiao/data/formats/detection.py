@@ -9,6 +9,7 @@ from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.formats.conversations import to_messages
 from weitiao.data.formats.roles import role_of
+from weitiao.data.formats.templates import template_for, variable
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
 
@@ -186,8 +187,6 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
     raw = "; if it is raw text, set `format: text`" if "text" in names else ""
     answer = found.get("completion", "")
     if holds(objects, answer, (int, float)):
-        from weitiao.data.formats.formats import template_for, variable
-
         prompt, completion = variable(found["prompt"]), template_for(answer, 0)
         example = f'with templates: `{{prompt: "{prompt}", completion: "{completion}"}}`{raw}'
     else:

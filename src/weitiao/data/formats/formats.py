@@ -10,7 +10,7 @@ from weitiao.data.config import FormatName, SourceConfig
 from weitiao.data.example import Example, Message
 from weitiao.data.formats.conversations import parsed_json, to_messages, to_tools
 from weitiao.data.formats.detection import FORMATS
-from weitiao.data.formats.templates import RowTemplate
+from weitiao.data.formats.templates import RowTemplate, is_scalar, template_for, variable
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
 
@@ -138,7 +138,7 @@ class Converter:
 
     def _as_turns(self, row: dict[str, Any], field: str, value: Any) -> tuple[Message, ...]:
         """The turns of a field that is no text; what cannot be turns must be text."""
-        is_list = isinstance(value, (list, tuple)) and not (value and all(map(_is_scalar, value)))
+        is_list = isinstance(value, (list, tuple)) and not (value and all(map(is_scalar, value)))
         if not is_list:
             raise self._must_be_text(row, field, value)
         return to_messages(value, field, self._roles)
@@ -204,23 +204,6 @@ class Converter:
     def _look_up(self, row: dict[str, Any], field: str) -> Any:
         """The value of a field's column."""
         return look_up(row, self._columns.get(field, field))
-
-
-def variable(column: str) -> str:
-    """What prints a column in a template."""
-    return f"{{{{ {column} }}}}" if column.isidentifier() else f"{{{{ row[{column!r}] }}}}"
-
-
-def template_for(column: str, value: Any) -> str:
-    """The template that makes text of a number, of true or false, or of a list of texts; empty for other values."""
-    if isinstance(value, (list, tuple)):
-        joined = value and all(map(_is_scalar, value))
-        return variable(column).replace(" }}", " | join(', ') }}") if joined else ""
-    return variable(column) if _is_scalar(value) else ""
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, (str, int, float))
 
 
 def columns_of(row: Row) -> dict[str, Any]:

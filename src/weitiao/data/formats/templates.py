@@ -60,3 +60,21 @@ class RowTemplate:
             raise BadRow(name, f"the template fails: {error.message} (the row has the columns {columns})") from error
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise BadRow(name, f"the template fails: {error}") from error
+
+
+def variable(column: str) -> str:
+    """What prints a column in a template."""
+    return f"{{{{ {column} }}}}" if column.isidentifier() else f"{{{{ row[{column!r}] }}}}"
+
+
+def template_for(column: str, value: Any) -> str:
+    """The template that makes text of a number, of true or false, or of a list of texts; empty for other values."""
+    if isinstance(value, (list, tuple)):
+        joined = value and all(map(is_scalar, value))
+        return variable(column).replace(" }}", " | join(', ') }}") if joined else ""
+    return variable(column) if is_scalar(value) else ""
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is a text, a number, true or false."""
+    return isinstance(value, (str, int, float))

@@ -12,7 +12,7 @@ from weitiao.console import quoted
 from weitiao.evaluation.statistics import Estimate
 from weitiao.report.charts.scale import Scale
 from weitiao.report.files import RunFiles
-from weitiao.report.wording import Wording, signed
+from weitiao.text.wording import Wording, signed
 
 
 @dataclass(frozen=True, slots=True)

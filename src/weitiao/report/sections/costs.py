@@ -7,8 +7,8 @@ from typing import Any
 from weitiao.console import quoted
 from weitiao.report.charts.bars import share_bar
 from weitiao.report.files import RunFiles
-from weitiao.report.wording import Wording
 from weitiao.runs.record import StepRecord
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 STEP_ORDER = (

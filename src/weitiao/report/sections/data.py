@@ -10,7 +10,7 @@ from weitiao.data.reading.paths import labels
 from weitiao.report.charts.bars import histogram, share_bar
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import Axis, missing, shortened
-from weitiao.report.wording import Wording
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import missing, shortened
-from weitiao.report.wording import Wording
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 from weitiao.report.charts.bars import share_bar
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import estimate_of, missing, shortened
-from weitiao.report.wording import Wording
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 

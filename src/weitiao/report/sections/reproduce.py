@@ -9,8 +9,8 @@ from weitiao.console import quoted
 from weitiao.methods.adapter import read_base_note
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import missing
-from weitiao.report.wording import Wording
 from weitiao.runs.run_dir import RunDir
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 

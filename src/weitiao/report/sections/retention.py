@@ -20,10 +20,10 @@ from weitiao.report.sections.common import (
     plain_axis,
     points_axis,
 )
-from weitiao.report.wording import Wording
 from weitiao.retention.comparison import OVERALL, RetentionComparison
 from weitiao.retention.parts import ANSWERS
 from weitiao.retention.run import NO_TEMPLATE
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 

@@ -19,7 +19,7 @@ from weitiao.report.sections.common import (
     share_axis,
 )
 from weitiao.report.sections.verdict import prompt_name
-from weitiao.report.wording import Wording
+from weitiao.text.wording import Wording
 
 Section = dict[str, Any]
 

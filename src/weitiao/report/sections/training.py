@@ -8,7 +8,7 @@ from typing import Any
 from weitiao.report.charts.curve import loss_curve
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Axis, missing
-from weitiao.report.wording import Wording
+from weitiao.text.wording import Wording
 from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
 
 Section = dict[str, Any]

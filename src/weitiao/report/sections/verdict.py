@@ -9,7 +9,7 @@ from weitiao.records import record_of
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import estimate_of, interval_in_words, number
 from weitiao.report.sections.retention import part_name, why_not
-from weitiao.report.wording import Wording, signed
+from weitiao.text.wording import Wording, signed
 from weitiao.verdict.text import sentence
 from weitiao.verdict.verdict import Reason, Verdict
 

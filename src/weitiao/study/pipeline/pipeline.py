@@ -11,7 +11,6 @@ from rich.console import Console
 from weitiao.files import write_json
 from weitiao.machine.hardware import detect_hardware
 from weitiao.recipe import Recipe
-from weitiao.report.wording import Language
 from weitiao.runs.outputs import are_intact, find_outputs, remove_outputs
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
@@ -25,6 +24,7 @@ from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
 from weitiao.study.resume import require_own_recipe
 from weitiao.study.setup import environment, set_threads
+from weitiao.text.wording import Language
 
 
 @dataclass(slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from weitiao.report.wording import Wording
 from weitiao.runs.record import StepRecord
 from weitiao.study.pipeline.step import Step
+from weitiao.text.wording import Wording
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,6 @@ from weitiao.console import TextConsole
 from weitiao.errors import RecipeError, RunError
 from weitiao.files import full_disk_is_named
 from weitiao.recipe import Recipe
-from weitiao.report.wording import Language
 from weitiao.runs.record import read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities
@@ -20,6 +19,7 @@ from weitiao.study.pipeline.progress import StepLines
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.step import Step
 from weitiao.study.pipeline.steps import STEPS
+from weitiao.text.wording import Language
 
 
 def run_pipeline(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from weitiao.recipe import Recipe
-from weitiao.report.wording import Language
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
+from weitiao.text.wording import Language
 
 
 @dataclass(frozen=True, slots=True)

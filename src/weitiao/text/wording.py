@@ -1,4 +1,4 @@
-"""The words of a report in one language, and how numbers are written in it."""
+"""What is said in English and in Chinese: texts from catalogues, and how numbers are written in them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from importlib import resources
 from typing import Any, Literal
 
 Language = Literal["en", "zh"]
+LANGUAGES: tuple[Language, ...] = ("en", "zh")
 Table = dict[str, str]
 
 
 @cache
 def table_of(language: Language) -> Table:
     """All texts of a language, by key."""
-    file = resources.files("weitiao.report") / "texts" / f"{language}.json"
+    file = resources.files("weitiao.text") / "catalogues" / f"{language}.json"
     table: Table = json.loads(file.read_text(encoding="utf-8"))
     return table
 
