@@ -16,7 +16,8 @@ from weitiao.data.config import DataConfig
 from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import DataError
 from weitiao.quality.check import parts_of_files
-from weitiao.quality.clean import CleanSummary, clean
+from weitiao.quality.clean import clean
+from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.kinds import FIXABLE
 from weitiao.quality.sources import Part
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.quality.findings import Findings, Place, Problem
-from weitiao.quality.labels import LabelCounts, find_typos
+from weitiao.quality.labels import find_typos
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import PARTS
 from weitiao.quality.table import RowTable
@@ -18,6 +18,7 @@ _LEAK_PAIRS = (
     *((part, other) for part in ("train", "replay") for other in ("validation", "test", "against")),
     ("validation", "test"),
 )
+_TYPOS_NAMED = 200
 
 
 class Relation(NamedTuple):
@@ -123,7 +124,7 @@ def near_twins(
     return Relation(*near_duplicates(table.signatures, rows, threshold=threshold, classes=classes))
 
 
-def find_across(table: RowTable, labels: dict[str, LabelCounts], settings: CheckSettings, findings: Findings) -> None:
+def find_across(table: RowTable, settings: CheckSettings, findings: Findings) -> None:
     """Adds all findings that relate rows."""
     _add_leaks(table, settings, findings)
     for part in PARTS[:-1]:
@@ -142,7 +143,7 @@ def find_across(table: RowTable, labels: dict[str, LabelCounts], settings: Check
         if "contradiction" in settings.kinds:
             _add_contradictions(table, other, findings)
         if settings.available("label_typo"):
-            _add_typos(labels[part], findings)
+            _add_typos(table, part, findings)
 
 
 def _add_leaks(table: RowTable, settings: CheckSettings, findings: Findings) -> None:
@@ -181,11 +182,12 @@ def _add_near_duplicates(
     return near.rows
 
 
-def _add_typos(labels: LabelCounts, findings: Findings) -> None:
-    for rare, label in find_typos(labels.closed).items():
-        for place in labels.places(rare):
+def _add_typos(table: RowTable, part: str, findings: Findings) -> None:
+    labels, rows = table.labels[part], table.rows_read_as(part)
+    for rare, label in find_typos(labels.closed(rows)).items():
+        for row in labels.rows_with(rare, rows)[:_TYPOS_NAMED].tolist():
             reason = f"the label {rare!r} looks like {label!r}, which is far more frequent"
-            findings.add(place, Problem("label_typo", reason, "answer", rare))
+            findings.add(table.place(row)._replace(part=part), Problem("label_typo", reason, "answer", rare))
 
 
 def _add(

@@ -95,7 +95,7 @@ def check(
     findings = Findings()
     sources = open_sources(parts)
     with tempfile.TemporaryDirectory(prefix="weitiao-check-") as scratch:
-        scanned = scan(
+        table = scan(
             sources,
             settings,
             findings,
@@ -105,12 +105,12 @@ def check(
             has_held_out=bool(held_out),
         )
         for part, rows in (held_out or {}).items():
-            scanned.table.move(rows, part)
-        find_across(scanned.table, scanned.labels, settings, findings)
+            table.move(rows, part)
+        find_across(table, settings, findings)
     return CheckReport(
         findings=tuple(findings.sorted()),
         counts={kind: findings.counts[kind] for kind in KINDS if kind in findings.counts},
-        rows=len(scanned.table.number),
+        rows=len(table.number),
         seconds=time.perf_counter() - started,
         left_out=settings.left_out(),
         sources=names_of(sources),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from weitiao.data.clean_config import CleanConfig
@@ -13,40 +13,13 @@ from weitiao.data.reading.rows import shown
 from weitiao.errors import DataError, MissingExtraError
 from weitiao.json_text import json_text
 from weitiao.paths import user_path
-from weitiao.quality.cleaning_pass import CleaningPass, CleanTally, Origins
+from weitiao.quality.cleaning_pass import CleaningPass, CleanSummary, Origins
 from weitiao.quality.kinds import KINDS
 from weitiao.quality.settings import EXTRA, NEEDS, CheckSettings
 from weitiao.quality.sources import Part, Source
 
 CLEANED, REJECTED, SUMMARY = "cleaned.jsonl", "rejected.jsonl", "summary.json"
 _MOST_PASSES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class CleanSummary:
-    """What cleaning did.
-
-    Attributes:
-        fixes: The fixes that were asked for.
-        rows_before, rows_after: Rows that were read, and that were written.
-        characters_before, characters_after: Their size as JSON text.
-        rows_changed: Rows that were written with another text than they had.
-        changed: Rows that each fix changed; a row may be changed by several.
-        rejected: Rows that each kind of finding removed.
-        unfilled: Rows that stay and hold a placeholder that has no value, by its name.
-        passes: How often the rows were gone through, until nothing changed any more.
-    """
-
-    fixes: tuple[str, ...]
-    rows_before: int
-    rows_after: int
-    characters_before: int
-    characters_after: int
-    rows_changed: int
-    changed: dict[str, int]
-    rejected: dict[str, int]
-    unfilled: dict[str, int]
-    passes: int
 
 
 def clean(
@@ -84,12 +57,9 @@ def clean(
     output = user_path(output).absolute()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{shown(output)}: is there already and not empty.", "Name a new directory: --output DIR.")
-    tally = CleanTally()
     with _appearing(output) as (folder, scratch):
-        passes = _run_passes(parts, config, folder, scratch, tally, workers, on_rows)
-        summary = _summary(config, tally, passes)
-        text = json_text(asdict(summary), indent=2) + "\n"
-        (folder / SUMMARY).write_text(text, encoding="utf-8")
+        summary = _run_passes(parts, config, folder, scratch, workers, on_rows)
+        (folder / SUMMARY).write_text(json_text(summary, indent=2) + "\n", encoding="utf-8")
     return summary
 
 
@@ -110,51 +80,37 @@ def _appearing(output: Path) -> Iterator[tuple[Path, Path]]:
         ) from error
 
 
-def _summary(config: CleanConfig, tally: CleanTally, passes: int) -> CleanSummary:
-    order = list(KINDS)
-    return CleanSummary(
-        fixes=config.fix,
-        rows_before=tally.rows_before,
-        rows_after=tally.rows_after,
-        characters_before=tally.characters_before,
-        characters_after=tally.characters_after,
-        rows_changed=tally.rows_changed,
-        changed=dict(sorted(tally.changed.items(), key=lambda item: order.index(item[0]))),
-        rejected=dict(sorted(tally.rejected.items(), key=lambda item: order.index(item[0]))),
-        unfilled=dict(tally.unfilled.most_common()),
-        passes=passes,
-    )
-
-
 def _run_passes(
     parts: Sequence[Part],
     config: CleanConfig,
     output: Path,
     scratch: Path,
-    tally: CleanTally,
     workers: int,
     on_rows: Callable[[int], None],
-) -> int:
-    """Cleans until nothing changes any more; returns how many passes that took.
+) -> CleanSummary:
+    """Cleans until nothing changes any more.
 
     One pass is enough but for the near forms: the lines that many rows share are found anew in the rows that are left,
     and may make other rows alike.
     """
     again = bool({"near_duplicate", "near_leak"} & set(config.fix))
-    given = list(parts)
+    given, summary = list(parts), CleanSummary(config.fix)
     origins: Origins | None = None
-    number = 0
     with (output / REJECTED).open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as rejected:
         while True:
-            number += 1
-            target = scratch / f"{number}.jsonl"
-            one = CleaningPass(given, config, scratch, workers, on_rows)
-            origins, changed = one.run(target, rejected, tally, origins)
-            if not again or not changed or not len(origins.number) or number == _MOST_PASSES:
+            summary.passes += 1
+            target = scratch / f"{summary.passes}.jsonl"
+            one = CleaningPass(given, config, summary, scratch, workers, on_rows)
+            origins, changed = one.run(target, rejected, origins)
+            if not again or not changed or not len(origins.number) or summary.passes == _MOST_PASSES:
                 break
             given = [_reading(part, target, one.train) if part.name == "train" else part for part in parts]
     target.replace(output / CLEANED)
-    return number
+    changed_rows, rejected_rows = (
+        {kind: found[kind] for kind in KINDS if kind in found} for found in (summary.changed, summary.rejected)
+    )
+    unfilled = dict(sorted(summary.unfilled.items(), key=lambda item: -item[1]))
+    return replace(summary, changed=changed_rows, rejected=rejected_rows, unfilled=unfilled)
 
 
 def _reading(part: Part, path: Path, source: Source) -> Part:

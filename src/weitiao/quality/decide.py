@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.quality.across import leaks, near_leaks, near_twins, same_input
-from weitiao.quality.labels import find_typos, is_closed
+from weitiao.quality.labels import Labels, find_typos
 from weitiao.quality.look import answer_key
 from weitiao.quality.table import RowTable
 
 _OTHERS = ("validation", "test", "against")
-
-
-class Labels(NamedTuple):
-    """The answers of all rows, where they are as short as labels: index in `names`, or -1."""
-
-    ids: NDArray[np.int32]
-    names: list[str]
 
 
 _WORDS = {
@@ -71,7 +63,7 @@ class Decisions:
         return kind, _WORDS[kind].format(self._table.place(int(self._others[row])))
 
 
-def decide(table: RowTable, keep: NDArray[np.bool_], labels: Labels, config: CleanConfig) -> Decisions:
+def decide(table: RowTable, keep: NDArray[np.bool_], config: CleanConfig) -> Decisions:
     """Decides about the rows of the part `train`.
 
     The steps are repeated until none of them changes anything, since one may give another something to do: rows whose
@@ -80,7 +72,6 @@ def decide(table: RowTable, keep: NDArray[np.bool_], labels: Labels, config: Cle
     Args:
         table: All rows; signatures must be there for the near forms.
         keep: Which rows stay so far; rows of other parts are not looked at. A copy is returned.
-        labels: The answers that may be labels.
         config: What to do.
 
     Returns:
@@ -89,6 +80,7 @@ def decide(table: RowTable, keep: NDArray[np.bool_], labels: Labels, config: Cle
     decisions = Decisions(table, keep)
     fixes = frozenset(config.fix)
     answers = table.answer_keys.copy()
+    labels = table.labels["train"]
     labels = labels._replace(ids=labels.ids.copy())
     _drop_leaks(table, decisions, config, fixes)
     changed = True
@@ -124,15 +116,13 @@ def _drop_leaks(table: RowTable, decisions: Decisions, config: CleanConfig, fixe
 
 def _rename(table: RowTable, decisions: Decisions, labels: Labels, answers: NDArray[np.uint64]) -> bool:
     rows = _kept(table, decisions)
-    ids, numbers = np.unique(labels.ids[rows], return_counts=True)
-    counts = {labels.names[at]: number for at, number in zip(ids.tolist(), numbers.tolist(), strict=True) if at >= 0}
-    typos = find_typos(counts) if is_closed(counts, len(rows)) else {}
-    places = {name: at for at, name in enumerate(labels.names)}
+    typos = find_typos(labels.closed(rows))
     for rare, label in typos.items():
-        for row in rows[labels.ids[rows] == places[rare]].tolist():
+        number = labels.names.index(label)
+        for row in labels.rows_with(rare, rows).tolist():
             decisions.old.setdefault(row, rare)
             decisions.renamed[row] = label
-            labels.ids[row] = places[label]
+            labels.ids[row] = number
             answers[row] = answer_key(label)
     return bool(typos)
 

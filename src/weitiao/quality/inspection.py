@@ -11,8 +11,8 @@ import numpy as np
 
 from weitiao.data.example import Example
 from weitiao.data.reading.rows import Row
-from weitiao.quality.findings import Place, shortened
-from weitiao.quality.labels import LabelCounts
+from weitiao.quality.findings import shortened
+from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
 from weitiao.quality.look import LONGEST_LABEL
 from weitiao.quality.meaning import Meaning
@@ -224,7 +224,8 @@ class _Tally:
         self._unusable = 0
         self._turns = Counter[int]()
         self._languages = (Counter[str](), Counter[str]())
-        self._labels = LabelCounts()
+        self._labels = LabelNames()
+        self._label_ids = [np.empty(0, dtype=np.int32)]
         self._longest: list[RowLength] = []
         self._shortest: list[RowLength] = []
 
@@ -237,7 +238,7 @@ class _Tally:
         self._turns.update(one.turns for one in usable)
         self._languages[0].update(one.input_language for one in usable)
         self._languages[1].update(one.answer_language for one in usable)
-        self._labels.add([one.label for one in usable], [Place("", file, one.number) for one in usable])
+        self._label_ids.append(self._labels([one.label for one in usable]))
         rows = [RowLength(file, one.number, one.length, one.text) for one in usable]
         self._longest = sorted([*self._longest, *rows], key=lambda row: -row.length)[:_NUM_EXTREMES]
         self._shortest = sorted([*self._shortest, *rows], key=lambda row: row.length)[:_NUM_EXTREMES]
@@ -245,7 +246,8 @@ class _Tally:
     def result(self, name: str, sources: tuple[str, ...]) -> PartInspection:
         lengths = np.concatenate(self._lengths) if self._lengths else np.empty((0, 2), dtype=np.int64)
         total, learned = (int(value) for value in lengths.sum(axis=0))
-        labels = dict(sorted(self._labels.closed.items(), key=lambda item: (-item[1], item[0])))
+        closed = Labels(np.concatenate(self._label_ids), self._labels.names).closed(np.arange(len(lengths)))
+        labels = dict(sorted(closed.items(), key=lambda item: (-item[1], item[0])))
         return PartInspection(
             name=name,
             sources=sources,

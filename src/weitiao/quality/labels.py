@@ -4,50 +4,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from weitiao.quality.findings import Place
+import numpy as np
+from numpy.typing import NDArray
+
 from weitiao.text.folding import fold
 
 _MOST_LABELS = 5_000
 _LEAST_ROWS_PER_LABEL = 5
 _RARE_SHARE = 0.05
 _LEAST_LENGTH = 5
-_PLACES_NAMED = 200
 
 
-class LabelCounts:
-    """Counts the answers of rows as long as they may be a closed set of labels."""
+class Labels(NamedTuple):
+    """The answers of rows, where they are as short as labels: index in `names`, or -1; no names for too many."""
+
+    ids: NDArray[np.int32]
+    names: Sequence[str]
+
+    def closed(self, rows: NDArray[np.int64]) -> dict[str, int]:
+        """How often each label stands at some rows; empty when the answers are no closed set."""
+        ids, numbers = np.unique(self.ids[rows] if self.names else [], return_counts=True)
+        counts = {self.names[at]: number for at, number in zip(ids.tolist(), numbers.tolist(), strict=True) if at >= 0}
+        return counts if is_closed(counts, len(rows)) else {}
+
+    def rows_with(self, label: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of some rows that have a label."""
+        found: NDArray[np.int64] = rows[self.ids[rows] == self.names.index(label)]
+        return found
+
+
+class LabelNames:
+    """Numbers the answers of rows; given up when there are too many for labels."""
 
     def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self._places: dict[str, list[Place]] = {}
-        self._num_rows = 0
-        self._open = False
+        self._ids: dict[str, int] = {}
 
-    def add(self, labels: Sequence[str | None], places: Sequence[Place]) -> None:
-        """Counts a batch; None is an answer too long for a label, or none at all."""
-        if self._open:
-            return
-        for label, place in zip(labels, places, strict=True):
-            self._num_rows += 1
-            if label is None:
-                continue
-            count = self.counts.get(label, 0)
-            self.counts[label] = count + 1
-            if count < _PLACES_NAMED:
-                self._places.setdefault(label, []).append(place)
-        if len(self.counts) > _MOST_LABELS:
-            self._open = True
-            self.counts, self._places = {}, {}
+    def __call__(self, labels: Sequence[str | None]) -> NDArray[np.int32]:
+        """The numbers of a batch; -1 for None: an answer too long for a label, or none at all."""
+        full = len(self._ids) > _MOST_LABELS
+        ids = [-1 if label is None or full else self._ids.setdefault(label, len(self._ids)) for label in labels]
+        return np.array(ids, dtype=np.int32)
 
     @property
-    def closed(self) -> dict[str, int]:
-        """The labels with their counts; empty when the answers are no closed set."""
-        return self.counts if not self._open and is_closed(self.counts, self._num_rows) else {}
-
-    def places(self, label: str) -> list[Place]:
-        """Where a label stands, the first 200 rows."""
-        return self._places.get(label, [])
+    def names(self) -> list[str]:
+        """The answers by their numbers; none when there are too many."""
+        return list(self._ids) if len(self._ids) <= _MOST_LABELS else []
 
 
 def is_closed(counts: Mapping[str, int], num_rows: int) -> bool:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from weitiao.data.example import Example
 from weitiao.data.parts.boilerplate import Boilerplate
 from weitiao.quality.findings import Findings, Place, Problem
-from weitiao.quality.labels import LabelCounts
 from weitiao.quality.look import Task, look
 from weitiao.quality.pool import in_order
 from weitiao.quality.settings import CheckSettings
-from weitiao.quality.sources import PARTS, Source, shared_in
+from weitiao.quality.sources import Source, shared_in
 from weitiao.quality.table import RowTable, TableBuilder
 
 
@@ -36,17 +34,22 @@ Measure = Callable[[Sequence[Example]], Sequence[Measured]]
 """Counts the tokens of examples."""
 
 
-@dataclass(slots=True)
-class Scan:
-    """What one pass gave.
+def tasks(
+    sources: Sequence[Source], settings: CheckSettings, *, near: bool, near_leak: bool, keep: bool = False
+) -> Iterator[tuple[tuple[Source, str], Task]]:
+    """All rows in batches, each with its source and file.
 
-    Attributes:
-        table: The numbers.
-        labels: The answers that may be labels, for each part but `against`.
+    Args:
+        sources: The opened sources.
+        settings: What to look for in each row.
+        near, near_leak: Whether rows, and inputs, are compared by their likeness.
+        keep: Whether the examples are wanted.
     """
-
-    table: RowTable
-    labels: dict[str, LabelCounts]
+    shared = shared_in(sources) if near or near_leak else Boilerplate()
+    for source in sources:
+        sign = near and source.part != "against"
+        for file, rows in source.batches:
+            yield (source, file), Task(rows, source.meaning, settings, source.part, shared, sign, near_leak, keep)
 
 
 def scan(
@@ -58,7 +61,7 @@ def scan(
     measure: Measure | None = None,
     scratch: Path | None = None,
     has_held_out: bool = False,
-) -> Scan:
+) -> RowTable:
     """Looks at all rows once.
 
     Args:
@@ -69,26 +72,15 @@ def scan(
         measure: Counts tokens, for rows that are too long; rows are then looked at in this process.
         scratch: A directory for signatures, which lie in files while they are used.
         has_held_out: Whether some of the training rows belong to other parts.
+
+    Returns:
+        The numbers by which rows are compared.
     """
-    names = [(source.part, file) for source in sources for file in source.files]
     has_others = has_held_out or any(source.part not in ("train", "replay") for source in sources)
-    shared = Boilerplate()
-    near = settings.available("near_duplicate")
-    near_leak = settings.available("near_leak") and has_others
-    if near or near_leak:
-        shared = shared_in(sources)
-    columns = TableBuilder(scratch)
-    labels = {part: LabelCounts() for part in PARTS[:-1]}
-
-    def tasks() -> Iterator[tuple[tuple[Source, str], Task]]:
-        for source in sources:
-            for file, rows in source.batches:
-                sign = near and source.part != "against"
-                keep = measure is not None
-                yield (source, file), Task(rows, source.meaning, settings, source.part, shared, sign, near_leak, keep)
-
-    workers = 1 if measure is not None else settings.workers
-    for (source, file), looked in in_order(look, tasks(), workers=workers):
+    near, near_leak = settings.available("near_duplicate"), settings.available("near_leak") and has_others
+    builder = TableBuilder(sources, scratch)
+    work = tasks(sources, settings, near=near, near_leak=near_leak, keep=measure is not None)
+    for (source, file), looked in in_order(look, work, workers=1 if measure is not None else settings.workers):
         places = [
             Place(source.part, file, number, line or None)
             for number, line in zip(looked.numbers.tolist(), looked.lines.tolist(), strict=True)
@@ -99,11 +91,9 @@ def scan(
             for place, problem in _too_long(looked.examples, measure, settings.max_tokens):
                 if problem.kind in settings.kinds:
                     findings.add(places[place], problem)
-        if source.part != "against":
-            labels[source.part].add(looked.labels, places)
-        columns.add(looked, names.index((source.part, file)), PARTS.index(source.part))
+        builder.add(looked, source, file)
         on_rows(len(places))
-    return Scan(columns.table(names), labels)
+    return builder.table()
 
 
 def _too_long(examples: Sequence[Example | None], measure: Measure, limit: int) -> Iterator[tuple[int, Problem]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.quality.findings import Place
+from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.look import Looked
-from weitiao.quality.sources import PARTS
+from weitiao.quality.sources import PARTS, Source
 from weitiao.text.minhash import NUM_PLACES
 
 
@@ -27,6 +28,7 @@ class RowTable:
         part: Index in `PARTS`.
         input_keys, answer_keys, short: See `Looked`.
         more_rows, more_keys: Further keys, and the rows they belong to.
+        labels: For each part, the answers that may be labels; their numbers are those of the part of a row.
         signatures, signed, input_signatures, inputs_signed: See `Looked`.
     """
 
@@ -40,6 +42,7 @@ class RowTable:
     short: NDArray[np.bool_]
     more_rows: NDArray[np.int64]
     more_keys: NDArray[np.uint64]
+    labels: dict[str, Labels]
     signatures: NDArray[np.uint16] | None = None
     signed: NDArray[np.bool_] | None = None
     input_signatures: NDArray[np.uint16] | None = None
@@ -53,6 +56,11 @@ class RowTable:
     def rows_of(self, part: str) -> NDArray[np.int64]:
         """The indices of the rows of a part, ascending."""
         return np.flatnonzero(self.part == PARTS.index(part)).astype(np.int64)
+
+    def rows_read_as(self, part: str) -> NDArray[np.int64]:
+        """The indices of the rows of a part's files, those that were moved to another part included; ascending."""
+        files = [index for index, (name, _) in enumerate(self.files) if name == part]
+        return np.flatnonzero(np.isin(self.file, files)).astype(np.int64)
 
     def move(self, rows: Iterable[tuple[str, int]], part: str) -> None:
         """Gives training rows to another part.
@@ -71,23 +79,26 @@ class RowTable:
 
 
 class TableBuilder:
-    """Collects batches into one table; signatures go to files, since they are the bulk of it."""
+    """Collects batches into one table; signatures go to files, since they are the bulk of it.
 
-    def __init__(self, scratch: Path | None) -> None:
+    Args:
+        sources: Where the rows come from.
+        scratch: A directory for these files.
+    """
+
+    def __init__(self, sources: Sequence[Source], scratch: Path | None) -> None:
         self._scratch = scratch
+        self._names = [(source.part, file) for source in sources for file in source.files]
+        self._labels = {part: LabelNames() for part in PARTS}
+        self._ids = [np.empty(0, dtype=np.int32)]
         self._parts: list[Looked] = []
         self._files: list[tuple[int, int]] = []
         self._streams: dict[str, BinaryIO] = {}
         self._num_rows = 0
 
-    def add(self, looked: Looked, file: int, part: int) -> None:
-        """Adds a batch, of which nothing but numbers is kept.
-
-        Args:
-            looked: What was noted of it.
-            file: Index of its file among those that `table` gets.
-            part: Index in `PARTS`.
-        """
+    def add(self, looked: Looked, source: Source, file: str) -> None:
+        """Adds a batch of rows of one file, of which nothing but numbers is kept."""
+        self._ids.append(self._labels[source.part](looked.labels))
         for name in ("signatures", "input_signatures"):
             values = getattr(looked, name)
             if values is not None:
@@ -99,7 +110,7 @@ class TableBuilder:
         looked.problems, looked.labels, looked.examples = [], [], None
         looked.more_keys = [(self._num_rows + place, key) for place, key in looked.more_keys]
         self._parts.append(looked)
-        self._files.append((file, part))
+        self._files.append((self._names.index((source.part, file)), PARTS.index(source.part)))
         self._num_rows += len(looked.numbers)
 
     def _stream(self, name: str) -> BinaryIO:
@@ -107,20 +118,17 @@ class TableBuilder:
             self._streams[name] = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - lives with the table
         return self._streams[name]
 
-    def table(self, files: list[tuple[str, str]]) -> RowTable:
-        """The table of all batches.
-
-        Args:
-            files: Part and name of each file.
-        """
+    def table(self) -> RowTable:
+        """The table of all batches."""
 
         def joined(name: str, dtype: type) -> NDArray:
             return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in self._parts)]).astype(dtype)
 
         sizes = [len(part.numbers) for part in self._parts]
+        ids = np.concatenate(self._ids)
         more = [pair for part in self._parts for pair in part.more_keys]
         table = RowTable(
-            files=files,
+            files=self._names,
             file=np.repeat(np.array([file for file, _ in self._files], np.uint32), sizes),
             number=joined("numbers", np.uint32),
             line=joined("lines", np.uint32),
@@ -130,6 +138,7 @@ class TableBuilder:
             short=joined("short", np.bool_),
             more_rows=np.array([row for row, _ in more], dtype=np.int64),
             more_keys=np.array([key for _, key in more], dtype=np.uint64),
+            labels={part: Labels(ids, numbered.names) for part, numbered in self._labels.items()},
         )
         for name, flag in (("signatures", "signed"), ("input_signatures", "inputs_signed")):
             if name in self._streams:

@@ -18,7 +18,8 @@ from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.machine.hardware import usable_cores
 from weitiao.models.config import ModelConfig
 from weitiao.quality.check import CheckReport, check, parts_of_files
-from weitiao.quality.clean import CleanSummary, clean
+from weitiao.quality.clean import clean
+from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.inspection import Inspection, inspect
 from weitiao.quality.scan import Measure, Measured
 from weitiao.quality.settings import CheckSettings

@@ -11,7 +11,7 @@ from rich.text import Text
 from weitiao.console import quoted
 from weitiao.data.reading.paths import labels
 from weitiao.quality.check import CheckReport
-from weitiao.quality.clean import CleanSummary
+from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.findings import Finding
 from weitiao.quality.kinds import KINDS
 from weitiao.quality.placeholders import names_in
