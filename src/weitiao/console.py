@@ -1,49 +1,11 @@
-"""A terminal that shows text as it is, though rows, answers, labels and paths hold what a terminal gives a meaning.
-
-`[/INST]`, `[red]`, `:smile:` and escape sequences occur in data. Rich reads the first three as its own syntax wherever
-it is given a `str`, a terminal obeys the last.
-"""
+"""What streams and shells take: characters that a terminal lacks, and words of commands."""
 
 from __future__ import annotations
 
 import io
-import re
 import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-class TextConsole(Console):
-    """A console without markup, emoji codes and highlighting, which shows control characters instead of obeying them.
-
-    Styles are given as styles: `style=`, `Text(...)`. What Rich reads as markup whatever its console says (titles of
-    panels and rules, `status`, `TextColumn`) has to be given a `Text`, or `markup=False`.
-
-    Args:
-        stderr: Write to stderr, else to stdout.
-        quiet: Write nothing.
-    """
-
-    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """As `Console.render`, control characters of texts written as escapes. (Rich's own travel as `control`.)"""
-        for segment in super().render(renderable, options):
-            if segment.control is None and _CONTROLS.search(segment.text):
-                yield Segment(_CONTROLS.sub(_escape, segment.text), segment.style)
-            else:
-                yield segment
-
-
-def _escape(control: re.Match[str]) -> str:
-    return f"\\x{ord(control[0]):02x}"
 
 
 def allow_any_text() -> None:

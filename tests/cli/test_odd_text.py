@@ -9,7 +9,7 @@ import pytest
 from forked import Forks, server
 
 from weitiao.cli.console import closing_panel, results
-from weitiao.console import TextConsole
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import retention_progress
 
 QUESTIONS = ["[/INST] colour {}?", "[red]colour[/] {} :smile:", "[link=x]colour {}", "\x1b[2Jcolour {} 颜色"]

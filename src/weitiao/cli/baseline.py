@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import BaseModelName, Overrides, base_settings
 from weitiao.console import quoted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def baseline(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    overrides: Overrides = None,
     models: Annotated[str | None, typer.Option(help="Candidate models, separated by commas.")] = None,
     shots: Annotated[str | None, typer.Option(help="Numbers of solved examples to try, separated by commas.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask so many test rows only, drawn by a seed.")] = None,

@@ -8,10 +8,9 @@ from random import randrange
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import messages, results
+from weitiao.cli.options import BaseModelName, base_config
 
 
 def chat(
@@ -38,6 +37,8 @@ def chat(
 
         weitiao chat runs/tickets < prompts.txt > answers.txt
     """
+    from rich.text import Text
+
     from weitiao.errors import ModelError
     from weitiao.generation.chat import Conversation
     from weitiao.generation.config import GenerationConfig

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.panel import Panel
-from rich.text import Text
-
-from weitiao.console import TextConsole, encodes_unicode
+from weitiao.console import encodes_unicode
 from weitiao.errors import WeitiaoError
 from weitiao.json_text import json_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def messages() -> Console:
     """The console for progress and messages; silent on all ranks but the first."""
+    from weitiao.terminal.console import TextConsole
+
     return TextConsole(stderr=True, quiet=not _is_first_rank())
 
 
 def results() -> Console:
     """The console for results."""
+    from weitiao.terminal.console import TextConsole
+
     return TextConsole()
 
 
@@ -33,6 +36,10 @@ def print_json(result: dict[str, Any], *, indent: int | None = None) -> None:
 
 def print_error(error: WeitiaoError) -> None:
     """Print what is wrong and what to do about it."""
+    from rich.text import Text
+
+    from weitiao.terminal.console import TextConsole
+
     console = TextConsole(stderr=True)
     console.print(Text.assemble(("Error:", "bold red"), " ", error.what), soft_wrap=True)
     console.print(Text.assemble(("Remedy:", "bold"), " ", error.remedy), soft_wrap=True)
@@ -47,6 +54,9 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
         facts: Pairs of a name and a value.
         commands: The next commands, ready to be copied.
     """
+    from rich.panel import Panel
+    from rich.text import Text
+
     text = Text()
     width = max((len(name) for name, _ in facts), default=0)
     for name, value in facts:

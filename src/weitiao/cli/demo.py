@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.cli.outcome import print_outcome
-from weitiao.cli.report import ReportLanguage
+from weitiao.cli.options import ReportLanguage
+from weitiao.cli.run import print_outcome
 from weitiao.console import quoted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def demo(
     model: Annotated[str, typer.Option(help="The model that learns.")] = "smollm2-135m",
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and training.")] = 0,
     rows: Annotated[int, typer.Option(min=16, help="Training rows.")] = 320,
-    language: Annotated[ReportLanguage, typer.Option(help="Of the report.")] = ReportLanguage.ENGLISH,
+    language: ReportLanguage = "en",
     json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:
     """Teach a small model a task that it cannot do, and show whether it is worth shipping.
@@ -41,7 +41,7 @@ def demo(
     from weitiao.demo.run import METRIC, run_demo
 
     console = messages()
-    result = run_demo(output, model=model, seed=seed, num_train=rows, language=language.value, console=console)
+    result = run_demo(output, model=model, seed=seed, num_train=rows, language=language, console=console)
     work, best = result.work, result.baseline.best
     if json:
         print_json(result.to_dict())

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import BaseModelName, Overrides, base_settings
 from weitiao.console import quoted
 
 
 def eval(
     target: Annotated[Path, typer.Argument(help="A run directory, or a recipe file for the untuned model.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    overrides: Overrides = None,
     base: Annotated[bool, typer.Option("--base", help="Score the run's base model instead.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many test rows only.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where the files go; the run directory by default.")] = None,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from inspect import cleandoc
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from weitiao.cli import (
     baseline,
@@ -45,11 +48,35 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 
 DATA_COMMANDS = (inspect.inspect, check.check, clean.clean, split.split, mix.mix, convert.convert)
 
+
+class Grouped(TyperGroup):
+    """Commands below the headings of their panels, each with the first paragraph of its help.
+
+    In plain text: Typer's own panels need Rich's Markdown, which takes as long to import as all the rest.
+    """
+
+    def get_help(self, ctx: Any) -> str:
+        """The help as stdout takes it: to one of ASCII, Typer would write UTF-8."""
+        return super().get_help(ctx).encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            summary, _, _ = cleandoc(command.help or "").partition("\n\n")
+            panel = getattr(command, "rich_help_panel", None) or "Commands"
+            panels.setdefault(panel, []).append((name, " ".join(summary.split())))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
 app = typer.Typer(
     name="weitiao",
+    cls=Grouped,
     help="Fine-tune language models and prove that it helped. 微调语言模型，并证明它有用。",
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -58,8 +85,10 @@ for panel, commands in COMMANDS.items():
         app.command(rich_help_panel=panel)(command)
 
 data = typer.Typer(
-    help="Look at data, check, clean, split, mix and convert it. 查看、检查、清洗、拆分、混合和转换数据。",
+    cls=Grouped,
+    help="Look at data, check, clean, split, mix and convert it.\n\n查看、检查、清洗、拆分、混合和转换数据。",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 for data_command in DATA_COMMANDS:
     data.command()(data_command)

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.cli.options import BaseModelName, base_config
 from weitiao.console import quoted
 
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.cli.options import ReportLanguage
 from weitiao.console import quoted
-
-
-class ReportLanguage(StrEnum):
-    """Languages of a report."""
-
-    ENGLISH = "en"
-    CHINESE = "zh"
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
     output: Annotated[Path | None, typer.Option(help="The file; report.html in the run directory by default.")] = None,
-    language: Annotated[ReportLanguage, typer.Option(help="Of the page.")] = ReportLanguage.ENGLISH,
+    language: ReportLanguage = "en",
     open: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -40,7 +33,7 @@ def report(
     from weitiao.report.render import write_report
 
     console = messages()
-    path = write_report(run, output=output, language=language.value)
+    path = write_report(run, output=output, language=language)
     if json:
         print_json({"path": str(path)})
     closing_panel(console, "Reported", [("page", str(path))], [f"weitiao run {quoted(run)}"])

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from weitiao.cli.base_model import BaseModelName, base_config
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import BaseModelName, Overrides, base_config
 from weitiao.console import quoted
-
-
-class Suite(StrEnum):
-    """How much of the general suite is run."""
-
-    small = "small"
-    full = "full"
 
 
 def retention(
     target: Annotated[str, typer.Argument(help="A run directory, a recipe file, or a model.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    overrides: Overrides = None,
     base: Annotated[bool, typer.Option("--base", help="Score the run's base model only.")] = False,
-    suite: Annotated[Suite | None, typer.Option(help="Instead of the recipe's retention.suite.")] = None,
+    suite: Annotated[
+        Literal["small", "full"] | None, typer.Option(help="Instead of the recipe's retention.suite.")
+    ] = None,
     base_model: BaseModelName = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -46,7 +40,7 @@ def retention(
         target,
         overrides or (),
         base=base,
-        suite=None if suite is None else suite.value,
+        suite=suite,
         base_model=base_config(base_model),
         console=console,
     )

@@ -8,23 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
-from weitiao.cli.outcome import print_outcome
-from weitiao.cli.report import ReportLanguage
+from weitiao.cli.options import Overrides, ReportLanguage
 from weitiao.console import quoted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from weitiao.study.pipeline.result import PipelineResult
 
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory to go on with.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    overrides: Overrides = None,
     until: Annotated[str | None, typer.Option(help="The last step to do.")] = None,
     redo: Annotated[
         list[str] | None, typer.Option(help="A step to do again although nothing changed; repeatable.")
     ] = None,
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
-    language: Annotated[ReportLanguage, typer.Option(help="Of the report.")] = ReportLanguage.ENGLISH,
+    language: ReportLanguage = "en",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Do the whole work: check the data, try prompting, train, evaluate, compare, decide, and report.
@@ -50,9 +51,7 @@ def run(
     console = messages()
     loaded = load_recipe(recipe, overrides or ())
     try:
-        result = run_pipeline(
-            loaded, console=console, until=until, redo=redo or (), skip=skip or (), language=language.value
-        )
+        result = run_pipeline(loaded, console=console, until=until, redo=redo or (), skip=skip or (), language=language)
     except KeyboardInterrupt:
         closing_panel(console, "Interrupted, what is done is kept", [("run", str(loaded.run_dir))], [_command(recipe)])
         raise
@@ -62,6 +61,16 @@ def run(
         print_outcome(result, results())
     closing_panel(console, *_closing(result, recipe))
     raise typer.Exit(result.exit_code)
+
+
+def print_outcome(result: PipelineResult, console: Console) -> None:
+    """The verdict, or why the run ended before there was one."""
+    from weitiao.terminal.verdict import verdict_panel
+
+    if result.verdict is not None:
+        console.print(verdict_panel(result.verdict))
+    elif result.stop is not None:
+        console.print(result.stop.text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _closing(result: PipelineResult, recipe: Path) -> tuple[str, list[tuple[str, str]], list[str]]:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import messages, results
+from weitiao.cli.options import BaseModelName, Overrides, base_settings
 
 
 def show(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    overrides: Overrides = None,
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many examples.")] = 3,
     base_model: BaseModelName = None,
 ) -> None:

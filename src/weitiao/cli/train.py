@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.cli.options import Overrides
 from weitiao.console import quoted
 
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory to go on with.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Settings: section.key=value ...")] = None,
+    overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Tune a model by a recipe; go on where an earlier call stopped.

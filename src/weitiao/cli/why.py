@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from weitiao.cli.base_model import BaseModelName, base_settings
 from weitiao.cli.console import print_json, results
+from weitiao.cli.options import BaseModelName, base_settings
 
 
 def why(
@@ -26,6 +25,8 @@ def why(
 
         weitiao why runs/tickets --step 120
     """
+    from rich.text import Text
+
     from weitiao.study.why import rows_behind
 
     culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
-from weitiao.console import TextConsole
 from weitiao.data.parts.load import load_data
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answer_files import note_key
@@ -36,6 +35,7 @@ from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:

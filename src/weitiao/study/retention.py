@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 
-from weitiao.console import TextConsole, quoted
+from weitiao.console import quoted
 from weitiao.errors import RecipeError
 from weitiao.files import write_json
 from weitiao.machine.hardware import detect_hardware
@@ -33,6 +33,7 @@ from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import dated, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import retention_progress, teller
 
 BEFORE, AFTER = "retention-before.json", "retention-after.json"

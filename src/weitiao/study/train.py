@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from weitiao.console import TextConsole, quoted
+from weitiao.console import quoted
 from weitiao.errors import RecipeError, RunError
 from weitiao.evaluation.answers import check_rows, render_prompts
 from weitiao.evaluation.task import Task, evaluate
@@ -42,6 +42,7 @@ from weitiao.study.setup import (
     start_trackers,
 )
 from weitiao.study.task import askable, task_from_recipe
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller, watcher
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
 from weitiao.training.config import TrainConfig

@@ -7,15 +7,14 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Workers
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
-    against: Annotated[
-        list[str] | None, typer.Option(help="An evaluation set whose inputs must not stand in the data. Repeatable.")
-    ] = None,
-    input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
-    answer: Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")] = None,
+    files: DataFiles,
+    against: Against = None,
+    input: InputColumn = None,
+    answer: AnswerColumn = None,
     kinds: Annotated[
         list[str] | None, typer.Option("--kind", help="Look for this kind of finding only. Repeatable.")
     ] = None,
@@ -26,7 +25,7 @@ def check(
         int, typer.Option(min=1, help="A longer row is a finding; a recipe counts tokens instead.")
     ] = 32_000,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every reason, with several examples.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    workers: Workers = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as one JSON object.")] = False,
 ) -> None:
     """Look for what is wrong with data; exit code 3 when an error stands.

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Workers
 from weitiao.console import quoted
 
 
 def clean(
-    files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
+    files: DataFiles,
     output: Annotated[Path, typer.Option(help="A new directory for the cleaned and the rejected rows.")],
     fix: Annotated[
         list[str] | None, typer.Option(help="A kind of finding to remove, as `data check` names it. Repeatable.")
@@ -25,13 +26,11 @@ def clean(
     contradictions: Annotated[
         str | None, typer.Option(help="Rows with one input and different labels: drop, or majority.")
     ] = None,
-    against: Annotated[
-        list[str] | None, typer.Option(help="An evaluation set whose inputs must not stand in the data. Repeatable.")
-    ] = None,
-    input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
-    answer: Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")] = None,
+    against: Against = None,
+    input: InputColumn = None,
+    answer: AnswerColumn = None,
     near: Annotated[float | None, typer.Option(help="From which similarity on rows are near duplicates.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    workers: Workers = None,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
     """Write a cleaned copy of data: mended rows, rejected rows with reasons, a summary.

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.cli.options import DataFile, FileKind, NamedColumns, OnBadRows
 from weitiao.console import quoted
 
 
 def convert(
-    file: Annotated[str, typer.Argument(help="A file, a directory of files, or a data set of the hub.")],
+    file: DataFile,
     output: Annotated[Path, typer.Argument(help="The file to write: .jsonl, .json, .parquet or .csv.")],
     to: Annotated[
         str | None,
@@ -22,27 +23,20 @@ def convert(
         ),
     ] = None,
     from_: Annotated[str, typer.Option("--from", help="The format of FILE, one of the same.")] = "auto",
-    column: Annotated[
-        list[str] | None, typer.Option(help="A column with another name: FIELD=COLUMN. May be given again.")
-    ] = None,
+    column: NamedColumns = None,
     prompt: Annotated[
         str | None, typer.Option(help="A template that makes the question: 'Classify: {{ text }}'.")
     ] = None,
     completion: Annotated[str | None, typer.Option(help="A template that makes the answer: '{{ label }}'.")] = None,
     system: Annotated[str | None, typer.Option(help="A template that makes the system turn.")] = None,
-    format: Annotated[
-        str | None, typer.Option(help="jsonl, json, parquet or csv, when the ending of OUTPUT does not tell.")
-    ] = None,
+    format: FileKind = None,
     turns: Annotated[
         bool, typer.Option("--turns", help="Write prompts and answers as lists of turns also where text would do.")
     ] = False,
     subset: Annotated[str | None, typer.Option(help="The subset of a hub data set.")] = None,
     split: Annotated[str | None, typer.Option(help="The split of a hub data set, or of a directory.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Read the first so many rows only.")] = None,
-    on_bad_rows: Annotated[
-        Literal["error", "skip"],
-        typer.Option(help="error, or skip: leave them out and list them in rejected.jsonl beside OUTPUT."),
-    ] = "error",
+    on_bad_rows: OnBadRows = "error",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Write the rows of a file in another format or another kind of file.

@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import AnswerColumn, DataFiles, InputColumn, Workers
 from weitiao.console import quoted
 
 
 def inspect(
-    files: Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")],
+    files: DataFiles,
     model: Annotated[str | None, typer.Option(help="Count tokens of this model; a recipe names its own.")] = None,
-    input: Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")] = None,
-    answer: Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    input: InputColumn = None,
+    answer: AnswerColumn = None,
+    workers: Workers = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as one JSON object.")] = False,
 ) -> None:
     """Show what is in data: counts, lengths, languages, formats, labels, the longest and shortest rows.

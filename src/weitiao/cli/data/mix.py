@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import FileKind, OnBadRows
 from weitiao.console import quoted
 
 
@@ -26,13 +27,8 @@ def mix(
         float | None, typer.Option(min=0.01, help="Share by size^(1/T): 1 is by size, 100 nearly even.")
     ] = None,
     source_column: Annotated[str | None, typer.Option(help="A column that gets the name of the source.")] = None,
-    format: Annotated[
-        str | None, typer.Option(help="jsonl, json, parquet or csv, when the ending of the output does not tell.")
-    ] = None,
-    on_bad_rows: Annotated[
-        Literal["error", "skip"],
-        typer.Option(help="error, or skip: leave them out and list them in rejected.jsonl beside the output."),
-    ] = "error",
+    format: FileKind = None,
+    on_bad_rows: OnBadRows = "error",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Mix several sources to one shuffled file.

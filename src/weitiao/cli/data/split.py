@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import DataFile, NamedColumns, OnBadRows
 from weitiao.console import quoted
 
 
 def split(
-    file: Annotated[str, typer.Argument(help="A file, a directory of files, or a data set of the hub.")],
+    file: DataFile,
     output: Annotated[Path, typer.Option(help="The folder for train, validation and test.")],
     test: Annotated[float | None, typer.Option(help="Rows of the test part: a share (0.1) or a number (500).")] = None,
     validation: Annotated[float | None, typer.Option(help="Rows of the validation part, given like --test.")] = None,
@@ -31,13 +32,9 @@ def split(
         typer.Option(help="A column that is the input, if the format does not tell. May be given again."),
     ] = None,
     from_: Annotated[str, typer.Option("--from", help="The format of FILE.")] = "auto",
-    column: Annotated[
-        list[str] | None, typer.Option(help="A column with another name: FIELD=COLUMN. May be given again.")
-    ] = None,
+    column: NamedColumns = None,
     format: Annotated[str | None, typer.Option(help="jsonl, json, parquet or csv; that of FILE by default.")] = None,
-    on_bad_rows: Annotated[
-        Literal["error", "skip"], typer.Option(help="error, or skip: leave them out and list them in rejected.jsonl.")
-    ] = "error",
+    on_bad_rows: OnBadRows = "error",
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Divide the rows of a file among train, validation and test. Rows that ask (almost) the same come to one part.

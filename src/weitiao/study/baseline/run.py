@@ -11,7 +11,6 @@ from rich.console import Console
 
 from weitiao.baseline.advice import Contender, advise
 from weitiao.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
-from weitiao.console import TextConsole
 from weitiao.data.example import Example
 from weitiao.data.parts.asked import asked_by
 from weitiao.data.parts.load import load_data
@@ -33,6 +32,7 @@ from weitiao.study.dataset import Tell, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller
 
 _SECTIONS = ("model", "data", "rendering", "evaluate", "baseline", "verdict.target")

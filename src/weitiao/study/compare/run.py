@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console
 
-from weitiao.console import TextConsole
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
@@ -29,6 +28,7 @@ from weitiao.study.compare.sides import Side, find_side, require_different
 from weitiao.study.compare.test_rows import find_test_rows
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller
 
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 from rich.console import Console
 
-from weitiao.console import TextConsole
 from weitiao.errors import RecipeError, RunError
 from weitiao.files import full_disk_is_named
 from weitiao.recipe import Recipe
@@ -19,6 +18,7 @@ from weitiao.study.pipeline.progress import StepLines
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.step import Step
 from weitiao.study.pipeline.steps import STEPS
+from weitiao.terminal.console import TextConsole
 from weitiao.text.wording import Language
 
 
