@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weitiao.evaluation.answer_files import read_predictions, write_predictions
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.json_text import json_text, lines_of
 from weitiao.training.metrics import MetricsLog, read_metrics
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,14 @@ def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one step."""
     beside = path.with_name(f"{path.name}.part")
     beside.write_text(json_text(value, indent=2) + "\n", encoding="utf-8")
+    beside.replace(path)
+
+
+def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON Lines file in one step; NaN becomes null, other values that JSON does not have become text."""
+    beside = path.with_name(f"{path.name}.part")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.writelines(json_text(one, default=str) + "\n" for one in values)
     beside.replace(path)
 
 

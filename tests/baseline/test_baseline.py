@@ -21,9 +21,9 @@ from workbench import write_recipe
 from weitiao.baseline.advice import Advice, Contender, advise
 from weitiao.baseline.result import Baseline, read_baseline
 from weitiao.errors import DataError, ModelError, RecipeError, RenderingError, RunError
+from weitiao.evaluation.answer_files import read_predictions
 from weitiao.evaluation.gap.analyse import Gap
 from weitiao.evaluation.paired import paired_difference
-from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.statistics import mean, proportion, simultaneous
 from weitiao.json_text import json_text
 from weitiao.recipe import load_recipe

@@ -20,8 +20,8 @@ from workbench import environment, weitiao
 
 from weitiao.cli.compare import compare
 from weitiao.errors import WeitiaoError
+from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.scores import write_predictions
 from weitiao.feedback.store import JudgementStore
 
 RUN = "import typer; from weitiao.cli.compare import compare; typer.run(compare)"

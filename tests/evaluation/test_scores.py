@@ -13,10 +13,11 @@ from rich.console import Console
 
 from weitiao.data.example import Example
 from weitiao.errors import RunError
+from weitiao.evaluation.answer_files import read_predictions
 from weitiao.evaluation.answers import Answer, Prediction, grade_answers
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.scores import Scores, ValidationLoss, read_predictions, read_scores, score, write_scores
+from weitiao.evaluation.scores import Scores, ValidationLoss, read_scores, score, write_scores
 from weitiao.evaluation.statistics import Estimate, proportion
 from weitiao.evaluation.task import make_task
 from weitiao.terminal.scores import print_scores

@@ -11,13 +11,14 @@ from pathlib import Path
 from weitiao.baseline.advice import Contender, advise
 from weitiao.baseline.fewshot.context import PromptCost
 from weitiao.baseline.result import Baseline, Candidate, Cell, write_baseline
+from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import compare_predictions, write_comparison
 from weitiao.evaluation.gap.analyse import analyse_gap
 from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
 from weitiao.evaluation.metrics.matching import ExactMatchConfig
 from weitiao.evaluation.paired import paired_difference
-from weitiao.evaluation.scores import score, write_predictions, write_scores
+from weitiao.evaluation.scores import score, write_scores
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.files import sha256, write_json
 from weitiao.quality.check import CheckReport

@@ -15,12 +15,11 @@ from scipy import stats
 
 from weitiao.data.example import Example, Message
 from weitiao.errors import DataError, ModelError, RecipeError, RunError, WeitiaoError
-from weitiao.evaluation.answer_files import AnswersKey, answers_key, note_key
+from weitiao.evaluation.answer_files import AnswersKey, answers_key, note_key, read_predictions, write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import Comparison, compare_predictions
 from weitiao.evaluation.metrics.labels import MacroF1Config
 from weitiao.evaluation.pairing import pair_predictions
-from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
 from weitiao.json_text import json_text

@@ -12,7 +12,7 @@ from rich.console import Console
 from workbench import write_recipe
 
 from weitiao.errors import DataError, RenderingError
-from weitiao.evaluation.scores import read_predictions
+from weitiao.evaluation.answer_files import read_predictions
 from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe
 from weitiao.study.baseline.run import run_baseline

@@ -11,8 +11,9 @@ from rich.console import Console
 from weitiao.baseline.result import Baseline, Cell, read_baseline
 from weitiao.data.parts.load import load_data
 from weitiao.demo.tickets import generate, write
+from weitiao.evaluation.answer_files import read_predictions
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.scores import read_predictions, read_scores
+from weitiao.evaluation.scores import read_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.recipe import Recipe, recipe_from_dict
 from weitiao.study.pipeline.result import PipelineResult

@@ -1,24 +1,51 @@
-"""Answers on disk, found again by what they were made from."""
+"""Answers on disk: one line each, found again by what they were made from."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from weitiao.data.example import Example
 from weitiao.errors import RunError
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.scores import read_predictions, write_predictions
-from weitiao.files import sha256, write_json
+from weitiao.files import sha256, write_json, write_lines
 from weitiao.generation.config import GenerationConfig
+from weitiao.json_text import lines_of
+from weitiao.records import first_problem, record_of
 
+_REMEDY = "Write it again with `weitiao eval`."
 _KEY_SUFFIX = ".key.json"
 _NO_INFLUENCE = {"batch_size", "token_budget", "share_prefixes"}
 _GREEDY_NO_INFLUENCE = {"seed", "top_k", "top_p"}
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions, one line each, in one step."""
+    write_lines(path, map(asdict, predictions))
+
+
+def read_predictions(path: Path) -> tuple[Prediction, ...]:
+    """The predictions of a `predictions.jsonl`.
+
+    Raises:
+        RunError: The file is not there, or a line of it is no prediction.
+    """
+    found: list[Prediction] = []
+    try:
+        for line in lines_of(path):
+            found.append(record_of(Prediction, json.loads(line)))
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}.", _REMEDY) from error
+    except ValueError as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise RunError(f"{path}, line {len(found) + 1}, is no prediction: {problem}.", _REMEDY) from error
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

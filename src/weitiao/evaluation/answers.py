@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Example, Message
@@ -79,7 +79,7 @@ def check_rows(examples: Sequence[Example], metrics: Sequence[Metric]) -> None:
     """
     for example in examples:
         for metric in metrics:
-            metric.check(_item(example, ""))
+            metric.check(Item("", example.answer, example.prompt, example.columns, example.row_id))
 
 
 def write_answers(
@@ -152,27 +152,36 @@ def grade_answers(
     Raises:
         WeitiaoError: A row cannot be graded; the message names it.
     """
-    items = [_item(example, answer.text) for example, answer in zip(examples, answers, strict=True)]
-    grades = {metric.name: metric.grade_all(items) for metric in metrics}
-    first = metrics[0].name
-    return tuple(
-        Prediction(
-            row_id=example.row_id,
-            messages=example.prompt,
-            expected=example.answer,
-            answer=answer.text,
-            num_tokens=answer.num_tokens,
-            stopped=answer.stopped,
-            correct=grades[first][place] == 1,
-            grades={name: of_rows[place] for name, of_rows in grades.items()},
-            columns=example.columns,
-        )
-        for place, (example, answer) in enumerate(zip(examples, answers, strict=True))
+    return graded(
+        [
+            Prediction(
+                row_id=example.row_id,
+                messages=example.prompt,
+                expected=example.answer,
+                answer=answer.text,
+                num_tokens=answer.num_tokens,
+                stopped=answer.stopped,
+                correct=False,
+                columns=example.columns,
+            )
+            for example, answer in zip(examples, answers, strict=True)
+        ],
+        metrics,
     )
 
 
-def _item(example: Example, answer: str) -> Item:
-    return Item(answer, example.answer, example.prompt, example.columns, example.row_id)
+def graded(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> tuple[Prediction, ...]:
+    """The same answers with the grades of these metrics, whatever grades they have.
+
+    Arguments and errors are those of `grade_answers`.
+    """
+    items = [one.item for one in predictions]
+    grades = {metric.name: metric.grade_all(items) for metric in metrics}
+    of_rows = (dict(zip(grades, row, strict=True)) for row in zip(*grades.values(), strict=True))
+    first = metrics[0].name
+    return tuple(
+        replace(one, grades=row, correct=row[first] == 1) for one, row in zip(predictions, of_rows, strict=True)
+    )
 
 
 def _require_room(model: nn.Module, examples: Sequence[Example], prompts: Sequence[Sequence[int]]) -> None:

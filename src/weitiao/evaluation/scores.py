@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from weitiao.errors import RunError
+from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.labels import Labels
 from weitiao.evaluation.statistics import Estimate
 from weitiao.files import sha256, write_json
-from weitiao.json_text import json_text, lines_of
-from weitiao.records import Number, first_problem, read_record, record_of
+from weitiao.records import Number, read_record
 
 _REMEDY = "Write it again with `weitiao eval`."
 
@@ -146,19 +143,6 @@ def write_scores(
     return scores_path, predictions_path
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write predictions, one line each, in one step."""
-    write_lines(path, map(asdict, predictions))
-
-
-def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
-    """Write a JSON Lines file in one step; NaN becomes null, other values that JSON does not have become text."""
-    beside = path.with_name(f"{path.name}.part")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.writelines(json_text(one, default=str) + "\n" for one in values)
-    beside.replace(path)
-
-
 def read_scores(path: Path) -> Scores:
     """The scores of a `scores.json`.
 
@@ -166,24 +150,6 @@ def read_scores(path: Path) -> Scores:
         RunError: The file is not there, or was not written by this version.
     """
     return read_record(Scores, path, missing=_REMEDY, damaged=_REMEDY)
-
-
-def read_predictions(path: Path) -> tuple[Prediction, ...]:
-    """The predictions of a `predictions.jsonl`.
-
-    Raises:
-        RunError: The file is not there, or a line of it is no prediction.
-    """
-    found: list[Prediction] = []
-    try:
-        for line in lines_of(path):
-            found.append(record_of(Prediction, json.loads(line)))
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}.", _REMEDY) from error
-    except ValueError as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise RunError(f"{path}, line {len(found) + 1}, is no prediction: {problem}.", _REMEDY) from error
-    return tuple(found)
 
 
 @contextmanager

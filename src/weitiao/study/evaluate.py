@@ -17,9 +17,10 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
 from weitiao.evaluation.likelihood import Likelihood, likelihoods
 from weitiao.evaluation.metrics.perplexity import perplexity
-from weitiao.evaluation.scores import Scores, ValidationLoss, without_answers, write_lines, write_scores
+from weitiao.evaluation.scores import Scores, ValidationLoss, without_answers, write_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.task import Evaluation, evaluate
+from weitiao.files import write_lines
 from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import OpenModel, find_adapter, open_model
@@ -159,8 +160,9 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
         benchmarks=benchmarks.scores,
     )
     suffix = "" if tuned else "-base"
-    key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, opened.adapter)
-    of = {"weights": weights_hash(recipe.model, opened.adapter)} | ({} if key is None else {"task": key.name})
+    weights = weights_hash(recipe.model, opened.adapter)
+    key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, weights)
+    of = {"weights": weights} | ({} if key is None else {"task": key.name})
     paths = write_scores(output, scores, evaluation.predictions, suffix=suffix, of=of)
     if key is not None:
         note_key(paths[1], key)

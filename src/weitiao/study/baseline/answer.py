@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from weitiao.baseline.result import Cell, read_cells, write_cells
+from weitiao.evaluation.answer_files import read_predictions, write_predictions
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.scores import read_predictions, write_predictions
 from weitiao.evaluation.task import evaluate
 from weitiao.files import sha256
 from weitiao.generation.generate import generate, stop_ids

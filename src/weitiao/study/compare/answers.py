@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 from weitiao.errors import DataError
-from weitiao.evaluation.answer_files import AnswersKey, answers_key, find_answers, keep_answers
-from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, write_answers
+from weitiao.evaluation.answer_files import AnswersKey, answers_key, find_answers, keep_answers, read_predictions
+from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, graded, write_answers
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.scores import read_predictions
 from weitiao.evaluation.task import Task
-from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
 from weitiao.study.compare.sides import Side, side_tokenizer
-from weitiao.terminal.progress import answer_progress
+from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -51,35 +48,34 @@ def written_answers(
         WeitiaoError: A metric cannot grade a row.
     """
     assert side.model is not None
-    examples = task.gradable
+    tell, examples = teller(console), task.gradable
     check_rows(examples, task.metrics)
     tokenizer = side_tokenizer(side, rendering)
-    key = _key(side.weights, side.model, tokenizer, task)
+    key = key_of_answers(task, tokenizer, side.model, side.weights)
     directories = [directory for directory in (side.run_dir, output) if directory is not None]
     if found := find_answers(directories, key):
         path, known = found
-        console.print(f"{side.name}: answers of {path}", highlight=False, markup=False, soft_wrap=True)
+        tell(f"{side.name}: answers of {path}")
         answers = [Answer(one.answer, one.num_tokens, one.stopped) for one in known]
         return grade_answers(examples, answers, task.metrics)
-    console.print(f"{side.name}: {len(examples):,} rows to answer", highlight=False, markup=False, soft_wrap=True)
+    tell(f"{side.name}: {len(examples):,} rows to answer")
     answers = _generate(side, tokenizer, task, console)
     predictions = grade_answers(examples, answers, task.metrics)
     keep_answers(directories[0], predictions, key)
     return predictions
 
 
-def key_of_answers(
-    task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, adapter: Path | None
-) -> AnswersKey:
+def key_of_answers(task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, weights: str) -> AnswersKey:
     """What the answers of a model to the gradable rows of a task are made from; with its note they are found again.
 
     Args:
         task: Rows, and how answers are written.
         tokenizer: With the chat template that is used.
         model: The model, or the base model of the adapter.
-        adapter: Its directory; None for a model without one.
+        weights: Hash of model and adapter.
     """
-    return _key(weights_hash(model, adapter), model, tokenizer, task)
+    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in task.gradable]
+    return answers_key(weights, dtype_of(model, device=_device()), task.gradable, prompts, task.generation)
 
 
 def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Prediction, ...]:
@@ -98,18 +94,7 @@ def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Predic
     predictions = read_predictions(side.path)
     if not predictions:
         raise DataError(f"{side.path} holds no predictions.", "Write it again with `weitiao eval`.")
-    if metrics is None:
-        return predictions
-    items = [one.item for one in predictions]
-    grades = {metric.name: metric.grade_all(items) for metric in metrics}
-    return tuple(
-        replace(
-            one,
-            grades={name: of_rows[place] for name, of_rows in grades.items()},
-            correct=grades[metrics[0].name][place] == 1,
-        )
-        for place, one in enumerate(predictions)
-    )
+    return predictions if metrics is None else graded(predictions, metrics)
 
 
 def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, console: Console) -> list[Answer]:
@@ -122,12 +107,6 @@ def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, consol
     del opened
     gc.collect()  # modules refer to each other; the other side needs the memory
     return answers
-
-
-def _key(weights: str, model: ModelConfig, tokenizer: PreTrainedTokenizerBase, task: Task) -> AnswersKey:
-    dtype = dtype_of(model, device=_device())
-    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in task.gradable]
-    return answers_key(weights, dtype, task.gradable, prompts, task.generation)
 
 
 def _device() -> str:

@@ -10,12 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.pairing import pair_predictions
-from weitiao.evaluation.task import make_task
 from weitiao.feedback.items import pair_answers
 from weitiao.feedback.preference import Preferences
 from weitiao.feedback.store import JUDGEMENTS_FILE
@@ -24,9 +22,8 @@ from weitiao.models.config import ModelConfig
 from weitiao.runs.run_dir import locked_around
 from weitiao.study.compare.answers import stored_answers, written_answers
 from weitiao.study.compare.preferences import JudgeSettings, judge_answers
+from weitiao.study.compare.shared import find_shared_task
 from weitiao.study.compare.sides import Side, find_side, require_different
-from weitiao.study.compare.test_rows import find_test_rows
-from weitiao.study.dataset import Tell
 from weitiao.study.setup import set_threads
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller
@@ -133,24 +130,17 @@ def _answers(
         before = before[:limit]
         wanted = {one.row_id for one in before}
         return before, tuple(one for one in after if limit is None or one.row_id in wanted), ()
-    tell: Tell = teller(console)
-    rows = find_test_rows(sides, data=data, recipe=recipe, limit=limit, tell=tell)
-    if not rows.evaluate.graders:
-        raise RecipeError(
-            "`evaluate.metrics` has nothing that grades answers.", "Put a metric such as `exact_match` first."
-        )
-    task = make_task(rows.examples, rows.evaluate, training_answers=rows.training_answers)
-    task, rows = rows.askable(task, sides, tell)
+    shared = find_shared_task(sides, data=data, recipe=recipe, limit=limit, tell=teller(console))
     chosen = next((side.recipe for side in reversed(sides) if side.recipe is not None), None)
     if chosen is not None:
         set_threads(chosen, detect_hardware())
     before, after = (
-        rows.of(stored_answers(side, task.metrics), side.name)
+        shared.of(stored_answers(side, shared.task.metrics), side.name)
         if side.kind == "predictions"
-        else written_answers(side, task, rendering=rows.rendering, output=output, console=console)
+        else written_answers(side, shared.task, rendering=shared.rendering, output=output, console=console)
         for side in sides
     )
-    return before, after, task.metrics
+    return before, after, shared.task.metrics
 
 
 def _default_output(sides: tuple[Side, Side]) -> Path:

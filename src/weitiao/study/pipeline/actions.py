@@ -9,10 +9,10 @@ from dataclasses import asdict
 from weitiao.baseline.result import read_baseline
 from weitiao.data.parts.load import load_data
 from weitiao.errors import DataError
+from weitiao.evaluation.answer_files import read_predictions
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
 from weitiao.evaluation.gap.analyse import analyse_gap
-from weitiao.evaluation.scores import read_predictions
 from weitiao.files import write_json
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.records import record_of

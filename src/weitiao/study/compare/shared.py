@@ -1,9 +1,9 @@
-"""The frozen test rows on which two sides are compared, and how their answers are written and graded."""
+"""The task that two sides of a comparison share: the frozen test rows, and how answers are written and graded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from weitiao.data.config import DataConfig
@@ -12,7 +12,7 @@ from weitiao.data.parts.load import load_data
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import Prediction, is_gradable
 from weitiao.evaluation.config import EvaluationConfig
-from weitiao.evaluation.task import Task
+from weitiao.evaluation.task import Task, make_task
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.config import RenderingConfig
 from weitiao.study.compare.sides import Side, side_tokenizer
@@ -21,45 +21,18 @@ from weitiao.study.task import askable
 
 
 @dataclass(frozen=True, slots=True)
-class SharedRows:
+class SharedTask:
     """What both sides are asked.
 
     Attributes:
-        examples: The rows, each with a question and an answer.
-        evaluate: How answers are written and graded.
+        task: The rows, each with a question and an answer, and how answers are written and graded.
         rendering: The chat template of models that bring none of a training.
-        training_answers: Expected answers of the training rows, where these were read: they may show further labels.
         limited: Whether there are more rows, which are left out.
-        recipe: Whose rows and settings these are; None for a mere file.
     """
 
-    examples: tuple[Example, ...]
-    evaluate: EvaluationConfig
+    task: Task
     rendering: RenderingConfig
-    training_answers: tuple[str, ...] = ()
-    limited: bool = False
-    recipe: Recipe | None = None
-
-    def askable(self, task: Task, sides: Sequence[Side], tell: Tell) -> tuple[Task, SharedRows]:
-        """The task and the rows without those that a chat template refuses, where the recipe leaves out bad rows.
-
-        Args:
-            task: The task of these rows.
-            sides: Who answers them. A file of predictions is taken to be by the recipe's model.
-            tell: Gets every line that a person should see.
-
-        Raises:
-            DataError: No row is left.
-        """
-        if self.recipe is None:
-            return task, self
-        recipe = self.recipe
-        tokenizers = (
-            prepare_tokenizer(recipe) if side.model is None else side_tokenizer(side, self.rendering) for side in sides
-        )
-        task = askable(task, recipe, tokenizers, tell)
-        limited = self.limited or len(task.examples) < len(self.examples)
-        return task, replace(self, examples=task.examples, limited=limited)
+    limited: bool
 
     def of(self, predictions: Sequence[Prediction], name: str) -> tuple[Prediction, ...]:
         """The predictions of these rows, in their order.
@@ -74,7 +47,7 @@ class SharedRows:
         remedy = "Name the rows that the file answers with --data FILE or --recipe RECIPE."
         by_row = {one.row_id: one for one in predictions}
         found = []
-        for example in self.examples:
+        for example in self.task.examples:
             one = by_row.pop(example.row_id, None)
             if one is None:
                 raise DataError(f"The test rows differ: {name} has no answer to {example.row_id}.", remedy)
@@ -86,9 +59,9 @@ class SharedRows:
         return tuple(found)
 
 
-def find_test_rows(
+def find_shared_task(
     sides: Sequence[Side], *, data: Path | None, recipe: Path | None, limit: int | None, tell: Tell
-) -> SharedRows:
+) -> SharedTask:
     """The rows of a file or a recipe, or else the test rows of the runs that are compared.
 
     Args:
@@ -99,8 +72,8 @@ def find_test_rows(
         tell: Gets every line that a person should see.
 
     Raises:
-        RecipeError: No test rows are named.
-        DataError: The rows cannot be read, two runs have different test rows, or no row can be graded.
+        RecipeError: No test rows are named, or nothing grades the answers.
+        DataError: The rows cannot be read, two runs have different test rows, or no row can be asked and graded.
     """
     recipes = [side.recipe for side in sides if side.recipe is not None]
     chosen = load_recipe(recipe) if recipe is not None else recipes[-1] if recipes else None
@@ -124,7 +97,18 @@ def find_test_rows(
         raise DataError("No test row has both a question and an answer.", "Name other rows with --data FILE.")
     if left_out := len(examples[:limit]) - len(gradable):
         tell(f"{left_out:,} rows without a question or an answer are left out")
-    return SharedRows(gradable, evaluate, rendering, training_answers, len(examples[:limit]) < len(examples), chosen)
+    if not evaluate.graders:
+        raise RecipeError(
+            "`evaluate.metrics` has nothing that grades answers.", "Put a metric such as `exact_match` first."
+        )
+    task = make_task(gradable, evaluate, training_answers=training_answers)
+    if chosen is not None:  # a file of predictions is taken to be by the recipe's model
+        tokenizers = (
+            prepare_tokenizer(chosen) if side.model is None else side_tokenizer(side, rendering) for side in sides
+        )
+        task = askable(task, chosen, tokenizers, tell)
+    limited = len(examples[:limit]) < len(examples) or len(task.examples) < len(gradable)
+    return SharedTask(task, rendering, limited)
 
 
 def _of_recipe(recipe: Recipe, tell: Tell) -> tuple[tuple[Example, ...], tuple[str, ...]]:
