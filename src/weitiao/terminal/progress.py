@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from weitiao.text.wording import Wording
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from weitiao.runs.record import StepRecord
     from weitiao.training.progress import Watcher
 
 PLAIN_SECONDS = 15.0
@@ -64,7 +67,12 @@ def left_in_words(seconds: float | None) -> str:
     return f"about {minutes} min left" if minutes < 90 else f"about {minutes // 60} h {minutes % 60} min left"
 
 
-def teller(console: Console) -> Callable[[str], None]:
+def duration(seconds: float) -> str:
+    """A time for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    return Wording("en").duration(seconds).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def teller(console: Console) -> Callable[..., None]:
     """Prints a line as it is: no markup, no colours, no wrapping."""
     return partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
@@ -185,3 +193,42 @@ class _TrainingLine:
 def watcher(console: Console) -> Watcher:
     """Shows a training."""
     return _TrainingLine(console)
+
+
+class StepLines:
+    """Tells how far `weitiao run` is: a rule with number, time spent and time left before a step, and a line after it.
+
+    Args:
+        console: Where to.
+        names: Of all steps, in order.
+    """
+
+    def __init__(self, console: Console, names: Sequence[str]) -> None:
+        self._console, self.message = console, teller(console)
+        self._width = max(map(len, names))
+        self._told: set[str] = set()
+        self._numbers = {name: f"{number}/{len(names)}" for number, name in enumerate(names, start=1)}
+
+    def begins(self, name: str, spent: float, left: float | None) -> None:
+        """A step that has to be done."""
+        from rich.text import Text
+
+        times = [f"{duration(spent)} so far"] if spent >= 1 else []
+        times += [f"about {duration(left)} left"] if left is not None and left >= 1 else []
+        title = f"{self._numbers[name]} {name}  {', '.join(times)}".rstrip()
+        self._console.rule(Text(title, style="bold"), align="left")
+
+    def ended(self, name: str, record: StepRecord) -> None:
+        """A step that was done."""
+        memory = f", {record.peak_memory_bytes / 2**30:.1f} GiB"
+        self.message(f"{name}: {record.summary} ({duration(record.seconds)}{memory})", style="bold")
+
+    def passed_over(self, name: str, why: str) -> None:
+        """A step that is not done in this call."""
+        self.message(f"{self._numbers[name]} {name:<{self._width}}  {why}")
+
+    def once(self, text: str) -> None:
+        """What several steps have to say, such as how the data was read: the first time only."""
+        if text not in self._told:
+            self._told.add(text)
+            self.message(text)

@@ -15,11 +15,11 @@ from weitiao.recipe import load_recipe
 from weitiao.runs.outputs import are_intact, digest_of, find_outputs, remove_outputs
 from weitiao.runs.record import Records, StepRecord, Stop, read_records
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.pipeline.forecast import seconds_left
-from weitiao.study.pipeline.gates import stop_after
 from weitiao.study.pipeline.measure import measured
-from weitiao.study.pipeline.progress import StepLines, duration
-from weitiao.study.pipeline.steps import STEPS
+from weitiao.study.pipeline.result import stop_after
+from weitiao.study.pipeline.step import seconds_left
+from weitiao.study.pipeline.steps import STEP_NAMES, STEPS
+from weitiao.terminal.progress import StepLines, duration
 
 
 def record(seconds: float = 1.0, **more: object) -> StepRecord:
@@ -97,11 +97,11 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_a_rule_says_number_time_and_what_is_left() -> None:
     stream = io.StringIO()
-    lines = StepLines(Console(file=stream, width=80), STEPS)
-    lines.begins(STEPS[3], 130.0, 700.0)
-    lines.ended(STEPS[3], record(640.0))
-    lines.unchanged(STEPS[0], record())
-    lines.left_out(STEPS[1], "skipped")
+    lines = StepLines(Console(file=stream, width=80), STEP_NAMES)
+    lines.begins("train", 130.0, 700.0)
+    lines.ended("train", record(640.0))
+    lines.passed_over("check", "nothing to do: all well")
+    lines.passed_over("baseline", "skipped")
     rule, done, unchanged, skipped = stream.getvalue().splitlines()
     assert rule.startswith("4/9 train  2 min 10 s so far, about 11 min 40 s left ─")
     assert done == "train: all well (10 min 40 s, 1.0 GiB)"

@@ -14,16 +14,14 @@ from weitiao.recipe import Recipe
 from weitiao.runs.outputs import are_intact, find_outputs, remove_outputs
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.pipeline.forecast import seconds_left
-from weitiao.study.pipeline.gates import stop_after
 from weitiao.study.pipeline.keys import Identities, step_key
 from weitiao.study.pipeline.measure import measured
-from weitiao.study.pipeline.progress import StepLines
-from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of
-from weitiao.study.pipeline.step import Step, Work
+from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of, stop_after
+from weitiao.study.pipeline.step import Step, Work, seconds_left
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
 from weitiao.study.resume import require_own_recipe
 from weitiao.study.setup import environment, set_threads
+from weitiao.terminal.progress import StepLines
 from weitiao.text.wording import Language
 
 
@@ -79,11 +77,9 @@ class Pipeline:
         """Bring the run directory in line with the recipe before anything is done in it."""
         train = next((step for step in self.steps if step.name == "train"), None)
         if train is not None and train.name not in self.skip:
-            record, opened = self.records.steps.get(train.name), left_open(self.recipe, self.run)
-            if record is not None and opened != self.recipe:
-                identities = Identities(opened)
-                if record.key == step_key(train, identities, {}):  # what it says was chosen by this very training
-                    self.identities = identities
+            record, asked_for = self.records.steps.get(train.name), Identities(left_open(self.recipe, self.run))
+            if record is not None and record.key == step_key(train, asked_for, {}):
+                self.identities = asked_for  # what the recipe says beyond it was chosen by this very training
             settle_training(
                 self.recipe,
                 self.run,
@@ -100,12 +96,12 @@ class Pipeline:
         if self.records.stop is not None and step.name != "report":
             return StepOutcome(step.name, "not reached")
         if step.name in self.skip:
-            self.lines.left_out(step, "skipped")
+            self.lines.passed_over(step.name, "skipped")
             return StepOutcome(step.name, "skipped")
         missing = [name for name in step.needs if not self.outcomes[name].is_available]
         if missing:
             why = f"left out: it needs {' and '.join(missing)}"
-            self.lines.left_out(step, why)
+            self.lines.passed_over(step.name, why)
             return StepOutcome(step.name, "left out", summary=why)
         return None
 
@@ -116,10 +112,10 @@ class Pipeline:
         key = step_key(step, self.identities, upstream, **self._more(step, available))
         record = self.records.steps.get(step.name)
         if record is not None and self._is_valid(step, record, key):
-            self.lines.unchanged(step, record)
+            self.lines.passed_over(step.name, f"nothing to do: {record.summary}")
             return StepOutcome(step.name, "unchanged", summary=record.summary)
         spent = sum(outcome.seconds for outcome in self.outcomes.values())
-        self.lines.begins(step, spent, seconds_left(self._due(step), self.records.steps, self.run))
+        self.lines.begins(step.name, spent, seconds_left(self._due(step), self.records.steps, self.run))
         goes_on = record is not None and record.key == key and record.state == "started"
         before = record.seconds if record is not None and goes_on else 0.0
         takes_over = step.resumes and step.name not in self.redo
@@ -127,7 +123,7 @@ class Pipeline:
             remove_outputs(self.run.path, step.writes)
         seconds = self._perform(step, StepRecord("started", key, upstream, seconds=before, begun=_now()), available)
         done = self.records.steps[step.name]
-        self.lines.ended(step, done)
+        self.lines.ended(step.name, done)
         if takes_over and record is not None and record.state == "done" and record.seconds > done.seconds:
             # It took over what that call had done: the report shall say what the result cost.
             memory = max(record.peak_memory_bytes, done.peak_memory_bytes)

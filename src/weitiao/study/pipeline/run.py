@@ -14,11 +14,11 @@ from weitiao.runs.record import read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities
 from weitiao.study.pipeline.pipeline import Pipeline
-from weitiao.study.pipeline.progress import StepLines
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.step import Step
 from weitiao.study.pipeline.steps import STEPS
 from weitiao.terminal.console import TextConsole
+from weitiao.terminal.progress import StepLines
 from weitiao.text.wording import Language
 
 
@@ -72,7 +72,7 @@ def run_pipeline(
             language=language,
             records=read_records(run.path),
             identities=Identities(recipe),
-            lines=StepLines(console, steps),
+            lines=StepLines(console, [step.name for step in steps]),
         )
         return pipeline.go(until)
 

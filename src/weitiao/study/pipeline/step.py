@@ -1,16 +1,20 @@
-"""What a step of `weitiao run` is."""
+"""What a step of `weitiao run` is, and how long it will take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from weitiao.recipe import Recipe
+from weitiao.runs.record import StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
 from weitiao.text.wording import Language
+
+_QUICK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +42,30 @@ class Work:
         return step in self.available
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step of the work, and everything that decides whether it has to be done again.
 
     Attributes:
         name: As `--until`, `--redo` and `--skip` say it.
-        version: Raised by hand when the step's code gives another result from the same input.
         reads: What it depends on: a section of the recipe, `data.PART` (files that it names count by their content), or
             `packages.KIND` (versions of what is installed).
-        needs: Steps without whose result it cannot be done.
-        uses: Steps whose results it takes when they are there.
         writes: Patterns of the files and directories that it leaves in the run directory.
         action: Does it; returns one line about what came out.
+        version: Raised by hand when the step's code gives another result from the same input.
+        needs: Steps without whose result it cannot be done.
+        uses: Steps whose results it takes when they are there.
         resumes: Whether it goes on from what an interrupted call left; otherwise that is removed first.
         forecast: About how many seconds it takes, from what earlier steps left; None when they do not tell.
     """
 
     name: str
-    version: int
     reads: tuple[str, ...]
-    needs: tuple[str, ...]
-    uses: tuple[str, ...]
     writes: tuple[str, ...]
     action: Callable[[Work], str]
+    version: int = 1
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     resumes: bool = False
     forecast: Callable[[RunDir], float | None] = lambda run: None
 
@@ -69,3 +73,45 @@ class Step:
     def upstream(self) -> tuple[str, ...]:
         """The steps whose results decide about this one's."""
         return (*self.needs, *self.uses)
+
+
+def seconds_left(steps: Sequence[Step], records: Mapping[str, StepRecord], run: RunDir) -> float | None:
+    """How long steps will take.
+
+    Args:
+        steps: Those that are still to be done.
+        records: Of all steps.
+        run: The run directory.
+
+    Returns:
+        Seconds; None when nothing tells it for one of them.
+    """
+    total = 0.0
+    for step in steps:
+        record = records.get(step.name)
+        seconds = record.seconds if record is not None and record.state == "done" else step.forecast(run)
+        if seconds is None:
+            return None
+        total += seconds
+    return total
+
+
+def as_quick(run: RunDir) -> float:
+    """For steps that compute next to nothing."""
+    return _QUICK_SECONDS
+
+
+def as_retention_before(run: RunDir) -> float | None:
+    """As long as the base model took for the same items."""
+    path = run.path / "retention-before.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.exists() else None
+
+
+def as_baseline(run: RunDir) -> float | None:
+    """As long as the answers with the shortest prompt took."""
+    path = run.path / "baseline.json"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
+    if not cells:
+        return None
+    shortest = min(cells, key=lambda cell: cell["shots"])
+    return float(shortest["seconds_per_answer"]) * int(next(iter(shortest["metrics"].values()))["n"])

@@ -1,10 +1,148 @@
-"""The steps of `weitiao run`, in order: what each depends on, and what it leaves."""
+"""The steps of `weitiao run`, in order: what each depends on, what it leaves, and what it does.
+
+Each calls the function behind its own command, and says in one line what came out.
+"""
 
 from __future__ import annotations
 
-from weitiao.study.pipeline import actions
-from weitiao.study.pipeline.forecast import as_baseline, as_quick, as_retention_before
-from weitiao.study.pipeline.step import Step
+import json
+import shutil
+from dataclasses import asdict
+
+from weitiao.baseline.result import read_baseline
+from weitiao.data.parts.load import load_data
+from weitiao.errors import DataError
+from weitiao.evaluation.answer_files import read_predictions
+from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
+from weitiao.evaluation.gap.analyse import analyse_gap
+from weitiao.files import write_json
+from weitiao.methods.fingerprint import weights_hash
+from weitiao.records import record_of
+from weitiao.report.render import write_report
+from weitiao.retention.comparison import RetentionComparison, compare_retention
+from weitiao.runs.belonging import made_of
+from weitiao.runs.outputs import digest_of
+from weitiao.study.baseline.run import run_baseline
+from weitiao.study.check import check_recipe, inspect_data
+from weitiao.study.evaluate import evaluate_recipe
+from weitiao.study.pipeline.step import Step, Work, as_baseline, as_quick, as_retention_before
+from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
+from weitiao.study.task import task_from_recipe
+from weitiao.study.train import train as run_training
+from weitiao.terminal.findings import summary_of
+from weitiao.terminal.progress import duration
+from weitiao.training.metrics import read_metrics
+from weitiao.verdict.file import write_verdict
+from weitiao.verdict.verdict import decide
+
+CHECK_FILE = "data-check.json"
+GAP_TUNED_FILE = "gap-tuned.json"
+TUNED = "tuned"
+
+
+def check(work: Work) -> str:
+    """Look for what is wrong with the data, and what is in it."""
+    report = check_recipe(work.recipe, console=work.console)
+    inspection = inspect_data([str(work.run.recipe_path)], console=work.console)
+    write_json(work.run.path / CHECK_FILE, {**report.to_dict(), "inspection": asdict(inspection)})
+    return summary_of(report)
+
+
+def baseline(work: Work) -> str:
+    """Try prompts with every candidate model, and see where the best one falls short."""
+    found = run_baseline(work.recipe, console=work.console, output=work.run.path, tell=work.tell).baseline
+    score = found.best.metrics[found.primary]
+    return f"{found.primary} {score} with {found.best.model}, {found.best.prompt}: {found.advice.decision}"
+
+
+def retention_before(work: Work) -> str:
+    """Score the base model on what it should not forget."""
+    scores = score_retention(work.recipe, tuned=False, console=work.console)
+    informative = sum(part.is_informative for part in scores.parts)
+    return f"{len(scores.parts)} parts, {informative} of them can show forgetting"
+
+
+def train(work: Work) -> str:
+    """Train, go on with a training, or take over one that is finished."""
+    run = work.run
+    if run.is_finished and digest_of(run.final) is None:
+        shutil.rmtree(run.final)  # damaged: it is made again from the last checkpoint
+    if not run.is_finished and not run_training(work.recipe, console=work.console, tell=work.tell).finished:
+        raise KeyboardInterrupt
+    steps = [line for line in read_metrics(run.metrics_path) if "loss" in line]
+    seconds = sum(line["seconds"] for line in steps)
+    return f"{len(steps):,} steps in {duration(seconds)}, loss {steps[-1]['loss']:.4f}"
+
+
+def evaluate(work: Work) -> str:
+    """Score the tuned model on the test rows."""
+    scores = evaluate_recipe(work.recipe, tuned=True, output=work.run.path, console=work.console, tell=work.tell).scores
+    return f"{scores.primary} {scores.metrics[scores.primary]}"
+
+
+def retention_after(work: Work) -> str:
+    """Score the tuned model on the same items as the base model."""
+    scores = score_retention(work.recipe, tuned=True, console=work.console)
+    return f"{len(scores.parts)} parts"
+
+
+def compare(work: Work) -> str:
+    """Put the tuned model beside the best prompt, row by row, and see where it still falls short."""
+    path, recipe = work.run.path, work.recipe
+    before = read_baseline(path)
+    old, new = read_predictions(path / before.best.predictions), read_predictions(path / "predictions.jsonl")
+    asked = {one.row_id for one in old}
+    chosen = tuple(one for one in new if one.row_id in asked)  # `baseline.limit` may have left rows out
+    if not chosen:
+        raise DataError(
+            "The baseline and the tuned model answered different rows.", "Run it again with --redo baseline."
+        )
+    data = load_data(recipe.data)
+    names = f"{before.best.model}, {before.best_prompt}", TUNED
+    comparison = compare_predictions(old, chosen, names=names, metrics=task_from_recipe(recipe, data).metrics)
+    retention = _retention(work)
+    of = made_of(path, before.best.predictions, "predictions.jsonl", weights=weights_hash(recipe.model, work.run.final))
+    write_comparison(path, comparison, retention=None if retention is None else retention.to_dict(), of=of)
+    answers = [row.answer for row in data.task_train if is_gradable(row)]
+    gap = analyse_gap(
+        chosen,
+        primary=comparison.primary,
+        score=comparison.metrics[comparison.primary].after,
+        target=recipe.verdict.target,
+        training_answers=answers,
+        model=recipe.model.name,
+        prompt=TUNED,
+    )
+    write_json(path / GAP_TUNED_FILE, gap)
+    gain = comparison.gain.difference
+    return f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) over the best prompt"
+
+
+def verdict(work: Work) -> str:
+    """Decide."""
+    values = json.loads((work.run.path / COMPARISON_FILE).read_text(encoding="utf-8"))
+    comparison = record_of(Comparison, values)
+    retention = None if values["retention"] is None else record_of(RetentionComparison, values["retention"])
+    tuned = comparison.metrics[comparison.primary].after
+    decided = decide(tuned, comparison.gain, retention, work.recipe.verdict)
+    weights = weights_hash(work.recipe.model, work.run.final)
+    write_verdict(work.run.path, decided, of=made_of(work.run.path, COMPARISON_FILE, weights=weights))
+    return decided.decision
+
+
+def report(work: Work) -> str:
+    """Write the page."""
+    return str(write_report(work.run.path, language=work.language))
+
+
+def _retention(work: Work) -> RetentionComparison | None:
+    """The suite before and after; None when it was left out."""
+    if not (work.has("retention-before") and work.has("retention-after")):
+        return None
+    path = work.run.path
+    return compare_retention(read_retention(path / BEFORE), read_retention(path / AFTER), work.recipe.verdict)
+
 
 _MODEL = ("model", "rendering")
 _GRADED = ("packages.model", "packages.metrics")
@@ -13,62 +151,46 @@ _GRADED = ("packages.model", "packages.metrics")
 STEPS: tuple[Step, ...] = (
     Step(
         name="check",
-        version=1,
         reads=("data.train", "data.validation", "data.test", "packages.check", *_MODEL),
-        needs=(),
-        uses=(),
         writes=("data-check.json",),
-        action=actions.check,
+        action=check,
     ),
     Step(
         name="baseline",
-        version=1,
         reads=(
             "data.train", "data.test", "baseline", "evaluate", "verdict.target", "packages.examples", *_GRADED, *_MODEL,
         ),
-        needs=(),
-        uses=(),
         writes=("baseline.json", "gap.json", "predictions-baseline-*.jsonl"),
-        action=actions.baseline,
+        action=baseline,
         resumes=True,
     ),
     Step(
         name="retention-before",
-        version=1,
         reads=("retention", "packages.model", *_MODEL),
-        needs=(),
-        uses=(),
         writes=("retention-before.json",),
-        action=actions.retention_before,
+        action=retention_before,
     ),
     Step(
         name="train",
-        version=1,
         reads=("data.train", "data.validation", "method", "objective", "train", *_MODEL),
-        needs=(),
-        uses=(),
         writes=("final", "metrics.jsonl"),
-        action=actions.train,
+        action=train,
         resumes=True,
     ),
     Step(
         name="eval",
-        version=1,
         reads=("data.validation", "data.test", "evaluate", *_GRADED, *_MODEL),
         needs=("train",),
-        uses=(),
         writes=("scores.json", "predictions.jsonl", "predictions.key.json"),
-        action=actions.evaluate,
+        action=evaluate,
         forecast=as_baseline,
     ),
     Step(
         name="retention-after",
-        version=1,
         reads=("retention", "packages.model", *_MODEL),
         needs=("retention-before", "train"),
-        uses=(),
         writes=("retention-after.json",),
-        action=actions.retention_after,
+        action=retention_after,
         forecast=as_retention_before,
     ),
     Step(
@@ -78,29 +200,23 @@ STEPS: tuple[Step, ...] = (
         needs=("baseline", "eval"),
         uses=("retention-before", "retention-after"),
         writes=("comparison.json", "gap-tuned.json"),
-        action=actions.compare,
+        action=compare,
         forecast=as_quick,
     ),
     Step(
         name="verdict",
-        version=1,
         reads=("verdict",),
         needs=("compare",),
-        uses=(),
         writes=("verdict.json",),
-        action=actions.verdict,
+        action=verdict,
         forecast=as_quick,
     ),
     Step(
         name="report",
-        version=1,
         reads=("*",),
-        needs=(),
-        uses=(
-            "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict",
-        ),
+        uses=("check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict"),
         writes=("report.html",),
-        action=actions.report,
+        action=report,
         forecast=as_quick,
     ),
 )  # fmt: skip
