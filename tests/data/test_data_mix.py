@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from weitiao.data.parts.amounts import Ingredient, amounts, parse_ingredient
 from weitiao.data.parts.mix_files import Mixture, mix_files
-from weitiao.data.parts.mixing import allocate, how_often, take_positions
+from weitiao.data.parts.mixing import Ingredient, allocate, amounts, how_often, parse_ingredient, take_positions
 from weitiao.errors import DataError
 
 

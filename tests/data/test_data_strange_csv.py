@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from weitiao.data.config import DataConfig
 from weitiao.data.parts.load import load_data
 from weitiao.data.reading.csv_files import read_csv
-from weitiao.data.reading.notes import Notes
-from weitiao.data.reading.rows import Row
+from weitiao.data.reading.rows import Notes, Row
 
 
 def rows_of(path: Path, text: str) -> tuple[list[Row], tuple[str, ...]]:

@@ -78,11 +78,10 @@ def leaks(table: RowTable, ours: NDArray[np.int64], theirs: NDArray[np.int64]) -
     """
     our_rows, our_keys = _all_keys(table, ours)
     their_rows, their_keys = _all_keys(table, theirs)
+    if not len(their_keys):
+        return Relation(ours[:0], ours[:0]), ours[:0]
     order = np.lexsort((their_rows, their_keys))
     sorted_keys = their_keys[order]
-    if not len(sorted_keys):
-        none = np.empty(0, dtype=np.int64)
-        return Relation(none, none), none
     at = np.minimum(np.searchsorted(sorted_keys, our_keys), len(sorted_keys) - 1)
     hit = sorted_keys[at] == our_keys
     rows, others = our_rows[hit], their_rows[order][at[hit]]
@@ -101,14 +100,8 @@ def near_leaks(
     threshold: float,
 ) -> Relation:
     """Rows whose input is similar to that of one of some other rows, without those (`exact`) where it is equal."""
-    none = np.empty(0, dtype=np.int64)
-    if table.input_signatures is None or table.inputs_signed is None:
-        return Relation(none, none)
-    signed = table.inputs_signed
-    ours = ours[signed[ours] & ~np.isin(ours, exact)]
-    theirs = theirs[signed[theirs]]
-    if not len(ours) or not len(theirs):
-        return Relation(none, none)
+    ours = ours[table.inputs_signed[ours] & ~np.isin(ours, exact)]
+    theirs = theirs[table.inputs_signed[theirs]]
     return Relation(*similar_to(table.input_signatures, ours, theirs, threshold=threshold))
 
 
@@ -116,9 +109,6 @@ def near_twins(
     table: RowTable, rows: NDArray[np.int64], answer_keys: NDArray[np.uint64], *, threshold: float
 ) -> Relation:
     """Rows similar to an earlier row that stays; with an answer as short as a label, only to one with the same."""
-    if table.signatures is None or table.signed is None:
-        none = np.empty(0, dtype=np.int64)
-        return Relation(none, none)
     classes = np.where(table.short, answer_keys, np.uint64(0)).astype(np.uint64)
     rows = rows[table.signed[rows]]
     return Relation(*near_duplicates(table.signatures, rows, threshold=threshold, classes=classes))

@@ -65,7 +65,7 @@ class Looked:
         more_keys: Further keys by which a row leaks, as pairs of a place in the batch and a key.
         labels: The answer where it may be a label, or None.
         problems: Pairs of a place in the batch and a problem.
-        signatures, signed: Signatures of whole rows, and which have one; None where not wanted.
+        signatures, signed: Signatures of whole rows, and which have one; None and no row where not wanted.
         input_signatures, inputs_signed: The same of inputs.
         examples: What the rows mean, where that is wanted and they can be used.
     """
@@ -78,10 +78,10 @@ class Looked:
     more_keys: list[tuple[int, int]]
     labels: list[str | None]
     problems: list[tuple[int, Problem]]
+    signed: NDArray[np.bool_]
+    inputs_signed: NDArray[np.bool_]
     signatures: NDArray[np.uint16] | None = None
-    signed: NDArray[np.bool_] | None = None
     input_signatures: NDArray[np.uint16] | None = None
-    inputs_signed: NDArray[np.bool_] | None = None
     examples: list[Example | None] | None = None
 
 
@@ -107,6 +107,8 @@ def look(task: Task) -> Looked:
         more_keys=[(i, _number(key)) for i, one in enumerate(asked) if one is not None for key in one.keys[1:]],
         labels=[subject.answer if 0 < len(subject.answer) <= LONGEST_LABEL else None for subject in subjects],
         problems=problems,
+        signed=np.zeros(len(task.rows), dtype=bool),
+        inputs_signed=np.zeros(len(task.rows), dtype=bool),
         examples=[subject.example for subject in subjects] if task.keep else None,
     )
     if task.sign or task.sign_inputs:

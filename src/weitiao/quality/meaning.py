@@ -43,6 +43,18 @@ class Meaning:
     prefers: str = ""
     note: str = ""
 
+    @property
+    def answer_field(self) -> str:
+        """The field that holds the answer, among other turns or on its own."""
+        return FORMATS[self.format].required[-1]
+
+    @property
+    def answer_column(self) -> str:
+        """The column of this field."""
+        return {str(field): column for field, column in self.source.columns.items()}.get(
+            self.answer_field, self.answer_field
+        )
+
 
 def find_meaning(
     source: SourceConfig,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from weitiao.data.clean_config import CleanConfig
@@ -19,7 +20,7 @@ from weitiao.quality.personal import mask_personal_data
 from weitiao.quality.placeholders import fill_placeholders, names_in
 from weitiao.quality.row_checks import RowChecks
 from weitiao.quality.settings import CheckSettings
-from weitiao.quality.subject import SubjectReader
+from weitiao.quality.subject import SubjectReader, mapped
 
 TEXT_FIXES = (
     "encoding", "control_characters", "html", "special_tokens", "placeholder", "personal_data", "whitespace",
@@ -69,7 +70,7 @@ class Mender:
         """Mends a row until nothing is left to mend; applied to its own result it changes nothing."""
         applied: dict[str, None] = {}
         if row.problem.startswith(NOT_UTF8) and "encoding" in self._fixes and isinstance(row.data, dict):
-            row = replace(row, data=_mapped(row.data, mend_bytes), problem="")
+            row = replace(row, data=mapped(row.data, mend_bytes), problem="")
             applied["encoding"] = None
         subject = self._read(row)
         problems = self._check(subject)
@@ -105,16 +106,13 @@ class Mender:
         for fix in TEXT_FIXES:
             if fix not in found:
                 continue
-            changed = {name: self._mended(value, fix) if self._is_used(name) else value for name, value in data.items()}
+            changed = {
+                name: self._changes[fix](value) if self._is_used(name) else value for name, value in data.items()
+            }
             if changed != data:
                 applied[fix] = None
                 data = changed
         return data
-
-    def _mended(self, value: Any, fix: str) -> Any:
-        if fix == "whitespace":
-            return _plain(value, strip=True)
-        return _mapped(value, self._changes[fix])
 
     def _is_used(self, column: str) -> bool:
         return self._columns is None or column in self._columns
@@ -137,20 +135,19 @@ def set_answer(data: dict[str, Any], meaning: Meaning, old: str, new: str) -> bo
     Returns:
         Whether it was done.
     """
-    columns = used_columns(meaning)
-    field = {"alpaca": "output", "prompt_completion": "completion"}.get(meaning.format)
-    if field is None:
+    places: list[tuple[dict[str, Any], str]]
+    if meaning.format in ("messages", "sharegpt"):
         turns: list[Any] = next(
             (data[name] for name in ("messages", "conversations") if isinstance(data.get(name), list)), []
         )
         places = [
             (turn, key) for turn in turns if isinstance(turn, dict) for key in ("content", "value") if key in turn
-        ]
-        places = places[-1:]
-    elif field == "completion" and meaning.source.completion is not None:
+        ][-1:]
+    elif meaning.format == "prompt_completion" and meaning.source.completion is not None:
+        columns = used_columns(meaning)
         places = [(data, name) for name in data if name in (columns or data) and name in meaning.source.completion]
     else:
-        places = [(data, meaning.source.columns.get(field, field))]  # type: ignore[call-overload]
+        places = [(data, meaning.answer_column)]
     places = [(holder, key) for holder, key in places if holder.get(key) == old]
     if len(places) != 1:
         return False
@@ -159,8 +156,9 @@ def set_answer(data: dict[str, Any], meaning: Meaning, old: str, new: str) -> bo
     return True
 
 
-def _changes(values: Mapping[str, str]) -> dict[str, Callable[[str], str]]:
-    return {
+def _changes(values: Mapping[str, str]) -> dict[str, Callable[[Any], Any]]:
+    """What each fix makes of the value of a column."""
+    of_texts: dict[str, Callable[[str], str]] = {
         "encoding": mend_mojibake,
         "control_characters": remove_control_characters,
         "html": _html_unless_json,
@@ -168,6 +166,7 @@ def _changes(values: Mapping[str, str]) -> dict[str, Callable[[str], str]]:
         "placeholder": lambda text: fill_placeholders(text, values),
         "personal_data": mask_personal_data,
     }
+    return {fix: partial(mapped, change=change) for fix, change in of_texts.items()} | {"whitespace": _plain}
 
 
 def _html_unless_json(text: str) -> str:
@@ -181,17 +180,7 @@ def _html_unless_json(text: str) -> str:
     return strip_html(text)
 
 
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_mapped(item, change) for item in value]
-    if isinstance(value, dict):
-        return {key: _mapped(item, change) for key, item in value.items()}
-    return value
-
-
-def _plain(value: Any, *, strip: bool) -> Any:
+def _plain(value: Any, *, strip: bool = True) -> Any:
     """Plain white space; the ends go of columns and of the texts of turns, not of parts of a text."""
     if isinstance(value, str):
         return plain_whitespace(value, strip=strip)

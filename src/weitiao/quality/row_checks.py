@@ -1,20 +1,49 @@
-"""All checks that look at one row alone."""
+"""All checks that look at one row alone, and the order of its turns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from weitiao.data.example import Message
 from weitiao.quality.answers import find_empty, find_refusal, find_truncated
 from weitiao.quality.characters import find_control_characters, find_whitespace
 from weitiao.quality.encoding import find_mojibake
 from weitiao.quality.findings import Problem
 from weitiao.quality.language import Identifier, find_other_language, load_identifier
 from weitiao.quality.markup import find_html, find_special_tokens
-from weitiao.quality.order import find_disorder
 from weitiao.quality.personal import find_personal_data
 from weitiao.quality.placeholders import find_placeholders
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import Subject
+
+_FOLLOWS = {
+    "": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+    "assistant that calls a tool": ("tool",),
+    "tool": ("tool", "assistant"),
+}
+"""Which roles may follow which; the empty one is the beginning. Many chat templates refuse anything else."""
+
+
+def find_disorder(messages: Sequence[Message], *, has_answer: bool) -> Iterator[Problem]:
+    """The first turn of a conversation that does not belong where it stands.
+
+    Args:
+        messages: The turns.
+        has_answer: Whether the conversation must end with an answer.
+    """
+    last = ""
+    for index, message in enumerate(messages):
+        role = message["role"]
+        if role not in _FOLLOWS[last]:
+            place = f"follows a turn of the role {last}" if last else "is the first turn"
+            yield Problem("role_order", f"a turn of the role {role} {place}", f"turn {index + 1}")
+            return
+        last = "assistant that calls a tool" if message.get("tool_calls") else role
+    if has_answer and messages and not last.startswith("assistant"):
+        yield Problem("role_order", f"the conversation ends with a turn of the role {last}", f"turn {len(messages)}")
 
 
 class RowChecks:

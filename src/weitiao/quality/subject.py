@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -81,11 +81,8 @@ class SubjectReader:
     def __init__(self, meaning: Meaning) -> None:
         self._meaning = meaning
         self._convert = Converter(meaning.source, meaning.format)
-        field = {"alpaca": "output", "prompt_completion": "completion"}.get(meaning.format)
-        if field is None:
-            field = {"messages": "messages", "sharegpt": "conversations", "text": "text"}[meaning.format]
-        self._field = field
-        self._column = meaning.source.columns.get(field, field)  # type: ignore[call-overload]
+        field = meaning.answer_field
+        self._column = meaning.answer_column
         update: dict[str, Any] = {"columns": {**meaning.source.columns, field: ANSWER_COLUMN}}
         if field == "completion":
             update["completion"] = None
@@ -105,7 +102,8 @@ class SubjectReader:
             problem = Problem(kind, f"the row {row.problem}")
             if not isinstance(row.data, dict):
                 return Subject(row, None, (), "", problem)
-            row = replace(row, data=_decoded(row.data), problem="")
+            # The bytes that were not UTF-8 go, so that all checks can read the rest.
+            row = replace(row, data=mapped(row.data, lambda text: BAD_BYTES.sub("", text)), problem="")
         row = self._prepared(row)
         try:
             example = self._convert(row, row_id)
@@ -161,14 +159,14 @@ def _as_problem(bad: BadRow) -> Problem:
     return Problem("format", f"{where}{reason}", field)
 
 
-def _decoded(value: Any) -> Any:
-    """The same value without the bytes that were not UTF-8, so that all checks can read it."""
+def mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """The same value with a change of every text in it."""
     if isinstance(value, str):
-        return BAD_BYTES.sub("", value)
+        return change(value)
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [mapped(item, change) for item in value]
     if isinstance(value, dict):
-        return {key: _decoded(item) for key, item in value.items()}
+        return {key: mapped(item, change) for key, item in value.items()}
     return value
 
 

@@ -29,7 +29,7 @@ class RowTable:
         input_keys, answer_keys, short: See `Looked`.
         more_rows, more_keys: Further keys, and the rows they belong to.
         labels: For each part, the answers that may be labels; their numbers are those of the part of a row.
-        signatures, signed, input_signatures, inputs_signed: See `Looked`.
+        signatures, signed, input_signatures, inputs_signed: See `Looked`; where not wanted, no row has one.
     """
 
     files: list[tuple[str, str]]
@@ -43,10 +43,10 @@ class RowTable:
     more_rows: NDArray[np.int64]
     more_keys: NDArray[np.uint64]
     labels: dict[str, Labels]
-    signatures: NDArray[np.uint16] | None = None
-    signed: NDArray[np.bool_] | None = None
-    input_signatures: NDArray[np.uint16] | None = None
-    inputs_signed: NDArray[np.bool_] | None = None
+    signatures: NDArray[np.uint16]
+    signed: NDArray[np.bool_]
+    input_signatures: NDArray[np.uint16]
+    inputs_signed: NDArray[np.bool_]
 
     def place(self, row: int) -> Place:
         """Where a row stands."""
@@ -127,7 +127,7 @@ class TableBuilder:
         sizes = [len(part.numbers) for part in self._parts]
         ids = np.concatenate(self._ids)
         more = [pair for part in self._parts for pair in part.more_keys]
-        table = RowTable(
+        return RowTable(
             files=self._names,
             file=np.repeat(np.array([file for file, _ in self._files], np.uint32), sizes),
             number=joined("numbers", np.uint32),
@@ -139,23 +139,15 @@ class TableBuilder:
             more_rows=np.array([row for row, _ in more], dtype=np.int64),
             more_keys=np.array([key for _, key in more], dtype=np.uint64),
             labels={part: Labels(ids, numbered.names) for part, numbered in self._labels.items()},
-        )
-        for name, flag in (("signatures", "signed"), ("input_signatures", "inputs_signed")):
-            if name in self._streams:
-                setattr(table, name, self._mapped(name))
-                setattr(table, flag, self._flags(flag))
-        return table
-
-    def _flags(self, name: str) -> NDArray[np.bool_]:
-        flags = [getattr(part, name) for part in self._parts]
-        return np.concatenate(
-            [
-                np.zeros(len(part.numbers), dtype=bool) if flag is None else flag
-                for part, flag in zip(self._parts, flags, strict=True)
-            ]
+            signatures=self._mapped("signatures"),
+            signed=joined("signed", np.bool_),
+            input_signatures=self._mapped("input_signatures"),
+            inputs_signed=joined("inputs_signed", np.bool_),
         )
 
     def _mapped(self, name: str) -> NDArray[np.uint16]:
+        if name not in self._streams:
+            return np.empty((0, NUM_PLACES), dtype=np.uint16)
         stream = self._streams[name]
         stream.truncate(self._num_rows * NUM_PLACES * 2)
         stream.flush()

@@ -67,7 +67,7 @@ def similar_pairs(
         order, groups = _groups(_band_hashes(signatures, rows, start, size, classes), rows)
         for first, second in _candidates(order, groups, neighbours):
             pair = np.unique(first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64))
-            new = pair[~_is_in(pair, known)]
+            new = np.setdiff1d(pair, known, assume_unique=True)
             one, two = (new >> np.uint64(32)).astype(np.int64), (new & np.uint64(0xFFFFFFFF)).astype(np.int64)
             agreement = _agreement(signatures, one, two)
             good = agreement >= threshold
@@ -142,6 +142,8 @@ def similar_to(
     Returns:
         The rows, ascending, and for each the other one that it is most similar to.
     """
+    if not len(others):
+        return rows[:0], others
     best = np.zeros(len(rows))
     match = np.full(len(rows), -1, dtype=np.int64)
     size = places_per_band(threshold)
@@ -219,15 +221,6 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     for at in range(0, len(first), _BLOCK):
         yield first[at : at + _BLOCK], second[at : at + _BLOCK]
-
-
-def _is_in(values: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether values are among sorted known ones."""
-    if not len(known):
-        return np.zeros(len(values), dtype=bool)
-    at = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    found: NDArray[np.bool_] = known[at] == values
-    return found
 
 
 def _agreement(

@@ -41,8 +41,8 @@ def mix(
 
         weitiao data mix en.jsonl:0.7 zh.jsonl:0.3 --rows 10000 --output train.parquet --seed 1
     """
-    from weitiao.data.parts.amounts import parse_ingredient
     from weitiao.data.parts.mix_files import mix_files
+    from weitiao.data.parts.mixing import parse_ingredient
     from weitiao.terminal.outputs import mixture_facts, mixture_table
     from weitiao.terminal.progress import row_progress
 

@@ -10,7 +10,7 @@ from weitiao.data.example import Example
 from weitiao.data.formats.formats import columns_of, look_up
 from weitiao.data.formats.preference import Record
 from weitiao.data.parts.asked import Asked, asked_by, asked_in, asked_values
-from weitiao.data.reading.plain_values import to_json
+from weitiao.data.reading.json_values import to_json
 from weitiao.data.reading.rows import BadRow
 
 Ask = Callable[[PlacedRow], Asked]

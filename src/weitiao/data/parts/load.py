@@ -19,9 +19,8 @@ from weitiao.data.parts.mixing import how_often, repeat, take_examples, take_sam
 from weitiao.data.parts.splits import Keyed, Overlap, find_overlaps, hold_out
 from weitiao.data.parts.together import twins_of
 from weitiao.data.reading.files import Table, left_beside, open_source
-from weitiao.data.reading.notes import Notes
 from weitiao.data.reading.paths import labels, resolve_paths
-from weitiao.data.reading.rows import BadRow, Row
+from weitiao.data.reading.rows import BadRow, Notes, Row
 from weitiao.data.writing.rejected import RejectedRows, Rejection
 from weitiao.errors import DataError
 

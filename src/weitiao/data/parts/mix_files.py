@@ -10,14 +10,12 @@ from pathlib import Path
 
 from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.formats.formats import columns_of
-from weitiao.data.parts.amounts import Ingredient, amounts
 from weitiao.data.parts.asked import digest
-from weitiao.data.parts.mixing import take_positions
+from weitiao.data.parts.mixing import Ingredient, amounts, take_positions
 from weitiao.data.parts.splits import seeded_order
 from weitiao.data.reading.paths import labels
 from weitiao.data.reading.rows import BadRow, shown
-from weitiao.data.writing.outputs import OnRow, bad_rows, refuse_inputs, silent
-from weitiao.data.writing.rejected import RejectedRows
+from weitiao.data.writing.rejected import OnRow, RejectedRows, bad_rows, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError

@@ -14,14 +14,12 @@ from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.formats.formats import columns_of
 from weitiao.data.parts.asked import Asked
 from weitiao.data.parts.boilerplate import find_boilerplate
-from weitiao.data.parts.splits import choose_groups
-from weitiao.data.parts.strata import stratified_quotas
+from weitiao.data.parts.splits import choose_groups, stratified_quotas
 from weitiao.data.parts.together import Together, largest_group, sample_of
 from weitiao.data.reading.opening import data_suffix
 from weitiao.data.reading.paths import DATA_SUFFIXES
 from weitiao.data.reading.rows import BadRow, shown
-from weitiao.data.writing.outputs import OnRow, bad_rows, refuse_inputs, silent
-from weitiao.data.writing.rejected import RejectedRows
+from weitiao.data.writing.rejected import OnRow, RejectedRows, bad_rows, refuse_inputs, silent
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path

@@ -1,4 +1,4 @@
-"""Values of JSON as RFC 8259 has it: the one place where JSON text of users is decoded.
+"""Values of JSON as RFC 8259 has it: the one place where JSON of users is decoded, and values of a row become it.
 
 Python's decoder takes more than JSON (NaN, Infinity, numbers that become infinite, a key twice, of which it drops the
 first) and fails in more ways than with its own exception (a number of more than 4,300 digits, a thousand brackets).
@@ -9,7 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
+
+from weitiao.data.reading.rows import BadRow
 
 MAX_DEPTH = 200
 """Lists and objects within one another. Python's own limit depends on how deep the program is in its calls."""
@@ -109,3 +113,42 @@ def _constant(name: str) -> Any:
 _STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
 # Finds the end of what the strict one refuses.
 _LOOSE = json.JSONDecoder(parse_int=len)
+
+
+def to_json(value: Any, *, strict: bool = True) -> str:
+    """A value as JSON text on one line; dates and times in ISO 8601, decimal numbers as text.
+
+    Args:
+        value: The value.
+        strict: Whether NaN and Infinity, which only Python's own reader takes, are refused.
+
+    Raises:
+        BadRow: A part of it has no form in JSON, as bytes have none.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_plain, allow_nan=not strict)
+    except TypeError as error:
+        raise BadRow("", str(error)) from error
+    except ValueError as error:
+        raise BadRow("", "holds NaN or Infinity, which JSON does not have") from error
+
+
+def check_utf8(name: str, text: str) -> None:
+    r"""Refuses half surrogate pairs (`\ud83d` on its own in JSON) where there is no escape to write them with.
+
+    Raises:
+        BadRow: The text of the column holds one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start].encode("ascii", errors="backslashreplace").decode()
+        raise BadRow(name, f"holds half of a surrogate pair, {half}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"holds a value of the type {type(value).__name__}, which JSON does not have")

@@ -1,4 +1,4 @@
-"""A row as a reader hands it on, and why a row cannot be used."""
+"""A row as a reader hands it on, why a row cannot be used, and what readers have to say about some rows."""
 
 from __future__ import annotations
 
@@ -57,3 +57,26 @@ def shown(path: Path) -> str:
 def unreadable(path: Path, error: OSError) -> DataError:
     """The error for a file that the operating system does not hand out."""
     return DataError(f"{shown(path)}: cannot be read: {error.strerror or error}.", "Check its permissions.")
+
+
+class Notes:
+    """Counts by what there is to say."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, what: str, place: str) -> None:
+        """Counts one more row.
+
+        Args:
+            what: What is true of the row, as the end of a sentence about rows: "hold ...".
+            place: Where it stands; only the first place is kept.
+        """
+        count, first = self._found.get(what, (0, place))
+        self._found[what] = (count + 1, first)
+
+    def lines(self, file: str = "") -> tuple[str, ...]:
+        """One line per kind; `file` stands before the place of the first row."""
+        return tuple(
+            f"rows that {what}: {count:,} (first: {file}{place})" for what, (count, place) in self._found.items()
+        )

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from weitiao.console import quoted
-from weitiao.data.conversion.adapt import adapted, check_formats
 from weitiao.data.conversion.pairing import Pairs
 from weitiao.data.conversion.records import RECORD_FORMATS, Input, Opened, PlacedRow, RecordFormat
-from weitiao.data.conversion.targets import RESERVED, Layout, has_text_form, to_row
+from weitiao.data.conversion.targets import RESERVED, Layout, adapted, check_formats, has_text_form, to_row
 from weitiao.data.conversion.turns import has_joined_input
 from weitiao.data.example import Example
 from weitiao.data.formats.preference import Judged, Record
 from weitiao.data.reading.rows import BadRow
-from weitiao.data.writing.outputs import OnRow, bad_rows, refuse_inputs, silent
-from weitiao.data.writing.rejected import RejectedRows
+from weitiao.data.writing.rejected import OnRow, RejectedRows, bad_rows, refuse_inputs, silent
 from weitiao.data.writing.writing import RowWriter, file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from weitiao.data.reading.plain_values import check_utf8, to_json
+from weitiao.data.reading.json_values import check_utf8, to_json
 from weitiao.data.reading.rows import BadRow
 from weitiao.data.writing.spool import Spool
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weitiao.data.reading.plain_values import check_utf8, to_json
+from weitiao.data.reading.json_values import check_utf8, to_json
 from weitiao.data.reading.rows import BadRow, kind_of
 from weitiao.data.writing.spool import Spool
 from weitiao.errors import DataError
@@ -119,7 +120,8 @@ class UntypedWriter:
         import pyarrow
 
         found = []
-        for rows in _batches(self._waiting):
+        waiting = iter(self._waiting)
+        while rows := list(islice(waiting, _NUM_ROWS_OF_BATCH)):
             types = []
             for name in self._kinds:
                 try:
@@ -136,14 +138,3 @@ def _no_type(column: str, error: Exception) -> DataError:
         f"The rows cannot be written as Parquet: the values of {column} have no common type: {said}.",
         "Write JSON Lines (.jsonl), whose rows need none.",
     )
-
-
-def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
-    batch: list[Any] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == _NUM_ROWS_OF_BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weitiao.data.reading.plain_values import to_json
+from weitiao.data.reading.json_values import to_json
 
 
 class Spool:

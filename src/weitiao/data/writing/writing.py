@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from weitiao.data.reading.plain_values import to_json
+from weitiao.data.reading.json_values import to_json
 from weitiao.data.reading.rows import shown
 from weitiao.errors import DataError
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.reading.hub import is_saved_dataset
 from weitiao.data.reading.paths import data_files
+from weitiao.data.reading.typed_files import is_saved_dataset
 from weitiao.files import sha256
 from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.machine.versions import COMPUTING, versions
