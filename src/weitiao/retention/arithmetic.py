@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import add, mul, sub
 
 from weitiao.retention.parts import Instruction
 from weitiao.seeding import shuffled
@@ -40,26 +41,14 @@ def _pairs(first: range, second: range, *, keep: Callable[[int, int], bool] = la
     return [(a, b) for a in first for b in second if keep(a, b)]
 
 
-def _plus(a: int, b: int) -> int:
-    return a + b
-
-
-def _minus(a: int, b: int) -> int:
-    return a - b
-
-
-def _times(a: int, b: int) -> int:
-    return a * b
-
-
 _DIGIT, _TEENS, _TWO_DIGITS = range(2, 10), range(11, 30), range(11, 90)
 
 KINDS = (
-    _Kind("sum-1", 16, ["What is {a} + {b}?"], _pairs(_DIGIT, _DIGIT), _plus),
-    _Kind("sum-2", 12, ["What is {a} + {b}?"], _pairs(_TWO_DIGITS, _TWO_DIGITS), _plus),
-    _Kind("difference-1", 12, ["What is {a} - {b}?"], _pairs(_DIGIT, _DIGIT, keep=lambda a, b: a > b), _minus),
-    _Kind("difference-2", 10, ["What is {a} - {b}?"], _pairs(_TWO_DIGITS, _TEENS, keep=lambda a, b: a > b), _minus),
-    _Kind("product", 14, ["What is {a} times {b}?"], _pairs(_DIGIT, _DIGIT), _times),
+    _Kind("sum-1", 16, ["What is {a} + {b}?"], _pairs(_DIGIT, _DIGIT), add),
+    _Kind("sum-2", 12, ["What is {a} + {b}?"], _pairs(_TWO_DIGITS, _TWO_DIGITS), add),
+    _Kind("difference-1", 12, ["What is {a} - {b}?"], _pairs(_DIGIT, _DIGIT, keep=lambda a, b: a > b), sub),
+    _Kind("difference-2", 10, ["What is {a} - {b}?"], _pairs(_TWO_DIGITS, _TEENS, keep=lambda a, b: a > b), sub),
+    _Kind("product", 14, ["What is {a} times {b}?"], _pairs(_DIGIT, _DIGIT), mul),
     _Kind(
         "story-sum",
         8,
@@ -70,7 +59,7 @@ KINDS = (
             "A bus carries {a} people. At the next stop {b} people get on. How many people are on the bus now?",
         ],
         _pairs(_DIGIT, _DIGIT),
-        _plus,
+        add,
     ),
     _Kind(
         "story-difference",
@@ -82,7 +71,7 @@ KINDS = (
             "Ben has {a} coins and spends {b} of them. How many coins does he still have?",
         ],
         _pairs(range(5, 20), _DIGIT, keep=lambda a, b: a > b),
-        _minus,
+        sub,
     ),
     _Kind(
         "story-zh",
@@ -92,7 +81,7 @@ KINDS = (
             "树上有{a}只鸟，又飞来了{b}只。现在树上有几只鸟？",
         ],
         _pairs(_DIGIT, _DIGIT),
-        _plus,
+        add,
         ASK_ZH,
     ),
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from weitiao.config import Config
 from weitiao.data.config import SourceConfig
 from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.paths import find_path
+
+Source = Annotated[SourceConfig, BeforeValidator(lambda value: {"path": value} if isinstance(value, str) else value)]
+"""Rows, as a source of the `data` section; a path alone is short for one."""
 
 
 class ChoiceTaskConfig(Config):
@@ -60,13 +63,8 @@ class LossTaskConfig(Config):
     name: str = Field(min_length=1)
     """What it is called in tables."""
 
-    data: SourceConfig
+    data: Source
     """The rows, as a source of the `data` section: a path, format, columns, templates."""
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
 
 class GenerateTaskConfig(Config):
@@ -78,7 +76,7 @@ class GenerateTaskConfig(Config):
     name: str = Field(min_length=1)
     """What it is called in tables."""
 
-    data: SourceConfig
+    data: Source
     """The rows, as a source of the `data` section: a path, format, columns, templates."""
 
     metric: MetricConfig
@@ -86,11 +84,6 @@ class GenerateTaskConfig(Config):
 
     generation: GenerationConfig = GenerationConfig()
     """How answers are generated."""
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _from_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
 
 TaskConfig = Annotated[ChoiceTaskConfig | LossTaskConfig | GenerateTaskConfig, Field(discriminator="type")]

@@ -32,34 +32,23 @@ def follows(answer: str, constraints: Mapping[str, Mapping[str, Any]]) -> bool:
     return bool(text) and all(CHECKERS[name](text, **settings) for name, settings in constraints.items())
 
 
-def words(text: str, *, least: int = 0, most: int | None = None) -> bool:
-    """Number of words, of languages that separate them by space."""
-    return _within(len(_WORD.findall(text)), least, most)
+_COUNTED: dict[str, Callable[[str], int]] = {
+    "words": lambda text: len(_WORD.findall(text)),  # of languages that separate them by space
+    "han_characters": lambda text: len(_HAN.findall(text)),  # without punctuation
+    "sentences": lambda text: sum(bool(_WORD.search(part)) for part in _SENTENCE_END.split(text)),
+    "paragraphs": lambda text: sum(bool(part.strip()) for part in re.split(r"\n\s*\n", text)),
+    "bullets": lambda text: len(_BULLET.findall(text)),  # lines that begin with one
+    "numbered": lambda text: len(_NUMBERED.findall(text)),  # lines that begin with a number and a full stop
+}
+"""What is counted, and has to be within bounds."""
 
 
-def han_characters(text: str, *, least: int = 0, most: int | None = None) -> bool:
-    """Number of Chinese characters; punctuation does not count."""
-    return _within(len(_HAN.findall(text)), least, most)
+def _within(count: Callable[[str], int]) -> Callable[..., bool]:
+    def check(text: str, *, least: int = 0, most: int | None = None) -> bool:
+        number = count(text)
+        return number >= least and (most is None or number <= most)
 
-
-def sentences(text: str, *, least: int = 0, most: int | None = None) -> bool:
-    """Number of sentences: what ends in a full stop, and what stands behind the last one."""
-    return _within(sum(bool(_WORD.search(part)) for part in _SENTENCE_END.split(text)), least, most)
-
-
-def paragraphs(text: str, *, least: int = 0, most: int | None = None) -> bool:
-    """Number of paragraphs, with an empty line between two."""
-    return _within(sum(bool(part.strip()) for part in re.split(r"\n\s*\n", text)), least, most)
-
-
-def bullets(text: str, *, least: int = 0, most: int | None = None) -> bool:
-    """Number of lines that begin with a bullet."""
-    return _within(len(_BULLET.findall(text)), least, most)
-
-
-def numbered(text: str, *, least: int = 0, most: int | None = None) -> bool:
-    """Number of lines that begin with a number and a full stop."""
-    return _within(len(_NUMBERED.findall(text)), least, most)
+    return check
 
 
 def includes(text: str, *, texts: Sequence[str], times: int = 1) -> bool:
@@ -125,17 +114,16 @@ def language(text: str, *, name: str) -> bool:
 
 
 CHECKERS: dict[str, Callable[..., bool]] = {
-    checker.__name__: checker
-    for checker in (
-        words, han_characters, sentences, paragraphs, bullets, numbered, includes, avoids, capitals, starts_with,
-        ends_with, one_of, matches, number, json_object, json_list, language,
-    )
+    **{name: _within(count) for name, count in _COUNTED.items()},
+    **{
+        checker.__name__: checker
+        for checker in (
+            includes, avoids, capitals, starts_with, ends_with, one_of, matches, number, json_object, json_list,
+            language,
+        )
+    },
 }  # fmt: skip
 """The checkers by name: each takes the answer without space at both ends, and its settings."""
-
-
-def _within(count: int, least: int, most: int | None) -> bool:
-    return count >= least and (most is None or count <= most)
 
 
 def _json(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from weitiao.data.example import Example
 from weitiao.evaluation.answers import write_answers
@@ -72,10 +72,17 @@ class Instruction:
         return Example(self.item_id, turns)
 
 
+@dataclass(frozen=True)
 class Part(ABC):
-    """A part of the suite."""
+    """A part of the suite.
+
+    Attributes:
+        name: What tables call it.
+        holds: Attribute that has its items.
+    """
 
     name: str
+    holds: ClassVar[str] = "items"
 
     @property
     def needs_chat_template(self) -> bool:
@@ -101,16 +108,17 @@ class Part(ABC):
     ) -> tuple[PartScores, ...]:
         """Score a model: one or two kinds of grades for the same items."""
 
-    @abstractmethod
-    def subset(self, choose: Callable[[int], Iterable[int]]) -> Part:
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> Self:
         """The same part with the items that `choose` picks out of so many, by index."""
+        held = getattr(self, self.holds)
+        chosen: dict[str, Any] = {self.holds: tuple(held[i] for i in choose(len(held)))}
+        return replace(self, **chosen)
 
 
 @dataclass(frozen=True)
 class ChoicePart(Part):
     """Multiple choice by likelihood, and the loss of the right answers."""
 
-    name: str
     items: tuple[ChoiceItem, ...]
     delimiter: str = " "
     metric: Literal["acc", "acc_norm"] = "acc"
@@ -139,9 +147,6 @@ class ChoicePart(Part):
             loss(f"{self.name}-{ANSWERS}", {one.item_id: one.answer_loss for one in results}),
         )
 
-    def subset(self, choose: Callable[[int], Iterable[int]]) -> ChoicePart:
-        return replace(self, items=tuple(self.items[i] for i in choose(len(self.items))))
-
 
 @dataclass(frozen=True)
 class InstructionPart(Part):
@@ -150,7 +155,6 @@ class InstructionPart(Part):
     What guessing gives is measured: how often the model's answer to one prompt meets the constraints of another.
     """
 
-    name: str
     items: tuple[Instruction, ...]
     max_new_tokens: int
 
@@ -191,15 +195,11 @@ class InstructionPart(Part):
         ]
         return sum(met) / len(met) if met else 0.0
 
-    def subset(self, choose: Callable[[int], Iterable[int]]) -> InstructionPart:
-        return replace(self, items=tuple(self.items[i] for i in choose(len(self.items))))
-
 
 @dataclass(frozen=True)
 class PassagePart(Part):
     """The loss on texts, all their tokens."""
 
-    name: str
     passages: Mapping[str, str] = field(default_factory=dict)
 
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
@@ -217,7 +217,7 @@ class PassagePart(Part):
         )
         return (loss(self.name, {name: one.loss for name, one in zip(self.passages, found, strict=True)}),)
 
-    def subset(self, choose: Callable[[int], Iterable[int]]) -> PassagePart:
+    def subset(self, choose: Callable[[int], Iterable[int]]) -> Self:
         names = list(self.passages)
         return replace(self, passages={names[i]: self.passages[names[i]] for i in choose(len(names))})
 

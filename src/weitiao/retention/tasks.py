@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,7 +97,8 @@ def task_part(task: TaskConfig) -> Part:
 class LossPart(Part):
     """The loss on the rows of the user: on the last answer of a conversation, on all of a raw text."""
 
-    name: str
+    holds = "examples"
+
     examples: tuple[Example, ...]
 
     @property
@@ -112,15 +113,13 @@ class LossPart(Part):
     ) -> tuple[PartScores, ...]:
         return (loss(self.name, answer_losses(model, tokenizer, self.examples, batching, on_share)),)
 
-    def subset(self, choose: Callable[[int], Iterable[int]]) -> LossPart:
-        return replace(self, examples=tuple(self.examples[i] for i in choose(len(self.examples))))
-
 
 @dataclass(frozen=True)
 class GeneratePart(Part):
     """Answers to the rows of the user, graded by a metric, and the loss of the expected answers."""
 
-    name: str
+    holds = "examples"
+
     examples: tuple[Example, ...]
     task: GenerateTaskConfig
     labels: tuple[str, ...]
@@ -159,9 +158,6 @@ class GeneratePart(Part):
         losses = answer_losses(model, tokenizer, self.examples, batching)
         on_share(1.0)
         return accuracy(self.name, grades, guessing=0.0, answers=answers), loss(f"{self.name}-{ANSWERS}", losses)
-
-    def subset(self, choose: Callable[[int], Iterable[int]]) -> GeneratePart:
-        return replace(self, examples=tuple(self.examples[i] for i in choose(len(self.examples))))
 
 
 def _examples(source: SourceConfig) -> tuple[Example, ...]:
