@@ -40,23 +40,15 @@ class BaselineConfig(Config):
     limit: int | None = Field(default=None, ge=1)
     """Answer so many test rows only, drawn by `seed`. Without it, all that `evaluate.limit` leaves."""
 
+    @field_validator("shots", "selection", "models")
+    @classmethod
+    def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [one.name if isinstance(one, ModelConfig) else one for one in value]
+        if len(set(names)) != len(names):
+            raise ValueError("names one of them twice")
+        return value
+
     @field_validator("shots")
     @classmethod
     def _in_order(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("names a number of examples twice")
         return tuple(sorted(value))
-
-    @field_validator("selection")
-    @classmethod
-    def _each_once(cls, value: tuple[Selection, ...]) -> tuple[Selection, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("names a selection twice")
-        return value
-
-    @field_validator("models")
-    @classmethod
-    def _named_once(cls, value: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
-        if len({model.name for model in value}) != len(value):
-            raise ValueError("names a model twice")
-        return value

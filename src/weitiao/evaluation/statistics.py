@@ -37,6 +37,10 @@ class Estimate:
     high: Number
     n: int
 
+    def __neg__(self) -> Estimate:
+        """The number with the other sign: its lower end becomes the upper one."""
+        return Estimate(-self.value, -self.high, -self.low, self.n)
+
     @property
     def has_interval(self) -> bool:
         """Whether the ends mean anything: one item of unbounded scores (a loss) does not tell how others spread."""

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from filelock import FileLock
+from pydantic import ValidationError
 
 from weitiao.errors import DataError, RunError
 from weitiao.json_text import json_text
+from weitiao.records import first_problem, record_of
 
 Choice = Literal["a", "b", "tie"]
 Order = Literal["ab", "ba"]
@@ -156,12 +158,12 @@ def _is_whole(line: bytes) -> bool:
 
 def _parsed(line: bytes, path: Path, number: int) -> Judgement | dict[str, Any]:
     """A judgement, or the values of a withdrawal."""
-    remedy = "Correct or remove that line."
     try:
         values = json.loads(line)
-        judgement = Judgement(**{name: values[name] for name in Judgement.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}, line {number}: it is no judgement ({error}).", remedy) from error
-    if judgement.choice not in get_args(Choice) or judgement.order not in get_args(Order):
-        raise DataError(f"{path}, line {number}: `choice` is a, b or tie, and `order` is ab or ba.", remedy)
+        judgement = record_of(Judgement, values)
+    except ValueError as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else error
+        raise DataError(
+            f"{path}, line {number}: it is no judgement ({problem}).", "Correct or remove that line."
+        ) from error
     return values if values.get("withdrawn") else judgement

@@ -55,9 +55,7 @@ class PartComparison:
     @property
     def decline(self) -> Estimate:
         """The difference with the sign of a loss: positive is worse than before, for both kinds."""
-        if self.kind == "loss":
-            return self.difference
-        return Estimate(-self.difference.value, -self.difference.high, -self.difference.low, self.difference.n)
+        return self.difference if self.kind == "loss" else -self.difference
 
     @property
     def status(self) -> Status:

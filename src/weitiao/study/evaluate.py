@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
 from weitiao.data.parts.load import load_data
@@ -25,15 +24,14 @@ from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import OpenModel, find_adapter, open_model
 from weitiao.models.attention import FOREST
-from weitiao.models.load import load_model
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.items import as_items
 from weitiao.rendering.render import render
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.compare.answers import key_of_answers
-from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
+from weitiao.study.dataset import Tell, model_context
 from weitiao.study.place import place_of_results
-from weitiao.study.setup import set_threads
+from weitiao.study.setup import device_here, open_base, set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
 from weitiao.terminal.console import TextConsole
@@ -143,7 +141,7 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     set_threads(recipe, detect_hardware())
     task = task_from_recipe(recipe, data) if recipe.evaluate.graders else None
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
-    opened = _open(recipe, tuned=tuned, attention=FOREST)
+    opened = _open(recipe, tuned=tuned)
     held_out = _losses(recipe, opened, data.validation, "validation", tell)
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
@@ -171,13 +169,11 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)
 
 
-def _open(recipe: Recipe, *, tuned: bool, attention: str) -> OpenModel:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if tuned:
-        assert recipe.run_dir is not None
-        return open_model(recipe.run_dir, base=recipe.model, attention=attention, device=device)
-    model = load_model(recipe.model, attention=attention, device=device)
-    return OpenModel(model, prepare_tokenizer(recipe), recipe.model.name, None)
+def _open(recipe: Recipe, *, tuned: bool, attention: str = FOREST) -> OpenModel:
+    if not tuned:
+        return open_base(recipe, attention=attention)
+    assert recipe.run_dir is not None
+    return open_model(recipe.run_dir, base=recipe.model, attention=attention, device=device_here())
 
 
 def _benchmarks(recipe: Recipe, *, tuned: bool) -> Benchmarks:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rich.console import Console
 
 from weitiao.console import quoted
@@ -23,16 +22,14 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.records import read_record, record_of
-from weitiao.rendering.templates import apply_template
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.retention.config import RetentionConfig
 from weitiao.retention.run import fingerprint, retention_parts, run_retention
 from weitiao.retention.scores import RetentionScores
-from weitiao.retention.tasks import resolve_tasks
 from weitiao.runs.run_dir import RunDir, locked_around
-from weitiao.study.dataset import dated, prepare_tokenizer
+from weitiao.study.dataset import prepare_tokenizer
 from weitiao.study.place import place_of_results
-from weitiao.study.setup import set_threads
+from weitiao.study.setup import device_here, open_base, set_threads
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import retention_progress, teller
 
@@ -104,8 +101,6 @@ def retention_target(
     recipe = load_recipe(path, settings)
     tell = teller(console)
     output = place_of_results(recipe, "retention", ("model", "rendering", "retention"), tell)
-    config = resolve_tasks(recipe.retention, [Path.cwd()])
-    recipe = recipe.model_copy(update={"retention": config})
     if base_model is not None:
         recipe = recipe.model_copy(update={"model": recipe.model.moved_to(base_model.name)})
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
@@ -149,9 +144,7 @@ def _score(recipe: Recipe, adapter: Path | None, path: Path, console: Console) -
         console.print(f"{'tuned' if tuned else 'base'} model: scores of {path}", highlight=False, soft_wrap=True)
         return known
     set_threads(recipe, detect_hardware())
-    opened = open_model(adapter or recipe.model.name, base=recipe.model, device=_device())
-    if adapter is None:
-        apply_template(opened.tokenizer, dated(recipe))
+    opened = open_model(adapter, base=recipe.model, device=device_here()) if adapter is not None else open_base(recipe)
     with retention_progress(console, "tuned model" if tuned else "base model") as on_progress:
         scores = run_retention(opened.model, opened.tokenizer, recipe.retention, on_progress=on_progress)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +167,7 @@ def read_retention(path: Path) -> RetentionScores:
 
 
 def _model_alone(name: str, config: RetentionConfig, console: Console, base: ModelConfig | None) -> Retained:
-    opened = open_model(name, base=base if find_adapter(name) else None, device=_device())
+    opened = open_model(name, base=base if find_adapter(name) else None, device=device_here())
     with retention_progress(console, name) as on_progress:
         scores = run_retention(opened.model, opened.tokenizer, config, on_progress=on_progress)
     return Retained(name, None, scores, None, ())
@@ -182,23 +175,19 @@ def _model_alone(name: str, config: RetentionConfig, console: Console, base: Mod
 
 def _key(recipe: Recipe, adapter: Path | None) -> dict[str, Any]:
     """What the scores depend on: weights, chat template, items, number format, and what computes and grades."""
-    has_own = adapter is not None and (adapter / "tokenizer.json").exists()
-    tokenizer = (
-        adapter_tokenizer(adapter, recipe.model) if adapter is not None and has_own else prepare_tokenizer(recipe)
-    )
+    if adapter is not None and (adapter / "tokenizer.json").exists():
+        tokenizer = adapter_tokenizer(adapter, recipe.model)
+    else:
+        tokenizer = prepare_tokenizer(recipe)
     template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]
     parts = retention_parts(recipe.retention)
     return {
         "weights": weights_hash(recipe.model, adapter),
         "template": template,
         "items": fingerprint(parts),
-        "dtype": dtype_of(recipe.model, device=_device()),
+        "dtype": dtype_of(recipe.model, device=device_here()),
         "packages": versions([*COMPUTING, *(name for part in parts for name in part.packages)]),
     }
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _read(path: Path, key: dict[str, Any]) -> RetentionScores | None:

@@ -1,4 +1,4 @@
-"""What a training runs on: devices, threads, trackers, and the record of it."""
+"""What a recipe's model runs on: devices, threads, trackers, and the record of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from transformers import PreTrainedModel
 
 from weitiao.errors import MissingExtraError, RecipeError, WeitiaoError
 from weitiao.machine.hardware import Hardware, choose_threads
+from weitiao.methods.open import OpenModel
+from weitiao.models.attention import FOREST
+from weitiao.models.load import load_model
 from weitiao.recipe import Recipe
+from weitiao.study.dataset import prepare_tokenizer
 
 VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -78,6 +82,17 @@ def set_threads(recipe: Recipe, hardware: Hardware) -> int:
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(choose_threads(hardware, num_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     return torch.get_num_threads()
+
+
+def device_here() -> str:
+    """Where answers are written: the GPU when there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def open_base(recipe: Recipe, *, attention: str = FOREST) -> OpenModel:
+    """The recipe's model as it is before any training, with the recipe's template; errors are those of `load_model`."""
+    model = load_model(recipe.model, attention=attention, device=device_here())
+    return OpenModel(model, prepare_tokenizer(recipe), recipe.model.name, None)
 
 
 def describe(hardware: Hardware, model: PreTrainedModel, device: torch.device, threads: int, budget: int) -> str:

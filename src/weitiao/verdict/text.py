@@ -48,10 +48,7 @@ def sentence(reason: Reason, language: Language) -> str:
 
 def change_of(reason: Reason) -> Estimate:
     """What changed, after minus before: a fall of an accuracy is below 0, a rise of a loss above."""
-    decline = reason.measured
-    if reason.unit == "nats":
-        return decline
-    return Estimate(-decline.value, -decline.high, -decline.low, decline.n)
+    return reason.measured if reason.unit == "nats" else -reason.measured
 
 
 def place(reason: Reason, language: Language) -> str:

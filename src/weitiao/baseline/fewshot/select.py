@@ -1,14 +1,14 @@
-"""Which solved examples of the training part stand in a prompt."""
+"""Which solved examples of the training part stand in a prompt, as turns that were already answered."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, islice, zip_longest
 
 from weitiao.baseline.config import Selection
 from weitiao.baseline.fewshot.nearest import nearest
-from weitiao.baseline.fewshot.prompt import own_turns
-from weitiao.data.example import Example
+from weitiao.data.example import Example, Message
 from weitiao.data.parts.asked import Asked, asked_by, asked_in
 from weitiao.data.parts.splits import seeded_order
 from weitiao.data.parts.together import twins_of
@@ -18,6 +18,27 @@ from weitiao.evaluation.classes import is_closed_label_set
 
 Shots = tuple[Example, ...]
 """Solved examples, in the order in which they stand in the prompt."""
+
+
+def with_shots(example: Example, shots: Sequence[Example]) -> Example:
+    """Put solved examples before the question of a row, as turns that were already answered.
+
+    Args:
+        example: The row.
+        shots: Examples with a question and an answer, in the order in which they shall stand. Of a conversation all
+            turns up to the last answer are shown.
+
+    Returns:
+        The row with the further turns. Its own system turn stays first; those of the examples are left out.
+    """
+    system = example.messages[:1] if example.messages and example.messages[0]["role"] == "system" else ()
+    shown = tuple(turn for shot in shots for turn in (*own_turns(shot), shot.messages[len(shot.prompt)]))
+    return replace(example, messages=(*system, *shown, *example.messages[len(system) :]))
+
+
+def own_turns(example: Example) -> tuple[Message, ...]:
+    """The turns before the answer, without system turns, which all rows of a task usually share."""
+    return tuple(message for message in example.prompt if message["role"] != "system")
 
 
 def choose_shots(

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from weitiao.data.example import Message
+from weitiao.data.example import Example, Message
 from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
+from weitiao.evaluation.answers import write_answers
 from weitiao.evaluation.judges.pairwise import without_thoughts
 from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
 from weitiao.generation.chat_server import ChatServer, is_server
@@ -142,20 +143,14 @@ def _local(model: str, max_new_tokens: int) -> Answerer:
     """Answers of a model on this machine, greedily."""
     import torch
 
-    from weitiao.generation.generate import generate, stop_ids
     from weitiao.methods.open import open_model
-    from weitiao.rendering.answers import AnswerReader
-    from weitiao.rendering.render import render_prompt
 
     opened = open_model(model, device="cuda" if torch.cuda.is_available() else "cpu")
     config = GenerationConfig(max_new_tokens=max_new_tokens)
-    stops = stop_ids(opened.model, opened.tokenizer)
 
     def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
-        prompts = [render_prompt(opened.tokenizer, conversation) for conversation in conversations]
-        completions = generate(opened.model, prompts, config, stop_ids=stops)
-        reader = AnswerReader(opened.tokenizer)
-        asked = zip(conversations, completions, strict=True)
-        return [reader.read(conversation, (), one.token_ids) for conversation, one in asked]
+        where, nothing = f"a question to the judge {model}", {"role": "assistant", "content": ""}
+        asked = [Example(where, (*conversation, nothing)) for conversation in conversations]
+        return [one.text for one in write_answers(opened.model, opened.tokenizer, asked, config)]
 
     return answer

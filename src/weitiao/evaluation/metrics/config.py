@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
 from weitiao.evaluation.judges.rating import JudgeMetricConfig
-from weitiao.evaluation.metrics.base import MetricConfigBase
 from weitiao.evaluation.metrics.function import FUNCTION, FunctionConfig
 from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
 from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
@@ -53,9 +52,6 @@ _Score = _Metric | PerplexityConfig
 
 OF_WHOLE_SETS = frozenset(one.title for one in (MacroF1Config(), BleuConfig(), ChrfConfig()))
 """What scores are called that the grades of the rows do not give, unless a recipe names them otherwise."""
-
-KINDS: tuple[type[MetricConfigBase], ...] = get_args(_Score)
-"""The settings of every kind, for the reference page of recipes."""
 
 ScoreConfig = Annotated[
     Annotated[_Score, Field(discriminator="type")],

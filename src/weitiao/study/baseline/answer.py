@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -18,15 +17,12 @@ from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.task import evaluate
 from weitiao.files import sha256
 from weitiao.generation.generate import generate, stop_ids
-from weitiao.models.attention import FOREST
-from weitiao.models.load import load_model
+from weitiao.methods.open import OpenModel
 from weitiao.rendering.render import render_prompt
 from weitiao.study.baseline.plan import PlannedCell
-from weitiao.study.dataset import Tell, prepare_tokenizer
+from weitiao.study.dataset import Tell
+from weitiao.study.setup import open_base
 from weitiao.terminal.progress import answer_progress
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _NUM_TIMED, _MOST_SECONDS_TIMED = 3, 2.0
 
@@ -39,21 +35,11 @@ class Answered:
     predictions: tuple[Prediction, ...]
 
 
-@dataclass(slots=True)
-class _Loaded:
-    """The model that was used last: cells come model by model."""
-
-    name: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
-
-
 def answer_cells(
     planned: Sequence[PlannedCell],
     directory: Path,
     *,
     known_in: Path | None = None,
-    device: str,
     tell: Tell,
     console: Console,
 ) -> list[Answered]:
@@ -63,7 +49,6 @@ def answer_cells(
         planned: The cells, model by model.
         directory: Where the answers go.
         known_in: Another directory that may have answers already; they are copied.
-        device: Where the models run.
         tell: Gets a line per cell.
         console: Where progress goes.
 
@@ -80,7 +65,7 @@ def answer_cells(
         if _is_whole(place, cell)
     }
     done: list[Answered] = []
-    loaded: _Loaded | None = None
+    loaded: OpenModel | None = None
     for number, plan in enumerate(planned):
         if plan.inputs in known:
             cell, place = known[plan.inputs]
@@ -91,7 +76,7 @@ def answer_cells(
             continue
         if loaded is None or loaded.name != plan.model:
             loaded = None  # two models need not fit into the memory
-            loaded = _load(plan, device)
+            loaded = open_base(plan.recipe)
         share = f", examples take {plan.cost.context_share:.0%} of the context" if plan.shots else ""
         tell(
             f"{plan.model}, {plan.prompt}: {len(plan.task.examples):,} rows, "
@@ -108,12 +93,7 @@ def _is_whole(directory: Path, cell: Cell) -> bool:
     return path.is_file() and sha256(path) == cell.sha256
 
 
-def _load(plan: PlannedCell, device: str) -> _Loaded:
-    model = load_model(plan.recipe.model, attention=FOREST, device=device)
-    return _Loaded(plan.model, model, prepare_tokenizer(plan.recipe))
-
-
-def _answer(plan: PlannedCell, loaded: _Loaded, directory: Path, console: Console) -> Answered:
+def _answer(plan: PlannedCell, loaded: OpenModel, directory: Path, console: Console) -> Answered:
     with answer_progress(console, batch_size=plan.task.generation.batch_size) as on_progress:
         evaluation = evaluate(loaded.model, loaded.tokenizer, plan.task, on_progress=on_progress)
     predictions, scores = evaluation.predictions, evaluation.scores
@@ -138,7 +118,7 @@ def _answer(plan: PlannedCell, loaded: _Loaded, directory: Path, console: Consol
     return Answered(cell, predictions)
 
 
-def _latency(plan: PlannedCell, loaded: _Loaded) -> float:
+def _latency(plan: PlannedCell, loaded: OpenModel) -> float:
     """Seconds of an answer on its own: median of the first rows, of one where answers are slow."""
     stops = stop_ids(loaded.model, loaded.tokenizer)
     seconds: list[float] = []

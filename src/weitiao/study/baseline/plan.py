@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.baseline.fewshot.context import PromptCost, prompt_cost, require_room
-from weitiao.baseline.fewshot.prompt import with_shots
-from weitiao.baseline.fewshot.select import Shots, choose_shots
+from weitiao.baseline.fewshot.select import Shots, choose_shots, with_shots
 from weitiao.data.example import Example
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.task import Task

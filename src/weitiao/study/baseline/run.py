@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from weitiao.baseline.advice import Contender, advise
@@ -30,7 +29,7 @@ from weitiao.study.baseline.answer import Answered, answer_cells
 from weitiao.study.baseline.plan import plan_cells
 from weitiao.study.dataset import Tell, prepare_tokenizer
 from weitiao.study.place import place_of_results
-from weitiao.study.setup import set_threads
+from weitiao.study.setup import device_here, set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller
@@ -107,11 +106,10 @@ def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> Basel
     train = data.task_train
     if any(recipe.baseline.shots):  # a refused row must not stand before a good one
         train = _askable(recipe, replace(task, name="train", examples=train), tell).examples
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    planned = plan_cells(recipe, train, task, device=device)
+    planned = plan_cells(recipe, train, task, device=device_here())
     set_threads(recipe, detect_hardware())
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
-        answered = answer_cells(planned, directory, known_in=recipe.run_dir, device=device, tell=tell, console=console)
+        answered = answer_cells(planned, directory, known_in=recipe.run_dir, tell=tell, console=console)
         answers = [row.answer for row in data.task_train if is_gradable(row)]
         baseline, gap = conclude(
             answered, metric=task.metrics[0], target=recipe.verdict.target, training_answers=answers

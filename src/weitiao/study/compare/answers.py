@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from rich.console import Console
 from rich.text import Text
 
@@ -22,6 +21,7 @@ from weitiao.models.load import dtype_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render_prompt
 from weitiao.study.compare.sides import Side, side_tokenizer
+from weitiao.study.setup import device_here
 from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def key_of_answers(task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelC
         weights: Hash of model and adapter.
     """
     prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in task.gradable]
-    return answers_key(weights, dtype_of(model, device=_device()), task.gradable, prompts, task.generation)
+    return answers_key(weights, dtype_of(model, device=device_here()), task.gradable, prompts, task.generation)
 
 
 def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Prediction, ...]:
@@ -101,13 +101,9 @@ def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, consol
     assert side.model is not None
     target = side.path if side.is_tuned and side.path is not None else side.model.name
     with console.status(Text(f"Loading {side.name}"), spinner="line"):
-        opened = open_model(target, base=side.model, device=_device())
+        opened = open_model(target, base=side.model, device=device_here())
     with answer_progress(console, batch_size=task.generation.batch_size) as on_progress:
         answers = write_answers(opened.model, tokenizer, task.gradable, task.generation, on_progress=on_progress)
     del opened
     gc.collect()  # modules refer to each other; the other side needs the memory
     return answers
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,7 +8,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from rich.text import Text
 
 from weitiao.evaluation.judges.local import LocalJudge
@@ -23,6 +22,7 @@ from weitiao.feedback.store import JudgementStore
 from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
 from weitiao.study.compare.sides import find_side
+from weitiao.study.setup import device_here
 from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _judge_model(config: JudgeConfig, console: Console) -> Judge:
         return ServerJudge(config)
     side = find_side(config.model)
     with console.status(Text(f"Loading {config.model}"), spinner="line"):
-        opened = open_model(config.model, base=side.model, device="cuda" if torch.cuda.is_available() else "cpu")
+        opened = open_model(config.model, base=side.model, device=device_here())
     return LocalJudge(config, opened, weights=side.weights)
 
 
