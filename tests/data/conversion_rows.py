@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.conversion.records import Input, Opened
-from weitiao.data.formats.preference import Record
+from weitiao.data.example import Record
 from weitiao.data.writing.convert import Conversion, convert_file
 
 WORDS = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from weitiao.data.conversion.records import Input, Opened
-from weitiao.data.formats.preference import Judged, Preference, Record
+from weitiao.data.example import Judged, Preference, Record
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import DataError
 

@@ -18,7 +18,7 @@ from weitiao.errors import DataError
 from weitiao.quality.check import parts_of_files
 from weitiao.quality.clean import clean
 from weitiao.quality.cleaning_pass import CleanSummary
-from weitiao.quality.kinds import FIXABLE
+from weitiao.quality.settings import FIXABLE
 from weitiao.quality.sources import Part
 
 ALL = tuple(FIXABLE)

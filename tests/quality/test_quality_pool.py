@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from checking import pair, write_rows
 
-from weitiao.data.parts.boilerplate import Boilerplate
+from weitiao.data.parts.asked import Boilerplate
 from weitiao.quality.check import parts_of_files
 from weitiao.quality.look import Looked, Task, look
 from weitiao.quality.pool import in_order

@@ -8,7 +8,7 @@ import string
 import pytest
 
 from weitiao.evaluation.gap.kinds import MEANINGS
-from weitiao.quality.kinds import KINDS, SEVERITIES
+from weitiao.quality.settings import KINDS, SEVERITIES
 from weitiao.quality.sources import PARTS
 from weitiao.report.render import SECTIONS
 from weitiao.retention.comparison import OVERALL

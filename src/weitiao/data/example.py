@@ -1,4 +1,4 @@
-"""The canonical form of one row of data."""
+"""The canonical forms of one row of data: a conversation or raw text, a comparison of two answers, a judged answer."""
 
 from __future__ import annotations
 
@@ -60,3 +60,49 @@ def conversation_text(messages: tuple[Message, ...]) -> str:
     if len(messages) == 1:
         return str(messages[0]["content"] or "").strip()
     return "\n\n".join(f"{turn['role']}: {str(turn['content'] or '').strip()}" for turn in messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """One prompt with a better and a worse answer.
+
+    Attributes:
+        row_id: Where the row stands, `FILE:ROW`.
+        prompt: The turns before the answers, at least one.
+        chosen: The better answer: turns that begin and end with the assistant's.
+        rejected: The worse answer, likewise.
+        tools: Tool definitions, as in `Example`.
+        columns: Columns of the row that are no part of the conversation.
+    """
+
+    row_id: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One prompt with an answer that was found good or bad (Ethayarajh et al., 2024, https://arxiv.org/abs/2402.01306).
+
+    Attributes:
+        row_id: Where the row stands, `FILE:ROW`.
+        prompt: The turns before the answer, at least one.
+        completion: The answer: turns that end with the assistant's.
+        label: Whether it is good.
+        tools: Tool definitions, as in `Example`.
+        columns: Columns of the row that are no part of the conversation.
+    """
+
+    row_id: str
+    prompt: tuple[Message, ...]
+    completion: tuple[Message, ...]
+    label: bool
+    tools: tuple[dict[str, Any], ...] = ()
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+Record = Example | Preference | Judged
+"""One row of data in any of its canonical forms."""

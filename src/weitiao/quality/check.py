@@ -14,9 +14,8 @@ from weitiao.data.parts.load import HeldOutRows
 from weitiao.data.reading.paths import resolve_sources
 from weitiao.quality.across import find_across
 from weitiao.quality.findings import Finding, Findings
-from weitiao.quality.kinds import KINDS, SEVERITIES
 from weitiao.quality.scan import Measure, scan
-from weitiao.quality.settings import CheckSettings
+from weitiao.quality.settings import KINDS, SEVERITIES, CheckSettings
 from weitiao.quality.sources import Part, names_of, open_sources
 
 

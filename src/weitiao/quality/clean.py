@@ -10,12 +10,12 @@ from pathlib import Path
 
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.reading.rows import shown
+from weitiao.data.writing.writing import told
 from weitiao.errors import DataError, MissingExtraError
 from weitiao.json_text import json_text
 from weitiao.paths import user_path
 from weitiao.quality.cleaning_pass import CleaningPass, CleanSummary, Origins
-from weitiao.quality.kinds import KINDS
-from weitiao.quality.settings import EXTRA, NEEDS, CheckSettings
+from weitiao.quality.settings import EXTRA, KINDS, NEEDS, CheckSettings
 from weitiao.quality.sources import Part, Source
 
 CLEANED, REJECTED, SUMMARY = "cleaned.jsonl", "rejected.jsonl", "summary.json"
@@ -66,7 +66,7 @@ def clean(
 @contextmanager
 def _appearing(output: Path) -> Iterator[tuple[Path, Path]]:
     """A directory that takes its place when it is complete, and one for scratch files; both beside the place."""
-    try:
+    with told(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".cleaning-", dir=output.parent) as beside:
             folder, scratch = Path(beside, "output"), Path(beside, "scratch")
@@ -74,10 +74,6 @@ def _appearing(output: Path) -> Iterator[tuple[Path, Path]]:
             scratch.mkdir()
             yield folder, scratch
             folder.replace(output)
-    except OSError as error:
-        raise DataError(
-            f"{shown(output)}: cannot be written: {error.strerror or error}.", "Make room, or check the folder."
-        ) from error
 
 
 def _run_passes(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from dataclasses import field as with_default
 from typing import Any, NamedTuple
 
-from weitiao.quality.kinds import KINDS, SEVERITIES, Severity
+from weitiao.quality.settings import KINDS, SEVERITIES, Severity
 
 NUM_ROWS_NAMED = 2_000
 _NUM_REASONS = 50

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from weitiao.data.example import Example
-from weitiao.data.reading.rows import Row
 from weitiao.quality.findings import shortened
 from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
-from weitiao.quality.look import LONGEST_LABEL
-from weitiao.quality.meaning import Meaning
+from weitiao.quality.look import LONGEST_LABEL, Task
 from weitiao.quality.pool import in_order
-from weitiao.quality.scan import Measure
+from weitiao.quality.scan import Measure, tasks
 from weitiao.quality.settings import CheckSettings
-from weitiao.quality.sources import Part, Source, open_sources
+from weitiao.quality.sources import Part, open_sources
 from weitiao.quality.subject import SubjectReader
 
 _NUM_BINS = 16
@@ -111,13 +109,6 @@ class Inspection:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-class _Task(NamedTuple):
-    rows: Sequence[Row]
-    meaning: Meaning
-    identify: bool
-    keep: bool
-
-
 class _Noted(NamedTuple):
     """What is noted of one row; `usable` is false where the rest means nothing."""
 
@@ -153,30 +144,23 @@ def inspect(
     """
     sources = open_sources(parts)
     settings = CheckSettings()
-    identify = settings.available("language")
     tallies = {part.name: _Tally() for part in parts}
 
-    def tasks() -> Iterator[tuple[tuple[Source, str], _Task]]:
-        for source in sources:
-            for file, rows in source.batches:
-                yield (source, file), _Task(rows, source.meaning, identify, measure is not None)
-
-    for (source, file), noted in in_order(_note, tasks(), workers=1 if measure is not None else workers):
+    work = tasks(sources, settings, near=False, near_leak=False, keep=measure is not None)
+    for (source, file), noted in in_order(_note, work, workers=1 if measure is not None else workers):
         tallies[source.part].add(file, noted if measure is None else _measured(noted, measure))
         on_rows(len(noted))
     left_out = {kind: reason for kind, reason in settings.left_out().items() if kind == "language"}
     found = []
     for part in parts:
-        lines = tuple(
-            f"{one.shown}: {' + '.join(one.kinds)}, {one.meaning.note}" for one in sources if one.part == part.name
-        )
+        lines = tuple(str(one) for one in sources if one.part == part.name)
         found.append(tallies[part.name].result(part.name, lines))
     return Inspection("characters" if measure is None else "tokens", tuple(found), left_out)
 
 
-def _note(task: _Task) -> list[_Noted]:
+def _note(task: Task) -> list[_Noted]:
     read = SubjectReader(task.meaning)
-    identifier = load_identifier() if task.identify else None
+    identifier = load_identifier() if task.settings.available("language") else None
     noted = []
     for row in task.rows:
         subject = read(row, str(row.number))

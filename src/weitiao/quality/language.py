@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from weitiao.quality.findings import Problem
-from weitiao.quality.kinds import Severity
 from weitiao.quality.markup import looks_like_code, prose
+from weitiao.quality.settings import Severity
 
 _NOT_WORDS = re.compile(r"https?://\S+|www\.\S+|\S+@\S+|\$[^$\n]{1,300}\$|\\\w+|<[^<>\n]{1,200}>")
 _NOT_LATIN = re.compile("[\u0370-\u1cff\u2e80-\uffef]")

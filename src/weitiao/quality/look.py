@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.data.example import Example
-from weitiao.data.parts.boilerplate import Boilerplate, own_text
+from weitiao.data.parts.asked import Boilerplate, own_text
 from weitiao.data.reading.rows import Row
 from weitiao.quality.findings import Problem
 from weitiao.quality.meaning import Meaning

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from weitiao.quality.findings import Problem
-from weitiao.quality.kinds import Severity
 from weitiao.quality.markup import has_code, looks_like_code, outside_code, prose
+from weitiao.quality.settings import Severity
 
 _CERTAIN = re.compile(r"\{\{\s*([A-Za-z_一-鿿][\w.\- 一-鿿]{0,40}?)\s*\}\}|\$\{([A-Za-z_]\w{0,40})\}")
 _WORDS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weitiao.data.example import Example
-from weitiao.data.parts.boilerplate import Boilerplate
+from weitiao.data.parts.asked import Boilerplate
 from weitiao.quality.findings import Findings, Place, Problem
 from weitiao.quality.look import Task, look
 from weitiao.quality.pool import in_order

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.parts.boilerplate import Boilerplate, find_boilerplate
+from weitiao.data.parts.asked import Boilerplate, find_boilerplate
 from weitiao.data.reading.files import Table, open_source
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
@@ -48,6 +48,9 @@ class Source:
     files: list[str]
     batches: Iterator[tuple[str, list[Row]]]
 
+    def __str__(self) -> str:
+        return f"{self.shown}: {' + '.join(self.kinds)}, {self.meaning.note}"
+
 
 def open_sources(parts: Sequence[Part]) -> list[Source]:
     """Opens all sources and finds out what their columns mean.
@@ -86,16 +89,9 @@ def _rows(tables: Sequence[Table]) -> Iterator[tuple[Table, Row]]:
 
 def _batches(rows: Iterator[tuple[Table, Row]]) -> Iterator[tuple[str, list[Row]]]:
     """Batches of rows of one file, each with the file's name."""
-    batch: list[Row] = []
-    file = ""
-    for table, row in rows:
-        if batch and (table.shown != file or len(batch) == _BATCH_ROWS):
+    for file, placed in groupby(rows, key=lambda one: one[0].shown):
+        while batch := [row for _, row in islice(placed, _BATCH_ROWS)]:
             yield file, batch
-            batch = []
-        file = table.shown
-        batch.append(row)
-    if batch:
-        yield file, batch
 
 
 def shared_in(sources: Sequence[Source]) -> Boilerplate:
@@ -112,4 +108,4 @@ def shared_in(sources: Sequence[Source]) -> Boilerplate:
 
 def names_of(sources: Iterable[Source]) -> tuple[str, ...]:
     """One line per source for people: part, file, kind of file, meaning of the columns."""
-    return tuple(f"{one.part}: {one.shown}: {' + '.join(one.kinds)}, {one.meaning.note}" for one in sources)
+    return tuple(f"{one.part}: {one}" for one in sources)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from weitiao.data.config import CanonicalField, SourceConfig
+from weitiao.data.example import Judged
 from weitiao.data.formats.detection import FORMATS, detect
 from weitiao.data.formats.formats import Converter, columns_of
-from weitiao.data.formats.preference import Judged
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 
 MARKS = ("kto_tag", "label")

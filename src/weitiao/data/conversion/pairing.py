@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from weitiao.data.conversion.records import PlacedRow
-from weitiao.data.formats.preference import Judged, Preference
+from weitiao.data.example import Judged, Preference
 from weitiao.data.parts.asked import digest
 from weitiao.data.reading.rows import BadRow, Row
 from weitiao.data.writing.spool import Spool
@@ -19,19 +18,13 @@ class Pairs:
 
     Args:
         read: Turns a row into a judged answer.
-        folder: Where rows wait in a temporary file.
+        waiting: Where rows wait.
     """
 
-    def __init__(self, read: Callable[[PlacedRow], Judged], folder: Path) -> None:
+    def __init__(self, read: Callable[[PlacedRow], Judged], waiting: Spool) -> None:
         self._read = read
-        self._rows = Spool(folder)
+        self._rows = waiting
         self._of_prompt: dict[bytes, list[int]] = {}
-
-    def __enter__(self) -> Pairs:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._rows.__exit__()
 
     def add(self, placed: PlacedRow) -> Judged:
         """Takes a row.

@@ -8,10 +8,10 @@ from typing import Any
 
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.conversion.judgements import EXTRAS
-from weitiao.data.example import Message
+from weitiao.data.example import Message, Preference
 from weitiao.data.formats.conversations import parsed_json, to_messages
+from weitiao.data.formats.detection import SIDES
 from weitiao.data.formats.formats import Converter, columns_of
-from weitiao.data.formats.preference import Preference
 from weitiao.data.formats.roles import role_of
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 
@@ -67,9 +67,6 @@ def shared_beginning(chosen: Sequence[Message], rejected: Sequence[Message]) -> 
     if not size:
         raise BadRow("rejected", "does not begin like `chosen`: the two share no prompt that an answer follows")
     return size
-
-
-SIDES = ("chosen", "rejected")
 
 
 class PreferenceReader:

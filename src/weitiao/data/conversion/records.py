@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.conversion.judgements import MARKS, JudgedReader, is_mark
-from weitiao.data.conversion.preferences import SIDES, PreferenceReader
-from weitiao.data.formats.detection import FORMATS, Detected, detect, proposal
+from weitiao.data.conversion.preferences import PreferenceReader
+from weitiao.data.example import Record
+from weitiao.data.formats.detection import FORMATS, SIDES, Detected, detect, proposal
 from weitiao.data.formats.formats import Converter, look_up
-from weitiao.data.formats.preference import Record
 from weitiao.data.reading.files import open_source
 from weitiao.data.reading.paths import labels, resolve_sources
 from weitiao.data.reading.rows import Row

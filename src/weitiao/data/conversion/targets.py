@@ -14,8 +14,7 @@ from weitiao.data.conversion.turns import (
     sharegpt_tools,
     sharegpt_turns,
 )
-from weitiao.data.example import Example, Message
-from weitiao.data.formats.preference import Judged, Preference, Record
+from weitiao.data.example import Example, Judged, Message, Preference, Record
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import DataError
 

@@ -39,7 +39,7 @@ FORMATS: dict[FormatName, Fields] = {
 }
 
 Columns = dict[CanonicalField, str]
-COMPARED = {"chosen", "rejected"}
+SIDES = ("chosen", "rejected")
 """Columns of rows that compare two answers."""
 _BESIDE_A_PAIR = {"system", "history", "id", "idx", "index", "uid", "uuid", "_id"}
 """Columns beside a question and an answer that leave no doubt about the two."""
@@ -137,7 +137,7 @@ def _by_values(
 ) -> tuple[FormatName, Columns] | None:
     """The format of rows whose columns have names of their own, where there is only one way to understand them."""
     conversations = _alone(_conversations(objects, names, roles), names)
-    if len(conversations) == 1 and not COMPARED.intersection(names):
+    if len(conversations) == 1 and not set(SIDES).intersection(names):
         if "system" in names:
             return "sharegpt", {"conversations": conversations[0]}
         return "messages", {"messages": conversations[0]}
@@ -192,7 +192,7 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
     else:
         columns = ", ".join(f"{name}: {column}" for name, column in found.items())
         example = f"for example `columns: {{{columns}}}`, or with the templates `prompt` and `completion`{raw}"
-    if COMPARED.issubset(names):
+    if set(SIDES).issubset(names):
         example = f"or learn the better answers: weitiao data convert {quoted(shown)} better.jsonl --to messages"
     return DataError(
         f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",

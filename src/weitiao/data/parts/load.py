@@ -126,13 +126,12 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
     config = resolve_paths(config, (Path.cwd(),))
     opened = _opened(config)
     names = iter(labels([table.name for _, _, tables in opened for table in tables]))
-    skip = config.on_bad_rows == "skip"
-    with RejectedRows(rejected_path if skip else None) as rejected:
+    with RejectedRows(rejected_path, skip=config.on_bad_rows == "skip") as rejected:
         loaded = [
             _load_source(part, source, tables, [next(names) for _ in tables], rejected, seed=config.seed)
             for part, source, tables in opened
         ]
-    if rejected.count and not skip:
+    if rejected.count and config.on_bad_rows == "error":
         raise rejected.error()
     for one in loaded:
         if one.first_problem is not None and not one.summary.rows:

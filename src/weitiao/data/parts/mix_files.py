@@ -15,7 +15,7 @@ from weitiao.data.parts.mixing import Ingredient, amounts, take_positions
 from weitiao.data.parts.splits import seeded_order
 from weitiao.data.reading.paths import labels
 from weitiao.data.reading.rows import BadRow, shown
-from weitiao.data.writing.rejected import OnRow, RejectedRows, bad_rows, refuse_inputs, silent
+from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
@@ -98,16 +98,14 @@ def mix_files(
     refuse_inputs(output, [path for one in opened for path in one.paths])
     formats = _formats(opened)
     names = labels([one.path for one in opened])
-    rejected_path = output.with_name("rejected.jsonl")
     with ExitStack() as stack:
-        rejected = stack.enter_context(RejectedRows(rejected_path if skip_bad_rows else None))
+        rejected = stack.enter_context(RejectedRows(output.with_name("rejected.jsonl"), skip=skip_bad_rows))
         writer = stack.enter_context(row_writer(output, format=kind))
-        pools = [stack.enter_context(_Pool(one, output.parent)) for one in opened]
+        pools = [_Pool(one, stack.enter_context(Spool(output.parent))) for one in opened]
         read = 0
         for pool, name in zip(pools, names, strict=True):
             read = pool.fill(rejected, read, on_row, {} if source_column is None else {source_column: name})
-        if rejected.count and not skip_bad_rows:
-            raise bad_rows(rejected)
+        rejected.stop()
         counts = amounts(ingredients, [len(pool.keys) for pool in pools], rows=rows, temperature=temperature)
         picks = [
             (number, position, turn)
@@ -126,7 +124,7 @@ def mix_files(
         Used(one.shown, format, len(pool.keys), count, count // len(pool.keys), -(-count // len(pool.keys)))
         for one, format, pool, count in zip(opened, formats, pools, counts, strict=True)
     )
-    return Mixture(str(output), len(picks), used, rejected.count, str(rejected_path) if rejected.count else None)
+    return Mixture(str(output), len(picks), used, rejected.count, rejected.listed)
 
 
 def _formats(opened: Sequence[Opened]) -> list[str]:
@@ -147,17 +145,11 @@ def _formats(opened: Sequence[Opened]) -> list[str]:
 class _Pool:
     """The rows of one source in a temporary file, with the digest of each in memory."""
 
-    def __init__(self, opened: Opened, folder: Path) -> None:
+    def __init__(self, opened: Opened, rows: Spool) -> None:
         self._opened = opened
         self._numbers = array("Q")
-        self.rows = Spool(folder)
+        self.rows = rows
         self.keys: list[bytes] = []
-
-    def __enter__(self) -> _Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.rows.__exit__()
 
     def fill(self, rejected: RejectedRows, read: int, on_row: OnRow, more: dict[str, str]) -> int:
         """Reads the source; returns the number of rows that were read so far."""

@@ -12,14 +12,13 @@ from typing import Any
 from weitiao.data.conversion.inputs import Ask, input_of, value_of
 from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.formats.formats import columns_of
-from weitiao.data.parts.asked import Asked
-from weitiao.data.parts.boilerplate import find_boilerplate
+from weitiao.data.parts.asked import Asked, find_boilerplate
 from weitiao.data.parts.splits import choose_groups, stratified_quotas
 from weitiao.data.parts.together import Together, largest_group, sample_of
 from weitiao.data.reading.opening import data_suffix
 from weitiao.data.reading.paths import DATA_SUFFIXES
 from weitiao.data.reading.rows import BadRow, shown
-from weitiao.data.writing.rejected import OnRow, RejectedRows, bad_rows, refuse_inputs, silent
+from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path
@@ -104,11 +103,9 @@ def split_file(
     files = _files(folder, (*shares, "train"), opened, kind)
     others = [column for column in (stratify, group) if column is not None]
     meaning, ask = input_of(opened, input_columns, others)
-    rejected_path = folder / "rejected.jsonl"
-    with RejectedRows(rejected_path if skip_bad_rows else None) as rejected:
+    with RejectedRows(folder / "rejected.jsonl", skip=skip_bad_rows) as rejected:
         together, labels, sample = _linked(opened, ask, stratify, group, rejected, on_row)
-        if rejected.count and not skip_bad_rows:
-            raise bad_rows(rejected)
+        rejected.stop()
         asked = _asked(opened, len(labels) - rejected.count, shares)
         apart = 0
         if near:
@@ -127,7 +124,7 @@ def split_file(
         else {},
         asked=asked,
         rejected=rejected.count,
-        rejected_path=str(rejected_path) if rejected.count else None,
+        rejected_path=rejected.listed,
         keep_together="near" if near else "same",
         apart=apart,
     )

@@ -9,8 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from weitiao.data.parts.asked import Asked
-from weitiao.data.parts.boilerplate import Boilerplate, find_boilerplate, own_text
+from weitiao.data.parts.asked import Asked, Boilerplate, find_boilerplate, own_text
 from weitiao.text.minhash import signatures
 from weitiao.text.near import Pairs, similar_pairs, similar_to
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +13,10 @@ from weitiao.data.conversion.pairing import Pairs
 from weitiao.data.conversion.records import RECORD_FORMATS, Input, Opened, PlacedRow, RecordFormat
 from weitiao.data.conversion.targets import RESERVED, Layout, adapted, check_formats, has_text_form, to_row
 from weitiao.data.conversion.turns import has_joined_input
-from weitiao.data.example import Example
-from weitiao.data.formats.preference import Judged, Record
+from weitiao.data.example import Example, Judged, Record
 from weitiao.data.reading.rows import BadRow
-from weitiao.data.writing.rejected import OnRow, RejectedRows, bad_rows, refuse_inputs, silent
+from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
+from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import RowWriter, file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path
@@ -24,7 +24,7 @@ from weitiao.paths import user_path
 _WITH_TEXT_FORM = ("prompt_completion", "preference", "kto")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conversion:
     """What a conversion did.
 
@@ -48,13 +48,13 @@ class Conversion:
     source_format: str
     output: str
     format: str
-    rows_read: int
-    rows_written: int
-    rejected: int
-    rejected_path: str | None
-    left_out_bad: int
-    left_out_columns: dict[str, int]
-    joined_inputs: int
+    rows_read: int = 0
+    rows_written: int = 0
+    rejected: int = 0
+    rejected_path: str | None = None
+    left_out_bad: int = 0
+    left_out_columns: dict[str, int] = field(default_factory=Counter)
+    joined_inputs: int = 0
 
 
 def convert_file(
@@ -94,49 +94,41 @@ def convert_file(
     rejected_path = rejected_path or output.with_name("rejected.jsonl")
     if rejected_path == output:
         raise DataError(f"{output}: is also where bad rows are listed.", "Give the output another name.")
-    job = _Job(opened, source, target, kind, on_row)
+    done = Conversion(opened.shown, opened.kind, source, str(output), target)
+    job = _Job(opened, source, target, kind, done, on_row)
     layout = job.layout(turns=turns)
     with (
-        RejectedRows(rejected_path if skip_bad_rows else None) as rejected,
+        RejectedRows(rejected_path, skip=skip_bad_rows) as rejected,
         row_writer(output, format=kind) as writer,
     ):
         job.run(layout, writer, rejected, output.parent)
-        if rejected.count and not skip_bad_rows:
-            raise job.without_partner(output) if job.alone == rejected.count else bad_rows(rejected)
-        if not job.written:
+        if job.alone and job.alone == rejected.count and not skip_bad_rows:
+            raise job.without_partner(output)
+        rejected.stop()
+        if not done.rows_written:
             raise DataError(
-                f"{opened.shown}: none of its {job.read:,} rows can be written as {target}"
+                f"{opened.shown}: none of its {done.rows_read:,} rows can be written as {target}"
                 + (f"; {rejected.first[0]}." if rejected.first else "."),
                 "Check --from and --column, which say what the columns mean.",
             )
-    return Conversion(
-        source=opened.shown,
-        kind=opened.kind,
-        source_format=source,
-        output=str(output),
-        format=target,
-        rows_read=job.read,
-        rows_written=job.written,
-        rejected=rejected.count,
-        rejected_path=str(rejected_path) if rejected.count else None,
-        left_out_bad=job.left_out_bad,
-        left_out_columns=dict(job.left_out_columns),
-        joined_inputs=job.joined_inputs,
-    )
+    left_out = dict(done.left_out_columns)
+    return replace(done, rejected=rejected.count, rejected_path=rejected.listed, left_out_columns=left_out)
 
 
 class _Job:
-    """One conversion and its counts."""
+    """One conversion, which counts what it does in `done`."""
 
-    def __init__(self, opened: Opened, source: RecordFormat, target: RecordFormat, kind: str, on_row: OnRow) -> None:
+    def __init__(
+        self, opened: Opened, source: RecordFormat, target: RecordFormat, kind: str, done: Conversion, on_row: OnRow
+    ) -> None:
         self._opened = opened
         self._target = target
         self._kind = kind
+        self._done = done
         self._on_row = on_row
         self._reader = opened.reader(source)
         self._pairing = (source, target) == ("kto", "preference")
-        self.read = self.written = self.left_out_bad = self.joined_inputs = self.alone = 0
-        self.left_out_columns: Counter[str] = Counter()
+        self.alone = 0
 
     def layout(self, *, turns: bool) -> Layout:
         """Text where all rows can be written as text, for a column of texts and lists has no type; a CSV has text."""
@@ -146,53 +138,47 @@ class _Job:
 
     def run(self, layout: Layout, writer: RowWriter, rejected: RejectedRows, folder: Path) -> None:
         """Reads, converts and writes all rows."""
-
-        def reject(placed: PlacedRow, problem: BadRow) -> None:
-            rejected.add(placed.file, placed.row, problem)
-
-        def reject_alone(placed: PlacedRow, problem: BadRow) -> None:
-            self.alone += 1
-            reject(placed, problem)
-
-        if self._pairing:
-            with Pairs(cast(Callable[[PlacedRow], Judged], self._reader), folder) as pairs:
-                for placed in self._rows():
-                    try:
-                        pairs.add(placed)
-                    except BadRow as problem:
-                        reject(placed, problem)
-                for placed, pair in pairs.pairs(reject_alone):
-                    try:
-                        self._write(pair, to_row(pair, layout), writer)
-                    except BadRow as problem:
-                        reject(placed, problem)
-            return
-        for placed in self._rows():
+        for placed, records in self._records(rejected, folder):
             try:
-                records = adapted(self._reader(placed), self._target)
                 rows = [(record, to_row(record, layout)) for record in records]
                 for record, row in rows:
                     self._write(record, row, writer)
-                self.left_out_bad += not rows
+                self._done.left_out_bad += not rows
             except BadRow as problem:
-                reject(placed, problem)
+                rejected.add(placed.file, placed.row, problem)
+
+    def _records(self, rejected: RejectedRows, folder: Path) -> Iterator[tuple[PlacedRow, Sequence[Record]]]:
+        """What each row, or each pair of rows, gives to write."""
+
+        def reject_alone(placed: PlacedRow, problem: BadRow) -> None:
+            self.alone += 1
+            rejected.add(placed.file, placed.row, problem)
+
+        with Spool(folder) as waiting:
+            pairs = Pairs(cast(Callable[[PlacedRow], Judged], self._reader), waiting)
+            for placed in self._opened.rows():
+                self._done.rows_read += 1
+                self._on_row("converting", self._done.rows_read)
+                try:
+                    if self._pairing:
+                        pairs.add(placed)
+                    else:
+                        yield placed, adapted(self._reader(placed), self._target)
+                except BadRow as problem:
+                    rejected.add(placed.file, placed.row, problem)
+            for placed, pair in pairs.pairs(reject_alone):
+                yield placed, (pair,)
 
     def without_partner(self, output: Path) -> DataError:
         """The error for judged answers of which there is only a good, or only a bad one."""
         found, command = self._opened.shown, f"weitiao data convert {quoted(self._opened.given.path)} {quoted(output)}"
-        others = "--on-bad-rows skip for the other rows, which have one" if self.written else ""
+        others = "--on-bad-rows skip for the other rows, which have one" if self._done.rows_written else ""
         return DataError(
-            f"{found}: {self.alone:,} of its {self.read:,} rows have no partner: a preference takes a good and a bad "
-            "answer to the same prompt.",
+            f"{found}: {self.alone:,} of its {self._done.rows_read:,} rows have no partner: a preference takes a good "
+            "and a bad answer to the same prompt.",
             f"Keep the good answers as examples: {command} --to messages"
             + (f"; or add {others}." if others else "; or give judged answers of which two have one prompt."),
         )
-
-    def _rows(self) -> Iterator[PlacedRow]:
-        for placed in self._opened.rows():
-            self.read += 1
-            self._on_row("converting", self.read)
-            yield placed
 
     def _usable(self) -> Iterator[Record]:
         """What can be read, for a first look; bad rows are named when the rows are written."""
@@ -207,11 +193,12 @@ class _Job:
     def _write(self, record: Record, fields: dict[str, Any], writer: RowWriter) -> None:
         kept = {name: value for name, value in record.columns.items() if name not in RESERVED[self._target]}
         writer.write({**fields, **kept})
-        self.written += 1
-        self.left_out_columns.update(record.columns.keys() - kept.keys())
+        self._done.rows_written += 1
+        for name in record.columns.keys() - kept.keys():
+            self._done.left_out_columns[name] += 1
         if self._target != "alpaca":
             turns = record.messages if isinstance(record, Example) else record.prompt
-            self.joined_inputs += any(map(has_joined_input, turns))
+            self._done.joined_inputs += any(map(has_joined_input, turns))
 
 
 def _known(format: str) -> RecordFormat:

@@ -51,10 +51,12 @@ class RejectedRows:
     Args:
         path: Where they are written to, one JSON object per line, when bad rows are skipped; a file that an earlier
             run left there is replaced, or removed when there is no bad row. None writes nothing.
+        skip: Whether bad rows are skipped.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, *, skip: bool = True) -> None:
+        self._path = path if skip else None
+        self._skip = skip
         self._stream: TextIO | None = None
         self.count = 0
         self.first: list[Rejection] = []
@@ -90,6 +92,21 @@ class RejectedRows:
         except OSError as error:
             raise _unwritable(self._path, error) from error
         return rejection
+
+    @property
+    def listed(self) -> str | None:
+        """Where they are written down; None when there are none."""
+        return str(self._path) if self.count and self._path is not None else None
+
+    def stop(self) -> None:
+        """Ends a command that shall not skip bad rows.
+
+        Raises:
+            DataError: There are some.
+        """
+        if self.count and not self._skip:
+            skip = "add --on-bad-rows skip to leave them out and list them in rejected.jsonl"
+            raise DataError(self.error().what, f"Correct them, or {skip}.")
 
     def error(self) -> DataError:
         """The error that names the first bad rows and how many there are."""
@@ -155,11 +172,3 @@ def refuse_inputs(output: Path, inputs: Iterable[str]) -> None:
     """
     if any(output.exists() and Path(path).exists() and output.samefile(path) for path in inputs):
         raise DataError(f"{shown(output)}: is the input, which is never changed.", "Give the output another name.")
-
-
-def bad_rows(rejected: RejectedRows) -> DataError:
-    """The error that names the first bad rows, with the remedy of the command line."""
-    return DataError(
-        rejected.error().what,
-        "Correct them, or add --on-bad-rows skip to leave them out and list them in rejected.jsonl.",
-    )

@@ -92,10 +92,10 @@ def row_writer(
     kind = file_format(path, format)
     beside = path.with_name(f".{path.name}.part")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with _told(path):
+    with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _told(path):
+        with told(path):
             with _opened(kind, beside, delimiter, columns, schema) as writer:
                 yield writer
             _sync(beside)
@@ -105,8 +105,8 @@ def row_writer(
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns an error of the operating system into one that names the file."""
+def told(path: Path) -> Iterator[None]:
+    """Turns an error of the operating system into one that names the file that is written, or the folder."""
     try:
         yield
     except OSError as error:
