@@ -8,9 +8,8 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
-from weitiao.report.charts.bars import histogram, share_bar
 from weitiao.report.charts.curve import buckets, loss_curve
-from weitiao.report.charts.intervals import interval
+from weitiao.report.charts.marks import histogram, interval, share_bar
 from weitiao.report.charts.scale import Scale, around
 
 

@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 
 from weitiao.machine.catalogue import CATALOGUE, find_catalogue_file
 from weitiao.machine.hardware import Hardware, choose_dtype, choose_threads, detect_hardware
+from weitiao.machine.versions import version_of
 
 _PACKAGES = (
     "weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "pydantic",
@@ -76,7 +77,7 @@ def diagnose() -> Report:
     return Report(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
-        packages={name: _version(name) for name in _PACKAGES},
+        packages={name: version_of(name) for name in _PACKAGES},
         hardware=hardware,
         device=device,
         dtype=dtype,
@@ -92,13 +93,6 @@ def diagnose() -> Report:
             _hub(),
         ),
     )
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def extras() -> dict[str, tuple[Requirement, ...]]:
@@ -117,7 +111,7 @@ def extras() -> dict[str, tuple[Requirement, ...]]:
 
 def _extra(name: str, needed: tuple[Requirement, ...]) -> Feature:
     """Whether all of an extra is installed, in versions that suit."""
-    found = {one.name: _version(one.name) for one in needed}
+    found = {one.name: version_of(one.name) for one in needed}
     lacking = [one.name for one in needed if found[one.name] is None]
     unsuited = [
         f"{one.name}{one.specifier} is wanted, {v} is there"
@@ -135,15 +129,15 @@ def _extra(name: str, needed: tuple[Requirement, ...]) -> Feature:
 
 def _lora() -> Feature:
     needed = ("torch", "transformers", "peft", "accelerate")
-    if missing := [name for name in needed if _version(name) is None]:
+    if missing := [name for name in needed if version_of(name) is None]:
         return Feature(
             "lora", "LoRA training", False, f"{', '.join(missing)} is missing", f"pip install {' '.join(missing)}"
         )
-    return Feature("lora", "LoRA training", True, f"peft {_version('peft')}")
+    return Feature("lora", "LoRA training", True, f"peft {version_of('peft')}")
 
 
 def _gguf() -> Feature:
-    if version := _version("gguf"):
+    if version := version_of("gguf"):
         return Feature("gguf", "Loading GGUF files", True, f"gguf {version}")
     return Feature("gguf", "Loading GGUF files", False, "gguf is not installed", "pip install gguf")
 
@@ -176,7 +170,9 @@ def _flex_attention(hardware: Hardware) -> Feature:
 
 def _tracker(package: str, title: str) -> Feature:
     if importlib.util.find_spec(package) is not None:
-        return Feature(f"tracker_{package}", f"Tracking: {title}", True, f"{package} {_version(package) or ''}".strip())
+        return Feature(
+            f"tracker_{package}", f"Tracking: {title}", True, f"{package} {version_of(package) or ''}".strip()
+        )
     reason = f"{package} is not installed"
     return Feature(f"tracker_{package}", f"Tracking: {title}", False, reason, f"pip install {package}")
 

@@ -13,10 +13,11 @@ _DISTRIBUTIONS = {"stdnum": "python-stdnum"}  # modules whose package has anothe
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:
     """The installed version of each package (or module); None for those that are not there."""
-    return {name: _version(_DISTRIBUTIONS.get(name, name)) for name in sorted(set(names))}
+    return {name: version_of(_DISTRIBUTIONS.get(name, name)) for name in sorted(set(names))}
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """The installed version of a distribution; None when it is not there."""
     try:
         return version(name)
     except PackageNotFoundError:

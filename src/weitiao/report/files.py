@@ -48,6 +48,15 @@ class RunFiles:
         """The content of a JSON file; None when it is not there, or not up to date."""
         return self.values.get(name)
 
+    @property
+    def best_cell(self) -> Values | None:
+        """The best model with its best prompt in `baseline.json`."""
+        if (baseline := self.get("baseline.json")) is None:
+            return None
+        best = (baseline["best_model"], baseline["best_prompt"])
+        cells: list[Values] = baseline["cells"]
+        return next(cell for cell in cells if (cell["model"], cell["prompt"]) == best)
+
     def presence(self, step: str, *names: str) -> Presence:
         """Whether a step's files are there, and if not, why."""
         if all(name in self.values or name in self.predictions for name in names):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from weitiao.errors import RunError
 from weitiao.files import write_json
+from weitiao.records import read_record
 from weitiao.runs.outputs import combined
 
 NAME = "steps.json"
-_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +69,19 @@ class Records:
         steps: Step to what is known about it.
         skipped: Steps that the last call left out.
         stop: Why the last call ended early; None if it did not.
+        format: Of the file.
     """
 
-    path: Path
+    path: Path = Path(NAME)
     steps: dict[str, StepRecord] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     stop: Stop | None = None
+    format: Literal[1] = 1
 
     def save(self) -> None:
         """Write the file in one step."""
         values = {
-            "format": _FORMAT,
+            "format": self.format,
             "steps": {name: asdict(record) for name, record in self.steps.items()},
             "skipped": list(self.skipped),
             "stop": asdict(self.stop) if self.stop else None,
@@ -108,15 +107,11 @@ def read_records(run: Path) -> Records:
     path = run / NAME
     if not path.exists():
         return Records(path)
-    try:
-        values: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] != _FORMAT:
-            raise ValueError(f"its format is {values['format']}, not {_FORMAT}")
-        steps = {name: StepRecord(**record) for name, record in values["steps"].items()}
-        stop = Stop(**values["stop"]) if values["stop"] else None
-        return Records(path, steps, tuple(values["skipped"]), stop)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} cannot be read: {error}.",
-            "Remove it: `weitiao run` then does the steps again, except the training.",
-        ) from error
+    records = read_record(
+        Records,
+        path,
+        missing="",
+        damaged="Remove it: `weitiao run` then does the steps again, except the training.",
+    )
+    records.path = path
+    return records

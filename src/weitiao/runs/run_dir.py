@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -21,43 +20,19 @@ from weitiao.errors import RunError
 from weitiao.files import COMPLETE
 
 
-@dataclass(frozen=True, slots=True)
 class RunDir:
     """Paths inside a run directory."""
 
-    path: Path
-
-    @property
-    def recipe_path(self) -> Path:
-        return self.path / "recipe.yaml"
-
-    @property
-    def environment_path(self) -> Path:
-        return self.path / "environment.json"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def rejected_path(self) -> Path:
-        return self.path / "rejected.jsonl"
-
-    @property
-    def losses(self) -> Path:
-        return self.path / "losses"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best"
-
-    @property
-    def final(self) -> Path:
-        return self.path / "final"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_path = path / "recipe.yaml"
+        self.environment_path = path / "environment.json"
+        self.metrics_path = path / "metrics.jsonl"
+        self.rejected_path = path / "rejected.jsonl"
+        self.losses = path / "losses"
+        self.checkpoints = path / "checkpoints"
+        self.best = self.checkpoints / "best"
+        self.final = path / "final"
 
     @property
     def is_finished(self) -> bool:

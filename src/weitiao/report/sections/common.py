@@ -14,6 +14,9 @@ from weitiao.report.charts.scale import Scale
 from weitiao.report.files import RunFiles
 from weitiao.text.wording import Wording, signed
 
+Section = dict[str, Any]
+"""What a template is given for a part of the page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -74,19 +77,10 @@ def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Missing 
     return Missing(words(f"missing.{presence}", step=words(f"step.{step}")), f"weitiao run {quoted(files.path)}")
 
 
-def share_axis(scale: Scale, words: Wording) -> Axis:
-    """An axis of shares."""
-    return Axis([(_place(scale.place(tick)), f"{_plain(100 * tick)}%") for tick in scale.ticks(4)])
-
-
-def points_axis(scale: Scale) -> Axis:
-    """An axis of differences of shares."""
-    return Axis([(_place(scale.place(tick)), _plain(100 * tick)) for tick in scale.ticks(4)])
-
-
-def plain_axis(scale: Scale) -> Axis:
-    """An axis of mere numbers."""
-    return Axis([(_place(scale.place(tick)), _plain(tick)) for tick in scale.ticks(4)])
+def axis_of(scale: Scale, unit: str) -> Axis:
+    """An axis of shares (in percent), of points or of nats."""
+    factor, sign = (1 if unit == "nats" else 100), ("%" if unit == "share" else "")
+    return Axis([(f"{100 * scale.place(tick):.2f}%", _plain(factor * tick) + sign) for tick in scale.ticks(4)])
 
 
 def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
@@ -114,10 +108,6 @@ def end_of_interval(value: float, words: Wording, unit: str) -> str:
 def shortened(text: str, limit: int) -> str:
     """A text cut to a length."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _place(share: float) -> str:
-    return f"{100 * share:.2f}%"
 
 
 def _plain(value: float) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from weitiao.console import quoted
-from weitiao.report.charts.bars import share_bar
+from weitiao.report.charts.marks import share_bar
 from weitiao.report.files import RunFiles
+from weitiao.report.sections.common import Section
 from weitiao.runs.record import StepRecord
 from weitiao.text.wording import Wording
 
-Section = dict[str, Any]
 STEP_ORDER = (
     "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict",
 )  # fmt: skip

@@ -7,12 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 from weitiao.data.reading.paths import labels
-from weitiao.report.charts.bars import histogram, share_bar
+from weitiao.report.charts.marks import histogram, share_bar
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import Axis, missing, shortened
+from weitiao.report.sections.common import Axis, Section, missing, shortened
 from weitiao.text.wording import Wording
-
-Section = dict[str, Any]
 
 _TONES = {"error": "bad", "warning": "open", "info": ""}
 _MOST_REASONS = 4

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import missing, shortened
+from weitiao.report.sections.common import Section, missing, shortened
 from weitiao.text.wording import Wording
-
-Section = dict[str, Any]
 
 _MOST = 6
 _LONGEST_PROMPT = 1_500
@@ -58,14 +56,9 @@ def _group(kind: str, changes: Sequence[Mapping[str, Any]], total: int, words: W
 
 def _still_wrong(files: RunFiles, comparison: Mapping[str, Any]) -> list[Section]:
     """Rows that neither has right, with the same grade: they are not among the changes."""
-    baseline = files.get("baseline.json")
-    if baseline is None:
+    best = files.best_cell
+    if best is None:
         return []
-    best = next(
-        cell
-        for cell in baseline["cells"]
-        if (cell["model"], cell["prompt"]) == (baseline["best_model"], baseline["best_prompt"])
-    )
     primary = comparison["primary"]
     before = {one["row_id"]: one for one in files.predictions.get(best["predictions"], [])}
     found = []

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from weitiao.report.charts.bars import share_bar
+from weitiao.report.charts.marks import share_bar
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import estimate_of, missing, shortened
+from weitiao.report.sections.common import Section, estimate_of, missing, shortened
 from weitiao.text.wording import Wording
-
-Section = dict[str, Any]
 
 _MOST_GROUPS = 12
 _LONGEST_NAME = 80

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from weitiao.console import quoted
 from weitiao.methods.adapter import read_base_note
 from weitiao.report.files import RunFiles, Values
-from weitiao.report.sections.common import missing
+from weitiao.report.sections.common import Section, missing
 from weitiao.runs.run_dir import RunDir
 from weitiao.text.wording import Wording
-
-Section = dict[str, Any]
 
 
 def reproduce_section(files: RunFiles, words: Wording) -> Section:

@@ -8,24 +8,22 @@ from typing import Any
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.records import record_of
-from weitiao.report.charts.intervals import interval
+from weitiao.report.charts.marks import interval
 from weitiao.report.charts.scale import Scale, around
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import (
     Row,
+    Section,
+    axis_of,
     estimate_of,
     interval_in_words,
     missing,
     number,
-    plain_axis,
-    points_axis,
 )
 from weitiao.retention.comparison import OVERALL, RetentionComparison
 from weitiao.retention.parts import ANSWERS
 from weitiao.retention.run import NO_TEMPLATE
 from weitiao.text.wording import Wording
-
-Section = dict[str, Any]
 
 _TONES = {"kept": "good", "lost": "bad", "worse": "bad", "unclear": "open"}
 _UNITS = {"accuracy": "points", "loss": "nats"}
@@ -89,9 +87,13 @@ def _group(kind: str, parts: list[Mapping[str, Any]], totals: set[str], words: W
     noise = [part["noise"] for part in parts]
     ends = [end for one in differences for end in (one.low, one.high)]
     scale = around(ends, include=(0.0, *noise, *(-one for one in noise)), margin=0.08)
-    axis = points_axis(scale) if kind == "accuracy" else plain_axis(scale)
     rows = [_row(part, one, scale, part["name"] in totals, words) for part, one in zip(parts, differences, strict=True)]
-    return {"title": words(f"retention.{kind}"), "note": words(f"retention.{kind}.note"), "rows": rows, "axis": axis}
+    return {
+        "title": words(f"retention.{kind}"),
+        "note": words(f"retention.{kind}.note"),
+        "rows": rows,
+        "axis": axis_of(scale, _UNITS[kind]),
+    }
 
 
 def _row(part: Mapping[str, Any], difference: Estimate, scale: Scale, total: bool, words: Wording) -> Row:

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from weitiao.evaluation.statistics import Estimate
-from weitiao.report.charts.intervals import interval
+from weitiao.report.charts.marks import interval
 from weitiao.report.charts.scale import Scale, around
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import (
     Row,
+    Section,
+    axis_of,
     estimate_of,
     interval_in_words,
     missing,
     number,
-    points_axis,
-    share_axis,
 )
 from weitiao.report.sections.verdict import prompt_name
 from weitiao.text.wording import Wording
-
-Section = dict[str, Any]
 
 
 def scores_section(files: RunFiles, words: Wording) -> Section:
@@ -44,7 +42,7 @@ def scores_section(files: RunFiles, words: Wording) -> Section:
     section |= {
         "primary": metric_name(primary, words),
         "target": None if target is None else words("scores.target", value=words.share(target)),
-        "axis": share_axis(scale, words),
+        "axis": axis_of(scale, "share"),
         "rows": [
             _row(name, detail, metrics[primary], tuned, scale, target, words)
             for name, detail, metrics, tuned in found
@@ -165,4 +163,4 @@ def _change(comparison: Mapping[str, Any], words: Wording) -> Section:
             Row(metric_name(name, words), detail, figure, in_words, drawing, strong=name == comparison["primary"])
         )
     counts = {name: words.count(comparison[name]) for name in ("both_right", "only_a", "only_b", "both_wrong")}
-    return {"rows": rows, "axis": points_axis(scale), "counts": counts}
+    return {"rows": rows, "axis": axis_of(scale, "points"), "counts": counts}

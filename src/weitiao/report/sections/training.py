@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
 
 from weitiao.report.charts.curve import loss_curve
 from weitiao.report.files import RunFiles, Values
-from weitiao.report.sections.common import Axis, missing
+from weitiao.report.sections.common import Axis, Section, missing
 from weitiao.text.wording import Wording
 from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
-
-Section = dict[str, Any]
 
 
 def training_section(files: RunFiles, words: Wording) -> Section:

@@ -7,7 +7,7 @@ from typing import Any
 
 from weitiao.records import record_of
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import estimate_of, interval_in_words, number
+from weitiao.report.sections.common import Section, estimate_of, interval_in_words, number
 from weitiao.report.sections.retention import part_name, why_not
 from weitiao.text.wording import Wording, signed
 from weitiao.verdict.text import sentence
@@ -15,8 +15,6 @@ from weitiao.verdict.verdict import Reason, Verdict
 
 _TONES = {"ship": "good", "do not ship": "bad", "undecided": "open"}
 _STATUS = {"met": ("✓", "good"), "violated": ("✗", "bad"), "open": ("?", "open")}
-
-Section = dict[str, Any]
 
 
 def verdict_section(files: RunFiles, words: Wording) -> Section:
@@ -108,12 +106,7 @@ def _tiles(files: RunFiles, words: Wording) -> list[Section]:
     """Before, after, gain, time: as far as they are known."""
     tiles = []
     baseline, scores, comparison = (files.get(f"{name}.json") for name in ("baseline", "scores", "comparison"))
-    if baseline is not None:
-        best = next(
-            cell
-            for cell in baseline["cells"]
-            if (cell["model"], cell["prompt"]) == (baseline["best_model"], baseline["best_prompt"])
-        )
+    if baseline is not None and (best := files.best_cell) is not None:
         score = estimate_of(best["metrics"][baseline["primary"]])
         note = words("tile.before.note", prompt=prompt_name(best["prompt"], words))
         tiles.append({"name": words("tile.before"), "value": words.share(score.value), "note": note})
