@@ -87,6 +87,19 @@ def full_disk_is_named(what: str, remedy: str) -> Iterator[None]:
         raise RunError(f"The disk is full: {what} could not be written.", remedy) from error
 
 
+@contextmanager
+def writable(directory: Path, what: str) -> Iterator[None]:
+    """Make a directory, and say that it cannot be written when that, or what is written in the block, fails."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{what} cannot be written to {directory}: {error.strerror or error}.",
+            "Make room or fix the permissions there, or name another directory with --output.",
+        ) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one step."""
     beside = path.with_name(f"{path.name}.part")

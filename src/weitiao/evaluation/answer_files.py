@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from weitiao.data.example import Example
 from weitiao.errors import RunError
 from weitiao.evaluation.answers import Prediction
-from weitiao.files import sha256, write_json, write_lines
+from weitiao.files import sha256, writable, write_json, write_lines
 from weitiao.generation.config import GenerationConfig
 from weitiao.json_text import lines_of
 from weitiao.records import first_problem, record_of
@@ -67,6 +67,15 @@ class AnswersKey:
         return _hashed([self.settings, *self.rows])[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What lies beside a file of predictions: its key, and the hash of the file that it is the key of."""
+
+    settings: str
+    rows: tuple[str, ...]
+    sha256: str
+
+
 def answers_key(
     weights: str,
     dtype: str,
@@ -97,7 +106,7 @@ def note_key(predictions: Path, key: AnswersKey) -> None:
 
     The note holds the hash of the file as well: when the file is replaced without it, it is not believed any more.
     """
-    note = {"settings": key.settings, "rows": key.rows, "sha256": sha256(predictions)}
+    note = _Note(key.settings, key.rows, sha256(predictions))
     write_json(predictions.with_name(predictions.stem + _KEY_SUFFIX), note)
 
 
@@ -108,13 +117,12 @@ def find_answers(directories: Iterable[Path], key: AnswersKey) -> tuple[Path, tu
         The file, and the answers in the order of the key's rows; None when there is no such file.
     """
     for directory in directories:
-        for note in sorted(directory.glob(f"*{_KEY_SUFFIX}")):
-            predictions = note.with_name(note.name.removesuffix(_KEY_SUFFIX) + ".jsonl")
-            values = _read_note(note)
-            if values.get("settings") != key.settings or not predictions.is_file():
+        for path in sorted(directory.glob(f"*{_KEY_SUFFIX}")):
+            predictions, note = path.with_name(path.name.removesuffix(_KEY_SUFFIX) + ".jsonl"), _read_note(path)
+            if note is None or note.settings != key.settings or not predictions.is_file():
                 continue
-            places = {row: place for place, row in enumerate(values["rows"])}
-            if all(row in places for row in key.rows) and values["sha256"] == sha256(predictions):
+            places = {row: place for place, row in enumerate(note.rows)}
+            if all(row in places for row in key.rows) and note.sha256 == sha256(predictions):
                 found = read_predictions(predictions)
                 return predictions, tuple(found[places[row]] for row in key.rows)
     return None
@@ -127,26 +135,18 @@ def keep_answers(directory: Path, predictions: Sequence[Prediction], key: Answer
         RunError: The directory cannot be written.
     """
     path = directory / f"predictions-{key.name}.jsonl"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
+    with writable(directory, "The answers"):
         write_predictions(path, predictions)
         note_key(path, key)
-    except OSError as error:
-        raise RunError(
-            f"The answers cannot be written to {directory}: {error.strerror or error}.",
-            "Make room or fix the permissions there, or name another directory with --output.",
-        ) from error
     return path
 
 
-def _read_note(path: Path) -> dict[str, Any]:
-    """A note; empty when it is not one, because the process that wrote it was killed or somebody edited it."""
+def _read_note(path: Path) -> _Note | None:
+    """A note; None when it is not one, because the process that wrote it was killed or somebody edited it."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return record_of(_Note, json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
-        return {}
-    complete = isinstance(values, dict) and values.keys() >= {"settings", "rows", "sha256"}
-    return values if complete else {}
+        return None
 
 
 def _hashed(value: list[Any]) -> str:

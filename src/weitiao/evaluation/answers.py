@@ -132,11 +132,20 @@ def render_prompts(
 
     Arguments and errors are those of `write_answers`.
     """
-    from weitiao.rendering.render import render_prompt
-
-    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in examples]
+    prompts = prompts_of(tokenizer, examples)
     _require_room(model, examples, prompts)
     return prompts
+
+
+def prompts_of(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[list[int]]:
+    """The prompts of test rows as token ids, whether or not a model has room for them.
+
+    Raises:
+        RenderingError: The template refuses a row, or the tokenizer has none.
+    """
+    from weitiao.rendering.render import render_prompt
+
+    return [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in examples]
 
 
 def grade_answers(
@@ -177,10 +186,10 @@ def graded(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> tupl
     """
     items = [one.item for one in predictions]
     grades = {metric.name: metric.grade_all(items) for metric in metrics}
-    of_rows = (dict(zip(grades, row, strict=True)) for row in zip(*grades.values(), strict=True))
+    by_row = (dict(zip(grades, found, strict=True)) for found in zip(*grades.values(), strict=True))
     first = metrics[0].name
     return tuple(
-        replace(one, grades=row, correct=row[first] == 1) for one, row in zip(predictions, of_rows, strict=True)
+        replace(one, grades=found, correct=found[first] == 1) for one, found in zip(predictions, by_row, strict=True)
     )
 
 

@@ -83,12 +83,14 @@ def run_benchmarks(
     items: dict[str, list[dict[str, Any]]] = found["samples"]
     scores = {}
     for group in tasks.groups:
-        rows = [row for task in group.get_all_tasks() for row in items[task.task_name]]
-        if of_group := dict(_scores(found["results"].get(group.name, {}), rows, {})):
+        samples = [sample for task in group.get_all_tasks() for sample in items[task.task_name]]
+        if of_group := dict(_scores(found["results"].get(group.name, {}), samples, {})):
             scores[group.name] = of_group
-    for name, rows in items.items():
-        scores[name] = dict(_scores(found["results"][name], rows, tasks.aggregations[name]))
-    return Benchmarks(scores, tuple({"benchmark": name, **row} for name, rows in items.items() for row in rows))
+    for name, samples in items.items():
+        scores[name] = dict(_scores(found["results"][name], samples, tasks.aggregations[name]))
+    return Benchmarks(
+        scores, tuple({"benchmark": name, **sample} for name, samples in items.items() for sample in samples)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _load(manager: Any, names: Sequence[str]) -> _Tasks:
 
 def _scores(
     results: dict[str, Any],
-    rows: Sequence[dict[str, Any]],
+    samples: Sequence[dict[str, Any]],
     aggregations: dict[str, Callable[[Sequence[Any]], float]],
 ) -> Iterator[tuple[str, Estimate]]:
     """The scores of a task, from what the harness reports and the metrics of its items."""
@@ -152,7 +154,7 @@ def _scores(
         if not chosen or metric.endswith("_stderr") or not isinstance(value, Real):
             continue
         name = metric if chosen == "none" else key
-        values = [row[metric] for row in rows if row.get("filter", "none") == chosen and metric in row]
+        values = [sample[metric] for sample in samples if sample.get("filter", "none") == chosen and metric in sample]
         numbers = [float(one) for one in values if isinstance(one, Real)]
         if values and len(numbers) == len(values) and math.isclose(fmean(numbers), float(value), abs_tol=1e-9):
             yield name, mean(numbers)

@@ -50,7 +50,7 @@ class ClassScores:
 
     Attributes:
         accuracy: Share of rows that were answered with their label.
-        macro_f1: Mean of F1 over the classes, each of equal weight.
+        macro_f1: Mean of F1 over the classes, which count alike.
         num_outside: Answers that are no label at all.
         labels: One entry per class that has rows, the most frequent first.
         confused: All confusions of two labels, the most frequent first. With `correct` and `outside` of the labels they

@@ -150,7 +150,7 @@ def _permutation_p_value(gain: Callable[[Floats], Floats], n: int, least: float,
         swapped = ((np.arange(2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
         return float((np.abs(gain(swapped)) >= least).mean())
     random, num, extreme = np.random.default_rng(seed), 2 * NUM_RESAMPLES - 1, 1  # 1: the sample itself
-    for start in range(0, num, rows := max(1, BATCH // n)):
-        swapped = random.integers(2, size=(min(rows, num - start), n)).astype(np.float64)
+    for start in range(0, num, size := max(1, BATCH // n)):
+        swapped = random.integers(2, size=(min(size, num - start), n)).astype(np.float64)
         extreme += int((np.abs(gain(swapped)) >= least).sum())
     return extreme / (num + 1)

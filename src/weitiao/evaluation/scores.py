@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weitiao.errors import RunError
 from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.labels import Labels
 from weitiao.evaluation.statistics import Estimate
-from weitiao.files import sha256, write_json
+from weitiao.files import sha256, writable, write_json
 from weitiao.records import Number, read_record
 
 _REMEDY = "Write it again with `weitiao eval`."
@@ -23,10 +21,10 @@ _REMEDY = "Write it again with `weitiao eval`."
 
 @dataclass(frozen=True, slots=True)
 class ValidationLoss:
-    """Mean loss per unit of weight.
+    """Mean loss of a target.
 
     Attributes:
-        loss: Weighted mean over all targets, in nats.
+        loss: Mean over all targets, each as `train.weigh` counts it, in nats.
         num_targets: Targets it was taken over.
         num_sequences: Sequences they belong to.
     """
@@ -135,7 +133,7 @@ def write_scores(
         RunError: The directory cannot be written.
     """
     scores_path, predictions_path = directory / f"scores{suffix}.json", directory / f"predictions{suffix}.jsonl"
-    with _writable(directory):
+    with writable(directory, "The scores"):
         # The scores come last: when they are there, so are the predictions that they were counted from.
         write_predictions(predictions_path, predictions)
         belongs_to = {**(of or {}), "files": {predictions_path.name: sha256(predictions_path)}}
@@ -150,15 +148,3 @@ def read_scores(path: Path) -> Scores:
         RunError: The file is not there, or was not written by this version.
     """
     return read_record(Scores, path, missing=_REMEDY, damaged=_REMEDY)
-
-
-@contextmanager
-def _writable(directory: Path) -> Iterator[None]:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise RunError(
-            f"The scores cannot be written to {directory}: {error.strerror or error}.",
-            "Make room or fix the permissions there, or name another directory with --output.",
-        ) from error

@@ -218,11 +218,11 @@ def _resampled(items_NK: Floats, statistic: Callable[[Floats], Floats], seed: in
     """The score [B] of samples drawn with replacement."""
     random, n = np.random.default_rng(seed), len(items_NK)
     scores = []
-    for start in range(0, NUM_RESAMPLES, rows := max(1, BATCH // n)):
-        num = min(rows, NUM_RESAMPLES - start)
+    for start in range(0, NUM_RESAMPLES, size := max(1, BATCH // n)):
+        num = min(size, NUM_RESAMPLES - start)
         picks_BN = random.integers(n, size=(num, n)) + n * np.arange(num)[:, None]
-        weights_BN = np.bincount(picks_BN.ravel(), minlength=num * n).reshape(num, n)
-        scores.append(statistic(weights_BN.astype(np.float64) @ items_NK))
+        counts_BN = np.bincount(picks_BN.ravel(), minlength=num * n).reshape(num, n)
+        scores.append(statistic(counts_BN.astype(np.float64) @ items_NK))
     return np.concatenate(scores)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weitiao.data.example import Example
@@ -81,28 +81,6 @@ class Evaluation:
 
     scores: Scores
     predictions: tuple[Prediction, ...]
-
-
-def without_refused(task: Task, tokenizer: PreTrainedTokenizerBase) -> tuple[Task, list[str]]:
-    """A task without the rows that the chat template refuses, and why it refuses each.
-
-    Args:
-        task: The task.
-        tokenizer: With the chat template by which the rows are asked.
-    """
-    from weitiao.errors import RenderingError
-    from weitiao.rendering.render import render_prompt
-
-    kept, reasons = [], []
-    for example in task.examples:
-        try:
-            if is_gradable(example):
-                render_prompt(tokenizer, example.prompt, example.tools, where=example.row_id)
-        except RenderingError as error:
-            reasons.append(error.what)
-        else:
-            kept.append(example)
-    return replace(task, examples=tuple(kept)), reasons
 
 
 def evaluate(

@@ -116,15 +116,8 @@ class RetentionComparison:
         return {part.name: part.noise for part in self.parts}
 
     def to_dict(self) -> dict[str, Any]:
-        """The comparison as plain JSON values; the keys are the attributes' names."""
-        return {
-            "parts": [asdict(part) for part in self.parts],
-            "overall": [asdict(part) for part in self.overall],
-            "skipped": dict(self.skipped),
-            "lost": list(self.lost),
-            "worse": list(self.worse),
-            "noise": self.noise,
-        }
+        """The comparison as JSON has it, with what the three properties say."""
+        return {**asdict(self), "lost": self.lost, "worse": self.worse, "noise": self.noise}
 
 
 def compare_retention(

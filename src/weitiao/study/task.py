@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from weitiao.data.parts.load import DataSet, load_data
-from weitiao.errors import DataError, RecipeError
+from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.evaluation.answers import is_gradable
-from weitiao.evaluation.task import Task, make_task, without_refused
+from weitiao.evaluation.task import Task, make_task
 from weitiao.recipe import Recipe
+from weitiao.rendering.render import render_prompt
 from weitiao.seeding import shuffled
 
 if TYPE_CHECKING:
@@ -33,8 +35,16 @@ def askable(
     if recipe.data.on_bad_rows != "skip":
         return task
     for tokenizer in tokenizers:
-        kept, reasons = without_refused(task, tokenizer)
-        if reasons and not kept.examples:
+        kept, reasons = [], []
+        for example in task.examples:
+            try:
+                if is_gradable(example):
+                    render_prompt(tokenizer, example.prompt, example.tools, where=example.row_id)
+            except RenderingError as error:
+                reasons.append(error.what)
+            else:
+                kept.append(example)
+        if reasons and not kept:
             raise DataError(
                 f"{task.name}: No row can be asked: {reasons[0]}",
                 "Correct the rows, or set rendering.template to a template that takes them.",
@@ -42,7 +52,7 @@ def askable(
         if reasons:
             rows = "1 row that" if len(reasons) == 1 else f"{len(reasons):,} rows that"
             tell(f"{task.name}: Left out {rows} cannot be asked: {reasons[0]}")
-        task = kept
+        task = replace(task, examples=tuple(kept))
     return task
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from weitiao.evaluation.borders import Status, rows_needed, status_of
@@ -94,8 +94,8 @@ def decide(
     """
     reasons = []
     if config.target is not None:
-        reasons.append(_at_least("target", "target", "share", config.target, tuned, config.least_rows))
-    reasons.append(_at_least("gain", "gain", "points", config.least_gain, gain.difference, config.least_rows))
+        reasons.append(_at_least("target", "share", config.target, tuned, config.least_rows))
+    reasons.append(_at_least("gain", "points", config.least_gain, gain.difference, config.least_rows))
     noted: list[Reason] = []
     retention = None if retention is None else retention.judged(config)
     parts = () if retention is None else retention.parts
@@ -114,31 +114,19 @@ def _decision(statuses: Sequence[Status]) -> Decision:
     return "undecided" if "open" in statuses else "ship"
 
 
-def _at_least(
-    name: str, kind: Literal["target", "gain"], unit: Unit, asked: float, measured: Estimate, least_rows: int
-) -> Reason:
+def _at_least(kind: Literal["target", "gain"], unit: Unit, asked: float, measured: Estimate, least_rows: int) -> Reason:
     status = status_of(measured, asked, at_least=True, least_rows=least_rows)
-    return _reason(name, kind, unit, asked, True, measured, status, least_rows)
+    return _with_rows(Reason(kind, kind, unit, asked, True, measured, status), least_rows)
 
 
 def _retention(part: PartComparison, config: VerdictConfig) -> Reason:
     """What a part lost: an accuracy falls and a loss rises, and `decline` is positive for both."""
     unit: Unit = "points" if part.kind == "accuracy" else "nats"
-    return _reason(part.name, "retention", unit, part.tolerated, False, part.decline, part.status, config.least_rows)
+    reason = Reason(part.name, "retention", unit, part.tolerated, False, part.decline, part.status)
+    return _with_rows(reason, config.least_rows)
 
 
-def _reason(
-    name: str,
-    kind: Literal["target", "gain", "retention"],
-    unit: Unit,
-    asked: float,
-    at_least: bool,
-    measured: Estimate,
-    status: Status,
-    least_rows: int,
-) -> Reason:
-    needed = None
-    if status == "open":
-        needed = rows_needed(measured, asked)
-        needed = needed if needed is None else max(needed, least_rows)
-    return Reason(name, kind, unit, asked, at_least, measured, status, needed)
+def _with_rows(reason: Reason, least_rows: int) -> Reason:
+    """The reason with the rows that would settle it, when it is open."""
+    needed = rows_needed(reason.measured, reason.asked) if reason.status == "open" else None
+    return reason if needed is None else replace(reason, rows_needed=max(needed, least_rows))

@@ -159,24 +159,24 @@ class JsonFields(Metric):
 
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
         """Counts over all fields of all answers (precision, recall and F1 of the whole), and for each field."""
-        rows: Counter[str] = Counter()
-        right: Counter[str] = Counter()
+        expected_by: Counter[str] = Counter()
+        right_by: Counter[str] = Counter()
         num_expected = num_answered = not_json = 0
         for item in items:
             expected, answer = self._both(item)
             not_json += self._parsed(item.answer) is None
             num_expected, num_answered = num_expected + len(expected), num_answered + len(answer)
-            rows.update(map(_label, expected))
-            right.update(map(_label, _right(expected, answer)))
-        total = right.total()
+            expected_by.update(map(_label, expected))
+            right_by.update(map(_label, _right(expected, answer)))
+        total = right_by.total()
         return {
             "precision": total / num_answered if num_answered else 0.0,
             "recall": total / num_expected if num_expected else 0.0,
             "micro_f1": 2 * total / (num_expected + num_answered) if num_expected + num_answered else 0.0,
             "num_not_json": not_json,
             "fields": {
-                label: {"n": count, "correct": right[label], "accuracy": right[label] / count}
-                for label, count in rows.items()
+                label: {"n": count, "correct": right_by[label], "accuracy": right_by[label] / count}
+                for label, count in expected_by.items()
             },
         }
 

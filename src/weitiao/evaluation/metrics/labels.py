@@ -39,19 +39,19 @@ class Accuracy(Labels):
 
 
 class MacroF1(Labels):
-    """The mean of F1 over the labels that the test rows have, each of equal weight."""
+    """The mean of F1 over the labels that the test rows have, which count alike."""
 
     def whole_set(self, items: Sequence[Item]) -> WholeSet:
         pairs = self._pairs(items)
         places = {label: place for place, label in enumerate(sorted({expected for expected, _ in pairs}))}
         num = len(places)
         items_NK = np.zeros((len(pairs), 3 * num))  # support, times answered, times right; a block of labels each
-        for row, (expected, answer) in enumerate(pairs):
-            items_NK[row, places[expected]] = 1
+        for place, (expected, answer) in enumerate(pairs):
+            items_NK[place, places[expected]] = 1
             if answer in places:
-                items_NK[row, num + places[answer]] = 1
+                items_NK[place, num + places[answer]] = 1
             if answer == expected:
-                items_NK[row, 2 * num + places[expected]] = 1
+                items_NK[place, 2 * num + places[expected]] = 1
         return WholeSet(items_NK, macro_f1)
 
 
@@ -68,7 +68,7 @@ class AccuracyConfig(MetricConfigBase):
 
 
 class MacroF1Config(MetricConfigBase):
-    """The mean of F1 over the labels of the test rows, each of equal weight."""
+    """The mean of F1 over the labels of the test rows, which count alike."""
 
     metric = MacroF1
 

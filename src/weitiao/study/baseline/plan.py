@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.baseline.fewshot.context import PromptCost, prompt_cost, require_room
 from weitiao.baseline.fewshot.select import Shots, choose_shots, with_shots
 from weitiao.data.example import Example
-from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.answers import is_gradable, prompts_of
 from weitiao.evaluation.task import Task
 from weitiao.files import sha256
 from weitiao.machine.versions import COMPUTING, versions
@@ -22,7 +22,6 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import dtype_of
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
-from weitiao.rendering.render import render_prompt
 from weitiao.study.dataset import model_context, prepare_tokenizer
 
 if TYPE_CHECKING:
@@ -114,12 +113,12 @@ def _of_model(
 ) -> list[PlannedCell]:
     tokenizer, context = prepare_tokenizer(recipe), model_context(recipe)
     fixed = [*_weights(recipe, tokenizer, device), *grading]
-    bare = [len(prompt) for prompt in _render(tokenizer, task.examples)]
+    bare = [len(prompt) for prompt in prompts_of(tokenizer, task.examples)]
     cells = []
     for name, shots in chosen.items():
         num = len(shots[0])
         rows = tuple(with_shots(row, examples) for row, examples in zip(task.examples, shots, strict=True))
-        prompts = _render(tokenizer, rows)
+        prompts = prompts_of(tokenizer, rows)
         lengths = [len(prompt) for prompt in prompts]
         require_room(
             lengths,
@@ -143,10 +142,6 @@ def _of_model(
             )
         )
     return cells
-
-
-def _render(tokenizer: PreTrainedTokenizerFast, rows: Sequence[Example]) -> list[Prompt]:
-    return [render_prompt(tokenizer, row.prompt, row.tools, where=row.row_id) for row in rows]
 
 
 def _common_rows(shots: Sequence[Shots]) -> tuple[str, ...]:

@@ -12,14 +12,13 @@ from rich.text import Text
 
 from weitiao.errors import DataError
 from weitiao.evaluation.answer_files import AnswersKey, answers_key, find_answers, keep_answers, read_predictions
-from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, graded, write_answers
+from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, graded, prompts_of, write_answers
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.task import Task
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.render import render_prompt
 from weitiao.study.compare.sides import Side, side_tokenizer
 from weitiao.study.setup import device_here
 from weitiao.terminal.progress import answer_progress, teller
@@ -74,7 +73,7 @@ def key_of_answers(task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelC
         model: The model, or the base model of the adapter.
         weights: Hash of model and adapter.
     """
-    prompts = [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in task.gradable]
+    prompts = prompts_of(tokenizer, task.gradable)
     return answers_key(weights, dtype_of(model, device=device_here()), task.gradable, prompts, task.generation)
 
 
