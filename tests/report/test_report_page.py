@@ -85,20 +85,6 @@ def test_it_can_be_read_without_seeing_it(whole_run: Path, language: str) -> Non
             assert element.attributes["aria-labelledby"] in ids
 
 
-def test_everything_but_the_theme_button_works_without_script(whole_run: Path) -> None:
-    page = Page(render_report(whole_run))
-    (button,) = page.all("button")
-    assert "hidden" in button.attributes  # the script shows it
-    assert len(page.all("details")) >= 4  # folded by the browser itself
-
-
-def test_wide_tables_scroll_in_their_own_box(whole_run: Path) -> None:
-    page = Page(render_report(whole_run))
-    boxes = [element for element in page.elements if "scroll" in element.attributes.get("class", "").split()]
-    assert [child.tag for box in boxes for child in box.children] == ["table"] * len(page.all("table"))
-    assert all(box.attributes["tabindex"] == "0" and box.attributes["aria-label"] for box in boxes)
-
-
 def test_the_file_is_replaced_as_a_whole(whole_run: Path, tmp_path: Path) -> None:
     path = write_report(whole_run, output=tmp_path / "pages" / "report.html", language="zh")
     assert 'lang="zh-CN"' in path.read_text(encoding="utf-8")

@@ -304,7 +304,7 @@ def test_a_damaged_record_is_an_error_with_a_remedy(recipe_path: Path) -> None:
     call(recipe)
     assert recipe.run_dir is not None
     (recipe.run_dir / "steps.json").write_text("[")
-    with pytest.raises(RunError, match=r"steps\.json cannot be read"):
+    with pytest.raises(RunError, match=r"steps\.json is damaged"):
         call(recipe)
 
 
