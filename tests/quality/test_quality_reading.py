@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checking import check_files, of_kind, pair, rows_of, write_rows
+from checking import check_files, of_kind, pair, read_rows, rows_of, write_rows
 
+from weitiao.data.clean_config import CleanConfig
 from weitiao.data.reading.json_files import read_json
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
+from weitiao.quality.check import parts_of_files
+from weitiao.quality.clean import clean
 from weitiao.quality.encoding import mend_bytes
+from weitiao.quality.inspection import inspect
 
 TEXTS = ["plain", "你好 🙂", '], {"\\', "line\nbreak", "é"]
 
@@ -168,3 +172,47 @@ def test_what_columns_mean_is_found_out_and_told(tmp_path: Path, rows: list[Any]
     report = check_files(file, kinds={"format", "empty_answer"})
     assert report.sources == (f"train: {file}: JSON Lines, {note}",)
     assert report.findings == ()
+
+
+def compared(asked: str, chosen: str, rejected: str, layout: str) -> dict[str, Any]:
+    """A row that compares two answers, in one of the layouts in use."""
+    turns = [
+        [{"role": "user", "content": asked}, {"role": "assistant", "content": said}] for said in (chosen, rejected)
+    ]
+    match layout:
+        case "columns":
+            return {"prompt": asked, "chosen": chosen, "rejected": rejected}
+        case "conversation":
+            return {"conversations": turns[0][:1], "chosen": turns[0][1], "rejected": turns[1][1]}
+        case "whole":
+            return {"chosen": turns[0], "rejected": turns[1]}
+        case _:
+            said = (f"\n\nHuman: {asked}\n\nAssistant: {answer}" for answer in (chosen, rejected))
+            return dict(zip(("chosen", "rejected"), said, strict=True))
+
+
+@pytest.mark.parametrize("layout", ["columns", "conversation", "whole", "transcript"])
+def test_comparisons_are_understood_in_every_layout(tmp_path: Path, layout: str) -> None:
+    asked = [f"What is {i} and {i + 1} together?" for i in range(6)]
+    rows = [compared(question, f"It is {2 * i + 1}.", "Who cares?", layout) for i, question in enumerate(asked)]
+    rows += [compared(asked[0], "It is 1.", "I do not know.", layout)]  # another pair for a known prompt
+    rows += [rows[1], compared("Where is the cafÃ©?", "It is there.", "Ask at the cafÃ©.", layout)]
+    rows += [compared("Is it late?", "Yes, it is.", "Yes, it is.", layout)]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    against = write_rows(tmp_path / "b.jsonl", [pair(asked[2], "5")])
+    report = check_files(file, against=(against,), kinds={"format", "encoding", "duplicate", "leak", "empty_answer"})
+    assert report.sources[0] == f"train: {file}: JSON Lines, preference"
+    assert (rows_of(report, "duplicate"), rows_of(report, "leak"), rows_of(report, "format")) == ([8], [3], [10])
+    assert "is the same as `chosen`" in of_kind(report, "format")[0].reason
+    (encoding,) = of_kind(report, "encoding")
+    assert (encoding.rows, encoding.field) == ([9], "turn 1 (user)")
+    (part,) = inspect(parts_of_files([file])).parts
+    assert (part.rows, part.unusable, dict(part.turns)) == (9, 1, {2: 9})
+
+
+def test_the_worse_answer_of_a_comparison_is_checked_and_mended(tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.jsonl", [compared("Where to?", "There.", "To the cafÃ©.", "columns")])
+    (finding,) = check_files(file, kinds={"encoding"}).findings
+    assert (finding.field, finding.row) == ("rejected (assistant)", 1)
+    clean(parts_of_files([file]), CleanConfig(fix=("encoding",)), tmp_path / "out")
+    assert read_rows(tmp_path / "out" / "cleaned.jsonl") == [compared("Where to?", "There.", "To the café.", "columns")]

@@ -97,7 +97,7 @@ def look(task: Task) -> Looked:
     if task.part == "against":
         problems = [(place, problem._replace(severity="warning")) for place, problem in problems]
     asked = [subject.asked for subject in subjects]
-    answers = [fold(subject.answer) if subject.answer else "" for subject in subjects]
+    answers = [fold(subject.compared) if subject.answer else "" for subject in subjects]
     looked = Looked(
         numbers=np.array([row.number for row in task.rows], dtype=np.uint32),
         lines=np.array([row.line or 0 for row in task.rows], dtype=np.uint32),

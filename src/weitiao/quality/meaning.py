@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.formats.detection import FORMATS, detect, holds
+from weitiao.data.conversion.records import FIELDS_OF_COMPARED, RecordFormat, is_preference
+from weitiao.data.formats.detection import FORMATS, SIDES, detect, holds
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
@@ -33,20 +34,18 @@ class Meaning:
         source: The source, with `columns` for what was found.
         format: Its format.
         has_answers: Whether rows have an answer; evaluation prompts need none.
-        prefers: The column with the preferred answer of a conversation, which the format itself does not know.
         note: What was found, for people.
     """
 
     source: SourceConfig
-    format: FormatName
+    format: RecordFormat
     has_answers: bool = True
-    prefers: str = ""
     note: str = ""
 
     @property
     def answer_field(self) -> str:
         """The field that holds the answer, among other turns or on its own."""
-        return FORMATS[self.format].required[-1]
+        return "chosen" if self.format == "preference" else FORMATS[cast(FormatName, self.format)].required[-1]
 
     @property
     def answer_column(self) -> str:
@@ -81,16 +80,18 @@ def find_meaning(
         return _as_told(source, objects, shown, input_column, output_column)
     if source.format != "auto":
         return Meaning(source, source.format, note=source.format)
+    said = source.columns or source.prompt or source.completion
+    if not said and is_preference(name for row in objects for name in row):
+        return Meaning(source, "preference", note="preference")
     try:
         format, found = detect(source, list(head), shown)
     except DataError:
-        if not objects or source.columns or source.prompt or source.completion:
+        if not objects or said:
             raise
         return _guess(source, objects)
-    prefers = "chosen" if format in ("messages", "sharegpt") and all("chosen" in row for row in objects) else ""
     told = "" if source.columns else ", ".join(f"{field} `{column}`" for field, column in found.columns.items())
-    note = f"{format}{f', {told}' if told else ''}{', answered by `chosen`' if prefers else ''}"
-    return Meaning(found, format, prefers=prefers, note=note)
+    note = f"{format}{f', {told}' if told else ''}"
+    return Meaning(found, format, note=note)
 
 
 def used_columns(meaning: Meaning) -> frozenset[str] | None:
@@ -98,7 +99,9 @@ def used_columns(meaning: Meaning) -> frozenset[str] | None:
     if meaning.source.columns.get("text") == TEXT_COLUMN:
         return None
     source = meaning.source
-    fields = FORMATS[meaning.format].all
+    if meaning.format in FIELDS_OF_COMPARED:
+        return FIELDS_OF_COMPARED[meaning.format]
+    fields = FORMATS[cast(FormatName, meaning.format)].all
     columns = {source.columns.get(field, field).split(".")[0] for field in fields}  # type: ignore[call-overload]
     for template in (source.prompt, source.system, source.completion):
         if template is None:
@@ -107,7 +110,7 @@ def used_columns(meaning: Meaning) -> frozenset[str] | None:
         if "row" in names:
             return None
         columns |= names
-    return frozenset(columns | {"chosen", "rejected"})
+    return frozenset(columns | set(SIDES))
 
 
 def _as_told(
@@ -144,8 +147,6 @@ def _guess(source: SourceConfig, objects: Sequence[dict[str, Any]]) -> Meaning:
     names = list(dict.fromkeys(key for row in objects for key in row))
     texts = [name for name in names if holds(objects, name, (str,))]
     scalars = [name for name in names if holds(objects, name, (str, int, float, bool))]
-    if {"chosen", "rejected"} <= set(texts) and "prompt" not in texts:
-        return _pair(source, objects, "chosen", None)
     given = next((name for name in _INPUTS if name in texts), None)
     wanted = next((name for name in _OUTPUTS if name in scalars and name != given), None)
     if given is not None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
-from weitiao.data.example import Example, Message
+from weitiao.data.config import FormatName
+from weitiao.data.conversion.preferences import PreferenceReader
+from weitiao.data.conversion.targets import adapted
+from weitiao.data.example import Example, Message, Preference
 from weitiao.data.formats.formats import Converter
 from weitiao.data.formats.roles import role_of
 from weitiao.data.parts.asked import Asked, RawInput, asked_in, asked_text
@@ -29,6 +32,7 @@ class Subject:
         messages: Its turns; without the answer, where that cannot be read.
         text: Raw text, where the row is that.
         problem: Why it cannot be used, if it cannot.
+        rejected: The turns that a row which compares two answers has instead of the last one.
         raw_input: The columns that the template of the input takes, without the template's own words; empty without
             a template.
     """
@@ -38,6 +42,7 @@ class Subject:
     messages: tuple[Message, ...]
     text: str
     problem: Problem | None
+    rejected: tuple[Message, ...] = ()
     raw_input: str = ""
 
     @cached_property
@@ -45,6 +50,11 @@ class Subject:
         """The last answer; empty when the row has none."""
         last = self.messages[-1] if self.messages else None
         return str(last["content"] or "") if last is not None and last["role"] == "assistant" else ""
+
+    @cached_property
+    def compared(self) -> str:
+        """What tells two rows with the same input apart: the answer, and the one that was worse."""
+        return "\n".join((self.answer, *(str(message["content"] or "") for message in self.rejected)))
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -69,6 +79,9 @@ class Subject:
         for index, message in enumerate(self.messages):
             if message["content"]:
                 yield message["role"], f"turn {index + 1} ({message['role']})", str(message["content"])
+        for message in self.rejected:
+            if message["content"]:
+                yield "rejected", f"rejected ({message['role']})", str(message["content"])
 
 
 class SubjectReader:
@@ -80,14 +93,18 @@ class SubjectReader:
 
     def __init__(self, meaning: Meaning) -> None:
         self._meaning = meaning
-        self._convert = Converter(meaning.source, meaning.format)
-        field = meaning.answer_field
-        self._column = meaning.answer_column
-        update: dict[str, Any] = {"columns": {**meaning.source.columns, field: ANSWER_COLUMN}}
-        if field == "completion":
-            update["completion"] = None
-        self._without_answer = Converter(meaning.source.model_copy(update=update), meaning.format)
         self._raw_input = RawInput(meaning.source.prompt)
+        self._convert: Converter | PreferenceReader
+        self._without_answer: Converter | None = None
+        if meaning.format == "preference":
+            self._convert = PreferenceReader(meaning.source.path)
+            return
+        format = cast(FormatName, meaning.format)
+        self._convert = Converter(meaning.source, format)
+        update: dict[str, Any] = {"columns": {**meaning.source.columns, meaning.answer_field: ANSWER_COLUMN}}
+        if format == "prompt_completion":
+            update["completion"] = None
+        self._without_answer = Converter(meaning.source.model_copy(update=update), format)
 
     def __call__(self, row: Row, row_id: str = "") -> Subject:
         """Reads one row.
@@ -105,46 +122,41 @@ class SubjectReader:
             # The bytes that were not UTF-8 go, so that all checks can read the rest.
             row = replace(row, data=mapped(row.data, lambda text: BAD_BYTES.sub("", text)), problem="")
         row = self._prepared(row)
-        try:
-            example = self._convert(row, row_id)
-        except BadRow as bad:
-            problem = problem or _as_problem(bad)
-            messages, text = self._given(row)
-            return Subject(row, None, messages, text, problem, self._raw_input(row.data))
-        messages = example.messages if self._meaning.has_answers else example.messages[:-1]
         raw = self._raw_input(row.data)
-        return Subject(row, None if problem else example, messages, example.text, problem, raw)
+        try:
+            record = self._convert(row, row_id)
+        except BadRow as bad:
+            return Subject(row, None, self._given(row), "", problem or _as_problem(bad), raw_input=raw)
+        (example,) = adapted(record, "messages")
+        assert isinstance(example, Example)
+        messages = example.messages if self._meaning.has_answers else example.messages[:-1]
+        rejected = record.rejected if isinstance(record, Preference) else ()
+        return Subject(row, None if problem else example, messages, example.text, problem, rejected, raw)
 
     def _prepared(self, row: Row) -> Row:
-        """The row with what the format does not know: all its text, or the preferred answer as a last turn."""
+        """The row with what the format does not know: all its text, or an answer that it need not have."""
         if not isinstance(row.data, dict):
             return row
-        if self._column == TEXT_COLUMN:
+        if self._meaning.answer_column == TEXT_COLUMN:
             return replace(row, data={**row.data, TEXT_COLUMN: " ".join(_strings(row.data))})
         if not self._meaning.has_answers:
             return replace(row, data={**row.data, ANSWER_COLUMN: "-"})
-        if self._meaning.prefers:
-            turns, chosen = row.data.get(self._column), row.data.get(self._meaning.prefers)
-            if isinstance(turns, (list, tuple)) and chosen:
-                last = list(chosen) if isinstance(chosen, (list, tuple)) else [_as_turn(chosen)]
-                return replace(row, data={**row.data, self._column: [*turns, *last]})
         return row
 
-    def _given(self, row: Row) -> tuple[tuple[Message, ...], str]:
+    def _given(self, row: Row) -> tuple[Message, ...]:
         """What a model would be given by a row whose answer cannot be read; nothing if that cannot be read either."""
-        if not isinstance(row.data, dict) or self._meaning.format == "text":
-            return (), ""
+        if not isinstance(row.data, dict) or self._meaning.format == "text" or self._without_answer is None:
+            return ()
         answer: Any = "-"
         if self._meaning.format in ("messages", "sharegpt"):
-            turns = row.data.get(self._column)
+            turns = row.data.get(self._meaning.answer_column)
             if not isinstance(turns, (list, tuple)):
-                return (), ""
-            answer = [*(turn for turn in turns if not _is_empty_answer(turn)), _as_turn("-")]
+                return ()
+            answer = [*(turn for turn in turns if not _is_empty_answer(turn)), {"role": "assistant", "content": "-"}]
         try:
-            example = self._without_answer(replace(row, data={**row.data, ANSWER_COLUMN: answer}), "")
+            return self._without_answer(replace(row, data={**row.data, ANSWER_COLUMN: answer}), "").messages[:-1]
         except BadRow:
-            return (), ""
-        return example.messages[:-1], ""
+            return ()
 
 
 def _as_problem(bad: BadRow) -> Problem:
@@ -179,10 +191,6 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _strings(item)
-
-
-def _as_turn(chosen: Any) -> Any:
-    return {"role": "assistant", "content": chosen} if isinstance(chosen, str) else chosen
 
 
 def _is_empty_answer(turn: Any) -> bool:

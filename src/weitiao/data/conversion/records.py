@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -29,7 +29,7 @@ RecordFormat = FormatName | Literal["preference", "kto"]
 RECORD_FORMATS: tuple[str, ...] = (*get_args(FormatName), "preference", "kto")
 _NUM_ROWS_SEEN_FOR_FORMAT = 20
 _CONVERSATION_FIELDS = frozenset(name for fields in FORMATS.values() for name in fields.all) - {"text"}
-_FIELDS = {"preference": _CONVERSATION_FIELDS | set(SIDES), "kto": _CONVERSATION_FIELDS | set(MARKS)}
+FIELDS_OF_COMPARED = {"preference": _CONVERSATION_FIELDS | set(SIDES), "kto": _CONVERSATION_FIELDS | set(MARKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Opened:
             renamed = map(self._renamed, self._head)
             objects = [row.data for row in renamed if isinstance(row.data, dict) and not row.problem]
             names = {name for row in objects for name in row}
-            if names.issuperset(SIDES):
+            if is_preference(names):
                 return "preference"
             if _is_judged(objects, names):
                 return "kto"
@@ -167,9 +167,9 @@ class Opened:
     def _check_columns(self, format: Literal["preference", "kto"]) -> None:
         if self.given.templates:
             raise DataError(f"{self.shown}: templates cannot make {format} rows.", "Remove the templates.")
-        unknown = sorted(set(self.given.columns) - _FIELDS[format])
+        unknown = sorted(set(self.given.columns) - FIELDS_OF_COMPARED[format])
         if unknown:
-            raise _unknown_columns(self.shown, unknown, format, sorted(_FIELDS[format]))
+            raise _unknown_columns(self.shown, unknown, format, sorted(FIELDS_OF_COMPARED[format]))
 
     def _renamed(self, row: Row) -> Row:
         """The row with its columns under the names of their fields."""
@@ -213,6 +213,11 @@ def _source(given: Input) -> SourceConfig:
         raise DataError(f"{given.path}: there is no format `{given.format}`.", f"Formats are: auto, {known}.")
     source = SourceConfig(path=given.path, subset=given.subset, split=given.split)
     return resolve_sources((source,), (Path.cwd(),))[0]
+
+
+def is_preference(columns: Iterable[str]) -> bool:
+    """Whether rows with these columns compare two answers."""
+    return set(SIDES).issubset(columns)
 
 
 def _is_judged(objects: Sequence[dict[str, Any]], names: set[str]) -> bool:
