@@ -10,13 +10,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from weitiao.data.example import Example, Message
-from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import write_answers
-from weitiao.evaluation.judges.pairwise import without_thoughts
 from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
-from weitiao.generation.chat_server import ChatServer, is_server
 from weitiao.generation.config import GenerationConfig
 
 Answerer = Callable[[Sequence[Sequence[Message]]], list[str]]
@@ -51,6 +48,9 @@ class Judge(Metric):
     config: JudgeMetricConfig
 
     def prepare(self) -> None:
+        from weitiao.data.formats.templates import RowTemplate
+        from weitiao.generation.chat_server import ChatServer, is_server
+
         config = self.config
         self._template = RowTemplate(config.prompt or PROMPT)
         self._num_unrated = 0
@@ -112,6 +112,8 @@ class JudgeMetricConfig(MetricConfigBase):
     @classmethod
     def _template_compiles(cls, value: str | None) -> str | None:
         if value is not None:
+            from weitiao.data.formats.templates import RowTemplate
+
             RowTemplate(value)
         return value
 
@@ -133,6 +135,8 @@ def _as_text(turns: Sequence[Message]) -> str:
 
 def rating(reply: str) -> float | None:
     """The rating from 1 to 5 in a judge's reply: the last one that is called so, else the last number of this range."""
+    from weitiao.evaluation.judges.pairwise import without_thoughts
+
     reply = _OUT_OF.sub("", without_thoughts(reply))
     found = _NAMED_RATING.findall(reply) or _RATING.findall(reply)
     ratings = [float(one) for one in found if float(one) <= _HIGHEST]
