@@ -44,14 +44,14 @@ def read_record(kind: type[T], path: Path, *, missing: str, damaged: str) -> T:
         raise RunError(f"{path.parent} has no {path.name}.", missing)
     try:
         return record_of(kind, json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise RunError(f"{path} is damaged: {first_problem(error)}.", damaged) from error
     except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}.", damaged) from error
+        raise RunError(f"{path} is damaged: {first_problem(error)}.", damaged) from error
 
 
-def first_problem(error: ValidationError) -> str:
-    """What is wrong at first, and where: `cells.0.cost: Field required`."""
+def first_problem(error: ValueError) -> str:
+    """What is wrong with JSON at first, and where: `cells.0.cost: Field required`."""
+    if not isinstance(error, ValidationError):  # it is no JSON at all
+        return str(error)
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "the whole of it"
     return f"{where}: {first['msg'].removeprefix('Value error, ')}"

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from weitiao.data.example import Example
 from weitiao.errors import RunError
 from weitiao.evaluation.answers import Prediction
@@ -43,8 +41,8 @@ def read_predictions(path: Path) -> tuple[Prediction, ...]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}.", _REMEDY) from error
     except ValueError as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        raise RunError(f"{path}, line {len(found) + 1}, is no prediction: {problem}.", _REMEDY) from error
+        where = f"{path}, line {len(found) + 1}"
+        raise RunError(f"{where}, is no prediction: {first_problem(error)}.", _REMEDY) from error
     return tuple(found)
 
 

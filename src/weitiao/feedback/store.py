@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
-from pydantic import ValidationError
 
 from weitiao.errors import DataError, RunError
 from weitiao.json_text import json_text
@@ -162,8 +161,6 @@ def _parsed(line: bytes, path: Path, number: int) -> Judgement | dict[str, Any]:
         values = json.loads(line)
         judgement = record_of(Judgement, values)
     except ValueError as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise DataError(
-            f"{path}, line {number}: it is no judgement ({problem}).", "Correct or remove that line."
-        ) from error
+        problem = f"{path}, line {number}: it is no judgement ({first_problem(error)})."
+        raise DataError(problem, "Correct or remove that line.") from error
     return values if values.get("withdrawn") else judgement

@@ -133,23 +133,19 @@ def score_retention(recipe: Recipe, *, tuned: bool, console: Console, output: Pa
     assert recipe.run_dir is not None
     path = (output or recipe.run_dir) / (AFTER if tuned else BEFORE)
     adapter = find_adapter(recipe.run_dir) if tuned else None
+    which = "tuned model" if tuned else "base model"
     with locked_around(path, "Wait for it, or choose another run_dir.", run=RunDir(recipe.run_dir)):
-        return _score(recipe, adapter, path, console)
-
-
-def _score(recipe: Recipe, adapter: Path | None, path: Path, console: Console) -> RetentionScores:
-    tuned = adapter is not None
-    key = _key(recipe, adapter)
-    if known := _read(path, key):
-        console.print(f"{'tuned' if tuned else 'base'} model: scores of {path}", highlight=False, soft_wrap=True)
-        return known
-    set_threads(recipe, detect_hardware())
-    opened = open_model(adapter, base=recipe.model, device=device_here()) if adapter is not None else open_base(recipe)
-    with retention_progress(console, "tuned model" if tuned else "base model") as on_progress:
-        scores = run_retention(opened.model, opened.tokenizer, recipe.retention, on_progress=on_progress)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"tuned": tuned, "key": key, **scores.to_dict()})
-    return scores
+        key = _key(recipe, adapter)
+        if known := _read(path, key):
+            teller(console)(f"{which}: scores of {path}")
+            return known
+        set_threads(recipe, detect_hardware())
+        opened = open_base(recipe) if adapter is None else open_model(adapter, base=recipe.model, device=device_here())
+        with retention_progress(console, which) as on_progress:
+            scores = run_retention(opened.model, opened.tokenizer, recipe.retention, on_progress=on_progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"tuned": tuned, "key": key, **scores.to_dict()})
+        return scores
 
 
 def read_retention(path: Path) -> RetentionScores:
