@@ -88,7 +88,7 @@ def diagnose() -> Report:
             *(_catalogue_model(name) for name in CATALOGUE),
             _bf16(hardware, device),
             _flex_attention(hardware),
-            *(_tracker(name, title) for name, title in _TRACKERS.items()),
+            *(_package(f"tracker_{name}", f"Tracking: {title}", name) for name, title in _TRACKERS.items()),
             *(_extra(name, needed) for name, needed in extras().items()),
             _hub(),
         ),
@@ -136,10 +136,15 @@ def _lora() -> Feature:
     return Feature("lora", "LoRA training", True, f"peft {version_of('peft')}")
 
 
+def _package(key: str, title: str, package: str) -> Feature:
+    """What a package brings that is imported by its own name."""
+    if importlib.util.find_spec(package) is not None:
+        return Feature(key, title, True, f"{package} {version_of(package) or ''}".strip())
+    return Feature(key, title, False, f"{package} is not installed", f"pip install {package}")
+
+
 def _gguf() -> Feature:
-    if version := version_of("gguf"):
-        return Feature("gguf", "Loading GGUF files", True, f"gguf {version}")
-    return Feature("gguf", "Loading GGUF files", False, "gguf is not installed", "pip install gguf")
+    return _package("gguf", "Loading GGUF files", "gguf")
 
 
 def _catalogue_model(name: str) -> Feature:
@@ -166,15 +171,6 @@ def _flex_attention(hardware: Hardware) -> Feature:
         return Feature(key, title, True, hardware.gpus[0].name)
     remedy = "a CUDA GPU, and a build of PyTorch for it (https://pytorch.org/get-started)"
     return Feature(key, title, False, "PyTorch sees no GPU; attention runs per segment on the CPU", remedy)
-
-
-def _tracker(package: str, title: str) -> Feature:
-    if importlib.util.find_spec(package) is not None:
-        return Feature(
-            f"tracker_{package}", f"Tracking: {title}", True, f"{package} {version_of(package) or ''}".strip()
-        )
-    reason = f"{package} is not installed"
-    return Feature(f"tracker_{package}", f"Tracking: {title}", False, reason, f"pip install {package}")
 
 
 def _hub() -> Feature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,8 @@ from typing import Any, Literal
 from ruamel.yaml import YAML
 
 from weitiao.errors import RunError
-from weitiao.runs.belonging import Belonging, Belongings
+from weitiao.json_text import lines_of
+from weitiao.runs.belonging import Belongings
 from weitiao.runs.record import Records, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.metrics import read_metrics
@@ -103,49 +105,41 @@ def read_run(path: Path) -> RunFiles:
     recipe = run.recipe_path.read_text(encoding="utf-8")
     files = RunFiles(path, read_records(path), recipe, YAML(typ="safe", pure=True).load(recipe))
     belongings = Belongings(path, files.records)
+
+    def keep(target: dict[str, Any], name: str, step: str, read: Callable[[Path], Any]) -> None:
+        """What belongs to the rest, and the name of what was replaced; nothing of a step that is not up to date."""
+        belonging = belongings.of(name, step) if (path / name).is_file() else None
+        if belonging not in ("belongs", "replaced"):
+            return
+        content = read(path / name)  # also of what was replaced: a damaged file is named
+        if belonging == "belongs":
+            target[name] = content
+        else:
+            files.replaced.add(name)
+
     for name, step in STEP_OF.items():
-        if name.endswith(".json") and (belonging := _belonging(belongings, path / name, step)):
-            _put(files, files.values, name, _read_json(path / name), belonging)
+        if name.endswith(".json"):
+            keep(files.values, name, step, _read_json)
     baseline = files.get("baseline.json")
     cells = [cell["predictions"] for cell in baseline["cells"]] if baseline else []
     for name in dict.fromkeys(["predictions.jsonl", "predictions-base.jsonl", *cells]):
-        if belonging := _belonging(belongings, path / name, STEP_OF.get(name, "baseline")):
-            _put(files, files.predictions, name, _read_lines(path / name), belonging)
+        keep(files.predictions, name, STEP_OF.get(name, "baseline"), _read_lines)
     if run.metrics_path.is_file():
         files.metrics.extend(read_metrics(run.metrics_path))
     return files
 
 
-def _belonging(belongings: Belongings, path: Path, step: str) -> Belonging | None:
-    """Whether a file is shown or was replaced; None for one that is not there, or whose step is not up to date."""
-    found = belongings.of(path.name, step) if path.is_file() else None
-    return found if found in ("belongs", "replaced") else None
-
-
-def _put(files: RunFiles, target: dict[str, Any], name: str, content: Any, belonging: Belonging) -> None:
-    if belonging == "belongs":
-        target[name] = content
-    else:
-        files.replaced.add(name)
-
-
 def _read_json(path: Path) -> Values:
-    try:
-        values: Values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged: {error}.", "Remove it, and make it again.") from error
-    return values
+    return _parsed(path.read_text(encoding="utf-8"), str(path))
 
 
 def _read_lines(path: Path) -> list[Values]:
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise RunError(
-                f"{path}, line {number}: not JSON: {error}.", "Remove the file, and make it again."
-            ) from error
-    return rows
+    return [_parsed(line, f"{path}, line {number}") for number, line in enumerate(lines_of(path), start=1) if line]
+
+
+def _parsed(text: str, place: str) -> Values:
+    try:
+        values: Values = json.loads(text)
+    except ValueError as error:
+        raise RunError(f"{place} is damaged: {error}.", "Remove the file, and make it again.") from error
+    return values

@@ -115,3 +115,14 @@ def as_baseline(run: RunDir) -> float | None:
         return None
     shortest = min(cells, key=lambda cell: cell["shots"])
     return float(shortest["seconds_per_answer"]) * int(next(iter(shortest["metrics"].values()))["n"])
+
+
+def dependants(step: Step, steps: Sequence[Step]) -> list[Step]:
+    """The steps that a step's result reaches, over others too."""
+    reached = {step.name}
+    found = []
+    for other in steps:
+        if not reached.isdisjoint(other.upstream):
+            reached.add(other.name)
+            found.append(other)
+    return found
