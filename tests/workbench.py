@@ -14,6 +14,9 @@ from typing import Any
 
 from forked import Done, environment, server
 
+from weitiao.methods.config import LoraConfig
+from weitiao.methods.final import Note, save_final
+
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]
 
@@ -115,3 +118,11 @@ def torchrun(num_ranks: int, *arguments: str | Path) -> subprocess.CompletedProc
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
     words: Sequence[str] = [*launcher, "-m", "weitiao", *map(str, arguments)]
     return subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+
+
+def save_adapter(
+    directory: Path, model: Any, tokenizer: Any, *, base: str, fingerprint: str, revision: str | None = None
+) -> None:
+    """What a training with LoRA leaves in `final/`."""
+    note = Note(base, fingerprint, revision, method="lora")
+    save_final(directory, model, tokenizer, method=LoraConfig().build(), note=note)

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from weitiao.data.config import SourceConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe
+from weitiao.user_code import OwnConfig
 
 TARGET = Path(__file__).parent.parent / "docs" / "recipe.md"
 INTRODUCTION = """# The recipe
@@ -29,12 +30,14 @@ data:
   test: 0.1
 method: {type: lora, r: 16}
 objective: {type: sft}
+optimizer: {weight_decay: 0.01}
 train: {epochs: 3, learning_rate: 2e-4}
 ```
 
-`train.batch_size` says how many sequences make an optimiser step, and so what a step means; `train.token_budget` says
-how many tokens are computed at once, and so how much memory a step needs. Packing and shared beginnings change the cost
-of a step, never its meaning: its loss is the weighted sum over all its targets divided by their total weight.
+`train.batch_size` says how many items (with `sft`: sequences) make an optimiser step, and so what a step means;
+`train.token_budget` says how many tokens are computed at once, and so how much memory a step needs. Packing and shared
+beginnings change the cost of a step, never its meaning: its loss is the weighted sum over all its targets divided by
+their total weight.
 
 This page is made by `python -m tools.recipe_reference` from the program's own types.
 """
@@ -69,6 +72,8 @@ def spelled(annotation: object) -> str:
         return f"list of {spelled(arguments[0])}"
     if origin is dict:
         return f"mapping of {spelled(arguments[0])} to {spelled(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, OwnConfig):
+        return "FILE.py:CLASS"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel) and "type" in annotation.model_fields:
         return spelled(annotation.model_fields["type"].annotation)
     return "none" if annotation is NoneType else getattr(annotation, "__name__", str(annotation))
@@ -88,18 +93,22 @@ def default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def forms(annotation: object) -> list[type[BaseModel]]:
+    """The forms of a section: one, or those of a union."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return [form for one in get_args(annotation) for form in forms(one)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
+
+
 def reference() -> str:
     """The whole page."""
     parts = [INTRODUCTION, "## Sections\n", *rows(Recipe), ""]
-    sections: list[tuple[str, type[BaseModel]]] = [
-        (name, field.annotation)
-        for name, field in Recipe.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    ]
+    sections = [(name, form) for name, field in Recipe.model_fields.items() for form in forms(field.annotation)]
     sections.insert(2, ("a source of `data`", SourceConfig))
     sections.append(("evaluate.generation", GenerationConfig))
     for name, section in sections:
         title = name if name.startswith("a ") else f"`{name}`"
+        title += " of your own" if issubclass(section, OwnConfig) else ""
         parts += [f"## {title}\n", " ".join((section.__doc__ or "").split()) + "\n", *rows(section), ""]
     return "\n".join(parts)
 

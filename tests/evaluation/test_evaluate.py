@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from workbench import save_adapter
 
 from weitiao.cli.eval import eval as eval_command
 from weitiao.data.example import Example
@@ -18,7 +19,6 @@ from weitiao.errors import DataError, RecipeError, RenderingError, RunError
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.task import Task, evaluate, make_task
 from weitiao.generation.config import GenerationConfig
-from weitiao.methods.adapter import save_adapter
 from weitiao.methods.config import LoraConfig
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import open_model

@@ -13,6 +13,7 @@ import pytest
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from workbench import save_adapter
 
 from weitiao.cli.merge import merge as merge_command
 from weitiao.errors import ModelError
@@ -20,7 +21,6 @@ from weitiao.export.check import TOLERANCES, MergeError, compare, last_logits, p
 from weitiao.export.merge import merge
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
-from weitiao.methods.adapter import save_adapter
 from weitiao.methods.config import LoraConfig
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig

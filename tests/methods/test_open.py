@@ -15,14 +15,14 @@ import torch
 from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from workbench import save_adapter
 
 from weitiao.errors import ModelError, RunError
 from weitiao.export.merge import merge
 from weitiao.generation.generate import stop_ids
-from weitiao.methods.adapter import save_adapter
 from weitiao.methods.base import base_model
 from weitiao.methods.config import LoraConfig
-from weitiao.methods.open import find_adapter, open_model
+from weitiao.methods.open import find_final, open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
@@ -314,4 +314,4 @@ def test_an_adapter_directory_tells_other_programs_where_to_stop(tiny_llama_dir:
 
 
 def test_names_that_no_file_can_have_are_no_adapter() -> None:
-    assert find_adapter("a" * 5000) is None
+    assert find_final("a" * 5000) is None

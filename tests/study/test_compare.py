@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from scipy import stats
+from workbench import save_adapter
 
 from weitiao.data.example import Example, Message
 from weitiao.errors import DataError, ModelError, RecipeError, RunError, WeitiaoError
@@ -23,7 +24,7 @@ from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
 from weitiao.json_text import json_text
-from weitiao.methods.adapter import ADAPTER_CONFIG, save_adapter
+from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.config import LoraConfig
 from weitiao.methods.fingerprint import adapter_hash
 from weitiao.models.fingerprint import model_fingerprint

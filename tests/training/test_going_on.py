@@ -43,7 +43,7 @@ def test_what_training_does_not_read_may_change(tiny_llama_dir: Path, tmp_path: 
     changed = [
         "evaluate.limit=3", "evaluate.metrics=[contains]", "verdict.target=0.5", "retention.suite=small",
         "run.on_advice=continue", "baseline.shots=[0]", "train.threads=2", "train.save_every=5",
-        "train.validate_every=2", "train.token_budget=300", "train.share_prefixes=false", "train.fused=false",
+        "train.validate_every=2", "train.token_budget=300", "train.share_prefixes=false", "method.fused=false",
         f"model.name={tmp_path / 'moved-model'}", "data.train=renamed.jsonl", "rendering.max_length=400",
     ]  # fmt: skip
     assert train(load_recipe(recipe, changed)).finished

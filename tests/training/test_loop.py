@@ -100,7 +100,7 @@ def test_five_steps_equal_a_plain_loop_with_transformers_and_peft(
         ["train.token_budget=100", "train.share_prefixes=false"],
         ["train.token_budget=100"],
         ["train.share_prefixes=false"],
-        ["train.fused=false"],
+        ["method.fused=false"],
     ],
     ids=["eight forests of one sequence", "several shared forests", "nothing shared", "not fused"],
 )

@@ -49,7 +49,7 @@ def chat(
         raise typer.BadParameter("--compare shows the base model as well: leave --base out.")
     with messages().status(Text(f"Loading {target}"), spinner="line"):
         opened = open_model(target, base=base_config(base_model))
-    if (base or compare or base_model) and opened.adapter is None:
+    if (base or compare or base_model) and not opened.has_base:
         raise ModelError(
             f"{target} has no adapter: there is no tuned model beside the base model.",
             "Name a run directory or an adapter directory, or leave --base, --compare and --base-model out.",

@@ -22,7 +22,7 @@ def demo(
     output: Annotated[Path, typer.Option(help="Where data and run go.")] = Path("runs/demo"),
     model: Annotated[str, typer.Option(help="The model that learns.")] = "smollm2-135m",
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and training.")] = 0,
-    rows: Annotated[int, typer.Option(min=16, help="Training rows.")] = 320,
+    rows: Annotated[int, typer.Option(min=16, help="Training rows.")] = 480,
     language: ReportLanguage = "en",
     json: Annotated[bool, typer.Option("--json", help="End with one JSON object on stdout.")] = False,
 ) -> None:

@@ -22,7 +22,7 @@ from weitiao.export.check import (
 from weitiao.files import written_whole
 from weitiao.generation.stopping import write_generation_config
 from weitiao.methods.base import base_model, find_moved
-from weitiao.methods.open import find_adapter, open_model
+from weitiao.methods.open import find_final, open_model
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
@@ -88,7 +88,7 @@ def merge(
     from safetensors import SafetensorError
 
     start = time.perf_counter()
-    adapter = find_adapter(target)
+    adapter = find_final(target)
     if adapter is None:
         raise ModelError(
             f"{target} is neither a run nor an adapter directory, so there is nothing to merge.",

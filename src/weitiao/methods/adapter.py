@@ -1,70 +1,24 @@
-"""Adapters on disk: PEFT's own format, with the tokenizer, and a note of the base model they belong to."""
+"""Adapters on disk, in PEFT's own format, of whatever tool: onto the base model that they belong to."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weitiao.errors import ModelError
+from weitiao.methods.final import read_note
 from weitiao.models.boundary import loading
 from weitiao.models.directory import is_pointer, read_json_object
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-BASE_NOTE = "weitiao_base.json"
 
 _ANOTHER = "Name the base model that the adapter was trained on, with --base-model."
-
-
-def save_adapter(
-    directory: Path,
-    model: PeftModel,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    base: str,
-    fingerprint: str,
-    revision: str | None = None,
-) -> None:
-    """Write adapter, tokenizer, chat template and stop tokens, so that plain `peft` and `transformers` load them.
-
-    Args:
-        directory: Is made if it is not there.
-        model: The adapted model.
-        tokenizer: With the chat template that was trained with.
-        base: Name of the base model as the recipe has it.
-        fingerprint: `model_fingerprint` of the base model.
-        revision: Of a base model from the hub.
-    """
-    from weitiao.generation.stopping import write_generation_config
-
-    for config in model.peft_config.values():  # PEFT writes down where the model was loaded from, a cache for instance
-        config.base_model_name_or_path, config.revision = base, revision
-    model.save_pretrained(str(directory), save_embedding_layers=False)
-    tokenizer.save_pretrained(str(directory))
-    write_generation_config(directory, model, tokenizer)
-    note = {"base": base, "fingerprint": fingerprint, **({} if revision is None else {"revision": revision})}
-    (directory / BASE_NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-
-
-def read_base_note(directory: Path) -> dict[str, str]:
-    """Name, fingerprint and revision of the base model of an adapter; empty for an adapter that another tool wrote.
-
-    Raises:
-        ModelError: The note is damaged.
-    """
-    path = directory / BASE_NOTE
-    if not path.exists():
-        return {}
-    note = read_json_object(path)
-    if not (isinstance(note.get("base"), str) and isinstance(note.get("fingerprint"), str)):
-        raise ModelError(f"{path} names no base model: it is damaged.", "Copy the adapter again.")
-    return {key: value for key, value in note.items() if isinstance(value, str)}
 
 
 def read_adapter_config(directory: Path) -> PeftConfig:
@@ -116,10 +70,10 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, fingerprint: str) -
 
     from weitiao.methods.vocabulary import match_vocabulary
 
-    note = read_base_note(directory)
-    if note and note["fingerprint"] != fingerprint:
+    note = read_note(directory)
+    if note is not None and note.fingerprint != fingerprint:
         raise ModelError(
-            f"The adapter in {directory} was trained on another base model ({note['base']}, {note['fingerprint']}); "
+            f"The adapter in {directory} was trained on another base model ({note.base}, {note.fingerprint}); "
             f"this one is {fingerprint}.",
             _ANOTHER,
         )

@@ -11,7 +11,8 @@ from ruamel.yaml.error import YAMLError
 
 from weitiao.errors import ModelError, RunError
 from weitiao.machine.catalogue import CATALOGUE
-from weitiao.methods.adapter import ADAPTER_CONFIG, read_base_note
+from weitiao.methods.adapter import ADAPTER_CONFIG
+from weitiao.methods.final import read_note
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint
@@ -32,15 +33,17 @@ def base_model(adapter: Path) -> ModelConfig:
     """
     config = _of_recipe(adapter.parent / "recipe.yaml") if adapter.name == "final" else None
     if config is None:
+        note = read_note(adapter)
+        if note is not None:
+            return find_moved(ModelConfig(name=note.base, revision=note.revision), adapter)
         values = read_json_object(adapter / ADAPTER_CONFIG)
-        note = read_base_note(adapter)
-        name = note.get("base") or values.get("base_model_name_or_path")
+        name = values.get("base_model_name_or_path")
         if not name:
             raise ModelError(
                 f"{adapter / ADAPTER_CONFIG} names no base model.",
                 "Name it with --base-model, or set base_model_name_or_path in that file.",
             )
-        config = ModelConfig(name=str(name), revision=note.get("revision") or values.get("revision"))
+        config = ModelConfig(name=str(name), revision=values.get("revision"))
     return find_moved(config, adapter)
 
 
@@ -57,7 +60,8 @@ def find_moved(config: ModelConfig, adapter: Path) -> ModelConfig:
     """
     if config.name in CATALOGUE or _is_model(local_path(config.name)):
         return config
-    fingerprint = read_base_note(adapter).get("fingerprint")
+    note = read_note(adapter)
+    fingerprint = None if note is None else note.fingerprint
     for candidate in _candidates(config.name, adapter, everywhere=fingerprint is not None):
         if fingerprint is None or _fingerprint_of(candidate) == fingerprint:
             return config.moved_to(str(candidate))

@@ -9,7 +9,8 @@ from typing import Any
 
 from weitiao.errors import ModelError
 from weitiao.files import sha256
-from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, read_base_note
+from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from weitiao.methods.final import read_note
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
@@ -18,17 +19,20 @@ from weitiao.models.names import resolve_model
 _NOT_COMPUTED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
 
 
-def weights_hash(model: ModelConfig, adapter: Path | None) -> str:
-    """Hash of a model's weights, with those of an adapter on it when there is one.
+def weights_hash(model: ModelConfig, final: Path | None) -> str:
+    """Hash of a model's weights; of what was made of them, an adapter or a whole model, when there is that.
 
     Raises:
         ModelError: There is no such model, or its files or those of the adapter are damaged.
     """
-    if adapter is None:
+    if final is None:
         return _combined(model_fingerprint(resolve_model(model)))
-    # the fingerprint that is noted with an adapter is the one that `open_model` will hold the model against
-    base = read_base_note(adapter).get("fingerprint") or model_fingerprint(resolve_model(model))
-    return _combined(base, adapter_hash(adapter))
+    # the fingerprint that is noted is the one that `open_model` will hold the base model against
+    note = read_note(final)
+    base = model_fingerprint(resolve_model(model)) if note is None else note.fingerprint
+    if (final / "config.json").is_file():
+        return _combined(base, model_fingerprint(final))
+    return _combined(base, adapter_hash(final))
 
 
 def adapter_hash(adapter: Path) -> str:

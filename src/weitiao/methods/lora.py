@@ -6,13 +6,11 @@ import re
 from typing import TYPE_CHECKING
 
 import peft
-import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from weitiao.errors import ModelError
-from weitiao.methods.fused.layer import fuse_layers
-from weitiao.models.quiet import quiet_transformers
+from weitiao.methods.peft_method import PeftMethod
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,32 +21,23 @@ LINEAR = (nn.Linear, Conv1D)  # GPT-2 has its linear layers transposed
 ROUTER_NAMES = ("gate", "router")  # linear layers of these exact names choose experts: they are no projections
 
 
-class Lora:
-    """The method `lora`.
+class Lora(PeftMethod):
+    """The method `lora`."""
 
-    Args:
-        config: Its settings.
-    """
+    config: LoraConfig
 
     def __init__(self, config: LoraConfig) -> None:
-        self.config = config
+        super().__init__(config)
+        self.fused = config.fused
 
-    def apply(self, model: PreTrainedModel, *, seed: int) -> peft.PeftModel:
-        """Put adapters into the model and freeze everything else.
-
-        Args:
-            model: The base model; its linear layers are replaced in place.
-            seed: Decides the adapters' first values.
-
-        Returns:
-            The model around which PEFT has put its own.
+    def peft_config(self, model: PreTrainedModel) -> peft.LoraConfig:
+        """PEFT's configuration for this model.
 
         Raises:
             ModelError: No layer of the model has one of the target names.
         """
         config = self.config
-        torch.manual_seed(seed)
-        lora = peft.LoraConfig(
+        return peft.LoraConfig(
             task_type="CAUSAL_LM",
             r=config.r,
             lora_alpha=2 * config.r if config.alpha is None else config.alpha,
@@ -58,12 +47,6 @@ class Lora:
             use_rslora=config.rslora,
             use_dora=config.dora,
         )
-        with quiet_transformers():
-            return peft.get_peft_model(model, lora)
-
-    def fuse(self, model: nn.Module) -> int:
-        """Replace layers of a known form by faster ones of the same function; returns how many."""
-        return fuse_layers(model)
 
     def _targets(self, model: PreTrainedModel) -> list[str] | str:
         """What PEFT is to look for: names, or a pattern where names alone would find layers that read no text."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
+from weitiao.methods.final import NOTE
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import local_path
 
@@ -24,17 +25,22 @@ class OpenModel:
         model: In evaluation mode; a `PeftModel` when there is an adapter.
         tokenizer: With the chat template that the model was trained with.
         name: What it was opened by.
-        adapter: Where the adapter lies; None for a model without one.
+        final: Where the tuned weights lie; None for a model that was not tuned here.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     name: str
-    adapter: Path | None
+    final: Path | None
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the base model is in it as well: an adapter can be switched off."""
+        return self.final is not None and (self.final / ADAPTER_CONFIG).exists()
 
 
-def find_adapter(target: str | Path) -> Path | None:
-    """The adapter directory of a run or an adapter directory; None when `target` is neither.
+def find_final(target: str | Path) -> Path | None:
+    """Where the tuned weights of a run lie, or those of a directory that holds such; None when `target` is neither.
 
     Raises:
         RunError: The run has no final weights yet.
@@ -42,15 +48,19 @@ def find_adapter(target: str | Path) -> Path | None:
     path = local_path(target)
     if path is None:
         return None
-    if (path / ADAPTER_CONFIG).exists():
+    if _holds_tuned(path):
         return path
     if not (path / "recipe.yaml").exists():
         return None
-    if not (path / "final" / ADAPTER_CONFIG).exists():
+    if not _holds_tuned(path / "final"):
         raise RunError(
             f"{path} has no final weights: its training has not ended.", f"Go on with: weitiao train {quoted(path)}"
         )
     return path / "final"
+
+
+def _holds_tuned(path: Path) -> bool:
+    return (path / ADAPTER_CONFIG).exists() or (path / NOTE).exists()
 
 
 def open_model(
@@ -76,31 +86,36 @@ def open_model(
     from weitiao.models.names import resolve_model
 
     attention = attention or FOREST
-    adapter = find_adapter(target)
-    if adapter is None:
+    final = find_final(target)
+    if final is None:
         config = base or ModelConfig(name=str(target))
         model = load_model(config, attention=attention, device=device)
         return OpenModel(model, load_tokenizer(config), str(target), None)
-    read_adapter_config(adapter)  # says what is wrong before the model is loaded
-    config = base_model(adapter) if base is None else find_moved(base, adapter)
+    is_adapter = (final / ADAPTER_CONFIG).exists() or not (final / "config.json").exists()
+    if is_adapter:
+        read_adapter_config(final)  # says what is wrong before the model is loaded
+    config = base_model(final) if base is None else find_moved(base, final)
+    if not is_adapter:
+        model = load_model(config.moved_to(str(final)), attention=attention, device=device)
+        return OpenModel(model, final_tokenizer(final, config), str(target), final)
     model = load_model(config, attention=attention, device=device)
-    tokenizer = adapter_tokenizer(adapter, config)
-    tuned = load_adapter(model, adapter, fingerprint=model_fingerprint(resolve_model(config)))
-    return OpenModel(tuned.eval(), tokenizer, str(target), adapter)
+    tokenizer = final_tokenizer(final, config)
+    tuned = load_adapter(model, final, fingerprint=model_fingerprint(resolve_model(config)))
+    return OpenModel(tuned.eval(), tokenizer, str(target), final)
 
 
-def adapter_tokenizer(adapter: Path, base: ModelConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer that an adapter brings, with the template of its training; that of its base when it brings none.
+def final_tokenizer(final: Path, base: ModelConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer that tuned weights bring, with the template of its training; that of the base when they bring none.
 
     Args:
-        adapter: The adapter directory.
-        base: Its base model.
+        final: Their directory.
+        base: Their base model.
 
     Raises:
         ModelError: It cannot be used.
     """
     from weitiao.models.load import load_tokenizer, read_tokenizer
 
-    if (adapter / "tokenizer.json").exists():
-        return read_tokenizer(adapter, trust_remote_code=base.trust_remote_code)
+    if (final / "tokenizer.json").exists():
+        return read_tokenizer(final, trust_remote_code=base.trust_remote_code)
     return load_tokenizer(base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,7 @@ def load_model(
     *,
     attention: str = "sdpa",
     device: str | torch.device = "cpu",
+    options: Mapping[str, Any] | None = None,
     cache_dir: Path | None = None,
 ) -> PreTrainedModel:
     """Load a causal language model, from safetensors only, in evaluation mode.
@@ -101,6 +103,7 @@ def load_model(
         config: The `model` section.
         attention: A name registered with `transformers.AttentionInterface`.
         device: Where the weights go.
+        options: Further keyword arguments of `from_pretrained`, as a method wants them.
         cache_dir: Where converted GGUF files are kept; the user's cache directory by default.
 
     Returns:
@@ -126,6 +129,7 @@ def load_model(
                 device_map={"": device},
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
+                **(options or {}),
             )
         except KeyError as error:
             if error.args != (attention,):
@@ -136,9 +140,7 @@ def load_model(
                 "Choose a model of another family.",
             ) from error
     _check_weights(path, model, report)
-    model.config._name_or_path = (
-        config.name
-    )  # what adapters name as their base: not the place in a cache of this machine
+    model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
 
 

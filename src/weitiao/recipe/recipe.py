@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -22,7 +23,7 @@ from weitiao.errors import RecipeError
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.methods.base import find_moved
-from weitiao.methods.config import LoraConfig
+from weitiao.methods.config import LoraConfig, MethodConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import ObjectiveConfig, SftConfig
 from weitiao.paths import exists, find_path, user_path
@@ -31,7 +32,12 @@ from weitiao.recipe.run_config import RunConfig
 from weitiao.rendering.config import RenderingConfig
 from weitiao.retention.config import RetentionConfig
 from weitiao.training.config import TrainConfig
+from weitiao.training.optimizer import AdamWConfig
+from weitiao.user_code import OwnConfig
 from weitiao.yaml_text import read_yaml
+
+MOVED = {"weight_decay": "optimizer", "betas": "optimizer", "epsilon": "optimizer", "fused": "method"}
+"""Settings that `train` had, and the section that has them now."""
 
 _TEXT_EXPECTED = frozenset(("string_type", "path_type"))
 
@@ -48,11 +54,14 @@ class Recipe(Config):
     rendering: RenderingConfig = Field(default_factory=RenderingConfig)
     """How examples become tokens."""
 
-    method: LoraConfig = Field(default_factory=LoraConfig)
+    method: MethodConfig = Field(default_factory=LoraConfig)
     """Which parameters learn."""
 
     objective: ObjectiveConfig = Field(default_factory=SftConfig)
     """What is learned."""
+
+    optimizer: AdamWConfig = Field(default_factory=AdamWConfig)
+    """How gradients become steps."""
 
     train: TrainConfig = Field(default_factory=TrainConfig)
     """The loop."""
@@ -74,6 +83,20 @@ class Recipe(Config):
 
     run_dir: Path | None = None
     """Where everything that the run produces goes; `runs/NAME` of the recipe's file name when not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_moved(cls, values: Any) -> Any:
+        """Settings that earlier versions had in `train`, in their sections of today."""
+        train = values.get("train") if isinstance(values, dict) else None
+        if not isinstance(train, dict) or not (moved := MOVED.keys() & train.keys()):
+            return values
+        values = {**values, "train": {key: value for key, value in train.items() if key not in moved}}
+        for name in moved:
+            section = values.get(MOVED[name])
+            if section is None or isinstance(section, dict):
+                values[MOVED[name]] = {name: train[name], **(section or {})}
+        return values
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -217,7 +240,7 @@ def _nearest(place: Sequence[Any]) -> str:
     section: Any = Recipe
     for part in place[:-1]:
         field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        section = field.annotation if field is not None else None
+        section = _form(field.annotation) if field is not None else None
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return "Remove it; `weitiao schema` lists the known keys."
     known = list(section.model_fields)
@@ -231,6 +254,11 @@ def _nearest(place: Sequence[Any]) -> str:
         and place[-1] in field.annotation.model_fields
     ]  # fmt: skip
     return f"Did you mean `{elsewhere[0]}`?" if elsewhere else f"Known keys: {', '.join(known)}."
+
+
+def _form(annotation: Any) -> Any:
+    """The form of a section that has one; of several, the first, which needs no `type`."""
+    return get_args(get_args(annotation)[0])[0] if get_origin(annotation) in (Union, UnionType) else annotation
 
 
 def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
@@ -248,5 +276,10 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "baseline": recipe.baseline.model_copy(update={"models": models}),
         "evaluate": recipe.evaluate.located(folders),
         "retention": recipe.retention.located(folders),
+        **{
+            name: section.located(folders)
+            for name, section in (("method", recipe.method), ("objective", recipe.objective))
+            if isinstance(section, OwnConfig)
+        },
     }
     return recipe.model_copy(update=update)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from weitiao.errors import ModelError
 from weitiao.files import sha256
-from weitiao.methods.adapter import read_base_note
+from weitiao.methods.final import read_note
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.models.config import ModelConfig
 from weitiao.runs.outputs import digest_of
@@ -80,7 +80,7 @@ class Belongings:
     def _weights_now(self) -> str | None:
         """The hash of the weights in `final/`; None when the note about the base model is missing."""
         final = RunDir(self._run).final
-        if "fingerprint" not in read_base_note(final):
+        if read_note(final) is None:
             return None
         try:
             return weights_hash(ModelConfig(name="unused"), final)

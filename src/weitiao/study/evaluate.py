@@ -22,7 +22,7 @@ from weitiao.evaluation.task import Evaluation, evaluate
 from weitiao.files import write_lines
 from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
-from weitiao.methods.open import OpenModel, find_adapter, open_model
+from weitiao.methods.open import OpenModel, find_final, open_model
 from weitiao.models.attention import FOREST
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.items import as_items
@@ -125,7 +125,7 @@ def evaluate_recipe(
             "Add data.test=FILE, or a fraction, data.test=0.1. A run that was trained on all rows needs a file.",
         )
     if tuned:
-        find_adapter(recipe.run_dir)  # says what is wrong before data and model are loaded
+        find_final(recipe.run_dir)  # says what is wrong before data and model are loaded
     console = console or TextConsole(stderr=True)
     tell = tell or teller(console)
     output = output or place_of_results(recipe, "eval", ("model", "data", "rendering", "evaluate"), tell)
@@ -158,7 +158,7 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
         benchmarks=benchmarks.scores,
     )
     suffix = "" if tuned else "-base"
-    weights = weights_hash(recipe.model, opened.adapter)
+    weights = weights_hash(recipe.model, opened.final)
     key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, weights)
     of = {"weights": weights} | ({} if key is None else {"task": key.name})
     paths = write_scores(output, scores, evaluation.predictions, suffix=suffix, of=of)

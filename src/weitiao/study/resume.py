@@ -22,12 +22,12 @@ CHANGEABLE = (
     "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
 )  # fmt: skip
 # How a step is computed: the same up to rounding, except that two of them decide which numbers a dropout draws.
-_SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "train.fused")
+_SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "method.fused")
 _DRAWN_BY = ("train.token_budget", "train.share_prefixes")
 # Settings that hold from the next step on: how far to go, and which of the weights passed on the way are kept.
 _FROM_NOW_ON = ("train.epochs", "train.max_steps", "train.validate_every", "train.patience", "train.keep_best")
 # Sections that training reads. Of the data, its rendering and the base model, the content is compared instead.
-_READ = ("method", "objective", "train")
+_READ = ("method", "objective", "optimizer", "train")
 _OF_ANSWERS = ("evaluate.metrics", "evaluate.generation", "evaluate.normalize")
 
 
@@ -160,7 +160,7 @@ def describe_length(config: TrainConfig, state: State, num_steps: int) -> str | 
 
 def _matters(name: str, recipe: Recipe) -> bool:
     """Whether a setting may not differ when a run goes on."""
-    if name in _DRAWN_BY and recipe.method.dropout > 0:
+    if name in _DRAWN_BY and getattr(recipe.method, "dropout", 0) > 0:
         return True
     if name in (*CHANGEABLE, *_SAME_UP_TO_ROUNDING, *_FROM_NOW_ON):
         return False

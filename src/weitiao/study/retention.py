@@ -17,7 +17,7 @@ from weitiao.files import write_json
 from weitiao.machine.hardware import detect_hardware
 from weitiao.machine.versions import COMPUTING, versions
 from weitiao.methods.fingerprint import weights_hash
-from weitiao.methods.open import adapter_tokenizer, find_adapter, open_model
+from weitiao.methods.open import final_tokenizer, find_final, open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of
 from weitiao.recipe import Recipe, load_recipe
@@ -105,7 +105,7 @@ def retention_target(
         recipe = recipe.model_copy(update={"model": recipe.model.moved_to(base_model.name)})
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     if is_run and not base:
-        find_adapter(path)  # says what is missing before time is spent on the base model
+        find_final(path)  # says what is missing before time is spent on the base model
     before = score_retention(recipe, tuned=False, console=console, output=output)
     if base or not is_run:
         return Retained(target, before, None, None, (output / BEFORE,))
@@ -132,7 +132,7 @@ def score_retention(recipe: Recipe, *, tuned: bool, console: Console, output: Pa
     """
     assert recipe.run_dir is not None
     path = (output or recipe.run_dir) / (AFTER if tuned else BEFORE)
-    adapter = find_adapter(recipe.run_dir) if tuned else None
+    adapter = find_final(recipe.run_dir) if tuned else None
     which = "tuned model" if tuned else "base model"
     with locked_around(path, "Wait for it, or choose another run_dir.", run=RunDir(recipe.run_dir)):
         key = _key(recipe, adapter)
@@ -163,7 +163,7 @@ def read_retention(path: Path) -> RetentionScores:
 
 
 def _model_alone(name: str, config: RetentionConfig, console: Console, base: ModelConfig | None) -> Retained:
-    opened = open_model(name, base=base if find_adapter(name) else None, device=device_here())
+    opened = open_model(name, base=base if find_final(name) else None, device=device_here())
     with retention_progress(console, name) as on_progress:
         scores = run_retention(opened.model, opened.tokenizer, config, on_progress=on_progress)
     return Retained(name, None, scores, None, ())
@@ -172,7 +172,7 @@ def _model_alone(name: str, config: RetentionConfig, console: Console, base: Mod
 def _key(recipe: Recipe, adapter: Path | None) -> dict[str, Any]:
     """What the scores depend on: weights, chat template, items, number format, and what computes and grades."""
     if adapter is not None and (adapter / "tokenizer.json").exists():
-        tokenizer = adapter_tokenizer(adapter, recipe.model)
+        tokenizer = final_tokenizer(adapter, recipe.model)
     else:
         tokenizer = prepare_tokenizer(recipe)
     template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,7 +19,9 @@ from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import Hardware, detect_hardware
-from weitiao.methods.adapter import save_adapter
+from weitiao.methods.final import Note, save_final
+from weitiao.methods.fused.layer import num_fused
+from weitiao.methods.method import Method
 from weitiao.models.attention import FOREST
 from weitiao.models.embeddings import require_embeddings
 from weitiao.models.fingerprint import model_fingerprint
@@ -26,6 +29,7 @@ from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import router_loss_left_out
 from weitiao.models.probe import probe_forest
+from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
 from weitiao.rendering.items import Item, sequences_of
 from weitiao.rendering.templates import fixed_date
@@ -45,7 +49,6 @@ from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller, watcher
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
-from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine, learned_parameters, load_weights
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
@@ -125,13 +128,15 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     check_budget((*data.train, *data.validation), budget, share_prefixes=recipe.train.share_prefixes)
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
-    model = load_model(recipe.model, attention=FOREST, device=device)
+    method = recipe.method.build()
+    model = load_model(recipe.model, attention=FOREST, device=device, options=method.load_options())
     require_trainable_dtype(model.dtype)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
-    adapted = _adapt(recipe, model, data, tell)
+    adapted = _adapt(recipe, method, model, data, tell)
     objective = recipe.objective.build(adapted)
-    optimizer = _optimizer(recipe.train, objective)
+    groups = [*method.groups(adapted), *_of_objective(objective)]
+    optimizer = recipe.optimizer.build(groups, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(adapted, data, task)
     engine = Engine(accelerator, objective, optimizer)
     if state.step:
@@ -163,17 +168,14 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     if finished and (still := require_moved(objective, optimizer, steps=state.step)):
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
-        _finish(recipe, run, objective, data, state, fingerprint)
+        _finish(recipe, run, method, objective, data, state, fingerprint)
     engine.end()
     return _result(run, state, finished=finished)
 
 
-def _adapt(recipe: Recipe, model: PreTrainedModel, data: RenderedData, tell: Tell) -> PreTrainedModel:
+def _adapt(recipe: Recipe, method: Method, model: PreTrainedModel, data: RenderedData, tell: Tell) -> torch.nn.Module:
     """The model with what learns in it, tried on a forest of the run's own rows."""
-    method = recipe.method.build()
     adapted = method.apply(model, seed=recipe.train.seed)
-    can_fuse = recipe.train.fused and model.device.type == "cpu" and model.dtype == torch.float32
-    fused = method.fuse(adapted) if can_fuse else 0
     rows = sequences_of((*data.train, *data.validation))
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes
@@ -184,19 +186,10 @@ def _adapt(recipe: Recipe, model: PreTrainedModel, data: RenderedData, tell: Tel
             "the loss"
         )
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
-    tell(f"{learned:,} of {adapted.num_parameters():,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
+    every = sum(p.numel() for p in adapted.parameters())
+    fused = num_fused(adapted)
+    tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     return adapted
-
-
-def _optimizer(config: TrainConfig, objective: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        learned_parameters(objective).values(),
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=config.epsilon,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
 
 
 def _result(run: RunDir, state: State, *, finished: bool) -> Run:
@@ -289,8 +282,20 @@ def _answer_validation(model: torch.nn.Module, data: RenderedData, task: Task | 
     return AnswerValidation(task.metrics[0].name, scores)
 
 
+def _of_objective(objective: Objective) -> list[dict[str, Any]]:
+    """The parameter group of what an objective itself learns, its heads for instance; none for most."""
+    own = [p for name, p in learned_parameters(objective).items() if not name.startswith("model.")]
+    return [{"params": own}] if own else []
+
+
 def _finish(
-    recipe: Recipe, run: RunDir, objective: torch.nn.Module, data: RenderedData, state: State, fingerprint: str
+    recipe: Recipe,
+    run: RunDir,
+    method: Method,
+    objective: Objective,
+    data: RenderedData,
+    state: State,
+    fingerprint: str,
 ) -> None:
     """Write `final/`: the best weights if they are asked for and there are any, else the last."""
     if recipe.train.keep_best and state.best_step not in (None, state.step):
@@ -298,14 +303,16 @@ def _finish(
         load_weights(objective, read_weights(run.best, objective))
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with full_disk_is_named(f"the final weights in {run.final}", remedy), written_whole(run.final) as directory:
-        save_adapter(
-            directory,
-            objective.model,
-            data.tokenizer,
+        day = fixed_date(data.tokenizer)
+        note = Note(
             base=recipe.model.name,
             fingerprint=fingerprint,
             revision=recipe.model.revision,
+            method=recipe.method.type,
+            template=recipe.rendering.template,
+            date=str(day) if day else None,
         )
+        save_final(directory, objective.model, data.tokenizer, method=method, note=note)
 
 
 def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:

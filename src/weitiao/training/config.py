@@ -33,9 +33,6 @@ class TrainConfig(Config):
     share_prefixes: bool = True
     """Compute a beginning that several sequences share once."""
 
-    fused: bool = True
-    """Run layers of a known form as fused ones: the same results, faster and in less memory (CPU, float32)."""
-
     learning_rate: float = Field(default=2e-4, gt=0)
     """The highest learning rate."""
 
@@ -44,15 +41,6 @@ class TrainConfig(Config):
 
     warmup: float = Field(default=0.03, ge=0)
     """Steps in which the learning rate rises from zero: a share of all steps if below 1, else a number of steps."""
-
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay of AdamW (https://arxiv.org/abs/1711.05101)."""
-
-    betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of AdamW's first and second moment."""
-
-    epsilon: float = Field(default=1e-8, gt=0)
-    """AdamW's epsilon."""
 
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient; a larger one is scaled down. None switches clipping off."""

@@ -109,6 +109,11 @@ def fuse_layers(model: nn.Module) -> int:
     return len(layers)
 
 
+def num_fused(model: nn.Module) -> int:
+    """How many layers of a model run fused."""
+    return sum(isinstance(module, FusedLayer) for module in model.modules())
+
+
 def _own(part: nn.Module, layer: nn.Module) -> bool:
     """Whether a part is of the file that made the layer, not something that was put around it, and has no hooks."""
     return type(part).__module__ == type(layer).__module__ and not part._forward_hooks and not part._forward_pre_hooks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from weitiao.console import quoted
-from weitiao.methods.adapter import read_base_note
+from weitiao.methods.final import read_note
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, missing
 from weitiao.runs.run_dir import RunDir
@@ -62,8 +62,8 @@ def _hashes(files: RunFiles, words: Wording) -> list[tuple[str, str]]:
     """The base model, the training data as the model saw it, the retention suite, and the outputs of every step."""
     run = RunDir(files.path)
     found = []
-    if note := read_base_note(run.final):
-        found.append((words("reproduce.hash.model"), note["fingerprint"]))
+    if note := read_note(run.final):
+        found.append((words("reproduce.hash.model"), note.fingerprint))
     if checkpoints := run.complete_checkpoints():
         state = json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))
         found.append((words("reproduce.hash.data"), state["data_fingerprint"]))

@@ -10,7 +10,7 @@ from weitiao.errors import ModelError, RunError, WeitiaoError
 from weitiao.files import sha256
 from weitiao.methods.base import base_model
 from weitiao.methods.fingerprint import weights_hash
-from weitiao.methods.open import adapter_tokenizer, find_adapter
+from weitiao.methods.open import final_tokenizer, find_final
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import load_tokenizer
 from weitiao.recipe import Recipe, load_recipe
@@ -77,7 +77,7 @@ def find_side(name: str, base: ModelConfig | None = None) -> Side:
         if not path.is_file():
             raise ModelError(f"There is no file {name}.", "Check the path.")
         return Side(name, "predictions", path, None, None, sha256(path))
-    adapter = find_adapter(path)
+    adapter = find_final(path)
     if adapter is None:
         return _model(name, ModelConfig(name=name))
     recipe = _recipe(path, base)
@@ -114,9 +114,9 @@ def side_tokenizer(side: Side, rendering: RenderingConfig) -> PreTrainedTokenize
     """
     assert side.model is not None
     if side.path is not None and (side.is_tuned or side.recipe is None):
-        adapter = find_adapter(side.path)
+        adapter = find_final(side.path)
         if adapter is not None and (adapter / "tokenizer.json").exists():
-            return adapter_tokenizer(adapter, side.model)
+            return final_tokenizer(adapter, side.model)
     tokenizer = load_tokenizer(side.model)
     apply_template(tokenizer, dated(side.recipe) if side.recipe is not None else rendering)
     return tokenizer
@@ -126,7 +126,7 @@ def _base(name: str, path: Path, base: ModelConfig | None) -> Side:
     recipe = _recipe(path, base)
     if recipe is not None:
         return _model(name, recipe.model, path=path, recipe=recipe)
-    adapter = find_adapter(path)
+    adapter = find_final(path)
     if adapter is None:
         raise RunError(f"{path} is neither a run nor an adapter, so it has no base model.", "Write base:RUN.")
     return _model(name, base or base_model(adapter), path=path)

@@ -172,7 +172,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         name="train",
-        reads=("data.train", "data.validation", "method", "objective", "train", *_MODEL),
+        reads=("data.train", "data.validation", "method", "objective", "optimizer", "train", *_MODEL),
         writes=("final", "metrics.jsonl"),
         action=train,
         resumes=True,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from weitiao.errors import DataError
-from weitiao.methods.adapter import read_base_note
+from weitiao.methods.final import read_note
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
@@ -19,7 +19,7 @@ from weitiao.training.checkpoint import read_state
 EARLIER = "earlier"
 _OF_TRAINING = ("checkpoints", "losses", "metrics.jsonl", "rejected.jsonl", "environment.json", "final")
 # What decides what a training learns; the rest may differ in a run that is adopted.
-_DECISIVE = ("model", "data", "rendering", "method", "objective", "train")
+_DECISIVE = ("model", "data", "rendering", "method", "objective", "optimizer", "train")
 _INDIFFERENT = (*CHANGEABLE, "data.test")
 
 Tell = Callable[[str], None]
@@ -100,7 +100,7 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     if any(name.split(".", 1)[0] in decisive for name in differing):
         return False
     model = model_fingerprint(resolve_model(recipe.model))
-    if read_base_note(run.final).get("fingerprint", model) != model:
+    if (note := read_note(run.final)) is not None and note.fingerprint != model:
         return False
     checkpoints = run.complete_checkpoints()
     if not checkpoints:
