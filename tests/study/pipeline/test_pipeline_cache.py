@@ -32,6 +32,7 @@ OF_SECTION = {
     "rendering": ALL,
     "method": AFTER_TRAIN,
     "objective": AFTER_TRAIN,
+    "optimizer": AFTER_TRAIN,
     "train": AFTER_TRAIN,
     "evaluate": ["baseline", "eval", *AFTER_COMPARE],
     "baseline": ["baseline", *AFTER_COMPARE],
@@ -51,10 +52,11 @@ VALUES: dict[str, Any] = {
     "rendering.template": "alpaca", "rendering.train_on_prompt": True, "rendering.turns": "last",
     "rendering.max_length": 100, "rendering.on_long": "error", "rendering.date": "2025-01-02",
     "method.r": 2, "method.alpha": 3.0, "method.dropout": 0.1, "method.target_modules": ["q_proj"],
-    "method.bias": "all", "method.rslora": True, "method.dora": True,
+    "method.bias": "all", "method.rslora": True, "method.dora": True, "method.fused": False,
+    "optimizer.weight_decay": 0.1, "optimizer.betas": [0.8, 0.9], "optimizer.epsilon": 1e-4,
     "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999, "train.weigh": "rows",
-    "train.share_prefixes": False, "train.fused": False, "train.learning_rate": 0.5, "train.schedule": "linear",
-    "train.warmup": 0.5, "train.weight_decay": 0.1, "train.betas": [0.8, 0.9], "train.epsilon": 1e-4,
+    "train.share_prefixes": False, "train.learning_rate": 0.5, "train.schedule": "linear",
+    "train.warmup": 0.5,
     "train.max_grad_norm": 2.0, "train.seed": 4, "train.validate_every": 2, "train.validate_answers": 2,
     "train.best_by": "metric", "train.patience": 3, "train.keep_best": False, "train.save_every": 7,
     "train.keep_checkpoints": 9, "train.trackers": ["tensorboard"], "train.threads": 3,
@@ -70,7 +72,7 @@ VALUES: dict[str, Any] = {
     "run.on_findings": "continue", "run.on_advice": "continue",
 }  # fmt: skip
 ALSO = {"train.best_by": {"validate_answers": 2}}  # a setting that is not valid without another one
-VARIANTS = {"method.type", "objective.type"}
+VARIANTS = {"method.type", "objective.type", "optimizer.type"}
 
 
 def call(recipe: Recipe, **options: Any) -> tuple[list[str], PipelineResult]:
