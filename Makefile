@@ -22,7 +22,7 @@ demo: $(RUNTIME)
 	$(VENV)/bin/weitiao demo --output runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(DEVELOPMENT)
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 fuzz: $(DEVELOPMENT)
 	$(VENV)/bin/python -m pytest --numprocesses 2 -m hypothesis --hypothesis-profile nightly

@@ -52,7 +52,12 @@ def main() -> None:
                 "model": {"name": args.model, "dtype": "float32"},
                 "data": {"train": str(rows)},
                 "rendering": {"max_length": work.cutoff, "on_long": "truncate"},
-                "method": {"r": LORA["r"], "alpha": LORA["lora_alpha"], "target_modules": LORA["target_modules"]},
+                "method": {
+                    "r": LORA["r"],
+                    "alpha": LORA["lora_alpha"],
+                    "target_modules": LORA["target_modules"],
+                    "fused": args.fused,
+                },
                 "train": {
                     "epochs": 1,
                     "batch_size": args.batch_size or BATCH_SIZE[args.work],
@@ -61,7 +66,6 @@ def main() -> None:
                     "schedule": "linear",
                     "warmup": 0,
                     "save_every": 10**6,
-                    "fused": args.fused,
                     "share_prefixes": args.sharing,
                 },
                 "run_dir": str(Path(directory) / "run"),
