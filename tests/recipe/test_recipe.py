@@ -82,7 +82,11 @@ def test_overrides_are_read_as_yaml(recipe: Path) -> None:
         (("epochs: 3", "epochs: many"), r"recipe.yaml:7: `train.epochs`: .*number.*, not 'many'", "weitiao schema"),
         (("r: 16", "r: 0"), r"recipe.yaml:5: `method.r`: .*greater than or equal to 1, not 0", "weitiao schema"),
         (("test: 0.1", "test: 1.5"), r"recipe.yaml:4: `data.test`", "weitiao schema"),
-        (("type: lora", "type: qlora"), r"recipe.yaml:5: `method.type`", "weitiao schema"),
+        (
+            ("type: lora", "type: qlora"),
+            r"recipe.yaml:5: `method`: there is no such method; there are lora",
+            "weitiao schema",
+        ),
         (("model: smollm2-135m\n", ""), r"recipe.yaml: `model` is missing", "Add it"),
         (("data:", "data: ["), r"recipe.yaml:\d+:\d+: not valid YAML", "Check indentation"),
         (("rows.jsonl", "missing.jsonl"), r"missing.jsonl", "rows.jsonl"),

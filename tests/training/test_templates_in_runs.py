@@ -70,7 +70,7 @@ def test_a_run_keeps_the_day_on_which_it_began(with_template: Model, tmp_path: P
     recipe = load_recipe(path)
     told: list[str] = []
     begun = load_rendered(recipe, max_context=model_context(recipe), tell=told.append)
-    assert "02 Jan 2020" in begun.tokenizer.decode(begun.train[0].token_ids.tolist())
+    assert "02 Jan 2020" in begun.tokenizer.decode(begun.train[0].sequences[0].token_ids.tolist())
     assert any("2020-01-02" in line for line in told)
     run = train(recipe)
     assert json.loads((run.path / "environment.json").read_text(encoding="utf-8"))["date"] == "2020-01-02"

@@ -31,6 +31,9 @@ def apply_overrides(values: CommentedMap, overrides: Sequence[str]) -> None:
     Raises:
         RecipeError: One of them is no setting, cannot be read, or is given twice.
     """
+    for name in map(name_of, overrides):
+        if not name.isprintable():
+            raise RecipeError(f"{name!r} is no name of a setting.", "Write section.key=value, in one line.")
     for name, count in Counter(map(name_of, overrides)).items():
         if count > 1:
             raise RecipeError(f"command line: `{name}` is given {count} times.", "Give it once.")
@@ -38,7 +41,8 @@ def apply_overrides(values: CommentedMap, overrides: Sequence[str]) -> None:
         name, equals, text = override.partition("=")
         keys = name.strip().split(".")
         if not equals or not all(keys):
-            raise RecipeError(f"`{override}` is no override.", "Write section.key=value, for instance train.epochs=1.")
+            shown = " ".join(override.split())
+            raise RecipeError(f"`{shown}` is no override.", "Write section.key=value, for instance train.epochs=1.")
         value = parse_yaml(text, f"command line: `{override}`")
         place: Any = values
         for depth in range(1, len(keys)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -17,7 +18,6 @@ from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
-    set_optimizer_state_dict,
 )
 
 from weitiao.objectives.objective import Losses, Objective
@@ -169,8 +169,12 @@ def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 def load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
     """Put back what `moments_of` gave, wherever the optimiser wants each kind of value to lie."""
-    state: dict[str, Any] = {}
+    named: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in moments.items():
         moment, name = key.split("/", 1)
-        state.setdefault(name, {})[moment] = value
-    set_optimizer_state_dict(model, optimizer, {**get_optimizer_state_dict(model, optimizer), "state": state})
+        named[name][moment] = value
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    # PyTorch numbers the parameters in the order of the groups, and knows where each kind of value has to lie.
+    numbered = enumerate(names[parameter] for group in optimizer.param_groups for parameter in group["params"])
+    state = {number: named[name] for number, name in numbered if name in named}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
