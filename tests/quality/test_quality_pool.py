@@ -10,7 +10,7 @@ from checking import pair, write_rows
 from weitiao.data.parts.asked import Boilerplate
 from weitiao.quality.check import parts_of_files
 from weitiao.quality.look import Looked, Task, look
-from weitiao.quality.pool import in_order
+from weitiao.quality.scan import in_order
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import open_sources
 

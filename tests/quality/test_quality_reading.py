@@ -14,9 +14,9 @@ from weitiao.data.clean_config import CleanConfig
 from weitiao.data.reading.json_files import read_json
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
+from weitiao.quality.characters import mend_bytes
 from weitiao.quality.check import parts_of_files
 from weitiao.quality.clean import clean
-from weitiao.quality.encoding import mend_bytes
 from weitiao.quality.inspection import inspect
 
 TEXTS = ["plain", "你好 🙂", '], {"\\', "line\nbreak", "é"]

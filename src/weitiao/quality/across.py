@@ -127,8 +127,10 @@ def find_across(table: RowTable, settings: CheckSettings, findings: Findings) ->
         if "duplicate" in settings.kinds:
             _add(findings, table, same.equal, Problem("duplicate", "repeats an earlier row"))
         if settings.available("near_duplicate"):
-            near = _add_near_duplicates(table, rows, same.equal.rows, settings, findings)
-            left = ~np.isin(other.rows, near)
+            unlike = rows[~np.isin(rows, same.equal.rows)]
+            near = near_twins(table, unlike, table.answer_keys, threshold=settings.near_threshold)
+            _add(findings, table, near, Problem("near_duplicate", "is almost an earlier row"))
+            left = ~np.isin(other.rows, near.rows)
             other = Relation(other.rows[left], other.others[left])
         if "contradiction" in settings.kinds:
             _add_contradictions(table, other, findings)
@@ -161,15 +163,6 @@ def _add_contradictions(table: RowTable, relation: Relation, findings: Findings)
     )
     for problem, chosen in ((short, answered & both_short), (long, answered & ~both_short)):
         _add(findings, table, Relation(relation.rows[chosen], relation.others[chosen]), problem)
-
-
-def _add_near_duplicates(
-    table: RowTable, rows: NDArray[np.int64], equal: NDArray[np.int64], settings: CheckSettings, findings: Findings
-) -> NDArray[np.int64]:
-    rows = rows[~np.isin(rows, equal)]
-    near = near_twins(table, rows, table.answer_keys, threshold=settings.near_threshold)
-    _add(findings, table, near, Problem("near_duplicate", "is almost an earlier row"))
-    return near.rows
 
 
 def _add_typos(table: RowTable, part: str, findings: Findings) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -20,8 +21,7 @@ from weitiao.quality.findings import Problem
 from weitiao.quality.look import Looked, Task, look
 from weitiao.quality.meaning import Meaning
 from weitiao.quality.mend import Mender, set_answer
-from weitiao.quality.pool import in_order
-from weitiao.quality.scan import tasks
+from weitiao.quality.scan import in_order, tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, open_sources
 from weitiao.quality.table import RowTable, TableBuilder
@@ -61,11 +61,6 @@ class CleanSummary:
     rejected: dict[str, int] = field(default_factory=Counter)
     unfilled: dict[str, int] = field(default_factory=Counter)
     passes: int = 0
-
-
-class _Work(NamedTuple):
-    config: CleanConfig
-    task: Task
 
 
 class _MendedRow(NamedTuple):
@@ -160,9 +155,9 @@ class CleaningPass:
         settings = CheckSettings(kinds=frozenset())
         builder, num_rows, changed = TableBuilder(self._sources, self._scratch), 0, False
         batches = tasks(self._sources, settings, near="near_duplicate" in fixes, near_leak="near_leak" in fixes)
-        work = ((place, _Work(self._config, task)) for place, task in batches)
+        mended = partial(_mended, self._config)
         with lines.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
-            for (source, file), (rows, looked) in in_order(_mended, work, workers=self._workers):
+            for (source, file), (rows, looked) in in_order(mended, batches, workers=self._workers):
                 for index, row in enumerate(rows, start=num_rows):
                     stream.write(f"{row.line}\n{row.given}\n")
                     if row.drop is not None:
@@ -219,12 +214,11 @@ class CleaningPass:
         return json_text(data) + "\n"
 
 
-def _mended(work: _Work) -> tuple[list[_MendedRow], Looked]:
+def _mended(config: CleanConfig, task: Task) -> tuple[list[_MendedRow], Looked]:
     """Mends a batch of training rows; of other rows only the numbers are wanted."""
-    task = work.task
     if task.part != "train":
         return [], look(task)
-    mend = Mender(work.config, task.meaning)
+    mend = Mender(config, task.meaning)
     results = [mend(row) for row in task.rows]
     rows = []
     for row, result in zip(task.rows, results, strict=True):

@@ -14,8 +14,7 @@ from weitiao.quality.findings import shortened
 from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
 from weitiao.quality.look import LONGEST_LABEL, Task
-from weitiao.quality.pool import in_order
-from weitiao.quality.scan import Measure, tasks
+from weitiao.quality.scan import Measure, in_order, tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, open_sources
 from weitiao.quality.subject import SubjectReader

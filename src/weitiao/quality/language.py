@@ -8,9 +8,9 @@ texts of one script (Latin, Cyrillic, ...) that are long enough for its answer t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from weitiao.quality.findings import Problem
 from weitiao.quality.markup import looks_like_code, prose
@@ -78,11 +78,8 @@ class Script(NamedTuple):
     share: float
 
 
-class Identifier(Protocol):
-    """Anything that names a language."""
-
-    def __call__(self, text: str) -> tuple[str, float]:
-        """The ISO 639-1 code and the probability."""
+Identifier = Callable[[str], tuple[str, float]]
+"""Anything that names the language of a text: its ISO 639-1 code and the probability."""
 
 
 def script_of(text: str) -> Script:

@@ -9,10 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from weitiao.data.clean_config import CleanConfig
+from weitiao.data.reading.opening import NOT_UTF8
 from weitiao.data.reading.rows import Row
-from weitiao.data.reading.utf8 import NOT_UTF8
-from weitiao.quality.characters import plain_whitespace, remove_control_characters
-from weitiao.quality.encoding import mend_bytes, mend_mojibake
+from weitiao.quality.characters import mend_bytes, mend_mojibake, plain_whitespace, remove_control_characters
 from weitiao.quality.findings import Problem
 from weitiao.quality.markup import remove_special_tokens, strip_html
 from weitiao.quality.meaning import Meaning, used_columns

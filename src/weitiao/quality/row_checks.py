@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from weitiao.data.example import Message
 from weitiao.quality.answers import find_empty, find_refusal, find_truncated
-from weitiao.quality.characters import find_control_characters, find_whitespace
-from weitiao.quality.encoding import find_mojibake
+from weitiao.quality.characters import find_control_characters, find_mojibake, find_whitespace
 from weitiao.quality.findings import Problem
 from weitiao.quality.language import Identifier, find_other_language, load_identifier
 from weitiao.quality.markup import find_html, find_special_tokens

@@ -41,7 +41,6 @@ class Source:
     """A source that was opened: its first rows, what they mean, and all of its rows."""
 
     part: str
-    config: SourceConfig
     shown: str
     meaning: Meaning
     kinds: list[str]
@@ -72,7 +71,7 @@ def _open(part: Part, config: SourceConfig) -> Source:
     meaning = find_meaning(config, first, shown, input_column=part.input_column, output_column=part.output_column)
     kinds = list(dict.fromkeys(table.kind for table in tables))
     files = [table.shown for table in tables]
-    return Source(part.name, config, shown, meaning, kinds, files, _batches(chain(head, rows)))
+    return Source(part.name, shown, meaning, kinds, files, _batches(chain(head, rows)))
 
 
 def _rows(tables: Sequence[Table]) -> Iterator[tuple[Table, Row]]:

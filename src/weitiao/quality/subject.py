@@ -11,11 +11,11 @@ from weitiao.data.config import FormatName
 from weitiao.data.conversion.preferences import PreferenceReader
 from weitiao.data.conversion.targets import adapted
 from weitiao.data.example import Example, Message, Preference
+from weitiao.data.formats.conversations import role_of
 from weitiao.data.formats.formats import Converter
-from weitiao.data.formats.roles import role_of
 from weitiao.data.parts.asked import Asked, RawInput, asked_in, asked_text
+from weitiao.data.reading.opening import BAD_BYTES, NOT_UTF8
 from weitiao.data.reading.rows import BadRow, Row
-from weitiao.data.reading.utf8 import BAD_BYTES, NOT_UTF8
 from weitiao.quality.findings import Problem
 from weitiao.quality.meaning import ANSWER_COLUMN, TEXT_COLUMN, Meaning
 

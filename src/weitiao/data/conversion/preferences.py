@@ -9,10 +9,9 @@ from typing import Any
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.conversion.judgements import EXTRAS
 from weitiao.data.example import Message, Preference
-from weitiao.data.formats.conversations import parsed_json, to_messages
+from weitiao.data.formats.conversations import parsed_json, role_of, to_messages
 from weitiao.data.formats.detection import SIDES
 from weitiao.data.formats.formats import Converter, columns_of
-from weitiao.data.formats.roles import role_of
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 
 _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")

@@ -88,8 +88,7 @@ class Opened:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the first rows that are objects, in their order."""
-        objects = [row.data for row in self._head if isinstance(row.data, dict) and not row.problem]
-        return tuple(dict.fromkeys(name for row in objects for name in row))
+        return tuple(dict.fromkeys(name for row in _objects(self._head) for name in row))
 
     def rows(self) -> Iterator[PlacedRow]:
         """All rows as they were read, from the first one."""
@@ -109,8 +108,7 @@ class Opened:
         if self.given.format in RECORD_FORMATS:
             return cast(RecordFormat, self.given.format)
         if not self.given.templates:
-            renamed = map(self._renamed, self._head)
-            objects = [row.data for row in renamed if isinstance(row.data, dict) and not row.problem]
+            objects = _objects(map(self._renamed, self._head))
             names = {name for row in objects for name in row}
             if is_preference(names):
                 return "preference"
@@ -122,8 +120,7 @@ class Opened:
         except DataError as error:
             if not self.columns:
                 raise
-            objects = [row.data for row in self._head if isinstance(row.data, dict) and not row.problem]
-            means = proposal(objects).items()
+            means = proposal(_objects(self._head)).items()
             remedy = " ".join(f"--column {quoted(f'{field}={column}')}" for field, column in means)
             raise DataError(error.what, f"Say what they mean, for example {remedy}.") from error
 
@@ -205,6 +202,10 @@ def named_columns(entries: Sequence[str]) -> dict[str, str]:
         if not (name and column):
             raise DataError(f"`{entry}` names no column.", "Write field=column, for instance prompt=question.")
     return {name: column for name, _, column in pairs}
+
+
+def _objects(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [row.data for row in rows if isinstance(row.data, dict) and not row.problem]
 
 
 def _source(given: Input) -> SourceConfig:

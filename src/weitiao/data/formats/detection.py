@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
-from weitiao.data.formats.conversations import to_messages
-from weitiao.data.formats.roles import role_of
+from weitiao.data.formats.conversations import role_of, to_messages
 from weitiao.data.formats.templates import template_for, variable
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from weitiao.data.reading.csv_records import Line, Lines, Record, num_after_broken
-from weitiao.data.reading.opening import data_suffix, opened
+from weitiao.data.reading.opening import data_suffix, opened, refuse_utf16, utf8_remedy, with_escapes
 from weitiao.data.reading.rows import Notes, Row, shown
-from weitiao.data.reading.utf8 import refuse_utf16, utf8_remedy, with_escapes
 from weitiao.errors import DataError
 
 _SWALLOWED = "hold, in a quoted field, lines that look like rows of their own (check the quotes)"

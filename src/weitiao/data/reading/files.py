@@ -9,11 +9,10 @@ from pathlib import Path
 from weitiao.data.config import SourceConfig
 from weitiao.data.reading.csv_files import read_csv
 from weitiao.data.reading.json_files import read_json
-from weitiao.data.reading.opening import data_suffix
+from weitiao.data.reading.opening import data_suffix, text_lines, with_escapes
 from weitiao.data.reading.paths import data_files, passed_over
 from weitiao.data.reading.rows import Notes, Row, shown
 from weitiao.data.reading.typed_files import is_saved_dataset, read_hub, read_parquet, read_saved_dataset
-from weitiao.data.reading.utf8 import text_lines, with_escapes
 from weitiao.errors import DataError
 
 

@@ -16,18 +16,19 @@ from typing import Any, BinaryIO, get_args
 
 from weitiao.data.config import CanonicalField
 from weitiao.data.reading.json_values import JsonError, decode_json, parse_json
-from weitiao.data.reading.opening import data_suffix, opened
-from weitiao.data.reading.rows import Row, kind_of, shown
-from weitiao.data.reading.utf8 import (
+from weitiao.data.reading.opening import (
     BAD_BYTES,
     BOM,
+    data_suffix,
     fault,
     num_bytes,
+    opened,
     refuse_utf16,
     text_lines,
     utf8_remedy,
     with_escapes,
 )
+from weitiao.data.reading.rows import Row, kind_of, shown
 from weitiao.errors import DataError
 
 _BLANK = re.compile(r"[ \t\r\n]*")
