@@ -93,7 +93,7 @@ def test_every_turn_of_a_rewritten_conversation_stands_behind_what_is_asked_then
     assert all("dusk" not in text for text in asked)  # the reasoning of earlier turns is not in a prompt
     # Training on the prompt learns every token of the tree once.
     everything = found(byte_level, template, messages, train_on_prompt=True).sequences
-    tree = {one.token_ids[: i + 1] for one in everything for i in range(1, len(one))}
+    tree = {one.token_ids[: i + 1].tobytes() for one in everything for i in range(1, len(one))}
     assert sum(one.weight for one in everything) == len(tree)
 
 

@@ -159,7 +159,7 @@ def test_raw_text_that_brings_its_own_bos_token_does_not_get_a_second_one(tokeni
     )
     rows = [Example("t:1", text="It is"), Example("t:2", text=f"{bos}It is")]
     rendered = render(rows, tokenizer, RenderingConfig(), max_context=100)
-    assert [one.token_ids.count(tokenizer.bos_token_id) for one in rendered.sequences] == [1, 1]
+    assert [one.token_ids.tolist().count(tokenizer.bos_token_id) for one in rendered.sequences] == [1, 1]
     assert len(rendered.sequences[0]) == len(own) + 2
     assert any("Raw text begins with the BOS token" in line and "t:2" in line for line in rendered.report)
 
