@@ -14,8 +14,8 @@ from typing import Any
 
 from forked import Done, environment, server
 
-from weitiao.methods.config import LoraConfig
 from weitiao.methods.final import Note, save_final
+from weitiao.methods.lora import LoraConfig
 
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]

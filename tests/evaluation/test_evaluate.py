@@ -19,8 +19,8 @@ from weitiao.errors import DataError, RecipeError, RenderingError, RunError
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.task import Task, evaluate, make_task
 from weitiao.generation.config import GenerationConfig
-from weitiao.methods.config import LoraConfig
 from weitiao.methods.fingerprint import weights_hash
+from weitiao.methods.lora import LoraConfig
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint

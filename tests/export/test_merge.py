@@ -21,7 +21,7 @@ from weitiao.export.check import TOLERANCES, MergeError, compare, last_logits, p
 from weitiao.export.merge import merge
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
-from weitiao.methods.config import LoraConfig
+from weitiao.methods.lora import LoraConfig
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint

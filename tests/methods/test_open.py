@@ -21,7 +21,7 @@ from weitiao.errors import ModelError, RunError
 from weitiao.export.merge import merge
 from weitiao.generation.generate import stop_ids
 from weitiao.methods.base import base_model
-from weitiao.methods.config import LoraConfig
+from weitiao.methods.lora import LoraConfig
 from weitiao.methods.open import find_final, open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint

@@ -54,7 +54,8 @@ def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from weitiao.data.example import Example
-    from weitiao.methods.config import LoraConfig
+    from weitiao.methods.fused.layer import num_fused
+    from weitiao.methods.lora import LoraConfig
     from weitiao.rendering.config import RenderingConfig
     from weitiao.rendering.render import render
 
@@ -72,11 +73,10 @@ def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None
     ]
     tokenizer = AutoTokenizer.from_pretrained(smollm2_dir)
     rows = render(examples, tokenizer, RenderingConfig(), max_context=512).sequences
-    method = LoraConfig(r=4).build()
 
-    def adapted(attention: str) -> torch.nn.Module:
+    def adapted(attention: str, *, fused: bool = False) -> torch.nn.Module:
         base = AutoModelForCausalLM.from_pretrained(smollm2_dir, dtype=torch.float32, attn_implementation=attention)
-        model = method.apply(base, seed=0)
+        model = LoraConfig(r=4, fused=fused).build().apply(base, seed=0)
         torch.manual_seed(1)
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -84,10 +84,9 @@ def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None
         return model
 
     expected_loss, expected_gradient = loss_and_gradient(adapted("sdpa"), rows)
-    for fuse in (False, True):
-        model = adapted(FOREST)
-        if fuse:
-            assert method.fuse(model) == 30
+    for fused in (False, True):
+        model = adapted(FOREST, fused=fused)
+        assert num_fused(model) == (30 if fused else 0)
         loss = Sft(model)(build_forest(as_items(rows))).total
         loss.backward()
         assert loss.item() == pytest.approx(expected_loss, rel=3e-6)

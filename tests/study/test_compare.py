@@ -25,8 +25,8 @@ from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
 from weitiao.json_text import json_text
 from weitiao.methods.adapter import ADAPTER_CONFIG
-from weitiao.methods.config import LoraConfig
 from weitiao.methods.fingerprint import adapter_hash
+from weitiao.methods.lora import LoraConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe

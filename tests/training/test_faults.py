@@ -96,7 +96,7 @@ def test_a_non_finite_loss_stops_before_the_optimiser_and_names_the_rows(tiny_ll
 
 def test_an_adapter_of_another_base_model_is_refused(half_done: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
     run = train(load_recipe(half_done)).path
-    assert open_model(run).adapter == run / "final"
+    assert open_model(run).final == run / "final"
     import torch
     from transformers import AutoModelForCausalLM
 

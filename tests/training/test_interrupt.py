@@ -71,8 +71,12 @@ def test_a_validation_is_left_and_repeated(
 ) -> None:
     path = recipe(tmp_path, tiny_llama_dir)
     run = tmp_path / "run"
-    with signal_after(run, step, number):
-        stopped = train(load_recipe(path))
+    before = signal.signal(number, signal.SIG_DFL)  # under `nohup` these tests inherit that SIGHUP is ignored
+    try:
+        with signal_after(run, step, number):
+            stopped = train(load_recipe(path))
+    finally:
+        signal.signal(number, before)
     assert not stopped.finished
     assert stopped.steps == step
     assert not [line for line in lines(run) if line["step"] == step and "validation_loss" in line]

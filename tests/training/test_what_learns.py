@@ -32,7 +32,7 @@ from workbench import write_recipe
 from weitiao.errors import ModelError, RecipeError, TrainingError
 from weitiao.evaluation.likelihood import likelihoods
 from weitiao.methods.adapter import load_adapter
-from weitiao.methods.config import LoraConfig as Lora
+from weitiao.methods.lora import LoraConfig as Lora
 from weitiao.models.attention import FOREST
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import TokenSequence

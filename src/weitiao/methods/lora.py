@@ -3,22 +3,65 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import peft
-from torch import nn
-from transformers.pytorch_utils import Conv1D
+from pydantic import BeforeValidator, Field
 
+from weitiao.config import Config
 from weitiao.errors import ModelError
 from weitiao.methods.peft_method import PeftMethod
 
 if TYPE_CHECKING:
+    import peft
     from transformers import PreTrainedModel
 
-    from weitiao.methods.config import LoraConfig
-
-LINEAR = (nn.Linear, Conv1D)  # GPT-2 has its linear layers transposed
 ROUTER_NAMES = ("gate", "router")  # linear layers of these exact names choose experts: they are no projections
+
+
+def _as_names(value: Any) -> Any:
+    """One name, or several with commas between them, as a list."""
+    if not isinstance(value, str) or value == "all-linear":
+        return value
+    return [name for part in value.split(",") if (name := part.strip())]
+
+
+class LoraConfig(Config):
+    """Low-rank adapters beside frozen weights (LoRA, https://arxiv.org/abs/2106.09685)."""
+
+    type: Literal["lora"] = "lora"
+    """The method."""
+
+    r: int = Field(default=16, ge=1)
+    """Rank of the adapters."""
+
+    alpha: float | None = Field(default=None, gt=0)
+    """Scale of the adapters: `alpha / r` times their product is added. Twice `r` when not given."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the adapters' input. Above 0, layers run unfused, which is slower."""
+
+    target_modules: Annotated[
+        Literal["all-linear"] | Annotated[list[str], Field(min_length=1)],
+        BeforeValidator(_as_names, json_schema_input_type=str | list[str]),
+    ] = "all-linear"
+    """Names of the linear layers that get an adapter (`q_proj`, `[q_proj, v_proj]`), or `all-linear`: every one inside
+    the decoder layers, routers of mixtures of experts excepted."""
+
+    bias: Literal["none", "all", "lora_only"] = "none"
+    """Which biases learn as well."""
+
+    rslora: bool = False
+    """Scale by `alpha / sqrt(r)` instead of `alpha / r` (rsLoRA, https://arxiv.org/abs/2312.03732)."""
+
+    dora: bool = False
+    """Learn the magnitude of the weights apart from their direction (DoRA, https://arxiv.org/abs/2402.09353)."""
+
+    fused: bool = True
+    """Run layers of a known form as fused ones: the same results, faster and in less memory (CPU, float32)."""
+
+    def build(self) -> Lora:
+        """The method with these settings."""
+        return Lora(self)
 
 
 class Lora(PeftMethod):
@@ -36,6 +79,8 @@ class Lora(PeftMethod):
         Raises:
             ModelError: No layer of the model has one of the target names.
         """
+        import peft
+
         config = self.config
         return peft.LoraConfig(
             task_type="CAUSAL_LM",
@@ -51,7 +96,7 @@ class Lora(PeftMethod):
     def _targets(self, model: PreTrainedModel) -> list[str] | str:
         """What PEFT is to look for: names, or a pattern where names alone would find layers that read no text."""
         wanted = linear_layer_names(model) if self.config.target_modules == "all-linear" else self.config.target_modules
-        named = {name: module for name, module in model.named_modules() if isinstance(module, LINEAR)}
+        named = {name: module for name, module in model.named_modules() if isinstance(module, _linear())}
         head, text = model.get_output_embeddings(), set(model.get_decoder().modules())
         readers = {name for name, module in named.items() if module in text or module is head}
         missing = [w for w in wanted if not any(_matches(name, w) for name in readers)]
@@ -74,9 +119,16 @@ def linear_layer_names(model: PreTrainedModel) -> list[str]:
     names = {
         name.rsplit(".", 1)[-1]
         for name, module in model.get_decoder().named_modules()
-        if isinstance(module, LINEAR) and module is not head
+        if isinstance(module, _linear()) and module is not head
     }
     return sorted(names.difference(ROUTER_NAMES))
+
+
+def _linear() -> tuple[type, ...]:
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D  # GPT-2 has its linear layers transposed
+
+    return nn.Linear, Conv1D
 
 
 def _matches(name: str, wanted: str) -> bool:

@@ -6,15 +6,11 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import peft
-import torch
-from torch import nn
-
-from weitiao.methods.fused.layer import fuse_layers
 from weitiao.methods.method import Method
-from weitiao.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
+    import peft
+    from torch import nn
     from transformers import PreTrainedModel
 
 
@@ -33,6 +29,12 @@ class PeftMethod(Method):
         """
 
     def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
+        import peft
+        import torch
+
+        from weitiao.methods.fused.layer import fuse_layers
+        from weitiao.models.quiet import quiet_transformers
+
         torch.manual_seed(seed)
         with quiet_transformers():
             adapted: nn.Module = peft.get_peft_model(model, self.peft_config(model))
@@ -41,7 +43,9 @@ class PeftMethod(Method):
         return adapted
 
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
-        assert isinstance(model, peft.PeftModel)
+        from peft import PeftModel
+
+        assert isinstance(model, PeftModel)
         for config in model.peft_config.values():  # PEFT writes down where the model was loaded from, a cache perhaps
             config.base_model_name_or_path, config.revision = base, revision
         model.save_pretrained(str(directory), save_embedding_layers=False)

@@ -71,10 +71,10 @@ def _errors(
         if wide is not buffer:
             logits = wide[made].copy_(logits)
         labels = labels_N[rows].unsqueeze(1)
-        top, place = logits.max(1, keepdim=True)
+        top = logits.amax(1, keepdim=True)
         chosen = logits.gather(1, labels)
         errors = torch.softmax(logits, 1, out=logits)
-        log_total = errors.gather(1, place).log_().neg_()  # p[top] = exp(0) / total
+        log_total = errors.amax(1, keepdim=True).log_().neg_()  # p[top] = exp(0) / total
         losses = log_total.add_(top.sub_(chosen))
         losses_N[rows] = losses.squeeze(1)
         yield rows, errors.scatter_(1, labels, torch.expm1(-losses))

@@ -23,7 +23,8 @@ from weitiao.errors import RecipeError
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.methods.base import find_moved
-from weitiao.methods.config import LoraConfig, MethodConfig
+from weitiao.methods.config import MethodConfig
+from weitiao.methods.lora import LoraConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import ObjectiveConfig, SftConfig
 from weitiao.paths import exists, find_path, user_path
