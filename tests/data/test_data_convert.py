@@ -12,7 +12,7 @@ import pytest
 from conversion_rows import FEATURES, KINDS, WORDS, bare, conversation, convert, extra, native, records, write
 
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import DataError
 
 

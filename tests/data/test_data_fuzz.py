@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.conversion.records import Input
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.data.reading.files import open_source
 from weitiao.data.reading.json_files import read_json
 from weitiao.data.writing.convert import convert_file

@@ -12,7 +12,7 @@ import datasets
 import pytest
 
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import DataError
 
 ROWS = [{"prompt": "one?", "completion": "1"}, {"prompt": "two?", "completion": "2"}]
@@ -23,7 +23,7 @@ import json, shutil, sys
 from pathlib import Path
 from datasets.packaged_modules.json.json import Json
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import DataError
 
 cache, file = Path(sys.argv[1]), sys.argv[2]

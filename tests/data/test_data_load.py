@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import DataSet, load_data
+from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError
 
 

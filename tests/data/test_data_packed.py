@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 
 from weitiao.data.config import DataConfig, SourceConfig
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.data.reading.files import open_source
 from weitiao.errors import DataError
 

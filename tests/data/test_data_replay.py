@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import DataSet, load_data
+from weitiao.data.load import DataSet, load_data
 from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import DataError
 

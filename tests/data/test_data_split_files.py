@@ -17,7 +17,7 @@ import pytest
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.conversion.records import Input
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.data.parts.split_files import Split, split_file
 from weitiao.data.parts.splits import stratified_quotas
 from weitiao.data.reading.files import open_source

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.data.reading.csv_files import read_csv
 from weitiao.data.reading.rows import Notes, Row
 

@@ -14,8 +14,8 @@ from weitiao.baseline.fewshot.select import choose_shots
 from weitiao.data.config import DataConfig
 from weitiao.data.conversion.records import Input
 from weitiao.data.example import Example
+from weitiao.data.load import DataSet, load_data
 from weitiao.data.parts.asked import Asked, asked_by, asked_in
-from weitiao.data.parts.load import DataSet, load_data
 from weitiao.data.parts.split_files import split_file
 from weitiao.data.parts.splits import Keyed, hold_out
 from weitiao.data.parts.together import stay_together, twins_of

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from weitiao.data.config import DataConfig
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import DataError
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from weitiao.data.config import DataConfig
 from weitiao.data.conversion.records import Input, Opened
-from weitiao.data.parts.load import DataSet, load_data
+from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError
 
 TURNS = [{"role": "user", "content": "which colour?"}, {"role": "assistant", "content": "red"}]

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from weitiao.baseline.result import Baseline, Cell, read_baseline
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.demo.tickets import generate, write
 from weitiao.evaluation.answer_files import read_predictions
 from weitiao.evaluation.answers import Prediction

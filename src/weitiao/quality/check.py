@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import SourceConfig
-from weitiao.data.parts.load import HeldOutRows
+from weitiao.data.load import HeldOutRows
 from weitiao.data.reading.paths import resolve_sources
 from weitiao.quality.across import find_across
 from weitiao.quality.findings import Finding, Findings

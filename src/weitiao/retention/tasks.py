@@ -161,7 +161,7 @@ class GeneratePart(Part):
 
 
 def _examples(source: SourceConfig) -> tuple[Example, ...]:
-    from weitiao.data.parts.load import load_data
+    from weitiao.data.load import load_data
 
     return load_data(DataConfig(train=(source,))).train
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.config import DataConfig
 from weitiao.data.example import Example
-from weitiao.data.parts.load import HeldOutRows, held_out_rows
+from weitiao.data.load import HeldOutRows, held_out_rows
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.machine.hardware import usable_cores
 from weitiao.models.config import ModelConfig

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weitiao.data.parts.load import REPLAY, DataSet, load_data
+from weitiao.data.load import REPLAY, DataSet, load_data
 from weitiao.data.writing.rejected import add_rejected
 from weitiao.models.load import load_config, load_tokenizer
 from weitiao.recipe import Recipe

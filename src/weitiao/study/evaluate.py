@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answer_files import note_key
 from weitiao.evaluation.answers import Prediction

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from weitiao.data.parts.load import DataSet, load_data
+from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.task import Task, make_task

@@ -10,7 +10,8 @@ from torch import nn
 
 from weitiao.forest.plan import pack
 from weitiao.objectives.objective import Objective
-from weitiao.rendering.items import Item
+from weitiao.objectives.sft import Sft
+from weitiao.rendering.items import Item, TokenSequence, as_items
 from weitiao.training.item_losses import ItemLoss, MeanLoss, item_losses, mean_loss
 
 
@@ -28,10 +29,18 @@ class AnswerValidation:
 
 
 def validation_loss(
-    objective: Objective, items: Sequence[Item], *, token_budget: int, share_prefixes: bool
+    model: nn.Module, sequences: Sequence[TokenSequence], *, token_budget: int, share_prefixes: bool
 ) -> MeanLoss:
-    """The mean of `validation_losses` per unit of weight."""
-    return mean_loss(validation_losses(objective, items, token_budget=token_budget, share_prefixes=share_prefixes))
+    """The mean loss of a model over sequences per unit of weight, as supervised tuning counts it.
+
+    Args:
+        model: A causal language model with forest attention.
+        sequences: At least one.
+        token_budget: Tokens computed at once.
+        share_prefixes: Compute shared beginnings once; the result is the same.
+    """
+    items = as_items(sequences)
+    return mean_loss(validation_losses(Sft(model), items, token_budget=token_budget, share_prefixes=share_prefixes))
 
 
 def validation_losses(

@@ -11,8 +11,8 @@ from rich.console import Console
 from weitiao.baseline.advice import Contender, advise
 from weitiao.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
 from weitiao.data.example import Example
+from weitiao.data.load import load_data
 from weitiao.data.parts.asked import asked_by
-from weitiao.data.parts.load import load_data
 from weitiao.data.parts.splits import seeded_order
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.evaluation.answers import is_gradable

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from weitiao.data.config import DataConfig
 from weitiao.data.example import Example
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import Prediction, is_gradable
 from weitiao.evaluation.config import EvaluationConfig

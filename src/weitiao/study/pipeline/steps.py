@@ -10,7 +10,7 @@ import shutil
 from dataclasses import asdict
 
 from weitiao.baseline.result import read_baseline
-from weitiao.data.parts.load import load_data
+from weitiao.data.load import load_data
 from weitiao.errors import DataError
 from weitiao.evaluation.answer_files import read_predictions
 from weitiao.evaluation.answers import is_gradable
