@@ -41,15 +41,15 @@ def written_whole(directory: Path) -> Iterator[Path]:
         listing = {str(p.relative_to(beside)): {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files}
         (beside / COMPLETE).write_text(json.dumps(listing, indent=1), encoding="utf-8")
         for path in (*files, beside / COMPLETE):
-            _sync(path)
-        _sync(beside)
+            sync(path)
+        sync(beside)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     if directory.exists():
         shutil.rmtree(directory)
     beside.rename(directory)
-    _sync(directory.parent)
+    sync(directory.parent)
 
 
 def check_whole(directory: Path) -> None:
@@ -121,7 +121,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the entries of a directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -18,7 +18,7 @@ from weitiao.config import Config
 from weitiao.errors import RecipeError
 from weitiao.paths import find_path
 
-REFERENCE = re.compile(r"(?P<path>.+\.py):(?P<name>\w+)")
+REFERENCE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
 
 class OwnConfig(Config):
@@ -26,7 +26,7 @@ class OwnConfig(Config):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(pattern=r"\.py:\w+$")
+    type: str = Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")
     """File and class: `my.py:Scale`. A relative path is looked up in the recipe's folder, then in the current one."""
 
     def located(self, folders: Sequence[Path]) -> OwnConfig:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -113,6 +112,7 @@ def likelihoods(
 
     from weitiao.forest.plan import pack
     from weitiao.models.losses import token_losses
+    from weitiao.models.parts import evaluating
     from weitiao.models.probe import probe_once
 
     if not sequences:
@@ -123,7 +123,7 @@ def likelihoods(
     numbered = [Item(str(index), (sequence,)) for index, sequence in enumerate(sequences)]
     budget = max(token_budget, longest)
     found: dict[int, Likelihood] = {}
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for forest in pack(numbered, token_budget=budget, share_prefixes=share_prefixes):
             losses_N, _ = token_losses(model, forest)
             of_N = torch.from_numpy(forest.target_items)
@@ -150,14 +150,3 @@ def _require_room(model: nn.Module, sequences: Sequence[TokenSequence]) -> None:
                 f"{sequence.row_id}: {len(sequence):,} tokens, more than the model's context of {context:,}.",
                 "Shorten or remove it, or use a model with a longer context.",
             )
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout inside the block."""
-    learning = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(learning)

@@ -122,9 +122,9 @@ def _costs(items: Sequence[Item], *, share_prefixes: bool) -> tuple[list[int], l
     before: list[TokenIds] = []
     for item in items:
         inputs = [sequence.inputs for sequence in item.sequences]
-        alone.append(num_tokens(item, share_prefixes=share_prefixes))
+        alone.append(_tokens(inputs, share_prefixes=share_prefixes))
         together = _tokens([*before, *inputs], share_prefixes=share_prefixes)
-        after.append(together - _tokens(before, share_prefixes=share_prefixes))
+        after.append(together - (alone[-2] if before else 0))
         before = inputs
     return alone, after
 

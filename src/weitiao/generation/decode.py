@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.sampling import Sampler
 from weitiao.models.attention import FOREST, Attends, ForestAttention, choose_backend
-from weitiao.models.parts import Readout, context_length, decoder
+from weitiao.models.parts import Readout, context_length, decoder, evaluating
 
 
 def decode(
@@ -44,7 +43,7 @@ def decode(
     Raises:
         ModelError: The model is of a family that cannot be run so, or a prompt fills its whole context.
     """
-    with _evaluating(model):
+    with evaluating(model):
         network = _Network(model)
         limits = [network.limit(prompt, config) for prompt in prompts]
         row = lay_out(prompts, share_prefixes=config.share_prefixes)
@@ -74,7 +73,7 @@ def compute_prefix(model: nn.Module, tokens: Prompt) -> Prefix:
         model: As for `decode`.
         tokens: At least one, and fewer than the model's context.
     """
-    with _evaluating(model):
+    with evaluating(model):
         return _Network(model).prefix(tokens)
 
 
@@ -137,14 +136,3 @@ class _Network:
             forest=attends,
         ).last_hidden_state[0]
         return self._readout(states_TD[places])
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout inside the block."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +12,7 @@ from platformdirs import user_cache_path
 from safetensors import SafetensorError
 
 from weitiao.errors import ModelError
+from weitiao.files import sha256, sync
 
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ def converted_gguf(path: Path, *, cache_dir: Path | None = None) -> Path:
     """
     cache_dir = default_cache_dir() if cache_dir is None else cache_dir
     try:
-        digest = _sha256(path)
+        digest = sha256(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the file and its permissions.") from error
     directory = cache_dir / f"{path.stem}-{digest[:12]}-{_FORMAT}"
@@ -75,22 +74,9 @@ def _convert_into(path: Path, directory: Path) -> None:
     try:
         convert_gguf(path, partial)
         for file in partial.iterdir():
-            _fsync(file)
-        _fsync(partial)
+            sync(file)
+        sync(partial)
         partial.rename(directory)
-        _fsync(directory.parent)
+        sync(directory.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,8 @@ Training and generation call them apart, because logits are needed at few of the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -128,3 +129,14 @@ def context_length(config: Any) -> int | None:
     """
     length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return length
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Without dropout inside the block; gradients are the caller's affair, who may be in the middle of a generator."""
+    learning = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(learning)

@@ -25,7 +25,7 @@ from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, build_forest
 from weitiao.models.boundary import loading
 from weitiao.models.losses import token_losses
-from weitiao.models.parts import causal_model
+from weitiao.models.parts import causal_model, evaluating
 from weitiao.rendering.items import TokenSequence, as_items
 
 ASKING = "weitiao_asking"
@@ -76,7 +76,7 @@ def probe_forest(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, s
     if not rows:
         return
     name = type(causal_model(model)).__name__
-    with loading(f"{name} cannot be run on a forest of rows", remedy=ANOTHER), _evaluating(model):
+    with loading(f"{name} cannot be run on a forest of rows", remedy=ANOTHER), evaluating(model), torch.no_grad():
         trial = _Trial(model, _pool(rows))
         if (error := trial.error(longest, share_prefixes=share_prefixes)) > trial.tolerance:
             raise ModelError(*_refusal(trial, name, error, longest, share_prefixes))
@@ -260,15 +260,3 @@ def _attention(model: nn.Module, name: str) -> Iterator[None]:
         yield
     finally:
         causal.set_attn_implementation(before)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout and gradient inside the block."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)

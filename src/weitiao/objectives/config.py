@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from weitiao.rendering.items import Item, TokenSequence
 
 
-class ObjectiveConfigBase(Config):
+class ObjectiveConfigBase(Config, ABC):
     """What the configurations of all objectives can do."""
 
+    @abstractmethod
     def objective(self) -> builtins.type[Objective]:
         """The class of the objective."""
-        raise NotImplementedError
 
     def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
         """What a step counts; see `Objective.items`."""

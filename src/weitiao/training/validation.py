@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from weitiao.forest.plan import pack
+from weitiao.models.parts import evaluating
 from weitiao.objectives.objective import Objective
 from weitiao.objectives.sft import Sft
 from weitiao.rendering.items import Item, TokenSequence, as_items
@@ -54,13 +55,8 @@ def validation_losses(
         token_budget: Tokens computed at once.
         share_prefixes: Compute shared beginnings once; the result is the same.
     """
-    learning = objective.training
-    objective.eval()
     losses: list[ItemLoss] = []
-    try:
-        with torch.no_grad():
-            for forest in pack(items, token_budget=token_budget, share_prefixes=share_prefixes):
-                losses += item_losses(forest, objective(forest).per_item, objective.weights(forest))
-    finally:
-        objective.train(learning)
+    with evaluating(objective), torch.no_grad():
+        for forest in pack(items, token_budget=token_budget, share_prefixes=share_prefixes):
+            losses += item_losses(forest, objective(forest).per_item, objective.weights(forest))
     return losses

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from weitiao.evaluation.judges.rating import JudgeMetricConfig
-from weitiao.evaluation.metrics.function import FUNCTION, FunctionConfig
+from weitiao.evaluation.metrics.function import FunctionConfig
 from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
 from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
 from weitiao.evaluation.metrics.matching import ContainsConfig, ExactMatchConfig, NormalizedMatchConfig
@@ -15,6 +15,7 @@ from weitiao.evaluation.metrics.number import NumberConfig
 from weitiao.evaluation.metrics.overlap import BleuConfig, ChrfConfig, RougeLConfig
 from weitiao.evaluation.metrics.perplexity import PerplexityConfig
 from weitiao.evaluation.metrics.regex import RegexConfig
+from weitiao.user_code import REFERENCE
 
 _Metric = (
     ExactMatchConfig
@@ -39,7 +40,7 @@ def _from_text(value: Any) -> Any:
     """`number` is short for `{type: number}`, and `my.py:score` for `{type: function, path: my.py:score}`."""
     if not isinstance(value, str):
         return value
-    return {"type": "function", "path": value} if FUNCTION.fullmatch(value) else {"type": value}
+    return {"type": "function", "path": value} if REFERENCE.fullmatch(value) else {"type": value}
 
 
 MetricConfig = Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
@@ -13,10 +12,7 @@ from pydantic import field_validator
 
 from weitiao.errors import RecipeError
 from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
-from weitiao.user_code import line_in, load_name
-
-FUNCTION = re.compile(r"(?P<path>.+\.py):(?P<function>[A-Za-z_]\w*)")
-"""How a recipe names one."""
+from weitiao.user_code import REFERENCE, line_in, load_name, split
 
 Function = Callable[[str, str, dict[str, Any]], "float | bool"]
 
@@ -71,7 +67,7 @@ class FunctionConfig(MetricConfigBase):
     @field_validator("path")
     @classmethod
     def _names_both(cls, value: str) -> str:
-        if FUNCTION.fullmatch(value) is None:
+        if REFERENCE.fullmatch(value) is None:
             raise ValueError("write it as FILE.py:FUNCTION")
         return value
 
@@ -92,6 +88,4 @@ class FunctionConfig(MetricConfigBase):
     @property
     def parts(self) -> tuple[Path, str]:
         """File and name of the function."""
-        parts = FUNCTION.fullmatch(self.path)
-        assert parts is not None
-        return Path(parts["path"]), parts["function"]
+        return split(self.path)
