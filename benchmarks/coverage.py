@@ -29,7 +29,8 @@ def shares(n: int) -> Floats:
     """Exact coverage of Wilson's interval for every true share of the grid."""
     intervals = [proportion(k, n) for k in range(n + 1)]
     inside = np.array([[one.low <= p <= one.high for one in intervals] for p in SHARES])
-    return (stats.binom.pmf(np.arange(n + 1), n, SHARES[:, None]) * inside).sum(1)
+    coverage: Floats = (stats.binom.pmf(np.arange(n + 1), n, SHARES[:, None]) * inside).sum(1)
+    return coverage
 
 
 def differences(n: int) -> Floats:

@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("num_rows", type=int)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--token-budget", type=int)
     parser.add_argument("--no-fused", dest="fused", action="store_false")
@@ -49,7 +50,7 @@ def main() -> None:
         rows.write_text("".join(json.dumps({"messages": m}) + "\n" for m in work.messages), encoding="utf-8")
         recipe = recipe_from_dict(
             {
-                "model": {"name": args.model, "dtype": "float32"},
+                "model": {"name": args.model, "dtype": args.dtype},
                 "data": {"train": str(rows)},
                 "rendering": {"max_length": work.cutoff, "on_long": "truncate"},
                 "method": {
@@ -93,7 +94,7 @@ def main() -> None:
             budget = recipe.train.token_budget
             assert isinstance(budget, int)
             plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
-            forests = [f for step in plan.steps(0, plan.steps_per_epoch) for f in step.forests]
+            forests = [f for step in map(plan.step, range(plan.steps_per_epoch)) for f in step.forests]
             floor = floor_seconds(open_model(run.path, base=recipe.model).model, forests)
             result |= {"floor_seconds": round(floor, 2), "floor_share": round(floor / run.seconds, 3)}
     print(json.dumps(result))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from reference import FAMILIES, build, forest_rows, gradient, loss_and_gradient
 
-from weitiao.forest.layout import build_forest
-from weitiao.forest.masks import dense_mask, mask_function
+from weitiao.forest.layout import Layout, build_forest, build_layout
 from weitiao.forest.plan import pack
-from weitiao.models.attention import FOREST
+from weitiao.models.attention import FOREST, ForestAttention
+from weitiao.models.attention_flex import block_mask
 from weitiao.objectives.sft import Sft
 from weitiao.rendering.items import as_items
 
@@ -39,15 +40,34 @@ def test_losses_of_sequences_are_theirs_however_they_are_packed() -> None:
             )
 
 
-@pytest.mark.parametrize("window", [None, 7])
-def test_the_mask_function_of_flex_attention_is_the_dense_mask(window: int | None) -> None:
-    from torch.nn.attention.flex_attention import create_mask
+@pytest.mark.parametrize("window", [None, 7, 150])
+def test_flex_attention_sees_what_the_dense_mask_shows_and_skips_blocks_it_hides(window: int | None) -> None:
+    from torch.nn.attention.flex_attention import create_block_mask
 
-    layout = build_forest(as_items(forest_rows())).layout
-    end, position = torch.from_numpy(layout.subtree_end), torch.from_numpy(layout.position_ids)
-    visible = mask_function(end, position, sliding_window=window)
-    made = create_mask(visible, None, None, len(layout), len(layout), device="cpu")[0, 0]
-    assert torch.equal(made, dense_mask(layout, sliding_window=window))
+    layout = branching_layout()
+    made = block_mask(layout, torch.device("cpu"), sliding_window=window)
+    reference = create_block_mask(made.mask_mod, None, None, len(layout), len(layout), device="cpu")
+    assert made.seq_lengths == reference.seq_lengths
+    if window is None:
+        assert torch.equal(made.to_dense(), reference.to_dense())
+        assert torch.equal(made.full_kv_num_blocks, reference.full_kv_num_blocks)
+    assert made.to_dense().sum() < 0.8 * made.to_dense().numel()
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(heads, len(layout), 16, dtype=torch.float64) for heads in (4, 2, 2))
+    flex, dense = (
+        ForestAttention(layout, torch.device("cpu"), backend).attend(
+            torch.nn.Identity(), query, key, value, scale=0.25, sliding_window=window
+        )
+        for backend in ("flex", "dense")
+    )
+    torch.testing.assert_close(flex, dense, rtol=1e-12, atol=1e-12)
+
+
+def branching_layout() -> Layout:
+    """A trunk of 300 tokens with branches of 5 to 255, and two trees of their own: 13 blocks of 128 tokens."""
+    trunk = np.arange(300)
+    rows = [np.concatenate([trunk, np.full(length, 400 + length)]) for length in range(5, 300, 50)]
+    return build_layout([*rows, np.full(290, 1000), np.full(215, 1001)])[0]
 
 
 def test_smollm2_forest_gradient_equals_each_sequence_alone(smollm2_dir) -> None:  # type: ignore[no-untyped-def]

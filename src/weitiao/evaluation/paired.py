@@ -45,7 +45,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    before: Sequence[float], after: Sequence[float], *, seed: int = 0, bounded: bool = True
+    before: Sequence[float] | Floats, after: Sequence[float] | Floats, *, seed: int = 0, bounded: bool = True
 ) -> PairedDifference:
     """Compare two models on the same items.
 

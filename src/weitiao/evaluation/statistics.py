@@ -91,7 +91,7 @@ def proportion(num_successes: int, n: int, *, confidence: float = CONFIDENCE) ->
 
 
 def mean(
-    values: Sequence[float], *, bounds: Bounds = (0.0, 1.0), seed: int = 0, confidence: float = CONFIDENCE
+    values: Sequence[float] | Floats, *, bounds: Bounds = (0.0, 1.0), seed: int = 0, confidence: float = CONFIDENCE
 ) -> Estimate:
     """The mean of scores of items with its interval.
 

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout, Segment
-from weitiao.forest.masks import dense_mask, mask_function
+from weitiao.forest.masks import dense_mask
 from weitiao.models.attention_blocks import block_attention
 
 FOREST = "weitiao_forest"
@@ -131,17 +131,11 @@ class ForestAttention:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_TT, scale=scale, enable_gqa=True)[0]
 
     def _flex(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
-        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+        from weitiao.models.attention_flex import attend, block_mask  # only where it is used: it takes a second
 
         if window not in self._masks:
-            layout, size = self.layout, len(self.layout)
-            end_T, position_T = (torch.from_numpy(a).to(self.device) for a in (layout.subtree_end, layout.position_ids))
-            visible = mask_function(end_T, position_T, sliding_window=window)
-            self._masks[window] = create_block_mask(visible, None, None, size, size, device=self.device.type)
-        q, k, v = (t.unsqueeze(0) for t in (query, key, value))
-        out = torch.compile(flex_attention)(q, k, v, block_mask=self._masks[window], scale=scale, enable_gqa=True)
-        assert isinstance(out, Tensor)
-        return out[0]
+            self._masks[window] = block_mask(self.layout, self.device, sliding_window=window)
+        return attend(query, key, value, self._masks[window], scale)
 
 
 def choose_backend(device: torch.device) -> Backend:
