@@ -106,7 +106,7 @@ def test_a_recipe_finds_all_that_it_names_beside_it(
     for way in every_way(recipe, tmp_path):
         found = load_recipe(Path(way))
         assert found.model.name == found.baseline.models[0].name == str(folder / "model")
-        assert [one.path for one in found.data.train_sources] == [str(folder / "rows.jsonl")]
+        assert [one.path for one in found.data.train] == [str(folder / "rows.jsonl")]
         assert found.data.replay is not None and found.data.replay.path == str(folder / "rows.jsonl")
         assert found.rendering.template == str(folder / "chat.jinja")
         assert found.evaluate.graders[0].path == f"{folder / 'my.py'}:score"  # type: ignore[union-attr]

@@ -22,27 +22,27 @@ def section(**values: Any) -> DataConfig:
 @pytest.mark.parametrize("train", ["a.jsonl", Path("a.jsonl"), {"path": "a.jsonl"}, ["a.jsonl"], [{"path": "a.jsonl"}]])
 def test_a_path_a_source_and_a_list_mean_the_same(train: Any) -> None:
     config = section(train=train)
-    assert [source.path for source in config.train_sources] == ["a.jsonl"]
+    assert [source.path for source in config.train] == ["a.jsonl"]
     assert config == DataConfig.model_validate(config.model_dump())
-    assert (config.validation_sources, config.test_sources) == ((), ())
-    assert (config.validation_fraction, config.test_fraction) == (0.0, 0.0)
+    assert list(config.sources) == ["train"]
+    assert config.fractions == {}
 
 
 def test_held_out_parts_are_fractions_or_sources() -> None:
     config = section(train="a.jsonl", validation=0.1, test=["b.jsonl", {"path": "c.jsonl"}])
-    assert (config.validation_fraction, config.validation_sources) == (0.1, ())
-    assert (config.test_fraction, [source.path for source in config.test_sources]) == (0.0, ["b.jsonl", "c.jsonl"])
+    assert (config.fractions, list(config.sources)) == ({"validation": 0.1}, ["train", "test"])
+    assert [source.path for source in config.sources["test"]] == ["b.jsonl", "c.jsonl"]
     assert config == DataConfig.model_validate(config.model_dump(mode="json"))
 
 
 def test_a_bare_held_out_path_is_read_like_the_training_source() -> None:
     train = {"path": "a.csv", "prompt": "{{ text }}", "completion": "{{ label }}", "limit": 5, "weight": 2.0}
-    (test,) = section(train=train, test="b.csv").test_sources
+    (test,) = section(train=train, test="b.csv").sources["test"]
     assert (test.path, test.prompt, test.completion) == ("b.csv", "{{ text }}", "{{ label }}")
     assert (test.limit, test.weight) == (None, 1.0)
-    (own,) = section(train=train, test={"path": "b.csv"}).test_sources
+    (own,) = section(train=train, test={"path": "b.csv"}).sources["test"]
     assert own.prompt is None
-    (many,) = section(train=[train, "c.csv"], test="b.csv").test_sources
+    (many,) = section(train=[train, "c.csv"], test="b.csv").sources["test"]
     assert many.prompt is None
 
 
@@ -92,10 +92,10 @@ def test_paths_are_found_in_the_recipes_folder_first_and_the_result_stays_put(tm
     (here / "owner" / "name").mkdir(parents=True)
     config = section(train=["a.jsonl", "b.csv", "owner/name"], test=str(here / "b.csv"), validation="owner/absent")
     resolved = resolve_paths(config, (recipe, here))
-    paths = [source.path for source in resolved.train_sources]
+    paths = [source.path for source in resolved.train]
     assert paths == [str(recipe / "a.jsonl"), str(here / "b.csv"), str(here / "owner" / "name")]
-    assert resolved.test_sources[0].path == str(here / "b.csv")
-    assert resolved.validation_sources[0].path == "owner/absent"
+    assert resolved.sources["test"][0].path == str(here / "b.csv")
+    assert resolved.sources["validation"][0].path == "owner/absent"
     assert resolve_paths(resolved, (tmp_path,)) == resolved
 
 

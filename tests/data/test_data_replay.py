@@ -118,7 +118,7 @@ def test_replay_has_the_settings_of_a_source(tmp_path: Path, task: Path) -> None
 def test_a_relative_path_is_looked_up_like_that_of_any_source(tmp_path: Path, task: Path, general: Path) -> None:
     section = DataConfig.model_validate({"train": task.name, "replay": {"share": 0.05, "path": general.name}})
     resolved = resolve_paths(section, (tmp_path,))
-    assert [source.path for source in resolved.replay_sources] == [str(general)]
+    assert [source.path for source in resolved.sources["replay"]] == [str(general)]
     assert resolve_paths(resolved, (tmp_path.parent,)) == resolved
     assert load_data(resolved).num_replay == 21
 

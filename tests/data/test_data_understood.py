@@ -48,7 +48,7 @@ def test_a_setting_says_who_speaks_under_another_name(tmp_path: Path) -> None:
     both = DataConfig.model_validate(
         {"train": {"path": "a", "roles": {"agent": "assistant"}}, "test": str(tmp_path / "rows.jsonl")}
     )
-    assert both.test_sources[0].roles == {"agent": "assistant"}
+    assert both.sources["test"][0].roles == {"agent": "assistant"}
 
 
 ASKED = [("user", "which colour?"), ("assistant", "red")]

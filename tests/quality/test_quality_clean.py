@@ -163,7 +163,7 @@ def test_labels_behind_a_template_are_renamed_in_their_column(tmp_path: Path) ->
     file = write_rows(tmp_path / "a.jsonl", labelled(150))
     source = {"path": str(file), "prompt": "Classify: {{ text }}", "completion": "{{ category }}"}
     data = resolve_paths(DataConfig.model_validate({"train": source}), (tmp_path,))
-    clean([Part("train", data.train_sources)], CleanConfig(fix=("label_typo",)), tmp_path / "out")
+    clean([Part("train", data.train)], CleanConfig(fix=("label_typo",)), tmp_path / "out")
     kept = read_rows(tmp_path / "out" / "cleaned.jsonl")
     assert [row["category"] for row in kept] == ["card_arrival", "card_lost", "top_up"] * 50
 

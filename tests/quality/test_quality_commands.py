@@ -52,7 +52,7 @@ def test_a_check_says_no_with_exit_code_3(run: Run, tmp_path: Path) -> None:
     result = run("check", file, "--json")
     assert result.exit_code == 3
     values = result_of(result)
-    assert set(values) == {"findings", "counts", "rows", "seconds", "rows_per_second", "left_out", "sources"}
+    assert set(values) == {"findings", "counts", "rows", "seconds", "rows_per_second", "left_out", "sources", "notes"}
     (finding,) = values["findings"]
     expected = {"kind": "empty_answer", "severity": "error", "part": "train", "file": str(file), "row": 2, "count": 1}
     assert expected.items() <= finding.items()

@@ -17,7 +17,7 @@ from weitiao.quality.sources import open_sources
 
 def tasks(file: Path) -> list[tuple[int, Task]]:
     (source,) = open_sources(parts_of_files([file]))
-    batches = enumerate(source.batches)
+    batches = enumerate(source.batches())
     return [
         (number, Task(rows, source.meaning, CheckSettings(), "train", Boilerplate(), True, True))
         for number, (_, rows) in batches

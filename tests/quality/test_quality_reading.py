@@ -11,8 +11,10 @@ import pytest
 from checking import check_files, of_kind, pair, read_rows, rows_of, write_rows
 
 from weitiao.data.clean_config import CleanConfig
+from weitiao.data.conversion.records import Input
 from weitiao.data.reading.json_files import read_json
 from weitiao.data.reading.rows import Row
+from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError
 from weitiao.quality.characters import mend_bytes
 from weitiao.quality.check import parts_of_files
@@ -208,6 +210,37 @@ def test_comparisons_are_understood_in_every_layout(tmp_path: Path, layout: str)
     assert (encoding.rows, encoding.field) == ([9], "turn 1 (user)")
     (part,) = inspect(parts_of_files([file])).parts
     assert (part.rows, part.unusable, dict(part.turns)) == (9, 1, {2: 9})
+
+
+@pytest.mark.parametrize("mark", ["label", "kto_tag"])
+def test_judged_answers_are_understood(tmp_path: Path, mark: str) -> None:
+    asked = [f"What is {i} and {i + 1} together?" for i in range(6)]
+    rows: list[dict[str, Any]] = [{**pair(asked[i], f"It is {2 * i + 1}."), mark: True} for i in range(6)]
+    rows += [{**pair(asked[0], "Who cares?"), mark: False}]  # another answer to a known question
+    rows += [rows[1], {**rows[2], mark: False}, {**pair("Where is the cafÃ©?"), mark: True}, {**pair("a"), mark: None}]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    against = write_rows(tmp_path / "b.jsonl", [pair(asked[3], "7")])
+    kinds = {"format", "encoding", "duplicate", "near_duplicate", "contradiction", "leak"}
+    report = check_files(file, against=(against,), kinds=kinds)
+    assert report.sources[0] == f"train: {file}: JSON Lines, kto"
+    found = {kind: where for kind in kinds if (where := rows_of(report, kind))}
+    assert found == {"format": [11], "encoding": [10], "duplicate": [8], "contradiction": [9], "leak": [4]}
+    assert "is null" in of_kind(report, "format")[0].reason
+    usable = write_rows(tmp_path / "c.jsonl", rows[:10])
+    assert rows_of(check_files(usable, against=(file,)), "leak") == [*range(1, 11)]
+    (part,) = inspect(parts_of_files([usable])).parts
+    assert (part.rows, part.labels) == (10, {"good": 8, "bad": 2})
+
+
+def test_what_a_reader_has_to_say_is_told_by_every_command(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    write_rows(folder / "a.jsonl", [pair("a"), pair("b")])
+    (folder / "b.csv").write_text('prompt,completion\n"c\nd,e\nf",g\n')
+    (folder / "readme.md").write_text("x")
+    beside, swallowed = convert_file(Input(str(folder)), tmp_path / "out.jsonl").findings
+    assert beside == "files that are not read: readme.md"
+    assert "hold, in a quoted field, lines that look like rows" in swallowed and "b.csv, row 1" in swallowed
+    assert check_files(folder).notes == (f"{folder}: {beside}", f"{folder}: {swallowed}")
 
 
 def test_the_worse_answer_of_a_comparison_is_checked_and_mended(tmp_path: Path) -> None:

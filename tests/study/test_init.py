@@ -93,7 +93,7 @@ def test_files_named_as_held_out_are_held_out(tmp_path: Path) -> None:
     files = [rows_file(tmp_path / f"x_{part}.jsonl", rows[at : at + 20]) for at, part in ((40, "test"), (60, "valid"))]
     _, recipe, data = made(rows_file(tmp_path / "x_train.jsonl", rows[:40]), *files)
     assert (len(data.train), len(data.validation), len(data.test)) == (40, 20, 20)
-    assert recipe.data.test_sources
+    assert "test" in recipe.data.sources
     assert {example.answer for example in data.test} == {"a", "b"}
     with pytest.raises(DataError, match="named as held-out"):
         init_recipe(files, tmp_path / "other.yaml", tell=lambda line: None)

@@ -210,41 +210,24 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> DataConfig:
-        if self.validation_fraction + self.test_fraction >= 1:
+        if sum(self.fractions.values()) >= 1:
             raise ValueError("`validation` and `test` together must leave rows to train on: their sum must be below 1")
-        for name, sources in (("validation", self.validation_sources), ("test", self.test_sources)):
-            if any(source.weight != 1 for source in sources):
+        for part, sources in self.sources.items():
+            if part in ("validation", "test") and any(source.weight != 1 for source in sources):
                 raise ValueError(
-                    f"`{name}` rows are scored once each: remove `weight`; `sample` or `limit` takes a part of a source"
+                    f"`{part}` rows are scored once each: remove `weight`; `sample` or `limit` takes a part of a source"
                 )
         return self
 
     @property
-    def train_sources(self) -> tuple[SourceConfig, ...]:
-        """The sources of the training rows."""
-        return self.train
+    def sources(self) -> dict[str, tuple[SourceConfig, ...]]:
+        """The sources of each part that has its own, in the order in which they are read; those of `replay` last."""
+        given = {"train": self.train, "validation": self.validation, "test": self.test}
+        of_parts = {part: value for part, value in given.items() if isinstance(value, tuple)}
+        return of_parts if self.replay is None else {**of_parts, "replay": (self.replay,)}
 
     @property
-    def validation_sources(self) -> tuple[SourceConfig, ...]:
-        """The sources of the validation rows; empty when they are a fraction of the training rows, or none."""
-        return self.validation if isinstance(self.validation, tuple) else ()
-
-    @property
-    def test_sources(self) -> tuple[SourceConfig, ...]:
-        """The sources of the test rows; empty when they are a fraction of the training rows, or none."""
-        return self.test if isinstance(self.test, tuple) else ()
-
-    @property
-    def replay_sources(self) -> tuple[SourceConfig, ...]:
-        """The source of the general rows; empty when there is none."""
-        return (self.replay,) if self.replay is not None else ()
-
-    @property
-    def validation_fraction(self) -> float:
-        """The share of the training rows that is held out for validation, or 0."""
-        return self.validation if isinstance(self.validation, float) else 0.0
-
-    @property
-    def test_fraction(self) -> float:
-        """The share of the training rows that is held out for testing, or 0."""
-        return self.test if isinstance(self.test, float) else 0.0
+    def fractions(self) -> dict[str, float]:
+        """The share of the training rows that a part holds out, for `test` and then `validation`, where it is one."""
+        given = {"test": self.test, "validation": self.validation}
+        return {part: value for part, value in given.items() if isinstance(value, float)}

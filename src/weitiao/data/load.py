@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +17,12 @@ from weitiao.data.parts.asked import RawInput, asked_by
 from weitiao.data.parts.mixing import how_often, repeat, take_examples, take_sample
 from weitiao.data.parts.splits import Keyed, Overlap, find_overlaps, hold_out
 from weitiao.data.parts.together import twins_of
-from weitiao.data.reading.files import Table, left_beside, open_source
 from weitiao.data.reading.paths import labels, resolve_paths
-from weitiao.data.reading.rows import BadRow, Notes, Row
+from weitiao.data.reading.rows import BadRow, Notes
+from weitiao.data.reading.sources import OpenedSource
 from weitiao.data.writing.rejected import RejectedRows, Rejection
 from weitiao.errors import DataError
 
-_NUM_ROWS_SEEN_FOR_FORMAT = 20
 _NUM_NAMED = 8
 PARTS = ("train", "validation", "test")
 HeldOutRows = Mapping[str, Set[tuple[str, int]]]
@@ -125,12 +123,8 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
     """
     config = resolve_paths(config, (Path.cwd(),))
     opened = _opened(config)
-    names = iter(labels([table.name for _, _, tables in opened for table in tables]))
     with RejectedRows(rejected_path, skip=config.on_bad_rows == "skip") as rejected:
-        loaded = [
-            _load_source(part, source, tables, [next(names) for _ in tables], rejected, seed=config.seed)
-            for part, source, tables in opened
-        ]
+        loaded = [_load_source(part, source, rejected, seed=config.seed) for part, source in opened]
     if rejected.count and config.on_bad_rows == "error":
         raise rejected.error()
     for one in loaded:
@@ -152,43 +146,28 @@ def held_out_rows(config: DataConfig) -> HeldOutRows:
         DataError: As `load_data`.
     """
     config = resolve_paths(config, (Path.cwd(),)).model_copy(update={"replay": None, "on_bad_rows": "skip"})
-    tables = [table for _, _, tables in _opened(config) for table in tables]
-    shown = dict(zip(labels([table.name for table in tables]), (table.shown for table in tables), strict=True))
+    opened = [source for _, source in _opened(config)]
+    shown = {name: file for source in opened for name, file in zip(source.names, source.files, strict=True)}
     data = load_data(config)
-    fractions = {"validation": config.validation_fraction, "test": config.test_fraction}
     parts = {"validation": data.validation, "test": data.test}
-    places = {part: [one.row_id.rpartition(":") for one in parts[part]] for part, share in fractions.items() if share}
+    places = {part: [one.row_id.rpartition(":") for one in parts[part]] for part in config.fractions}
     return {part: {(shown[name], int(number)) for name, _, number in rows} for part, rows in places.items()}
 
 
-def _opened(config: DataConfig) -> list[tuple[str, SourceConfig, list[Table]]]:
-    """All sources with their parts, opened."""
-    sources = {"train": config.train_sources, "validation": config.validation_sources, "test": config.test_sources}
-    sources["replay"] = config.replay_sources
-    return [(part, source, list(open_source(source))) for part in sources for source in sources[part]]
+def _opened(config: DataConfig) -> list[tuple[str, OpenedSource]]:
+    """All sources with their parts; no two files of them have one name in row ids."""
+    opened = [(part, OpenedSource(source)) for part, sources in config.sources.items() for source in sources]
+    names = iter(labels([path for _, source in opened for path in source.paths]))
+    for _, source in opened:
+        source.names = [next(names) for _ in source.paths]
+    return opened
 
 
-def _load_source(
-    part: str,
-    source: SourceConfig,
-    tables: Sequence[Table],
-    names: Sequence[str],
-    rejected: RejectedRows,
-    *,
-    seed: int,
-) -> _Loaded:
-    """Reads one source; `names` are those of its tables in row ids."""
-    rows: Iterator[tuple[Table, str, Row]] = (
-        (table, name, row) for table, name in zip(tables, names, strict=True) for row in table.rows
-    )
-    rows = islice(rows, source.limit)
-    head = list(islice(rows, _NUM_ROWS_SEEN_FOR_FORMAT))
-    shown = tables[0].shown if len(tables) == 1 else source.path
-    if not head:
-        raise DataError(f"{shown}: there are no rows in it.", "Give a source with rows, or remove it from the recipe.")
-    format, told = source.format, ""
+def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, *, seed: int) -> _Loaded:
+    """Reads one source."""
+    source, format, told = opened.config, opened.config.format, ""
     if format == "auto":
-        found = detect(source, [row for _, _, row in head], shown)
+        found = detect(source, opened.head, opened.shown)
         told = "" if source.columns else found.told
         format, source = found.format, found.source
     convert, raw_input = Converter(source, format), RawInput(source.prompt)
@@ -196,30 +175,26 @@ def _load_source(
     usable: list[Keyed] = []
     notes, columns = Notes(), dict[str, None]()
     first_problem: Rejection | None = None
-    for table, name, row in chain(head, rows):
+    for file, row_id, row in opened.rows():
         try:
-            example = convert(row, f"{name}:{row.number}")
+            example = convert(row, row_id)
         except BadRow as problem:
-            rejection = rejected.add(table.shown, row, problem)
+            rejection = rejected.add(file, row, problem)
             first_problem = first_problem or rejection
         else:
             usable.append(Keyed(asked_by(example, raw_input(row.data)), example))
             columns.update(dict.fromkeys(example.columns))
             if example.messages and example.messages[-1]["role"] != "assistant":
                 notes.add("go on after their last answer, with turns that nothing is learned from", example.row_id)
-    kind = " + ".join(dict.fromkeys(table.kind for table in tables))
     if source.sample is not None:
         usable = take_sample(usable, source.sample, seed=seed)
-    findings = [f"read with {told}"] if told else []
-    if beside := left_beside(source):
-        findings.append(beside)
-    findings += [one for table in tables for one in table.notes.lines("" if len(tables) == 1 else f"{table.shown}, ")]
-    findings += notes.lines()
+    findings = [*([f"read with {told}"] if told else []), *opened.findings(), *notes.lines()]
     if unread := convert.unread(columns):
         findings.append(f"columns that no turn is made of: {_listed(unread)}")
-    detected = source.format == "auto"
-    count = rejected.count - before
-    summary = SourceSummary(part, shown, kind, format, detected, len(usable), count, findings=tuple(findings))
+    detected, count = opened.config.format == "auto", rejected.count - before
+    summary = SourceSummary(
+        part, opened.shown, opened.kind, format, detected, len(usable), count, findings=tuple(findings)
+    )
     return _Loaded(source, summary, usable, first_problem)
 
 
@@ -231,8 +206,7 @@ def _listed(names: Sequence[str]) -> str:
 def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
     """Holds out the fractions, repeats the training rows as their sources' weights say, and adds the general rows."""
     given = {part: [row for one in loaded if one.summary.part == part for row in one.rows] for part in PARTS}
-    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
-    asked = {part: max(1, round(share * len(given["train"]))) for part, share in fractions.items() if share}
+    asked = {part: max(1, round(share * len(given["train"]))) for part, share in config.fractions.items()}
     near = config.keep_together == "near"
     held = hold_out(given["train"], list(asked.values()), seed=config.seed, near=near)
     *held_out, rest = held.parts

@@ -16,7 +16,7 @@ from weitiao.quality.across import find_across
 from weitiao.quality.findings import Finding, Findings
 from weitiao.quality.scan import Measure, scan
 from weitiao.quality.settings import KINDS, SEVERITIES, CheckSettings
-from weitiao.quality.sources import Part, names_of, open_sources
+from weitiao.quality.sources import Part, findings_of, names_of, open_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class CheckReport:
         seconds: How long it took.
         left_out: Checks that could not run here, with the reason.
         sources: One line per source: what it is and how its columns are understood.
+        notes: What was found while the sources were read and has to be said, a sentence each.
         rows_of: The number of rows with findings of each severity and kind.
         rows_with: The number of rows with findings of each severity.
         fraction_files: The files of which rows are held out as a fraction.
@@ -41,6 +42,7 @@ class CheckReport:
     seconds: float
     left_out: dict[str, str]
     sources: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     rows_of: dict[tuple[str, str], int] = field(default_factory=dict)
     rows_with: dict[str, int] = field(default_factory=dict)
     fraction_files: frozenset[str] = frozenset()
@@ -65,6 +67,7 @@ class CheckReport:
             "rows_per_second": round(self.rows_per_second, 1),
             "left_out": self.left_out,
             "sources": list(self.sources),
+            "notes": list(self.notes),
         }
 
 
@@ -113,6 +116,7 @@ def check(
         seconds=time.perf_counter() - started,
         left_out=settings.left_out(),
         sources=names_of(sources),
+        notes=findings_of(sources),
         rows_of=dict(findings.rows_of),
         fraction_files=frozenset(file for rows in (held_out or {}).values() for file, _ in rows),
         rows_with={name: findings.counts[name] for name in SEVERITIES if findings.counts[name]},

@@ -178,7 +178,7 @@ def _note(task: Task) -> list[_Noted]:
                 turns=len(subject.messages),
                 input_language=language_of(asked, identifier),
                 answer_language=language_of(subject.answer, identifier) if subject.answer else "",
-                label=subject.answer if 0 < len(subject.answer) <= LONGEST_LABEL else None,
+                label=subject.label if 0 < len(subject.label) <= LONGEST_LABEL else None,
                 text=shortened(asked, 80),
                 example=subject.example if task.keep else None,
             )

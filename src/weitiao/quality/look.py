@@ -18,7 +18,7 @@ from weitiao.quality.findings import Problem
 from weitiao.quality.meaning import Meaning
 from weitiao.quality.row_checks import RowChecks
 from weitiao.quality.settings import CheckSettings
-from weitiao.quality.subject import SubjectReader
+from weitiao.quality.subject import Subject, SubjectReader
 from weitiao.text.folding import fold, key_of
 from weitiao.text.minhash import shingles, signatures
 
@@ -97,15 +97,15 @@ def look(task: Task) -> Looked:
     if task.part == "against":
         problems = [(place, problem._replace(severity="warning")) for place, problem in problems]
     asked = [subject.asked for subject in subjects]
-    answers = [fold(subject.compared) if subject.answer else "" for subject in subjects]
+    told_apart = [fold(subject.told_apart) if subject.answer else "" for subject in subjects]
     looked = Looked(
         numbers=np.array([row.number for row in task.rows], dtype=np.uint32),
         lines=np.array([row.line or 0 for row in task.rows], dtype=np.uint32),
         input_keys=np.array([_number(one.keys[0]) if one is not None else 0 for one in asked], dtype=np.uint64),
-        answer_keys=np.array([key_of(text) if text else 0 for text in answers], dtype=np.uint64),
-        short=np.array([len(subject.answer) <= _SHORT_ANSWER for subject in subjects], dtype=bool),
+        answer_keys=np.array([key_of(text) if text else 0 for text in told_apart], dtype=np.uint64),
+        short=np.array([len(subject.label) <= _SHORT_ANSWER for subject in subjects], dtype=bool),
         more_keys=[(i, _number(key)) for i, one in enumerate(asked) if one is not None for key in one.keys[1:]],
-        labels=[subject.answer if 0 < len(subject.answer) <= LONGEST_LABEL else None for subject in subjects],
+        labels=[subject.label if 0 < len(subject.label) <= LONGEST_LABEL else None for subject in subjects],
         problems=problems,
         signed=np.zeros(len(task.rows), dtype=bool),
         inputs_signed=np.zeros(len(task.rows), dtype=bool),
@@ -118,8 +118,8 @@ def look(task: Task) -> Looked:
             looked.input_signatures, looked.inputs_signed = signatures(parts)
         if task.sign:
             whole = [
-                _with_answer(answer, text, known, is_label=bool(short))
-                for answer, text, known, short in zip(answers, own, parts, looked.short, strict=True)
+                _with_answer(subject, answer, text, known)
+                for subject, answer, text, known in zip(subjects, told_apart, own, parts, strict=True)
             ]
             looked.signatures, looked.signed = signatures(whole)
     return looked
@@ -130,9 +130,11 @@ def answer_key(answer: str) -> int:
     return key_of(fold(answer)) if answer else 0
 
 
-def _with_answer(answer: str, text: str, known: list[str], *, is_label: bool) -> list[str]:
+def _with_answer(subject: Subject, answer: str, text: str, known: list[str]) -> list[str]:
     """The shingles of input and answer; those of the input alone where the answer is a label, which must be equal."""
-    if is_label:
+    if subject.mark:
+        answer = fold(subject.answer)
+    elif len(subject.answer) <= _SHORT_ANSWER:
         return known
     return list(dict.fromkeys([*known, *(shingles(answer) or [answer])])) if known else shingles(f"{text} {answer}")
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.conversion.records import FIELDS_OF_COMPARED, RecordFormat, is_preference
+from weitiao.data.conversion.readers import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, reader_of
 from weitiao.data.formats.detection import FORMATS, SIDES, detect, holds
+from weitiao.data.formats.formats import Converter
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
@@ -33,19 +34,23 @@ class Meaning:
     Attributes:
         source: The source, with `columns` for what was found.
         format: Its format.
+        read: Turns a row into what it means, or raises `BadRow`.
         has_answers: Whether rows have an answer; evaluation prompts need none.
         note: What was found, for people.
     """
 
     source: SourceConfig
     format: RecordFormat
+    read: Reader
     has_answers: bool = True
     note: str = ""
 
     @property
     def answer_field(self) -> str:
         """The field that holds the answer, among other turns or on its own."""
-        return "chosen" if self.format == "preference" else FORMATS[cast(FormatName, self.format)].required[-1]
+        if self.format in FIELDS_OF_COMPARED:
+            return "chosen" if self.format == "preference" else "completion"
+        return FORMATS[cast(FormatName, self.format)].required[-1]
 
     @property
     def answer_column(self) -> str:
@@ -78,20 +83,19 @@ def find_meaning(
     objects = [row.data for row in head if isinstance(row.data, dict)]
     if input_column or output_column:
         return _as_told(source, objects, shown, input_column, output_column)
-    if source.format != "auto":
-        return Meaning(source, source.format, note=source.format)
-    said = source.columns or source.prompt or source.completion
-    if not said and is_preference(name for row in objects for name in row):
-        return Meaning(source, "preference", note="preference")
-    try:
-        format, found = detect(source, list(head), shown)
-    except DataError:
-        if not objects or said:
-            raise
-        return _guess(source, objects)
-    told = "" if source.columns else ", ".join(f"{field} `{column}`" for field, column in found.columns.items())
-    note = f"{format}{f', {told}' if told else ''}"
-    return Meaning(found, format, note=note)
+    format, found, told = source.format, source, ""
+    if format == "auto":
+        said = source.columns or source.prompt or source.completion
+        if not said and (compared := compared_format(objects)) is not None:
+            return Meaning(source, compared, reader_of(source, compared, head, shown), note=compared)
+        try:
+            format, found = detect(source, list(head), shown)
+        except DataError:
+            if not objects or said:
+                raise
+            return _guess(source, objects)
+        told = "" if source.columns else "".join(f", {field} `{column}`" for field, column in found.columns.items())
+    return Meaning(found, format, Converter(found, format), note=f"{format}{told}")
 
 
 def used_columns(meaning: Meaning) -> frozenset[str] | None:
@@ -140,7 +144,8 @@ def _pair(source: SourceConfig, objects: Sequence[dict[str, Any]], given: str, w
     note = f"input `{given}`" + (f", answer `{wanted}`" if wanted is not None else ", no answers")
     # A column named `prompt` may hold turns: `format` says that it is the prompt all the same.
     update = {"columns": columns, "completion": completion, "format": "prompt_completion"}
-    return Meaning(source.model_copy(update=update), "prompt_completion", has_answers=wanted is not None, note=note)
+    read = Converter(source := source.model_copy(update=update), "prompt_completion")
+    return Meaning(source, "prompt_completion", read, has_answers=wanted is not None, note=note)
 
 
 def _guess(source: SourceConfig, objects: Sequence[dict[str, Any]]) -> Meaning:
@@ -159,8 +164,8 @@ def _guess(source: SourceConfig, objects: Sequence[dict[str, Any]]) -> Meaning:
         return _pair(source, objects, longest, wanted)
     if len(texts) == 1:
         return _pair(source, objects, texts[0], _label_column(objects, scalars, texts[0]))
-    update = {"columns": {"text": TEXT_COLUMN}, "format": "text"}
-    return Meaning(source.model_copy(update=update), "text", note="no known columns: all text of a row as one")
+    source = source.model_copy(update={"columns": {"text": TEXT_COLUMN}, "format": "text"})
+    return Meaning(source, "text", Converter(source, "text"), note="no known columns: all text of a row as one")
 
 
 def _has_few_values(objects: Sequence[dict[str, Any]], name: str) -> bool:

@@ -95,7 +95,7 @@ def tasks(
     shared = shared_in(sources) if near or near_leak else Boilerplate()
     for source in sources:
         sign = near and source.part != "against"
-        for file, rows in source.batches:
+        for file, rows in source.batches():
             yield (source, file), Task(rows, source.meaning, settings, source.part, shared, sign, near_leak, keep)
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, cast
 
 from weitiao.data.config import FormatName
-from weitiao.data.conversion.preferences import PreferenceReader
+from weitiao.data.conversion.readers import FIELDS_OF_COMPARED
 from weitiao.data.conversion.targets import adapted
-from weitiao.data.example import Example, Message, Preference
+from weitiao.data.example import Example, Judged, Message, Preference
 from weitiao.data.formats.conversations import role_of
 from weitiao.data.formats.formats import Converter
 from weitiao.data.parts.asked import Asked, RawInput, asked_in, asked_text
@@ -33,6 +33,7 @@ class Subject:
         text: Raw text, where the row is that.
         problem: Why it cannot be used, if it cannot.
         rejected: The turns that a row which compares two answers has instead of the last one.
+        mark: Whether a judged answer is `good` or `bad`; empty for other rows.
         raw_input: The columns that the template of the input takes, without the template's own words; empty without
             a template.
     """
@@ -43,6 +44,7 @@ class Subject:
     text: str
     problem: Problem | None
     rejected: tuple[Message, ...] = ()
+    mark: str = ""
     raw_input: str = ""
 
     @cached_property
@@ -52,9 +54,14 @@ class Subject:
         return str(last["content"] or "") if last is not None and last["role"] == "assistant" else ""
 
     @cached_property
-    def compared(self) -> str:
-        """What tells two rows with the same input apart: the answer, and the one that was worse."""
-        return "\n".join((self.answer, *(str(message["content"] or "") for message in self.rejected)))
+    def told_apart(self) -> str:
+        """What tells two rows that ask the same apart: the answer, and the worse one; of a judged answer, its mark."""
+        return self.mark or "\n".join((self.answer, *(str(message["content"] or "") for message in self.rejected)))
+
+    @cached_property
+    def label(self) -> str:
+        """What may be a label: the answer, or the mark of a judged one."""
+        return self.mark or self.answer
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -70,7 +77,12 @@ class Subject:
             return asked_text(self.text)
         last = self.messages[-1:] if self.messages and self.messages[-1]["role"] == "assistant" else ()
         turns = self.messages[: len(self.messages) - len(last)] or self.messages
-        return asked_in(turns, self.raw_input) if turns else None
+        if not turns:
+            return None
+        asked = asked_in(turns, self.raw_input)
+        # Of one question, several answers are judged: a row repeats another, or contradicts it, with the same answer.
+        judged = asked_in(self.messages).keys[:1] if self.mark else ()
+        return asked._replace(keys=(*judged, *asked.keys))
 
     def texts(self) -> Iterator[tuple[str, str, str]]:
         """Role, field and text of each turn; raw text has the role `text`."""
@@ -94,13 +106,11 @@ class SubjectReader:
     def __init__(self, meaning: Meaning) -> None:
         self._meaning = meaning
         self._raw_input = RawInput(meaning.source.prompt)
-        self._convert: Converter | PreferenceReader
+        self._convert = meaning.read
         self._without_answer: Converter | None = None
-        if meaning.format == "preference":
-            self._convert = PreferenceReader(meaning.source.path)
+        if meaning.format in FIELDS_OF_COMPARED:
             return
         format = cast(FormatName, meaning.format)
-        self._convert = Converter(meaning.source, format)
         update: dict[str, Any] = {"columns": {**meaning.source.columns, meaning.answer_field: ANSWER_COLUMN}}
         if format == "prompt_completion":
             update["completion"] = None
@@ -127,11 +137,12 @@ class SubjectReader:
             record = self._convert(row, row_id)
         except BadRow as bad:
             return Subject(row, None, self._given(row), "", problem or _as_problem(bad), raw_input=raw)
-        (example,) = adapted(record, "messages")
+        mark = ("bad", "good")[record.label] if isinstance(record, Judged) else ""
+        (example,) = adapted(replace(record, label=True) if isinstance(record, Judged) else record, "messages")
         assert isinstance(example, Example)
         messages = example.messages if self._meaning.has_answers else example.messages[:-1]
         rejected = record.rejected if isinstance(record, Preference) else ()
-        return Subject(row, None if problem else example, messages, example.text, problem, rejected, raw)
+        return Subject(row, None if problem else example, messages, example.text, problem, rejected, mark, raw)
 
     def _prepared(self, row: Row) -> Row:
         """The row with what the format does not know: all its text, or an answer that it need not have."""

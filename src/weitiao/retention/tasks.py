@@ -191,7 +191,7 @@ def _read(path: Path) -> TaskConfig:
 
 def _absolute(task: TaskConfig, folders: Sequence[Path]) -> TaskConfig:
     data = DataConfig.model_validate({"train": task.data})
-    (source,) = resolve_paths(data, folders).train_sources
+    (source,) = resolve_paths(data, folders).train
     if isinstance(task, ChoiceTaskConfig):
         return task.model_copy(update={"data": source.path})
     metric = {"metric": task.metric.located(folders)} if isinstance(task, GenerateTaskConfig) else {}

@@ -102,7 +102,7 @@ def check_recipe(
     parts = parts_of_recipe(recipe.data, against)
     held_out: HeldOutRows = {}
     left_out = {}
-    if recipe.data.test_fraction or recipe.data.validation_fraction:
+    if recipe.data.fractions:
         try:
             held_out = held_out_rows(recipe.data)
         except DataError as error:
@@ -206,13 +206,7 @@ def parts_of_recipe(data: DataConfig, against: Sequence[str] = ()) -> list[Part]
         data: The recipe's section, its paths absolute.
         against: Evaluation sets.
     """
-    sources = {
-        "train": data.train_sources,
-        "replay": data.replay_sources,
-        "validation": data.validation_sources,
-        "test": data.test_sources,
-    }
-    parts = [Part(name, given) for name, given in sources.items() if given]
+    parts = [Part(name, sources) for name, sources in data.sources.items()]
     return [*parts, *(parts_of_files(against, against)[1:] if against else ())]
 
 

@@ -40,6 +40,8 @@ def print_check(
     """
     for source in report.sources:
         console.print(Text(source, "bold"), soft_wrap=True)
+    for note in report.notes:
+        console.print(Text(f"  {note}"), soft_wrap=True)
     for kind, reason in report.left_out.items():
         console.print(Text(f"Not checked: {kind}: {reason}", "yellow"), soft_wrap=True)
     if not report.findings:

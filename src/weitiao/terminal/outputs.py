@@ -26,7 +26,7 @@ def conversion_facts(done: Conversion) -> Facts:
         facts.append(("left out", f"{done.left_out_bad:,} answers that were judged bad"))
     for name, rows in done.left_out_columns.items():
         facts.append(("left out", f"the column `{name}` of {rows:,} rows: {done.format} reads it as something else"))
-    return facts + _rejected(done.rejected, done.rejected_path)
+    return facts + _closing(done)
 
 
 def split_table(done: Split) -> Table:
@@ -60,7 +60,7 @@ def split_facts(done: Split) -> Facts:
             if lacking := sorted(every - labels.keys()):
                 more = f" and {len(lacking) - 3:,} more" if len(lacking) > 3 else ""
                 facts.append(("note", f"{part} has no row of {', '.join(lacking[:3])}{more}"))
-    return facts + _rejected(done.rejected, done.rejected_path)
+    return facts + _closing(done)
 
 
 def mixture_table(done: Mixture) -> Table:
@@ -75,8 +75,11 @@ def mixture_table(done: Mixture) -> Table:
 
 def mixture_facts(done: Mixture) -> Facts:
     """The lines of the closing panel."""
-    return [("rows", f"{done.rows:,}"), ("file", done.output), *_rejected(done.rejected, done.rejected_path)]
+    return [("rows", f"{done.rows:,}"), ("file", done.output), *_closing(done)]
 
 
-def _rejected(count: int, path: str | None) -> Facts:
-    return [("rejected", f"{count:,} rows, listed in {path}")] if path is not None else []
+def _closing(done: Conversion | Split | Mixture) -> Facts:
+    """What every command that writes rows tells: what was found while they were read, and which it left out."""
+    notes = [("note", line) for line in done.findings]
+    rejected = [("rejected", f"{done.rejected:,} rows, listed in {done.rejected_path}")] if done.rejected_path else []
+    return notes + rejected

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from weitiao.data.conversion.records import PlacedRow
 from weitiao.data.example import Judged, Preference
 from weitiao.data.parts.asked import digest
 from weitiao.data.reading.rows import BadRow, Row
+from weitiao.data.reading.sources import PlacedRow
 from weitiao.data.writing.spool import Spool
 
 Reject = Callable[[PlacedRow, BadRow], object]

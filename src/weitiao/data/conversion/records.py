@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import cast, get_args
 
 from pydantic import ValidationError
 
 from weitiao.console import quoted
-from weitiao.data.config import CanonicalField, FormatName, SourceConfig
-from weitiao.data.conversion.judgements import MARKS, JudgedReader, is_mark
-from weitiao.data.conversion.preferences import PreferenceReader
+from weitiao.data.config import CanonicalField, SourceConfig
+from weitiao.data.conversion.readers import FIELDS_OF_COMPARED, RECORD_FORMATS, RecordFormat, compared_format, reader_of
 from weitiao.data.example import Record
-from weitiao.data.formats.detection import FORMATS, SIDES, Detected, detect, proposal
-from weitiao.data.formats.formats import Converter, look_up
-from weitiao.data.reading.files import open_source
-from weitiao.data.reading.paths import labels, resolve_sources
+from weitiao.data.formats.detection import Detected, detect, proposal
+from weitiao.data.formats.formats import look_up
+from weitiao.data.reading.paths import resolve_sources
 from weitiao.data.reading.rows import Row
+from weitiao.data.reading.sources import OpenedSource, PlacedRow, objects_of
 from weitiao.errors import DataError
-
-RecordFormat = FormatName | Literal["preference", "kto"]
-"""What the columns of a row can mean together."""
-
-RECORD_FORMATS: tuple[str, ...] = (*get_args(FormatName), "preference", "kto")
-_NUM_ROWS_SEEN_FOR_FORMAT = 20
-_CONVERSATION_FIELDS = frozenset(name for fields in FORMATS.values() for name in fields.all) - {"text"}
-FIELDS_OF_COMPARED = {"preference": _CONVERSATION_FIELDS | set(SIDES), "kto": _CONVERSATION_FIELDS | set(MARKS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +43,7 @@ class Input:
     limit: int | None = None
 
 
-class PlacedRow(NamedTuple):
-    """A row, the file that it stands in as messages print it, and its identity `FILE:ROW`."""
-
-    file: str
-    row_id: str
-    row: Row
-
-
-class Opened:
+class Opened(OpenedSource):
     """An input that was looked at. Every pass over it reads it anew, one row at a time.
 
     Args:
@@ -73,31 +55,12 @@ class Opened:
 
     def __init__(self, given: Input) -> None:
         self.given = given
-        self._source = _source(given)
-        tables = list(open_source(self._source))
-        self.shown = tables[0].shown if len(tables) == 1 else self._source.path
-        self.path = self._source.path
-        self.paths = tuple(table.name for table in tables)
-        self._ids = labels(self.paths)
-        self.kind = " + ".join(dict.fromkeys(table.kind for table in tables))
-        rows = (row for table in tables for row in table.rows)
-        self._head = list(islice(rows, min(_NUM_ROWS_SEEN_FOR_FORMAT, given.limit or _NUM_ROWS_SEEN_FOR_FORMAT)))
-        if not self._head:
-            raise DataError(f"{self.shown}: there are no rows in it.", "Give a file with rows.")
+        super().__init__(_source(given))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the first rows that are objects, in their order."""
-        return tuple(dict.fromkeys(name for row in _objects(self._head) for name in row))
-
-    def rows(self) -> Iterator[PlacedRow]:
-        """All rows as they were read, from the first one."""
-        placed = (
-            PlacedRow(table.shown, f"{name}:{row.number}", row)
-            for table, name in zip(open_source(self._source), self._ids, strict=True)
-            for row in table.rows
-        )
-        return islice(placed, self.given.limit)
+        return tuple(dict.fromkeys(name for row in objects_of(self.head) for name in row))
 
     def format(self) -> RecordFormat:
         """What the columns mean, as it was given or as the first rows show.
@@ -108,26 +71,23 @@ class Opened:
         if self.given.format in RECORD_FORMATS:
             return cast(RecordFormat, self.given.format)
         if not self.given.templates:
-            objects = _objects(map(self._renamed, self._head))
-            names = {name for row in objects for name in row}
-            if is_preference(names):
-                return "preference"
-            if _is_judged(objects, names):
-                return "kto"
+            compared = compared_format(objects_of([self._renamed(row) for row in self.head]))
+            if compared is not None:
+                return compared
         self._example_source("auto")  # what is wrong with the settings has a remedy of its own
         try:
             return self._detected.format
         except DataError as error:
             if not self.columns:
                 raise
-            means = proposal(_objects(self._head)).items()
+            means = proposal(objects_of(self.head)).items()
             remedy = " ".join(f"--column {quoted(f'{field}={column}')}" for field, column in means)
             raise DataError(error.what, f"Say what they mean, for example {remedy}.") from error
 
     @cached_property
     def _detected(self) -> Detected:
         """What the first rows show of the columns of an example."""
-        return detect(self._example_source("auto"), self._head, self.shown)
+        return detect(self._example_source("auto"), self.head, self.shown)
 
     def format_or_none(self) -> RecordFormat | None:
         """What the columns mean, or None when the rows have columns, but no format fits and nothing else was said.
@@ -149,19 +109,15 @@ class Opened:
         Raises:
             DataError: The settings do not go together with the format.
         """
-        if format == "preference":
+        if format in FIELDS_OF_COMPARED:
             self._check_columns(format)
-            read: PreferenceReader | JudgedReader = PreferenceReader(self.path)
-        elif format == "kto":
-            self._check_columns(format)
-            read = JudgedReader(self.path, [self._renamed(row) for row in self._head], self.shown)
-        else:
-            source = self._detected.source if self.given.format == "auto" else self._example_source(format)
-            convert = Converter(source, format)
-            return lambda placed: convert(placed.row, placed.row_id)
-        return lambda placed: read(self._renamed(placed.row), placed.row_id)
+            compared = reader_of(self.config, format, [self._renamed(row) for row in self.head], self.shown)
+            return lambda placed: compared(self._renamed(placed.row), placed.row_id)
+        source = self._detected.source if self.given.format == "auto" else self._example_source(format)
+        convert = reader_of(source, format, self.head, self.shown)
+        return lambda placed: convert(placed.row, placed.row_id)
 
-    def _check_columns(self, format: Literal["preference", "kto"]) -> None:
+    def _check_columns(self, format: RecordFormat) -> None:
         if self.given.templates:
             raise DataError(f"{self.shown}: templates cannot make {format} rows.", "Remove the templates.")
         unknown = sorted(set(self.given.columns) - FIELDS_OF_COMPARED[format])
@@ -180,7 +136,7 @@ class Opened:
     def _example_source(self, format: str) -> SourceConfig:
         values = {"format": format, "columns": dict(self.given.columns), **self.given.templates}
         try:
-            return SourceConfig.model_validate({**self._source.model_dump(), **values})
+            return SourceConfig.model_validate({**self.config.model_dump(), **values})
         except ValidationError as error:
             problem = error.errors()[0]
             if problem["loc"][:1] == ("columns",):
@@ -204,29 +160,12 @@ def named_columns(entries: Sequence[str]) -> dict[str, str]:
     return {name: column for name, _, column in pairs}
 
 
-def _objects(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    return [row.data for row in rows if isinstance(row.data, dict) and not row.problem]
-
-
 def _source(given: Input) -> SourceConfig:
     if given.format != "auto" and given.format not in RECORD_FORMATS:
         known = ", ".join(RECORD_FORMATS)
         raise DataError(f"{given.path}: there is no format `{given.format}`.", f"Formats are: auto, {known}.")
-    source = SourceConfig(path=given.path, subset=given.subset, split=given.split)
+    source = SourceConfig(path=given.path, subset=given.subset, split=given.split, limit=given.limit)
     return resolve_sources((source,), (Path.cwd(),))[0]
-
-
-def is_preference(columns: Iterable[str]) -> bool:
-    """Whether rows with these columns compare two answers."""
-    return set(SIDES).issubset(columns)
-
-
-def _is_judged(objects: Sequence[dict[str, Any]], names: set[str]) -> bool:
-    """Whether rows have an answer and a mark for good or bad; a `label` of another kind is the name of a class."""
-    if not any(names.issuperset(FORMATS[format].required) for format in FORMATS if format != "text"):
-        return False
-    marks = [row["label"] for row in objects if row.get("label") is not None]
-    return "kto_tag" in names or (bool(marks) and all(map(is_mark, marks)))
 
 
 def _unknown_columns(shown: str, unknown: Sequence[str], format: str, known: Sequence[str]) -> DataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from weitiao.data.conversion.records import RecordFormat
+from weitiao.data.conversion.readers import RecordFormat
 from weitiao.data.conversion.turns import (
     is_plain,
     is_text,

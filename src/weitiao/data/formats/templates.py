@@ -35,13 +35,16 @@ class RowTemplate:
     """
 
     def __init__(self, source: str) -> None:
+        self._source = source
         try:
             self._template = _ENVIRONMENT.from_string(source)
             names = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
         except jinja2.TemplateSyntaxError as error:
             raise ValueError(f"is no valid Jinja template: {error.message} (line {error.lineno})") from error
-
         self.names = None if "row" in names else frozenset(names)
+
+    def __reduce__(self) -> tuple[type[RowTemplate], tuple[str]]:
+        return RowTemplate, (self._source,)  # for other processes: compiled code does not travel
 
     def render(self, row: dict[str, Any], *, name: str) -> str:
         """Fills the template in.

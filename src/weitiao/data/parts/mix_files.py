@@ -52,6 +52,7 @@ class Mixture:
         sources: What it has of each source.
         rejected: Rows that cannot be used.
         rejected_path: Where they are listed; None when there are none.
+        findings: What was found while the rows were read and has to be said, a sentence each.
     """
 
     output: str
@@ -59,6 +60,7 @@ class Mixture:
     sources: tuple[Used, ...]
     rejected: int
     rejected_path: str | None
+    findings: tuple[str, ...] = ()
 
 
 def mix_files(
@@ -97,7 +99,7 @@ def mix_files(
     opened = [Opened(Input(one.path)) for one in ingredients]
     refuse_inputs(output, [path for one in opened for path in one.paths])
     formats = _formats(opened)
-    names = labels([one.path for one in opened])
+    names = labels([one.config.path for one in opened])
     with ExitStack() as stack:
         rejected = stack.enter_context(RejectedRows(output.with_name("rejected.jsonl"), skip=skip_bad_rows))
         writer = stack.enter_context(row_writer(output, format=kind))
@@ -124,7 +126,8 @@ def mix_files(
         Used(one.shown, format, len(pool.keys), count, count // len(pool.keys), -(-count // len(pool.keys)))
         for one, format, pool, count in zip(opened, formats, pools, counts, strict=True)
     )
-    return Mixture(str(output), len(picks), used, rejected.count, rejected.listed)
+    findings = tuple(f"{one.shown}: {line}" for one in opened for line in one.findings())
+    return Mixture(str(output), len(picks), used, rejected.count, rejected.listed, findings)
 
 
 def _formats(opened: Sequence[Opened]) -> list[str]:

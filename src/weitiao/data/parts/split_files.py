@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from weitiao.data.conversion.inputs import Ask, input_of, value_of
 from weitiao.data.conversion.records import Input, Opened
@@ -22,6 +22,9 @@ from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, si
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path
+
+if TYPE_CHECKING:
+    import pyarrow
 
 HELD_OUT = ("test", "validation")
 _BAD = 255
@@ -44,6 +47,7 @@ class Split:
         rejected_path: Where they are listed; None when there are none.
         keep_together: `near` or `same`: whether rows that ask almost the same came to one part, too.
         apart: Pairs of rows that ask almost the same and may stand in two parts, since their group would be too large.
+        findings: What was found while the rows were read and has to be said, a sentence each.
     """
 
     source: str
@@ -57,6 +61,7 @@ class Split:
     rejected_path: str | None
     keep_together: str
     apart: int
+    findings: tuple[str, ...] = ()
 
 
 def split_file(
@@ -127,6 +132,7 @@ def split_file(
         rejected_path=rejected.listed,
         keep_together="near" if near else "same",
         apart=apart,
+        findings=tuple(opened.findings()),
     )
 
 
@@ -218,9 +224,9 @@ def _write(
         for position in positions:
             sides[position] = number
     changed = DataError(f"{opened.shown}: the file was changed while it was read.", "Run the command again.")
-    known = _known_columns(opened, next(iter(files.values())))
+    schema = _schema(opened, next(iter(files.values())))
     with ExitStack() as stack:
-        writers = [stack.enter_context(row_writer(files[part], **known)) for part in parts]
+        writers = [stack.enter_context(row_writer(files[part], schema=schema)) for part in parts]
         position = -1
         for position, placed in enumerate(opened.rows()):
             on_row("writing", position + 1)
@@ -236,18 +242,14 @@ def _write(
             raise changed
 
 
-def _known_columns(opened: Opened, output: Path) -> dict[str, Any]:
-    """Columns and types that the input states, where the output is of the same kind."""
-    kind = file_format(output)
-    if kind == "csv" and opened.kind == "CSV" and len(opened.paths) == 1:
-        return {"columns": opened.columns}
-    if kind == "parquet" and opened.kind == "Parquet" and all(path.endswith(".parquet") for path in opened.paths):
-        import pyarrow.parquet
+def _schema(opened: Opened, output: Path) -> pyarrow.Schema | None:
+    """The types that the input states, where the output is Parquet, too."""
+    if file_format(output) != "parquet" or not all(path.endswith(".parquet") for path in opened.paths):
+        return None
+    import pyarrow.parquet
 
-        schemas = [pyarrow.parquet.read_schema(path) for path in opened.paths]
-        if all(schema.equals(schemas[0]) for schema in schemas):
-            return {"schema": schemas[0]}
-    return {}
+    schemas = [pyarrow.parquet.read_schema(path) for path in opened.paths]
+    return schemas[0] if all(schema.equals(schemas[0]) for schema in schemas) else None
 
 
 def _files(folder: Path, parts: Sequence[str], opened: Opened, kind: str | None) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from weitiao.data.config import SourceConfig
 from weitiao.data.reading.csv_files import read_csv
 from weitiao.data.reading.json_files import read_json
 from weitiao.data.reading.opening import data_suffix, text_lines, with_escapes
-from weitiao.data.reading.paths import data_files, passed_over
+from weitiao.data.reading.paths import data_files
 from weitiao.data.reading.rows import Notes, Row, shown
 from weitiao.data.reading.typed_files import is_saved_dataset, read_hub, read_parquet, read_saved_dataset
 from weitiao.errors import DataError
@@ -63,14 +63,6 @@ def open_source(source: SourceConfig, *, past_damage: bool = False) -> Iterator[
         notes = Notes()
         kind, rows = _read(file, notes, past_damage)
         yield Table(str(file), shown(file), kind, rows, notes)
-
-
-def left_beside(source: SourceConfig) -> str:
-    """What lies in the source's directory and is not read, in words; empty when there is nothing, or no directory."""
-    path = Path(source.path)
-    if not path.is_absolute() or not path.is_dir() or is_saved_dataset(path):
-        return ""
-    return passed_over(path, data_files(path, source.split))
 
 
 def _read(path: Path, notes: Notes, past_damage: bool) -> tuple[str, Iterator[Row]]:

@@ -36,10 +36,9 @@ def resolve_paths(config: DataConfig, base_dirs: Sequence[Path]) -> DataConfig:
         DataError: A path that can only be a file (it has the suffix of one, begins with `.`, `/` or `~`, or has more
             parts than a hub id) does not exist.
     """
-    given = {"train": config.train, "validation": config.validation_sources, "test": config.test_sources}
-    update: dict[str, Any] = {part: resolve_sources(sources, base_dirs) for part, sources in given.items() if sources}
+    update: dict[str, Any] = {part: resolve_sources(given, base_dirs) for part, given in config.sources.items()}
     if config.replay is not None:
-        (update["replay"],) = resolve_sources((config.replay,), base_dirs)
+        (update["replay"],) = update["replay"]
     return config.model_copy(update=update)
 
 
@@ -104,9 +103,11 @@ def passed_over(path: Path, files: Sequence[Path]) -> str:
     """What lies in a directory beside the data files that are read, in words; empty when there is nothing.
 
     Args:
-        path: The directory.
-        files: Those of `data_files`.
+        path: The path of a source.
+        files: What is read of it; the path itself where it is no directory of data files.
     """
+    if path in files:
+        return ""
     others = [one for one in sorted(path.iterdir()) if one not in files and not one.name.startswith(".")]
     names = [f"{one.name}/" if one.is_dir() else one.name for one in others]
     rest = f" and {len(names) - _NUM_NAMED:,} more" if len(names) > _NUM_NAMED else ""

@@ -10,11 +10,13 @@ from typing import Any, cast
 
 from weitiao.console import quoted
 from weitiao.data.conversion.pairing import Pairs
-from weitiao.data.conversion.records import RECORD_FORMATS, Input, Opened, PlacedRow, RecordFormat
+from weitiao.data.conversion.readers import RECORD_FORMATS, RecordFormat
+from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.conversion.targets import RESERVED, Layout, adapted, check_formats, has_text_form, to_row
 from weitiao.data.conversion.turns import has_joined_input
 from weitiao.data.example import Example, Judged, Record
 from weitiao.data.reading.rows import BadRow
+from weitiao.data.reading.sources import PlacedRow
 from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import RowWriter, file_format, row_writer
@@ -41,6 +43,7 @@ class Conversion:
         left_out_columns: Columns beside the conversation whose names the format has for something else, with the
             number of rows that had them.
         joined_inputs: alpaca rows whose `instruction` and `input` were joined to one turn.
+        findings: What was found while the rows were read and has to be said, a sentence each.
     """
 
     source: str
@@ -55,6 +58,7 @@ class Conversion:
     left_out_bad: int = 0
     left_out_columns: dict[str, int] = field(default_factory=Counter)
     joined_inputs: int = 0
+    findings: tuple[str, ...] = ()
 
 
 def convert_file(
@@ -111,8 +115,13 @@ def convert_file(
                 + (f"; {rejected.first[0]}." if rejected.first else "."),
                 "Check --from and --column, which say what the columns mean.",
             )
-    left_out = dict(done.left_out_columns)
-    return replace(done, rejected=rejected.count, rejected_path=rejected.listed, left_out_columns=left_out)
+    return replace(
+        done,
+        rejected=rejected.count,
+        rejected_path=rejected.listed,
+        left_out_columns=dict(done.left_out_columns),
+        findings=tuple(opened.findings()),
+    )
 
 
 class _Job:

@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from weitiao.data.reading.json_values import check_utf8, to_json
-from weitiao.data.reading.rows import BadRow
 from weitiao.data.writing.spool import Spool
 
 
 @contextmanager
-def csv_writer(path: Path, delimiter: str, columns: Sequence[str] | None) -> Iterator[CsvWriter]:
-    """Opens a CSV file.
+def csv_writer(path: Path, delimiter: str) -> Iterator[CsvWriter]:
+    """Opens a CSV file. The rows wait in a temporary file until the columns of all are known.
 
     Args:
         path: The file.
         delimiter: What stands between two fields.
-        columns: The columns of all rows; None lets the rows wait in a temporary file until all are known.
 
     Yields:
         What takes the rows.
     """
     with Spool(path.parent) as waiting, path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, delimiter=delimiter, lineterminator="\r\n")
-        writer = CsvWriter(waiting if columns is None else None, table, columns or ())
-        if columns is not None:
-            table.writerow(columns)
+        writer = CsvWriter(waiting)
         yield writer
-        if columns is None:
-            table.writerow(writer.columns)
-            for row in waiting:
-                table.writerow([row.get(name, "") for name in writer.columns])
+        table = csv.DictWriter(stream, list(writer.columns), restval="", delimiter=delimiter, lineterminator="\r\n")
+        table.writeheader()
+        table.writerows(waiting)
 
 
 class CsvWriter:
-    """Writes rows, or keeps them until their columns are known. All values become text."""
+    """Keeps rows until their columns are known. All values become text."""
 
-    def __init__(self, waiting: Spool | None, table: Any, columns: Sequence[str]) -> None:
+    def __init__(self, waiting: Spool) -> None:
         self._waiting = waiting
-        self._table = table
-        self.columns = dict.fromkeys(columns)
+        self.columns = dict[str, None]()
 
     def write(self, row: dict[str, Any]) -> None:
         """Adds a row; nested values become JSON text, null becomes an empty field.
@@ -52,13 +45,8 @@ class CsvWriter:
             BadRow: A value cannot be written.
         """
         fields = {name: _text(name, value) for name, value in row.items()}
-        if self._waiting is not None:
-            self.columns.update(dict.fromkeys(fields))
-            self._waiting.append(fields)
-            return
-        if unknown := next((name for name in fields if name not in self.columns), None):
-            raise BadRow(unknown, "is not a column of the rows before")
-        self._table.writerow([fields.get(name, "") for name in self.columns])
+        self.columns.update(dict.fromkeys(fields))
+        self._waiting.append(fields)
 
 
 def _text(name: str, value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,13 +64,7 @@ def file_format(path: Path, format: str | None = None) -> str:
 
 
 @contextmanager
-def row_writer(
-    path: Path,
-    *,
-    format: str | None = None,
-    columns: Sequence[str] | None = None,
-    schema: pyarrow.Schema | None = None,
-) -> Iterator[RowWriter]:
+def row_writer(path: Path, *, format: str | None = None, schema: pyarrow.Schema | None = None) -> Iterator[RowWriter]:
     """Opens a file for rows, in bounded memory.
 
     The rows go to a file beside, which takes the place of `path` at the end; when anything goes wrong it is removed,
@@ -80,7 +74,6 @@ def row_writer(
     Args:
         path: The file; its folder is made.
         format: One of `FILE_FORMATS`; by the ending of the path when None.
-        columns: All columns of the rows, if they are known (CSV).
         schema: The columns and their types, if they are known (Parquet).
 
     Yields:
@@ -96,7 +89,7 @@ def row_writer(
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with told(path):
-            with _opened(kind, beside, delimiter, columns, schema) as writer:
+            with _opened(kind, beside, delimiter, schema) as writer:
                 yield writer
             _sync(beside)
             beside.replace(path)
@@ -116,9 +109,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(
-    kind: str, path: Path, delimiter: str, columns: Sequence[str] | None, schema: pyarrow.Schema | None
-) -> Iterator[RowWriter]:
+def _opened(kind: str, path: Path, delimiter: str, schema: pyarrow.Schema | None) -> Iterator[RowWriter]:
     if kind == "parquet":
         from weitiao.data.writing.parquet_writing import parquet_writer
 
@@ -127,7 +118,7 @@ def _opened(
     elif kind == "csv":
         from weitiao.data.writing.csv_writing import csv_writer
 
-        with csv_writer(path, delimiter, columns) as writer:
+        with csv_writer(path, delimiter) as writer:
             yield writer
     else:
         with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:

@@ -119,7 +119,7 @@ def _of_recipe(recipe: Recipe, tell: Tell) -> tuple[tuple[Example, ...], tuple[s
         )
     found = load_data(recipe.data)
     for summary in found.summaries:
-        if summary.part == "test" or not recipe.data.test_sources:
+        if summary.part == "test" or "test" not in recipe.data.sources:
             tell(str(summary))
     return found.test, tuple(example.answer for example in found.task_train if is_gradable(example))
 
@@ -131,8 +131,8 @@ def _of_file(path: Path, recipe: Recipe | None, tell: Tell) -> tuple[Example, ..
         config = DataConfig.model_validate({"train": str(path)})
     else:
         # a mere path is read like the training source
-        read = DataConfig.model_validate({"train": recipe.data.train_sources, "test": str(path)})
-        config = DataConfig(train=read.test_sources, seed=recipe.data.seed, on_bad_rows=recipe.data.on_bad_rows)
+        read = DataConfig.model_validate({"train": recipe.data.train, "test": str(path)})
+        config = DataConfig(train=read.sources["test"], seed=recipe.data.seed, on_bad_rows=recipe.data.on_bad_rows)
     found = load_data(config)
     for summary in found.summaries:
         tell(str(summary).replace("train:", "test:", 1))

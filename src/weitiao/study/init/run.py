@@ -85,7 +85,7 @@ def init_recipe(
         RecipeError: There is a recipe already.
     """
     config = resolve_paths(DataConfig.model_validate({"train": list(files)}), (Path.cwd(),))
-    paths = [source.path for source in config.train_sources]
+    paths = [source.path for source in config.train]
     if output is None:
         output = (Path(paths[0]).parent if Path(paths[0]).is_absolute() else Path.cwd()) / "recipe.yaml"
     if output.exists():

@@ -76,20 +76,18 @@ class Identities:
     def _data(self, part: str) -> Any:
         """A part of the data: its own sources; where it, or what remains of another, is a fraction, those of both."""
         data = self.recipe.data
+        identities = {name: [source_identity(one) for one in sources] for name, sources in data.sources.items()}
+        own = [one for name in ("validation", "test") for one in identities.get(name, [])]
         of_train: dict[str, Any] = {
-            "sources": [source_identity(source) for source in data.train_sources],
-            "validation_fraction": data.validation_fraction,
-            "test_fraction": data.test_fraction,
-            "replay": [source_identity(source) for source in data.replay_sources],
-            "held_out": [source_identity(s) for s in (*data.validation_sources, *data.test_sources)]
-            if data.replay
-            else [],  # general rows that are scored are left out of the training rows
+            "sources": identities["train"],
+            "validation_fraction": data.fractions.get("validation", 0.0),
+            "test_fraction": data.fractions.get("test", 0.0),
+            "replay": identities.get("replay", []),
+            "held_out": own if data.replay else [],  # general rows that are scored are left out of the training rows
         }
-        if data.validation_fraction or data.test_fraction:
+        if data.fractions:
             of_train["keep_together"] = data.keep_together
-        fraction = {"train": 0.0, "validation": data.validation_fraction, "test": data.test_fraction}[part]
-        held_out = {"train": (), "validation": data.validation_sources, "test": data.test_sources}[part]
-        rows = of_train if fraction or part == "train" else [source_identity(source) for source in held_out]
+        rows = of_train if part in data.fractions or part == "train" else identities.get(part, [])
         return {"part": part, "rows": rows, "seed": data.seed, "on_bad_rows": data.on_bad_rows}
 
     def _packages(self, what: str) -> tuple[str, ...]:
