@@ -17,12 +17,21 @@ from weitiao.forest.layout import Forest, build_forest, common_prefix_length, so
 from weitiao.rendering.items import Item, TokenIds
 from weitiao.seeding import shuffled
 
+_ACCEPTED = 1.05
+"""Tokens of forests side by side over those one after the other: the waiting that is saved is worth more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The work of one optimiser step: forests to be run one after the other, or side by side on several ranks."""
+    """The work of one optimiser step: forests to be run one after the other, or side by side.
+
+    Attributes:
+        forests: All that the step learns from, for all ranks together.
+        at_once: How many of them the budget holds together.
+    """
 
     forests: tuple[Forest, ...]
+    at_once: int = 1
 
 
 class Steps(Protocol):
@@ -50,6 +59,7 @@ class Plan:
         token_budget: Tokens that a forest may hold at most, counted after sharing.
         share_prefixes: Whether a shared beginning is stored and computed once.
         seed: Seed of the order.
+        at_once: Forests that are to share the budget where that costs next to nothing.
     """
 
     items: Sequence[Item]
@@ -57,6 +67,7 @@ class Plan:
     token_budget: int
     share_prefixes: bool
     seed: int
+    at_once: int = 1
 
     @property
     def steps_per_epoch(self) -> int:
@@ -67,7 +78,9 @@ class Plan:
         epoch, place = divmod(index, self.steps_per_epoch)
         order = _order(len(self.items), self.seed, epoch)
         batch = [self.items[i] for i in order[place * self.batch_size : (place + 1) * self.batch_size]]
-        return Step(pack(batch, token_budget=self.token_budget, share_prefixes=self.share_prefixes))
+        return make_step(
+            batch, token_budget=self.token_budget, share_prefixes=self.share_prefixes, at_once=self.at_once
+        )
 
     def may_save(self, index: int) -> bool:
         """Always: nothing that a step did decides what another one is."""
@@ -81,10 +94,22 @@ def _order(num_items: int, seed: int, epoch: int) -> tuple[int, ...]:
 
 
 def pack(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool) -> tuple[Forest, ...]:
+    """Distribute items over forests that are run one after the other; see `make_step`."""
+    return make_step(batch, token_budget=token_budget, share_prefixes=share_prefixes).forests
+
+
+def make_step(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool, at_once: int = 1) -> Step:
     """Distribute items over forests of at most `token_budget` tokens, counted after sharing.
 
     Neighbours in sorted order share most; they are kept together, and no item is split. The fewest forests are then
     made about equally large, which keeps the peak of memory low.
+
+    Args:
+        batch: At least one item.
+        token_budget: Tokens that are computed at once.
+        share_prefixes: Whether a shared beginning is stored once.
+        at_once: Forests that are to share the budget. They do where every item fits its part, and where what is no
+            longer shared adds at most a twentieth to the tokens; else the step has forests for the whole budget.
 
     Raises:
         DataError: An item alone is longer than the budget.
@@ -97,18 +122,15 @@ def pack(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool) -> t
                 f"{item.row_id} has {length} tokens, more than train.token_budget={token_budget}.",
                 "Raise train.token_budget, or lower rendering.max_length.",
             )
-    low, high = max(alone), token_budget
-    fewest = len(_cuts(alone, after, token_budget))
-    while low < high:  # the smallest limit that needs no more forests than the budget does
-        middle = (low + high) // 2
-        if len(_cuts(alone, after, middle)) > fewest:
-            low = middle + 1
-        else:
-            high = middle
-    cuts = _cuts(alone, after, low)
-    return tuple(
-        build_forest(ordered[start:end], share_prefixes=share_prefixes)
-        for start, end in zip(cuts, [*cuts[1:], len(ordered)], strict=True)
+    cuts, together = _even_cuts(alone, after, token_budget), 1
+    if at_once > 1 and max(alone) <= token_budget // at_once:
+        apart = _even_cuts(alone, after, token_budget // at_once, multiple=at_once)
+        if _total(alone, after, apart) <= _ACCEPTED * _total(alone, after, cuts):
+            cuts, together = apart, at_once
+    ends = [*cuts[1:], len(ordered)]
+    return Step(
+        tuple(build_forest(ordered[i:j], share_prefixes=share_prefixes) for i, j in zip(cuts, ends, strict=True)),
+        together,
     )
 
 
@@ -141,6 +163,24 @@ def _tokens(inputs: Sequence[TokenIds], *, share_prefixes: bool) -> int:
     ordered = sorted(inputs, key=sort_key)
     shared = sum(common_prefix_length(a, b) for a, b in itertools.pairwise(ordered))
     return sum(map(len, ordered)) - shared
+
+
+def _total(alone: Sequence[int], after: Sequence[int], cuts: Sequence[int]) -> int:
+    """Tokens of all forests that begin at `cuts`."""
+    return sum(after) + sum(alone[i] - after[i] for i in cuts)
+
+
+def _even_cuts(alone: Sequence[int], after: Sequence[int], limit: int, *, multiple: int = 1) -> list[int]:
+    """Where forests of at most `limit` tokens begin: the fewest, rounded up to a multiple, about equally large."""
+    wanted = -(-len(_cuts(alone, after, limit)) // multiple) * multiple
+    low, high = max(alone), limit
+    while low < high:  # the smallest limit that needs no more forests
+        middle = (low + high) // 2
+        if len(_cuts(alone, after, middle)) > wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return _cuts(alone, after, low)
 
 
 def _cuts(alone: Sequence[int], after: Sequence[int], limit: int) -> list[int]:

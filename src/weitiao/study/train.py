@@ -49,11 +49,12 @@ from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller, watcher
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
-from weitiao.training.engine import Engine, learned_parameters, load_weights
+from weitiao.training.engine import learned_parameters, load_weights
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.schedule import total_steps
+from weitiao.training.side_by_side import make_engine
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
 from weitiao.training.weighing import Unit
@@ -138,7 +139,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     groups = [*method.groups(adapted), *_of_objective(objective)]
     optimizer = recipe.optimizer.build(groups, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(adapted, data, task)
-    engine = Engine(accelerator, objective, optimizer)
+    engine = make_engine(recipe.train, accelerator, objective, optimizer, data.train)
     if state.step:
         load_checkpoint(run.checkpoint(state.step), engine)
         tell(f"Going on after step {state.step} of {run.path}")
@@ -153,7 +154,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         start_trackers(accelerator, recipe)
         loop = Loop(
             engine=engine,
-            steps=replace(plan, items=objective.prepare(plan.items)),
+            steps=replace(plan, items=objective.prepare(plan.items), at_once=engine.at_once),
             sources=data.several_sources,
             num_steps=num_steps,
             validation=objective.prepare(data.validation),

@@ -76,9 +76,14 @@ class TrainConfig(Config):
     threads: int | Literal["auto"] = "auto"
     """CPU threads of each process."""
 
+    workers: int | Literal["auto"] = "auto"
+    """Portions that are computed side by side on a CPU, each with its part of the threads and of `token_budget`, where
+    next to no sharing is lost by it; `auto` is 2. It is 1 on a GPU, with several processes, with fewer threads, and
+    where random numbers are drawn (dropout). It changes results by no more than rounding."""
+
     @model_validator(mode="after")
     def _agree(self) -> TrainConfig:
-        for name in ("token_budget", "validate_every", "threads"):
+        for name in ("token_budget", "validate_every", "threads", "workers"):
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{name} must be at least 1")

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, reduce
@@ -20,6 +21,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
 )
 
+from weitiao.forest.layout import Forest
+from weitiao.forest.plan import Step
 from weitiao.objectives.objective import Losses, Objective
 
 T = TypeVar("T")
@@ -28,13 +31,17 @@ T = TypeVar("T")
 class Engine:
     """One process, or several with the same model in each (DistributedDataParallel), through Accelerate.
 
-    The loop knows no more of where it runs than what stands here; an engine that shards the model is a subclass.
+    The loop knows no more of where it runs than what stands here; an engine that runs forests side by side, or shards
+    the model, is a subclass.
 
     Args:
         accelerator: Of this launch.
         objective: The model and what it learns, on the device.
         optimizer: Of what learns.
     """
+
+    at_once = 1
+    """Forests that a rank computes at the same time."""
 
     def __init__(self, accelerator: Accelerator, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
         self.accelerator = accelerator
@@ -63,24 +70,36 @@ class Engine:
             group["lr"] = learning_rate * group.get("lr_factor", 1.0)
         self._prepared.zero_grad()
 
-    def micro(self, *, last: bool) -> AbstractContextManager[Any]:
-        """Around forward and backward of one forest; gradients are exchanged with the last one of a step."""
-        return nullcontext() if last else self.accelerator.no_sync(self._wrapped)
-
-    def losses(self, forest: Any) -> Losses:
-        """The objective's losses of a forest, as `backward` wants them."""
-        losses: Losses = self._wrapped(forest)
-        return losses
-
-    def backward(self, total: Tensor, weight: float) -> None:
-        """Add the gradient of a forest's part of the loss of a step.
+    def accumulate(self, step: Step, weight: float, seed: Callable[[int], int]) -> list[tuple[int, Losses]]:
+        """Add up the gradients of this rank's forests of a step.
 
         Args:
-            total: Its weighted sum.
-            weight: Of the whole step, over all ranks.
+            step: The forests of all ranks.
+            weight: Of all their items; the gradient is that of the weighted sum of the losses, divided by it.
+            seed: Of what is drawn while a forest is computed, by its index in the step.
+
+        Returns:
+            The indices of these forests, ascending, and their losses.
         """
-        # DistributedDataParallel divides the sum of the gradients by the number of ranks
-        self.accelerator.backward(total * (self.num_ranks / weight))
+        forests = step.forests
+        done: list[tuple[int, Losses]] = []
+        rounds = -(-len(forests) // self.num_ranks)
+        for turn in range(rounds):
+            index = turn * self.num_ranks + self.rank
+            # A rank without work in the last round runs along without weight: every rank calls the model as often.
+            forest = forests[index] if index < len(forests) else _weightless(forests[0])
+            torch.manual_seed(seed(index))
+            with self._micro(last=turn == rounds - 1):
+                losses: Losses = self._wrapped(forest)
+                # DistributedDataParallel divides the sum of the gradients by the number of ranks
+                self.accelerator.backward(losses.total * (self.num_ranks / weight))
+            if index < len(forests):
+                done.append((index, replace(losses, total=losses.total.detach())))  # without what autograd kept
+        return done
+
+    def _micro(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Around forward and backward of one forest; gradients are exchanged with the last one of a step."""
+        return nullcontext() if last else self.accelerator.no_sync(self._wrapped)
 
     def finish(self, max_norm: float | None) -> float:
         """Clip the gradient of the step; its norm before that."""
@@ -138,6 +157,12 @@ class Engine:
         """Wait for all ranks, end the trackers, and leave the process group."""
         self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
+
+
+def _weightless(forest: Forest) -> Forest:
+    """The same forest, whose loss counts nothing."""
+    targets = replace(forest.targets, weights=np.zeros_like(forest.targets.weights))
+    return replace(forest, targets=targets, items=tuple(replace(item, weight=0.0) for item in forest.items))
 
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)

@@ -16,13 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from weitiao.console import quoted
 from weitiao.errors import TrainingError
 from weitiao.files import full_disk_is_named, written_whole
-from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step, Steps
 from weitiao.models.parts import decoder
 from weitiao.rendering.items import Item
@@ -130,23 +128,16 @@ class Loop:
         engine.begin_step(rate)
         weights = [objective.weights(forest) for forest in step.forests]
         weight = sum(float(of_items.sum()) for of_items in weights)
-        rounds = -(-len(step.forests) // engine.num_ranks)
         total = torch.zeros((), dtype=torch.float64)
         sums: defaultdict[str, float] = defaultdict(float)
         items: list[ItemLoss] = []
-        for turn in range(rounds):
-            index = turn * engine.num_ranks + engine.rank
-            # A rank without work in the last round runs along without weight: every rank calls the model as often.
-            forest = step.forests[index] if index < len(step.forests) else _weightless(step.forests[0])
-            torch.manual_seed(_seed(self.config.seed, self.state.step, index))
-            with engine.micro(last=turn == rounds - 1):
-                losses = engine.losses(forest)
-                engine.backward(losses.total, weight)
-            if index < len(step.forests):
-                total += losses.total.detach().double().cpu()
-                items += item_losses(forest, losses.per_item, weights[index])
-                for name, value in losses.metrics.items():
-                    sums[name] += float(value)
+        for index, losses in engine.accumulate(
+            step, weight, lambda index: _seed(self.config.seed, self.state.step, index)
+        ):
+            total += losses.total.detach().double().cpu()
+            items += item_losses(step.forests[index], losses.per_item, weights[index])
+            for name, value in losses.metrics.items():
+                sums[name] += float(value)
         items = engine.collect(items)
         further = _added(engine.collect([sums]))
         return {
@@ -269,12 +260,6 @@ class Loop:
     def _is_due(self, every: int | str) -> bool:
         period = self.steps.steps_per_epoch if every == "epoch" else int(every)
         return self.state.step % period == 0 or self.state.step == self.num_steps
-
-
-def _weightless(forest: Forest) -> Forest:
-    targets = dataclasses.replace(forest.targets, weights=np.zeros_like(forest.targets.weights))
-    items = tuple(dataclasses.replace(item, weight=0.0) for item in forest.items)
-    return dataclasses.replace(forest, targets=targets, items=items)
 
 
 def _added(sums: Sequence[Mapping[str, float]]) -> dict[str, float]:
