@@ -13,7 +13,7 @@ from typing import Any
 def json_text(
     value: Any, *, indent: int | None = None, ascii: bool = False, default: Callable[[Any], Any] | None = None
 ) -> str:
-    """A value as JSON text: numbers that are not finite as null, a dataclass as its attributes by name.
+    """A value as JSON text: numbers that are not finite as null, a dataclass as its attributes by name, a path as text.
 
     Args:
         value: The value.
@@ -25,6 +25,8 @@ def json_text(
     def plain(other: Any) -> Any:
         if is_dataclass(other) and not isinstance(other, type):
             return asdict(other)
+        if isinstance(other, Path):
+            return str(other)
         if default is None:
             raise TypeError(f"{type(other).__name__} is no value that JSON has")
         return default(other)

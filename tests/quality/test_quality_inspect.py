@@ -17,7 +17,7 @@ from workbench import write_recipe
 
 from weitiao.quality.check import parts_of_files
 from weitiao.quality.inspection import Inspection, inspect
-from weitiao.study.check import inspect_data
+from weitiao.study.check import Target, inspect_data
 from weitiao.terminal.inspection import bar, print_inspection
 
 
@@ -67,7 +67,7 @@ def test_tokens_and_the_learned_share_are_those_of_the_tokenizer(tiny_llama_dir:
     rows = [{"instruction": question, "input": "", "output": answer} for question, answer in texts]
     recipe = write_recipe(tmp_path, tiny_llama_dir)
     write_rows(tmp_path / "rows.jsonl", rows)
-    inspection = inspect_data([str(recipe)], console=Console(quiet=True))
+    inspection = inspect_data(Target([str(recipe)]), console=Console(quiet=True))
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
     lengths, learned = [], 0
     for question, answer in texts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def test_hostile_text_is_shown_as_text_and_runs_nowhere(hostile_run: Path, whole
     handlers = [name for element in page.elements for name in element.attributes if name.startswith("on")]
     assert handlers == []
     assert HOSTILE.split(" ")[0] in page.text
+
+
+def test_backticks_are_code_in_our_own_texts_and_backticks_in_those_of_others(whole_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(whole_run, run)
+    environment = json.loads((run / "environment.json").read_text())
+    environment["hardware"]["cpu_name"] = "A `fast` processor"
+    (run / "environment.json").write_text(json.dumps(environment))
+    page = Page(render_report(run))
+    assert "A `fast` processor" in page.text
+    codes = {element.text for element in page.all("code")}
+    assert "weitiao data clean" in codes  # the remedy of a finding, from the catalogue
+    assert "fast" not in codes
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

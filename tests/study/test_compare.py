@@ -207,6 +207,20 @@ def test_solved_examples_and_a_system_turn_before_the_question_are_no_difference
         pair_predictions([replace(before[0], messages=(*before[0].messages, *shots))], predictions(1))
 
 
+def test_a_comparison_of_some_rows_leaves_that_of_all_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, grades in (("a", [0.0, 1.0] * 8), ("b", [1.0, 1.0, 0.0, 1.0] * 4)):
+        write_predictions(tmp_path / f"{name}.jsonl", predictions(*grades))
+    whole = compare_targets("a.jsonl", "b.jsonl")
+    written = whole.path.read_bytes()
+    some = compare_targets("a.jsonl", "b.jsonl", limit=4)
+    assert (whole.comparison.n, some.comparison.n) == (16, 4)
+    assert whole.path.read_bytes() == written
+    assert json.loads(some.path.read_text())["n"] == 4
+    mine = compare_targets("a.jsonl", "b.jsonl", limit=4, output=tmp_path / "mine")
+    assert mine.path.parent == tmp_path / "mine"  # whoever names a folder gets that one
+
+
 def test_without_a_common_metric_there_is_nothing_to_compare() -> None:
     with pytest.raises(DataError, match=r"exact_match.*rouge_l"):
         compare_predictions(predictions(1.0), predictions(1.0, metric="rouge_l"), names=("A", "B"))
@@ -369,7 +383,7 @@ def test_two_runs_with_other_test_rows_need_to_be_told_which(work: Path, run: Pa
         compare_targets(str(run), str(other))
     compared = compare_targets(str(run), str(other), data=changed, limit=6)
     assert "who is it?" in compared.before[4].messages[0]["content"]
-    assert compared.path == other / "compare-run-other" / "comparison.json"
+    assert compared.path == other / "compare-run-other" / "first-6" / "comparison.json"
 
 
 def test_models_without_a_recipe_need_rows(work: Path, run: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:

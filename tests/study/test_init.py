@@ -141,6 +141,7 @@ def test_what_cannot_be_learned_is_refused_and_nothing_is_overwritten(tmp_path: 
         "tab\t\nnl \x00\x1b\x85\u2028",
         '"\\"',
         "😀 中",
+        "🏴\U000e0067\U000e0062\U000e007f",
         "",
     ],
 )

@@ -28,8 +28,11 @@ def results() -> Console:
     return TextConsole()
 
 
-def print_json(result: dict[str, Any], *, indent: int | None = None) -> None:
-    """Print the result of a command as one JSON object, on one line unless indented, once for all ranks."""
+def print_json(result: Any, *, indent: int | None = None) -> None:
+    """Print the result of a command (a dataclass, or a dictionary) as one JSON object, on one line unless indented.
+
+    Once for all ranks.
+    """
     if _is_first_rank():
         print(json_text(result, ascii=not encodes_unicode(), indent=indent))
 

@@ -33,7 +33,7 @@ def init(
     console = messages()
     made = init_recipe(files, output, model=model, tell=teller(console))
     if json:
-        print_json(made.to_dict())
+        print_json(made)
     recipe = quoted(made.path)
     closing_panel(
         console,

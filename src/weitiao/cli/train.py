@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -55,4 +54,4 @@ def train(
         [f"weitiao {what}" for what in (f"eval {path}", f"chat {path}", f"merge {path} MODEL_DIR")],
     )
     if json:
-        print_json(asdict(run) | {"path": str(run.path)})
+        print_json(run)

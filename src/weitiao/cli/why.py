@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +30,7 @@ def why(
 
     culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))
     if json:
-        print_json({"step": step, "rows": [asdict(culprit) for culprit in culprits]})
+        print_json({"step": step, "rows": culprits})
         return
     console = results()
     for culprit in culprits:

@@ -18,7 +18,8 @@ from weitiao.runs.run_dir import RunDir
 from weitiao.training.metrics import read_metrics
 
 Values = dict[str, Any]
-Presence = Literal["there", "never", "skipped", "unfinished", "outdated", "replaced"]
+State = Literal["done", "never", "skipped", "unfinished", "outdated"]
+Presence = State | Literal["there", "replaced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,20 @@ class RunFiles:
         """Whether a step's files are there, and if not, why."""
         if all(name in self.values or name in self.predictions for name in names):
             return "there"
+        state = self.state(step)
+        if state != "skipped" and self.replaced.intersection(names):
+            return "replaced"
+        return "outdated" if state == "done" else state
+
+    def state(self, step: str) -> State:
+        """What became of a step, by the records."""
         if step in self.records.skipped:
             return "skipped"
-        if self.replaced.intersection(names):
-            return "replaced"
         record = self.records.steps.get(step)
         if record is None:
             return "never"
+        if self.records.is_current(step):
+            return "done"
         return "unfinished" if record.state == "started" else "outdated"
 
 

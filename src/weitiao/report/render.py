@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from weitiao.report.files import RunFiles, read_run
+from weitiao.report.sections.common import shortened
 from weitiao.report.sections.costs import costs_section
 from weitiao.report.sections.data import data_section
 from weitiao.report.sections.examples import examples_section
@@ -63,7 +64,7 @@ def render_report(run: Path, *, language: Language = "en") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["with_code"] = with_code
+    environment.filters |= {"with_code": with_code, "shortened": shortened}
     data = {name: section(files, words) for name, section in SECTIONS.items()}
     return environment.get_template("report.html.jinja").render(
         words=words,
@@ -108,7 +109,10 @@ def _order(files: RunFiles) -> list[str]:
 
 
 def with_code(text: str) -> Markup:
-    """A text as part of a page, with what stands between two backticks as code."""
+    """A text of a catalogue as part of a page, with what stands between two backticks as code.
+
+    Texts with values in them do not go through it: backticks that a user wrote are backticks.
+    """
     pieces = [escape(piece) for piece in text.split("`")]
     if len(pieces) % 2 == 0:  # a backtick without a partner is a backtick
         return escape(text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.config import RenderingConfig
+from weitiao.terminal.progress import ProgressLine
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,43 +37,68 @@ RECIPE_SUFFIXES = (".yaml", ".yml")
 _NO_LIMIT = 1 << 40
 
 
-def check_data(
-    targets: Sequence[str],
-    *,
-    against: Sequence[str] = (),
-    input_column: str | None = None,
-    output_column: str | None = None,
-    kinds: Sequence[str] | None = None,
-    near_threshold: float = 0.8,
-    max_characters: int = 32_000,
-    workers: int | None = None,
-    console: Console,
-) -> CheckReport:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a data command looks at.
+
+    Attributes:
+        names: Data files, or one recipe.
+        against: Evaluation sets, beside those of a recipe.
+        input_column, output_column: What the columns mean, for files without a known format.
+        model: Whose tokens are counted, for files; a recipe names its own.
+    """
+
+    names: Sequence[str]
+    against: Sequence[str] = ()
+    input_column: str | None = None
+    output_column: str | None = None
+    model: str | None = None
+
+    def recipe(self) -> Recipe | None:
+        """The recipe that is named, if one is.
+
+        Raises:
+            DataError: A recipe and more is named, or an option that is meant for files.
+            RecipeError: The recipe cannot be used.
+        """
+        recipes = [name for name in self.names if Path(name).suffix.lower() in RECIPE_SUFFIXES]
+        if not recipes:
+            return None
+        if len(self.names) > 1:
+            raise DataError(
+                f"{recipes[0]} is a recipe, and more is named beside it.", "Name one recipe, or data files."
+            )
+        if option := self.input_column or self.output_column or self.model:
+            raise DataError(
+                f"{recipes[0]} is a recipe, and `{option}` is an option for data files.",
+                "The recipe says it with its model, `columns` and templates.",
+            )
+        return load_recipe(Path(recipes[0]))
+
+    def parts(self, recipe: Recipe | None) -> list[Part]:
+        """The parts of the recipe or, without one, of the files; and the evaluation sets."""
+        if recipe is not None:
+            return parts_of_recipe(recipe.data, self.against)
+        return parts_of_files(
+            self.names, self.against, input_column=self.input_column, output_column=self.output_column
+        )
+
+
+def check_data(target: Target, settings: CheckSettings, *, console: Console) -> CheckReport:
     """Check files, or the data of a recipe.
 
     Args:
-        targets: Data files, or one recipe.
-        against: Further evaluation sets.
-        input_column, output_column: What the columns mean, for files without a known format.
-        kinds: The kinds to look for; all when None.
-        near_threshold, max_characters: See `CheckSettings`.
-        workers: Processes; all cores when None.
+        target: Which.
+        settings: What to look for.
         console: Shows progress.
 
     Raises:
         WeitiaoError: A file or the recipe cannot be used.
     """
-    settings = CheckSettings(
-        near_threshold=near_threshold, max_characters=max_characters, workers=workers or usable_cores()
-    )
-    if kinds is not None:
-        settings = replace(settings, kinds=frozenset(kinds))
-    recipe = recipe_of(targets, input_column or output_column)
-    if recipe is not None:
-        return check_recipe(recipe, settings, against=against, console=console)
-    parts = parts_of_files(targets, against, input_column=input_column, output_column=output_column)
+    if (recipe := target.recipe()) is not None:
+        return check_recipe(recipe, settings, against=target.against, console=console)
     with _rows_shown(console, "Checking") as on_rows:
-        return check(parts, settings, on_rows=on_rows)
+        return check(target.parts(None), settings, on_rows=on_rows)
 
 
 def check_recipe(
@@ -113,21 +140,11 @@ def check_recipe(
     return replace(report, left_out={**report.left_out, **left_out})
 
 
-def inspect_data(
-    targets: Sequence[str],
-    *,
-    model: str | None = None,
-    input_column: str | None = None,
-    output_column: str | None = None,
-    workers: int | None = None,
-    console: Console,
-) -> Inspection:
+def inspect_data(target: Target, *, workers: int | None = None, console: Console) -> Inspection:
     """Inspect files, or the data of a recipe.
 
     Args:
-        targets: Data files, or one recipe, whose model then counts the tokens.
-        model: A model whose tokens are counted; characters are, when None.
-        input_column, output_column: What the columns mean, for files without a known format.
+        target: Which; characters are counted where neither it nor a recipe names a model.
         workers: Processes; all cores when None.
         console: Shows progress.
 
@@ -137,66 +154,51 @@ def inspect_data(
     from weitiao.models.load import load_tokenizer
     from weitiao.study.dataset import prepare_tokenizer
 
-    recipe = recipe_of(targets, input_column or output_column or model)
+    recipe = target.recipe()
     measure: Measure | None = None
     if recipe is not None:
-        parts = parts_of_recipe(recipe.data)
         measure = token_counter(prepare_tokenizer(recipe), recipe.rendering)
-    else:
-        parts = parts_of_files(targets, input_column=input_column, output_column=output_column)
-        if model is not None:
-            measure = token_counter(load_tokenizer(ModelConfig(name=model)), RenderingConfig())
+    elif target.model is not None:
+        measure = token_counter(load_tokenizer(ModelConfig(name=target.model)), RenderingConfig())
     with _rows_shown(console, "Inspecting") as on_rows:
-        return inspect(parts, workers=workers or usable_cores(), on_rows=on_rows, measure=measure)
+        return inspect(target.parts(recipe), workers=workers or usable_cores(), on_rows=on_rows, measure=measure)
 
 
 def clean_data(
-    targets: Sequence[str],
+    target: Target,
     output: Path,
     *,
     fix: Sequence[str] | None = None,
     values: Sequence[str] = (),
-    contradictions: str | None = None,
-    against: Sequence[str] = (),
-    input_column: str | None = None,
-    output_column: str | None = None,
-    near_threshold: float | None = None,
-    config: CleanConfig | None = None,
     workers: int | None = None,
     console: Console,
+    **settings: Any,
 ) -> CleanSummary:
     """Clean files, or the training rows of a recipe.
 
     Args:
-        targets: Data files, or one recipe.
+        target: Which, with evaluation sets that training rows must not leak into.
         output: A new directory.
-        fix, values, contradictions, near_threshold: What to do; each given one replaces what `config` says.
-        against: Evaluation sets that training rows must not leak into, beside a recipe's held-out files.
-        input_column, output_column: What the columns mean, for files without a known format.
-        config: What to do; the section `data.clean` of the recipe when None.
+        fix: Kinds of findings to remove.
+        values: `NAME=VALUE` of placeholders.
         workers: Processes; all cores when None.
         console: Shows progress.
+        settings: Others of `CleanConfig`. What is given (and not None) replaces what `data.clean` of the recipe says.
 
     Raises:
         WeitiaoError: A file, the recipe or an option cannot be used, or a fix needs a package that is not installed.
     """
-    recipe = recipe_of(targets, input_column or output_column)
-    if config is None and recipe is not None:
-        config = recipe.data.clean
-    config = _clean_config(config, fix, values, contradictions, near_threshold)
+    recipe = target.recipe()
+    config = _clean_config(recipe.data.clean if recipe is not None else None, fix, values, settings)
     if not config.fix:
         raise RecipeError(
             "Nothing to clean: no fix is named.",
             "Add --fix KIND, with the kinds that `weitiao data check` names, or `data.clean` to the recipe.",
         )
-    if {"leak", "near_leak"} & set(config.fix) and recipe is None and not against:
+    if {"leak", "near_leak"} & set(config.fix) and recipe is None and not target.against:
         raise DataError("The fix `leak` needs to know what must not leak.", "Add --against FILE.")
-    if recipe is not None:
-        parts = parts_of_recipe(recipe.data, against)
-    else:
-        parts = parts_of_files(targets, against, input_column=input_column, output_column=output_column)
     with _rows_shown(console, "Cleaning") as on_rows:
-        return clean(parts, config, output, workers=workers or usable_cores(), on_rows=on_rows)
+        return clean(target.parts(recipe), config, output, workers=workers or usable_cores(), on_rows=on_rows)
 
 
 def parts_of_recipe(data: DataConfig, against: Sequence[str] = ()) -> list[Part]:
@@ -246,36 +248,8 @@ def token_counter(tokenizer: PreTrainedTokenizerFast, rendering: RenderingConfig
     return measure
 
 
-def recipe_of(targets: Sequence[str], options: str | None = None) -> Recipe | None:
-    """The recipe that the targets name, if they do.
-
-    Args:
-        targets: What the user names.
-        options: An option that is meant for files, if one was given.
-
-    Raises:
-        DataError: A recipe and more is named.
-        RecipeError: The recipe cannot be used.
-    """
-    recipes = [target for target in targets if Path(target).suffix.lower() in RECIPE_SUFFIXES]
-    if not recipes:
-        return None
-    if len(targets) > 1:
-        raise DataError(f"{recipes[0]} is a recipe, and more is named beside it.", "Name one recipe, or data files.")
-    if options:
-        raise DataError(
-            f"{recipes[0]} is a recipe, and `{options}` is an option for data files.",
-            "The recipe says it with its model, `columns` and templates.",
-        )
-    return load_recipe(Path(recipes[0]))
-
-
 def _clean_config(
-    config: CleanConfig | None,
-    fix: Sequence[str] | None,
-    values: Sequence[str],
-    contradictions: str | None,
-    near_threshold: float | None,
+    config: CleanConfig | None, fix: Sequence[str] | None, values: Sequence[str], settings: dict[str, Any]
 ) -> CleanConfig:
     given: dict[str, Any] = config.model_dump() if config is not None else {}
     if fix is not None:
@@ -286,9 +260,7 @@ def _clean_config(
     if pairs:
         given["fix"] = tuple(dict.fromkeys([*given.get("fix", ()), "placeholder"]))
     given["placeholders"] = {**given.get("placeholders", {}), **pairs}
-    for name, value in (("contradictions", contradictions), ("near_threshold", near_threshold)):
-        if value is not None:
-            given[name] = value
+    given |= {name: value for name, value in settings.items() if value is not None}
     try:
         return CleanConfig.model_validate(given)
     except ValidationError as error:
@@ -299,22 +271,14 @@ def _clean_config(
 
 @contextmanager
 def _rows_shown(console: Console, what: str) -> Iterator[Callable[[int], None]]:
-    """Shows rows, time and rows per second while they are gone through."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    """Shows rows and rows per second while they are gone through."""
+    begun, rows = time.monotonic(), 0
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} rows"),
-        TextColumn("{task.fields[speed]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=None, speed="")
+    def on_rows(count: int) -> None:
+        nonlocal rows
+        rows += count
+        speed = rows / max(time.monotonic() - begun, 1e-6)
+        line.show(f"{what}: {rows:,} rows, {speed:,.0f} rows/s", rows, None)
 
-        def on_rows(count: int) -> None:
-            progress.advance(task, count)
-            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
-            progress.update(task, speed=f"{speed:,.0f} rows/s" if speed else "")
-
+    with ProgressLine(console) as line:
         yield on_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -38,21 +39,16 @@ def check(
 
         weitiao data check recipe.yaml --json
     """
-    from weitiao.study.check import check_data
+    from weitiao.machine.hardware import usable_cores
+    from weitiao.quality.settings import CheckSettings
+    from weitiao.study.check import Target, check_data
     from weitiao.terminal.findings import next_command, print_check, summary_of
 
     console = messages()
-    report = check_data(
-        files,
-        against=against or (),
-        input_column=input,
-        output_column=answer,
-        kinds=kinds,
-        near_threshold=near,
-        max_characters=max_characters,
-        workers=workers,
-        console=console,
-    )
+    settings = CheckSettings(near_threshold=near, max_characters=max_characters, workers=workers or usable_cores())
+    if kinds is not None:
+        settings = replace(settings, kinds=frozenset(kinds))
+    report = check_data(Target(files, against or (), input, answer), settings, console=console)
     if json:
         print_json(report.to_dict())
     else:

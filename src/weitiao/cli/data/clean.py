@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -43,25 +42,22 @@ def clean(
 
         weitiao data clean train.csv --fix leak --against test.csv --output cleaned
     """
-    from weitiao.study.check import clean_data
+    from weitiao.study.check import Target, clean_data
     from weitiao.terminal.findings import print_cleaning
 
     console = messages()
     summary = clean_data(
-        files,
+        Target(files, against or (), input, answer),
         output,
         fix=fix,
         values=set or (),
         contradictions=contradictions,
-        against=against or (),
-        input_column=input,
-        output_column=answer,
         near_threshold=near,
         workers=workers,
         console=console,
     )
     if json:
-        print_json(asdict(summary))
+        print_json(summary)
     else:
         print_cleaning(summary, results())
     gone = summary.rows_before - summary.rows_after

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +69,7 @@ def convert(
             given, output, to=to, kind=format, turns=turns, skip_bad_rows=on_bad_rows == "skip", on_row=on_row
         )
     if json:
-        print_json(asdict(done))
+        print_json(done)
     closing_panel(
         console,
         "Converted",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -30,15 +29,14 @@ def inspect(
 
         weitiao data inspect recipe.yaml --json
     """
-    from weitiao.study.check import inspect_data
+    from weitiao.study.check import Target, inspect_data
     from weitiao.terminal.inspection import print_inspection
 
     console = messages()
-    inspection = inspect_data(
-        files, model=model, input_column=input, output_column=answer, workers=workers, console=console
-    )
+    target = Target(files, (), input, answer, model)
+    inspection = inspect_data(target, workers=workers, console=console)
     if json:
-        print_json(asdict(inspection))
+        print_json(inspection)
     else:
         print_inspection(inspection, results())
     rows = sum(part.rows for part in inspection.parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -60,7 +59,7 @@ def mix(
             on_row=on_row,
         )
     if json:
-        print_json(asdict(done))
+        print_json(done)
     else:
         results().print(mixture_table(done))
     closing_panel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,7 +68,7 @@ def split(
             on_row=on_row,
         )
     if json:
-        print_json(asdict(done))
+        print_json(done)
     else:
         results().print(split_table(done))
     against = [f"--against {quoted(done.files[part])}" for part in done.files if part != "train"]

@@ -10,12 +10,16 @@ from markupsafe import Markup
 
 from weitiao.console import quoted
 from weitiao.evaluation.statistics import Estimate
+from weitiao.report.charts.marks import interval
 from weitiao.report.charts.scale import Scale
 from weitiao.report.files import RunFiles
 from weitiao.text.wording import Wording, signed
 
 Section = dict[str, Any]
 """What a template is given for a part of the page."""
+
+Axis = list[tuple[str, str]]
+"""Where the ticks of an axis stand, in percent of its length, and what they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +41,9 @@ class Row:
     figure: str
     interval: str
     drawing: Markup
-    strong: bool = False
-    tag: str = ""
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Where the ticks of an axis stand, in percent of its length, and what they are called."""
-
-    ticks: list[tuple[str, str]]
+    strong: bool
+    tag: str
+    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +74,39 @@ def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Missing 
     return Missing(words(f"missing.{presence}", step=words(f"step.{step}")), f"weitiao run {quoted(files.path)}")
 
 
+def row(
+    name: str, detail: str, one: Estimate, unit: str, scale: Scale, words: Wording, *, tone: str, strong: bool,
+    tag: str = "", border: float | None = None, floor: float | None = None,
+) -> Row:  # fmt: skip
+    """A number with its interval, in words and drawn.
+
+    Args:
+        name, detail, strong, tag, tone: As in `Row`.
+        one: The number.
+        unit: `share`, `points` or `nats`.
+        scale: Of the axis that the rows share.
+        words: Of the report.
+        border, floor: What was asked for, and half the width of the noise around zero, as `interval` draws them.
+    """
+    figure, in_words = number(one.value, words, unit), interval_in_words(one, words, unit)
+    title = f"{name}: {figure}, {in_words}" + (f". {tag}" if tag else "")
+    drawing = interval(
+        one.value, one.low, one.high, scale, title=title, tone=f"mark-{tone}", border=border, floor=floor
+    )
+    return Row(name, detail, figure, in_words, drawing, strong, tag, tone)
+
+
 def axis_of(scale: Scale, unit: str) -> Axis:
     """An axis of shares (in percent), of points or of nats."""
     factor, sign = (1 if unit == "nats" else 100), ("%" if unit == "share" else "")
-    return Axis([(f"{100 * scale.place(tick):.2f}%", _plain(factor * tick) + sign) for tick in scale.ticks(4)])
+    return [(f"{100 * scale.place(tick):.2f}%", _plain(factor * tick) + sign) for tick in scale.ticks(4)]
 
 
 def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
     """An interval: `95 % interval 80.1% to 87.3%, n = 500`."""
     if not one.has_interval:
         return words("interval.none")
-    low, high = (end_of_interval(end, words, unit) for end in (one.low, one.high))
+    low, high = (_end_of_interval(end, words, unit) for end in (one.low, one.high))
     return words("interval", low=low, high=high, n=words.count(one.n))
 
 
@@ -98,16 +117,16 @@ def number(value: float, words: Wording, unit: str, *, with_sign: bool = True) -
     return words.points(value) if unit == "points" else words.nats(value, with_sign=with_sign)
 
 
-def end_of_interval(value: float, words: Wording, unit: str) -> str:
+def shortened(text: str, limit: int) -> str:
+    """A text cut to a length."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _end_of_interval(value: float, words: Wording, unit: str) -> str:
     """An end of an interval: a difference stands without its unit, which the number before it has."""
     if unit == "share":
         return words.share(value)
     return signed(100 * value, 1) if unit == "points" else signed(value, 3)
-
-
-def shortened(text: str, limit: int) -> str:
-    """A text cut to a length."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _plain(value: float) -> str:

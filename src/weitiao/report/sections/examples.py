@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import Section, missing, shortened
+from weitiao.report.sections.common import Section, missing
 from weitiao.text.wording import Wording
 
 _MOST = 6
-_LONGEST_PROMPT = 1_500
-_LONGEST_ANSWER = 1_000
 
 
 def examples_section(files: RunFiles, words: Wording) -> Section:
@@ -24,34 +22,9 @@ def examples_section(files: RunFiles, words: Wording) -> Section:
     comparison = files.get("comparison.json")
     if comparison is None:
         return {"missing": missing(files, words, "compare", "comparison.json"), "groups": []}
-    groups = [
-        _group("better", comparison["better"], len(comparison["better"]), words),
-        _group("worse", comparison["worse"], len(comparison["worse"]), words),
-    ]
-    still = _still_wrong(files, comparison)
-    groups.append(_group("still", still, comparison["both_wrong"], words))
-    return {"missing": None, "groups": [group for group in groups if group["examples"]]}
-
-
-def _group(kind: str, changes: Sequence[Mapping[str, Any]], total: int, words: Wording) -> Section:
-    shown = changes[:_MOST]
-    return {
-        "title": words(f"examples.{kind}"),
-        "count": words("examples.count", shown=words.count(len(shown)), total=words.count(total)),
-        "is_open": kind == "better",
-        "examples": [
-            {
-                "row": change["row_id"],
-                "prompt": shortened(change["prompt"], _LONGEST_PROMPT),
-                "expected": shortened(change["expected"], _LONGEST_ANSWER),
-                "before": shortened(change["before"], _LONGEST_ANSWER),
-                "after": shortened(change["after"], _LONGEST_ANSWER),
-                "before_tone": "good" if change["grade_before"] == 1 else "bad",
-                "after_tone": "good" if change["grade_after"] == 1 else "bad",
-            }
-            for change in shown
-        ],
-    }
+    groups = [(kind, comparison[kind], len(comparison[kind])) for kind in ("better", "worse")]
+    groups.append(("still", _still_wrong(files, comparison), comparison["both_wrong"]))
+    return {"missing": None, "groups": [(kind, rows[:_MOST], total) for kind, rows, total in groups if rows]}
 
 
 def _still_wrong(files: RunFiles, comparison: Mapping[str, Any]) -> list[Section]:
@@ -63,12 +36,8 @@ def _still_wrong(files: RunFiles, comparison: Mapping[str, Any]) -> list[Section
     before = {one["row_id"]: one for one in files.predictions.get(best["predictions"], [])}
     found = []
     for after in files.predictions.get("predictions.jsonl", []):
-        old = before.get(after["row_id"])
-        if (
-            old is None
-            or after["grades"].get(primary) == 1
-            or old["grades"].get(primary) != after["grades"].get(primary)
-        ):
+        old, grade = before.get(after["row_id"]), after["grades"].get(primary)
+        if old is None or grade == 1 or old["grades"].get(primary) != grade:
             continue
         prompt = "\n".join(str(turn["content"] or "") for turn in after["messages"] if turn["role"] == "user")
         found.append(

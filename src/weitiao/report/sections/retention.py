@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.records import record_of
-from weitiao.report.charts.marks import interval
-from weitiao.report.charts.scale import Scale, around
+from weitiao.report.charts.scale import around
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import (
-    Row,
-    Section,
-    axis_of,
-    estimate_of,
-    interval_in_words,
-    missing,
-    number,
-)
+from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, number, row
 from weitiao.retention.comparison import OVERALL, RetentionComparison
 from weitiao.retention.parts import ANSWERS
 from weitiao.retention.run import NO_TEMPLATE
@@ -36,8 +26,7 @@ def retention_section(files: RunFiles, words: Wording) -> Section:
         files: Of the run.
         words: Of the report.
     """
-    before = files.get("retention-before.json")
-    comparison = _compared(files)
+    before, comparison = files.get("retention-before.json"), _compared(files)
     section: Section = {
         "missing": missing(files, words, "retention-before", "retention-before.json")
         or missing(files, words, "retention-after", "retention-after.json"),
@@ -47,30 +36,26 @@ def retention_section(files: RunFiles, words: Wording) -> Section:
         "skipped": [],
     }
     if comparison is None:
-        if before is not None:
-            section["before"] = [_before(files, part, words) for part in before["parts"]]
-        return section
-    parts = [part for part in (*comparison["parts"], *comparison["overall"]) if part["informative"]]
-    totals = {part["name"] for part in comparison["overall"]}
-    for kind in ("accuracy", "loss"):
-        chosen = [part for part in parts if part["kind"] == kind]
-        if chosen:
-            section["groups"].append(_group(kind, chosen, totals, words))
-    section["set_aside"] = [
-        {
-            "name": part_name(part["name"], words),
-            "before": _score(part, "before", words),
-            "after": _score(part, "after", words),
-            "reason": why_not(files, part, words),
-        }
-        for part in comparison["parts"]
-        if not part["informative"]
-    ]
-    section["skipped"] = [
-        {"name": part_name(name, words), "reason": words("retention.no_template") if reason == NO_TEMPLATE else reason}
-        for name, reason in comparison["skipped"].items()
-    ]
-    return section
+        parts = before["parts"] if before is not None else ()
+        return section | {"before": [_before(files, part, words) for part in parts]}
+    every = (*comparison["parts"], *comparison["overall"])
+    of_kinds = {kind: [part for part in every if part["informative"] and part["kind"] == kind] for kind in _UNITS}
+    reasons = {name: words("retention.no_template") if why == NO_TEMPLATE else why
+               for name, why in comparison["skipped"].items()}  # fmt: skip
+    return section | {
+        "groups": [_group(kind, parts, words) for kind, parts in of_kinds.items() if parts],
+        "set_aside": [
+            {
+                "name": part_name(part["name"], words),
+                "before": _score(part, "before", words),
+                "after": _score(part, "after", words),
+                "reason": why_not(files, part, words),
+            }
+            for part in comparison["parts"]
+            if not part["informative"]
+        ],
+        "skipped": [(part_name(name, words), reason) for name, reason in reasons.items()],
+    }
 
 
 def _compared(files: RunFiles) -> Section | None:
@@ -82,32 +67,21 @@ def _compared(files: RunFiles) -> Section | None:
     return record_of(RetentionComparison, values).judged(asked).to_dict()
 
 
-def _group(kind: str, parts: list[Mapping[str, Any]], totals: set[str], words: Wording) -> Section:
+def _group(kind: str, parts: list[Mapping[str, Any]], words: Wording) -> Section:
+    """The parts of a kind on one axis."""
     differences = [estimate_of(part["difference"]) for part in parts]
     noise = [part["noise"] for part in parts]
     ends = [end for one in differences for end in (one.low, one.high)]
     scale = around(ends, include=(0.0, *noise, *(-one for one in noise)), margin=0.08)
-    rows = [_row(part, one, scale, part["name"] in totals, words) for part, one in zip(parts, differences, strict=True)]
-    return {
-        "title": words(f"retention.{kind}"),
-        "note": words(f"retention.{kind}.note"),
-        "rows": rows,
-        "axis": axis_of(scale, _UNITS[kind]),
-    }
-
-
-def _row(part: Mapping[str, Any], difference: Estimate, scale: Scale, total: bool, words: Wording) -> Row:
-    unit = _UNITS[part["kind"]]
-    figure, in_words = number(difference.value, words, unit), interval_in_words(difference, words, unit)
-    name = part_name(part["name"], words)
-    detail = f"{_score(part, 'before', words)} → {_score(part, 'after', words)}"
-    outcome = words(f"outcome.{part['outcome']}")
-    tone = _TONES[part["outcome"]]
-    drawing = interval(
-        difference.value, difference.low, difference.high, scale, title=f"{name}: {figure}, {in_words}. {outcome}",
-        tone=f"mark-{tone}", floor=part["noise"],
-    )  # fmt: skip
-    return Row(name, detail, figure, in_words, drawing, strong=total, tag=outcome, tone=tone)
+    rows = []
+    for part, difference in zip(parts, differences, strict=True):
+        detail = f"{_score(part, 'before', words)} → {_score(part, 'after', words)}"
+        outcome, strong = words(f"outcome.{part['outcome']}"), part["name"] in OVERALL.values()
+        rows.append(
+            row(part_name(part["name"], words), detail, difference, _UNITS[kind], scale, words,
+                tone=_TONES[part["outcome"]], strong=strong, tag=outcome, floor=part["noise"])
+        )  # fmt: skip
+    return {"kind": kind, "rows": rows, "axis": axis_of(scale, _UNITS[kind])}
 
 
 def _score(part: Mapping[str, Any], which: str, words: Wording) -> str:
@@ -147,10 +121,9 @@ def why_not(files: RunFiles, part: Mapping[str, Any], words: Wording) -> str:
 
 def _before(files: RunFiles, part: Mapping[str, Any], words: Wording) -> Section:
     unit = "share" if part["kind"] == "accuracy" else "nats"
-    score = estimate_of(part["estimate"])
     return {
         "name": part_name(part["name"], words),
-        "figure": number(score.value, words, unit, with_sign=False),
-        "n": words.count(score.n),
+        "figure": number(part["estimate"]["value"], words, unit, with_sign=False),
+        "n": words.count(part["estimate"]["n"]),
         "reason": why_not(files, part, words),
     }

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from weitiao.report.charts.curve import loss_curve
 from weitiao.report.files import RunFiles, Values
-from weitiao.report.sections.common import Axis, Section, missing
+from weitiao.report.sections.common import Section, missing
 from weitiao.text.wording import Wording
 from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
 
@@ -39,7 +39,7 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "missing": None,
         "unfinished": record is not None and record.state == "started",
         "curve": curve,
-        "x_axis": Axis([(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks]),
+        "x_axis": [(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks],
         "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
         "has_validation": bool(validations),
         "facts": _facts(steps, best, words),

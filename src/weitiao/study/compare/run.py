@@ -72,8 +72,8 @@ def compare_targets(
         recipe: A recipe whose test rows and settings count. Without either they are those of the run.
         limit: The first so many rows only.
         judging: Who judges the answers by preference; nobody by default.
-        output: Where files go; by default `compare-A-B` in the run directory of B, else of A, else in `runs`. Answers
-            of a run go to its own directory.
+        output: Where files go; by default `compare-A-B` in the run directory of B, else of A, else in `runs`, and the
+            comparison of a `limit` to `first-N` in it. Answers of a run go to its own directory.
         base_model: Where the base model of both is now, when it is not where the runs or adapters say.
         console: Where progress goes; stderr by default.
 
@@ -84,25 +84,28 @@ def compare_targets(
     console = console or TextConsole(stderr=True)
     sides = find_side(a, base_model), find_side(b, base_model)
     require_different(*sides)
-    output = output or _default_output(sides)
+    place = kept = output or _default_output(sides)
+    if output is None and limit is not None:  # answers and judgements serve comparisons of more and of fewer rows
+        place = kept / f"first-{limit}"
     with ExitStack() as locks:
         remedy = "Wait for it: the answers of a run are kept in its directory."
-        for place in [output, *(side.run_dir for side in sides if side.run_dir is not None)]:
-            locks.enter_context(locked_around(place, remedy))
-        return _compare(sides, (a, b), data, recipe, limit, judging, output, console)
+        for folder in [kept, *(side.run_dir for side in sides if side.run_dir is not None)]:
+            locks.enter_context(locked_around(folder, remedy))
+        before, after, metrics = _answers(sides, data, recipe, limit, kept, console)
+        return _compare(sides, (a, b), before, after, metrics, judging, kept / JUDGEMENTS_FILE, place, console)
 
 
 def _compare(
     sides: tuple[Side, Side],
     names: tuple[str, str],
-    data: Path | None,
-    recipe: Path | None,
-    limit: int | None,
+    before: tuple[Prediction, ...],
+    after: tuple[Prediction, ...],
+    metrics: tuple[Metric, ...],
     judging: JudgeSettings | None,
-    output: Path,
+    judgements: Path,
+    place: Path,
     console: Console,
 ) -> Compared:
-    before, after, metrics = _answers(sides, data, recipe, limit, output, console)
     pairs = pair_predictions(before, after, names=names)
     before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
     comparison = compare_predictions(before, after, names=names, metrics=metrics)
@@ -111,13 +114,13 @@ def _compare(
             f"Left out: {', '.join(left_out)}. The grades of the rows do not give scores of the whole set; "
             "--recipe RECIPE does."
         )
-    output.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     weights = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}
-    write_comparison(output, comparison, **weights, preferences=None)
+    write_comparison(place, comparison, **weights, preferences=None)
     if judging is None or not judging.judges:
-        return Compared(comparison, None, before, after, output / COMPARISON_FILE)
-    preferences = judge_answers(pair_answers(before, after), judging, output / JUDGEMENTS_FILE, console=console)
-    path = write_comparison(output, comparison, **weights, preferences=preferences)
+        return Compared(comparison, None, before, after, place / COMPARISON_FILE)
+    preferences = judge_answers(pair_answers(before, after), judging, judgements, console=console)
+    path = write_comparison(place, comparison, **weights, preferences=preferences)
     return Compared(comparison, preferences, before, after, path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,6 @@ class FirstRecipe:
     metrics: tuple[str, ...]
     converted: tuple[str, ...]
     notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as plain JSON values."""
-        return asdict(self) | {"path": str(self.path)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,7 @@ def _escaped(character: str) -> str:
         return f"\\{character}"
     if character.isprintable():
         return character
-    code = ord(character)
-    return "\\n" if character == "\n" else f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return "\\n" if character == "\n" else f"\\U{ord(character):08x}"
 
 
 def source_lines(depth: int, key: str, path: str, settings: Mapping[str, Any]) -> list[Line]:

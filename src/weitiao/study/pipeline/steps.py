@@ -24,7 +24,7 @@ from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.runs.belonging import made_of
 from weitiao.runs.outputs import digest_of
 from weitiao.study.baseline.run import run_baseline
-from weitiao.study.check import check_recipe, inspect_data
+from weitiao.study.check import Target, check_recipe, inspect_data
 from weitiao.study.evaluate import evaluate_recipe
 from weitiao.study.pipeline.step import Step, Work, as_baseline, as_quick, as_retention_before
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
@@ -44,7 +44,7 @@ TUNED = "tuned"
 def check(work: Work) -> str:
     """Look for what is wrong with the data, and what is in it."""
     report = check_recipe(work.recipe, console=work.console)
-    inspection = inspect_data([str(work.run.recipe_path)], console=work.console)
+    inspection = inspect_data(Target([str(work.run.recipe_path)]), console=work.console)
     write_json(work.run.path / CHECK_FILE, {**report.to_dict(), "inspection": asdict(inspection)})
     return summary_of(report)
 
