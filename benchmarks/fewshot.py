@@ -99,12 +99,13 @@ def few_shot_prompts(recipe: Recipe, tokenizer: Any, *, num_shots: int) -> list[
     """The prompts of the test rows, with the same examples before each."""
     from weitiao.baseline.fewshot.select import choose_shots, with_shots
     from weitiao.data.load import load_data
-    from weitiao.rendering.render import render_prompt
+    from weitiao.rendering.render import Prompts
 
     rows = load_data(recipe.data)
     chosen = choose_shots(rows.train, rows.test, num=num_shots, selection="random", seed=0)
     examples = [with_shots(row, shots) for row, shots in zip(rows.test, chosen, strict=True)]
-    return [render_prompt(tokenizer, example.prompt) for example in examples]
+    prompt = Prompts(tokenizer)
+    return [prompt(example.prompt) for example in examples]
 
 
 def timed(

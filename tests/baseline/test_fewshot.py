@@ -15,7 +15,7 @@ from weitiao.baseline.fewshot.nearest import nearest, terms
 from weitiao.baseline.fewshot.select import choose_shots, with_shots
 from weitiao.data.example import Example
 from weitiao.errors import DataError, RecipeError, RenderingError
-from weitiao.rendering.render import render_prompt
+from weitiao.rendering.render import Prompts
 
 SYSTEM = "answer the question in one word"
 LABELS = ["red", "green", "blue"]
@@ -169,7 +169,7 @@ def test_a_prompt_is_the_conversation_written_by_hand(tokenizer: PreTrainedToken
         "<|im_start|>user\nand c?<|im_end|>\n<|im_start|>assistant\nd<|im_end|>\n"
         "<|im_start|>user\nwhat colour?\n<|im_end|>\n<|im_start|>assistant\n"
     )
-    assert render_prompt(tokenizer, asked.prompt) == tokenizer(text).input_ids
+    assert Prompts(tokenizer)(asked.prompt) == tokenizer(text).input_ids
     assert (asked.row_id, asked.answer) == ("test.jsonl:7", "blue")
     assert with_shots(row(7, "a", "b"), ()) == row(7, "a", "b")
 
@@ -177,13 +177,13 @@ def test_a_prompt_is_the_conversation_written_by_hand(tokenizer: PreTrainedToken
 def test_a_row_without_a_system_text_gets_none(tokenizer: PreTrainedTokenizerFast) -> None:
     asked = with_shots(row(7, "c?", "d", system=None), (row(1, "a?", "b"),))
     text = "<|im_start|>user\na?<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nc?<|im_end|>\n"
-    assert render_prompt(tokenizer, asked.prompt) == tokenizer(f"{text}<|im_start|>assistant\n").input_ids
+    assert Prompts(tokenizer)(asked.prompt) == tokenizer(f"{text}<|im_start|>assistant\n").input_ids
 
 
 def test_the_share_of_the_context_is_that_of_the_examples_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     shots = choose_shots(TRAIN, TEST, num=4, selection="random", seed=0)
-    bare = [len(render_prompt(tokenizer, one.prompt)) for one in TEST]
-    full = [len(render_prompt(tokenizer, with_shots(one, some).prompt)) for one, some in zip(TEST, shots, strict=True)]
+    bare = [len(Prompts(tokenizer)(one.prompt)) for one in TEST]
+    full = [len(Prompts(tokenizer)(with_shots(one, some).prompt)) for one, some in zip(TEST, shots, strict=True)]
     turns = "".join(
         f"<|im_start|>user\n{one.messages[1]['content']}<|im_end|>\n<|im_start|>assistant\n{one.answer}<|im_end|>\n"
         for one in shots[0]

@@ -26,7 +26,7 @@ from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
-from weitiao.rendering.render import render_prompt
+from weitiao.rendering.render import Prompts
 
 MakeAdapter = Callable[..., Path]
 
@@ -118,7 +118,7 @@ def test_plain_transformers_stops_where_we_do(make_adapter: MakeAdapter, tiny_ll
     model = AutoModelForCausalLM.from_config(config)
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
     tokenizer.eos_token = "<|endoftext|>"
-    prompt = render_prompt(tokenizer, [{"role": "user", "content": "what colour?"}])
+    prompt = Prompts(tokenizer)([{"role": "user", "content": "what colour?"}])
 
     def save() -> None:
         model.save_pretrained(base)

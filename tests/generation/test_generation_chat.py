@@ -21,7 +21,7 @@ from weitiao.generation.chat import AnswerText, Conversation
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST
-from weitiao.rendering.render import render_prompt
+from weitiao.rendering.render import Prompts
 from weitiao.terminal.chat import chat_interactively
 
 CONFIG = GenerationConfig(max_new_tokens=12)
@@ -44,7 +44,7 @@ def tuned(model: Any) -> Any:
 
 def reply(model: Any, tokenizer: Any, messages: list[dict[str, Any]]) -> str:
     """The answer as evaluation would write it."""
-    prompt = render_prompt(tokenizer, messages)
+    prompt = Prompts(tokenizer)(messages)
     (answer,) = generate(model, [prompt], CONFIG, stop_ids=stop_ids(model, tokenizer))
     return str(tokenizer.decode(answer.token_ids, skip_special_tokens=True))
 

@@ -12,7 +12,7 @@ from weitiao.errors import RenderingError
 from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.items import TokenSequence
-from weitiao.rendering.render import Rendered, render, render_prompt
+from weitiao.rendering.render import Prompts, Rendered, render
 
 Messages = list[dict[str, Any]]
 # The prompt ends in an open think block, and answers are printed without their reasoning (as DeepSeek-R1's).
@@ -87,7 +87,7 @@ def test_every_turn_of_a_rewritten_conversation_stands_behind_what_is_asked_then
     ]
     assert [parts(one, byte_level)[0] for one in sequences] == asked
     assert {one.row_id for one in sequences} == {"rows.jsonl:1"}
-    assert [render_prompt(byte_level, messages[:end]) for end in (1, 3, 5)] == [
+    assert [Prompts(byte_level)(messages[:end]) for end in (1, 3, 5)] == [
         one.token_ids[: one.weights.tolist().index(1.0)].tolist() for one in sequences
     ]
     assert all("dusk" not in text for text in asked)  # the reasoning of earlier turns is not in a prompt
@@ -153,7 +153,7 @@ def test_a_template_that_fails_is_an_error_with_the_row(byte_level: Any, broken:
     with pytest.raises(RenderingError, match=r"rows.jsonl:1: the chat template cannot print this conversation: ."):
         found(byte_level, broken, [user("a"), answer("b")])
     with pytest.raises(RenderingError, match=r"rows.jsonl:9: the chat template cannot print"):
-        render_prompt(byte_level, [user("a")], where="rows.jsonl:9")
+        Prompts(byte_level)([user("a")], where="rows.jsonl:9")
 
 
 def test_what_the_template_does_to_rows_is_counted(byte_level: Any) -> None:

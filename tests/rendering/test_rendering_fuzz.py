@@ -15,7 +15,7 @@ from weitiao.data.example import Example
 from weitiao.errors import RenderingError
 from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.render import Rendered, render, render_prompt
+from weitiao.rendering.render import Prompts, Rendered, render
 
 Messages = list[dict[str, str]]
 END = "<|im_end|>"
@@ -133,7 +133,7 @@ def test_every_answer_stands_behind_its_prompt(
         assert text is not None
         asked = messages[:index]
         prompt = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
-        assert ids[:start] == render_prompt(tokenizer, asked)
+        assert ids[:start] == Prompts(tokenizer)(asked)
         assert tokenizer.decode(ids[:start]) == normal(tokenizer, prompt)
         if index == answers[0]:  # a later prompt may be cut into other tokens where an earlier answer ended
             assert ids[:start] == tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -173,4 +173,4 @@ def test_any_template_gives_sequences_that_are_asked_for_or_one_error(
     learned = [(one, *span) for one in sequences for span in spans(one.weights)]
     assert len(learned) == len(answers)
     for index, (sequence, start, _) in zip(answers, learned, strict=True):
-        assert sequence.token_ids[:start].tolist() == render_prompt(tokenizer, messages[:index])
+        assert sequence.token_ids[:start].tolist() == Prompts(tokenizer)(messages[:index])

@@ -11,7 +11,7 @@ from weitiao.data.example import Example
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.items import TokenSequence
-from weitiao.rendering.render import Rendered, render, render_prompt
+from weitiao.rendering.render import Prompts, Rendered, render
 
 Messages = list[dict[str, Any]]
 
@@ -118,7 +118,7 @@ def test_prompt_of_every_turn_and_what_is_generated_after_it_are_the_training_id
     prompts = [
         tuple(sequence.token_ids[:start].tolist()) for sequence in sequences for start, _ in learned_spans(sequence)
     ]
-    assert prompts == [tuple(render_prompt(tokenizer, messages[:index])) for index in answers_of(messages)]
+    assert prompts == [tuple(Prompts(tokenizer)(messages[:index])) for index in answers_of(messages)]
 
 
 @pytest.mark.parametrize("content", list(CONVERSATIONS))
@@ -128,7 +128,7 @@ def test_prompt_of_the_last_turn_is_the_beginning_of_the_training_ids(tokenizer:
     tokenizer.chat_template = STYLES[name].template
     sequence = sequence_of(tokenizer, messages, turns="last")
     ((start, stop),) = learned_spans(sequence)
-    assert render_prompt(tokenizer, messages[:-1]) == sequence.token_ids[:start].tolist()
+    assert Prompts(tokenizer)(messages[:-1]) == sequence.token_ids[:start].tolist()
     assert stop == len(sequence)
 
 
@@ -139,7 +139,7 @@ def test_prompt_of_the_first_turn_is_what_the_tokenizer_itself_makes(tokenizer: 
     tokenizer.chat_template = STYLES[name].template
     first = next(index for index, message in enumerate(messages) if message["role"] == "assistant")
     own = tokenizer.apply_chat_template(messages[:first], add_generation_prompt=True, return_dict=False)
-    assert render_prompt(tokenizer, messages[:first]) == own
+    assert Prompts(tokenizer)(messages[:first]) == own
 
 
 TAGGED = {
@@ -201,7 +201,7 @@ def test_think_tag_that_the_generation_prompt_holds_is_not_learned(byte_level: A
     messages = turns("Why?", "<think>\nhm\n</think>\n\nSo.", "And?", "No thought.")
     sequence = sequence_of(byte_level, messages)
     assert texts_of(sequence, byte_level) == ["hm\n</think>\n\nSo.<|im_end|>", "No thought.<|im_end|>"]
-    prompts = [render_prompt(byte_level, messages[:1]), render_prompt(byte_level, messages[:3])]
+    prompts = [Prompts(byte_level)(messages[:1]), Prompts(byte_level)(messages[:3])]
     assert prompts == [sequence.token_ids[:start].tolist() for start, _ in learned_spans(sequence)]
     assert byte_level.decode(prompts[1]).endswith("assistant\n<think>\n")
 

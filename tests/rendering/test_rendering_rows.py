@@ -11,7 +11,7 @@ from transformers import ByT5Tokenizer
 from weitiao.data.example import Example
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.render import end_of_turn_id, render, render_prompt
+from weitiao.rendering.render import Prompts, end_of_turn_id, render
 from weitiao.rendering.tokens import Encoder
 
 
@@ -24,6 +24,27 @@ def row(question: str, answer: str, number: int = 1) -> Example:
 def chatml(byte_level: Any) -> Any:
     byte_level.chat_template = CHATML
     return byte_level
+
+
+def test_prompts_read_the_vocabulary_once(chatml: Any) -> None:
+    reads = 0
+
+    class Counting(type(chatml)):  # type: ignore[misc]
+        @property
+        def added_tokens_decoder(self) -> Any:
+            nonlocal reads
+            reads += 1
+            return super().added_tokens_decoder
+
+    chatml.__class__ = Counting
+    prompt = Prompts(chatml)
+    asked: list[list[dict[str, Any]]] = [[{"role": "user", "content": str(i)}] for i in range(20)]
+    first = prompt(asked[0])
+    made = reads
+    assert [first, *map(prompt, asked[1:])] == [
+        chatml.apply_chat_template(one, add_generation_prompt=True)["input_ids"] for one in asked
+    ]
+    assert reads == made
 
 
 def test_sequences_keep_the_order_of_the_rows(chatml: Any) -> None:
@@ -127,7 +148,7 @@ def test_conversation_without_a_template_is_an_error(byte_level: Any) -> None:
         render([row("a", "b")], byte_level, RenderingConfig(), max_context=100)
     assert "rendering.template" in caught.value.remedy
     with pytest.raises(RenderingError):
-        render_prompt(byte_level, [{"role": "user", "content": "a"}])
+        Prompts(byte_level)([{"role": "user", "content": "a"}])
 
 
 def test_raw_text_is_learned_whole_and_closed(tokenizer: Any) -> None:

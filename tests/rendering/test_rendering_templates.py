@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from weitiao.data.example import Example
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.render import render, render_prompt
+from weitiao.rendering.render import Prompts, render
 from weitiao.rendering.templates import BUILT_IN, apply_template
 
 INTRODUCTION = "Below is an instruction that describes a task"
@@ -91,10 +91,10 @@ def test_built_in_template_starts_with_bos_where_the_tokenizer_does(byte_level: 
     bos = (byte_level.bos_token, byte_level.bos_token_id)
     messages = [{"role": "user", "content": "a"}]
     apply_template(byte_level, RenderingConfig(template=name))
-    assert byte_level.bos_token_id not in render_prompt(byte_level, messages)
+    assert byte_level.bos_token_id not in Prompts(byte_level)(messages)
     byte_level.backend_tokenizer.post_processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
     apply_template(byte_level, RenderingConfig(template=name))
-    prompt = render_prompt(byte_level, messages)
+    prompt = Prompts(byte_level)(messages)
     assert prompt[0] == bos[1]
     assert prompt.count(bos[1]) == 1
 
@@ -103,7 +103,7 @@ def test_template_is_saved_with_the_tokenizer(byte_level: Any, tmp_path: Path) -
     apply_template(byte_level, RenderingConfig(template="alpaca"))
     messages = [{"role": "user", "content": "a"}]
     byte_level.save_pretrained(tmp_path)
-    assert render_prompt(AutoTokenizer.from_pretrained(tmp_path), messages) == render_prompt(byte_level, messages)
+    assert Prompts(AutoTokenizer.from_pretrained(tmp_path))(messages) == Prompts(byte_level)(messages)
 
 
 def test_template_from_a_file(byte_level: Any, tmp_path: Path) -> None:

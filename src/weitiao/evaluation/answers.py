@@ -143,9 +143,10 @@ def prompts_of(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) 
     Raises:
         RenderingError: The template refuses a row, or the tokenizer has none.
     """
-    from weitiao.rendering.render import render_prompt
+    from weitiao.rendering.render import Prompts
 
-    return [render_prompt(tokenizer, one.prompt, one.tools, where=one.row_id) for one in examples]
+    prompt = Prompts(tokenizer)
+    return [prompt(one.prompt, one.tools, where=one.row_id) for one in examples]
 
 
 def grade_answers(

@@ -129,11 +129,12 @@ def probe_prompts(tokenizer: PreTrainedTokenizerBase, *, max_context: int | None
         tokenizer: Its chat template, if it has one, renders some of the prompts.
         max_context: The model's context, at which longer prompts are cut; None for a model without a limit.
     """
-    from weitiao.rendering.render import render_prompt
+    from weitiao.rendering.render import Prompts
 
     prompts = [tokenizer(text)["input_ids"] for text in (*_QUESTIONS, *_TEXTS)]
     if tokenizer.chat_template is not None:
-        prompts += [render_prompt(tokenizer, [{"role": "user", "content": text}]) for text in (*_QUESTIONS, _TEXTS[-1])]
+        prompt = Prompts(tokenizer)
+        prompts += [prompt([{"role": "user", "content": text}]) for text in (*_QUESTIONS, _TEXTS[-1])]
     return tuple(tuple(ids[:max_context]) for ids in prompts)
 
 

@@ -13,7 +13,7 @@ from weitiao.data.example import Message
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import probe_answers, stop_ids, stream
 from weitiao.rendering.answers import AnswerReader
-from weitiao.rendering.render import render_prompt
+from weitiao.rendering.render import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -101,6 +101,7 @@ class Conversation:
         self._system: list[Message] = [] if system is None else [{"role": "system", "content": system}]
         self._base = base
         self._stop_ids = stop_ids(model, tokenizer)
+        self._prompt = Prompts(tokenizer)
         self._reader = AnswerReader(tokenizer) if tokenizer.chat_template is not None else None
         self._num_answers = 0
         self.turns: list[Message] = []
@@ -125,8 +126,8 @@ class Conversation:
         """
         question: Message = {"role": "user", "content": text}
         asked = [*self._system, *self.turns, question]
-        prompt = render_prompt(self._tokenizer, asked)
-        assert self._reader is not None, "render_prompt needs a chat template"
+        prompt = self._prompt(asked)
+        assert self._reader is not None, "a prompt needs a chat template"
         answer_text = AnswerText(self._tokenizer, without=self._reader.inserted(asked))
         said, complete = "", False
         number = self._num_answers  # the next answer draws other random numbers, even to the same question

@@ -91,51 +91,58 @@ def render(
         )
     return Rendered(
         sequences=tuple(sequences),
-        num_dropped_long=tally.dropped_long.rows,
-        num_truncated=tally.truncated.count,
-        num_without_target=tally.without_target.rows,
+        num_dropped_long=tally.rows["dropped long"].rows,
+        num_truncated=tally.rows["truncated"].count,
+        num_without_target=tally.rows["without target"].rows,
         longest=tally.longest,
         report=report,
         refused=tuple(tally.refused),
     )
 
 
-def render_prompt(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Message],
-    tools: Sequence[dict[str, Any]] = (),
-    *,
-    where: str = "the conversation",
-) -> list[int]:
-    """Return the prompt for the next answer, with the very ids that training has before that answer.
+class Prompts:
+    """Prints prompts, with the very ids that training has before an answer; made once for many of them.
 
     Args:
         tokenizer: Tokenizer with its chat template.
-        messages: The turns so far, the last of them usually the user's.
-        tools: Tool definitions that the template may print.
-        where: What errors call it, a row for instance.
-
-    Returns:
-        The token ids, the generation prompt included.
-
-    Raises:
-        RenderingError: The tokenizer has no template, or the template refuses the conversation.
     """
-    printer = _printer(tokenizer, where)
-    try:
-        text = printer.print(messages, tools, for_answer=True)
-    except BadRow as error:
-        raise RenderingError(
-            f"{where}: {error.reason}",
-            "Change the conversation, or set rendering.template to a template that takes it.",
-        ) from error
-    ids = Encoder(tokenizer).cut(text, places(standing(text, asked_turns(printer, messages, tools))))[0]
-    if not ids:
-        raise RenderingError(
-            f"{where}: the chat template prints nothing as the prompt for an answer.",
-            "Set rendering.template to a template that prints the turns before an answer.",
-        )
-    return ids
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._encoder = Encoder(tokenizer)
+        self._printer: Printer | None = None
+
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = (), *, where: str = "the conversation"
+    ) -> list[int]:
+        """Return the prompt for the next answer.
+
+        Args:
+            messages: The turns so far, the last of them usually the user's.
+            tools: Tool definitions that the template may print.
+            where: What errors call it, a row for instance.
+
+        Returns:
+            The token ids, the generation prompt included.
+
+        Raises:
+            RenderingError: The tokenizer has no template, or the template refuses the conversation.
+        """
+        self._printer = printer = self._printer or _printer(self._tokenizer, where)
+        try:
+            text = printer.print(messages, tools, for_answer=True)
+        except BadRow as error:
+            raise RenderingError(
+                f"{where}: {error.reason}",
+                "Change the conversation, or set rendering.template to a template that takes it.",
+            ) from error
+        ids = self._encoder.cut(text, places(standing(text, asked_turns(printer, messages, tools))))[0]
+        if not ids:
+            raise RenderingError(
+                f"{where}: the chat template prints nothing as the prompt for an answer.",
+                "Set rendering.template to a template that prints the turns before an answer.",
+            )
+        return ids
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -192,7 +199,7 @@ class _Renderer:
             else:
                 tokens = list(self._conversation(conversation))
                 if not tokens:
-                    self.tally.without_target.add(example.row_id)
+                    self.tally.add("without target", example.row_id)
             for ids, weights in tokens:
                 if sequence := self._fit(example.row_id, ids, weights):
                     yield sequence
@@ -253,7 +260,7 @@ class _Renderer:
                 "Use a tokenizer with an eos_token.",
             )
         if bos is not None and ids[:2] == [bos, bos]:  # the text brings the token that the tokenizer adds
-            self.tally.second_bos.add(row_id)
+            self.tally.add("second BOS", row_id)
             ids = ids[1:]
         ids = ids if ids[-1:] == [eos] else [*ids, eos]
         return ids, [0.0] + [1.0] * (len(ids) - 1)
@@ -263,7 +270,7 @@ class _Renderer:
         tally = self.tally
         tally.longest = max(tally.longest, len(ids))
         if not any(weights):
-            tally.without_target.add(row_id)
+            tally.add("without target", row_id)
             return None
         if len(ids) <= self.limit:
             return TokenSequence.of(row_id, ids, weights)
@@ -273,15 +280,15 @@ class _Renderer:
                 "Shorten the row, raise rendering.max_length, or set rendering.on_long to drop or truncate.",
             )
         if self._config.on_long == "drop" or not any(weights[: self.limit]):
-            tally.dropped_long.add(row_id)
+            tally.add("dropped long", row_id)
             return None
-        tally.truncated.add(row_id)
+        tally.add("truncated", row_id)
         return TokenSequence.of(row_id, ids[: self.limit], weights[: self.limit], truncated=True)
 
     def _note_special_text(self, example: Example) -> None:
         for text in (example.text, *(message.get("content") for message in example.messages)):
             if isinstance(text, str) and (found := self._special.search(text)):
-                self.tally.special_text(example.row_id, found.group())
+                self.tally.add("special text", example.row_id, found.group())
                 return
 
 

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from weitiao.errors import RenderingError
 from weitiao.rendering.items import TokenSequence
 
 _NUM_NAMED = 3
+
+What = Literal[
+    "dropped long", "truncated", "without target", "inserted", "opened", "restored", "rewritten", "reasoning ignored",
+    "left out", "asked to learn", "second BOS", "special text",
+]  # fmt: skip
+"""What happens to a row; `_SENTENCES` say it."""
+
+_SENTENCES: dict[What, str] = {
+    "dropped long": "Dropped {2}: longer than {limit:,} tokens{why}.",
+    "truncated": "Truncated {2} to {limit:,} tokens; the end-of-turn token is cut off with the end.",
+    "without target": "Dropped {2}: no token of it is supervised.",
+    "inserted": "The template puts {0!r} in front of the answer in {1}, and the prompt does not hold it: it is "
+    "learned, and no part of an answer in evaluation and chat.",
+    "opened": "The prompt ends in {0!r}, and the answer in {1} does not begin with it: it is learned behind it.",
+    "restored": "The template prints an answer without a part of it, its reasoning for instance, in {1}: it is learned "
+    "as the row has it.",
+    "rewritten": "The template does not print an answer as it is written in {1}: its own form is learned.",
+    "reasoning ignored": "The template does not print the reasoning that a turn has in a key of its own in {1}: it is "
+    "not learned.",
+    "left out": "The template does not print a turn of the role {0} in {1}.",
+    "asked to learn": "Turns of other roles than the assistant's ask to be learned in {1}: they are not.",
+    "second BOS": "Raw text begins with the BOS token that the tokenizer adds in {1}: there is one of it.",
+    "special text": "The text of a special token, {0!r} for instance, stands in {1}: it becomes that token.",
+}
 
 
 @dataclass(slots=True)
@@ -48,36 +74,23 @@ class Tally:
         longest: Length of the longest sequence, in tokens.
         tools_ignored: Whether the template prints nothing of the tool definitions.
         refused: Row id and reason of each row that the template cannot render.
-        dropped_long, truncated: By the limit of length.
-        without_target: Nothing is learned of them.
-        rewritten: An answer is not learned as it is written.
-        restored: The template prints only a part of an answer; the whole is learned.
-        inserted: The template puts text in front of an answer that the prompt does not hold.
-        opened: The prompt holds text that the answer does not begin with.
-        reasoning_ignored: The template does not print the reasoning that a turn has in a key of its own.
-        left_out: The template does not print a turn of the prompt.
-        asked_to_learn: Turns of others than the assistant that say that they are learned.
-        second_bos: Raw text that brings the BOS token.
+        rows: The rows by what happened to them.
     """
 
     longest: int = 0
     tools_ignored: bool = False
     refused: list[tuple[str, str]] = field(default_factory=list)
-    dropped_long: Rows = field(default_factory=Rows)
-    truncated: Rows = field(default_factory=Rows)
-    without_target: Rows = field(default_factory=Rows)
-    rewritten: Rows = field(default_factory=Rows)
-    restored: Rows = field(default_factory=Rows)
-    inserted: Rows = field(default_factory=Rows)
-    opened: Rows = field(default_factory=Rows)
-    reasoning_ignored: Rows = field(default_factory=Rows)
-    left_out: Rows = field(default_factory=Rows)
-    asked_to_learn: Rows = field(default_factory=Rows)
-    second_bos: Rows = field(default_factory=Rows)
-    _special: Rows = field(default_factory=Rows)
+    rows: defaultdict[What, Rows] = field(default_factory=lambda: defaultdict(Rows))
 
-    def special_text(self, row_id: str, text: str) -> None:
-        self._special.add(row_id, text)
+    def add(self, what: What, row_id: str, example: str = "") -> None:
+        """Count what happens to a row.
+
+        Args:
+            what: It.
+            row_id: The row.
+            example: The text at hand, or the role.
+        """
+        self.rows[what].add(row_id, example)
 
     def refusal(self) -> RenderingError:
         """The error that names the first rows that cannot be rendered, and how many there are."""
@@ -103,71 +116,24 @@ class Tally:
         tokens = sum(len(sequence) for sequence in sequences)
         learned = sum(sequence.num_learned for sequence in sequences)
         several = len(sequences) > len({sequence.row_id for sequence in sequences})
-        return (
+        lines = [
             f"{counted(len(sequences), 'sequence')} from {counted(num_examples, 'row')}: "
             f"{counted(tokens, 'token')}, of which {learned:,} are learned; "
-            f"the longest {'sequence' if several else 'row'} has {self.longest:,}.",
-            *([_SEVERAL] if several else []),
-            *self._left_out_rows(limit, on_long),
-            *self._what_the_template_does(),
-        )
-
-    def _left_out_rows(self, limit: int, on_long: str) -> list[str]:
-        lines = []
+            f"the longest {'sequence' if several else 'row'} has {self.longest:,}."
+        ]
+        if several:
+            lines.append(_SEVERAL)
         if self.refused:
             row_id, reason = self.refused[0]
             lines.append(f"Left out {counted(len(self.refused), 'row')} that cannot be rendered: {row_id}: {reason}.")
-        if self.dropped_long.count:
-            why = ", nothing to learn was left after truncation" if on_long == "truncate" else ""
-            lines.append(f"Dropped {self._some(self.dropped_long)}: longer than {limit:,} tokens{why}.")
-        if self.truncated.count:
-            lines.append(
-                f"Truncated {self._some(self.truncated)} to {limit:,} tokens; the end-of-turn token is cut off with "
-                "the end."
-            )
-        if self.without_target.count:
-            lines.append(f"Dropped {self._some(self.without_target)}: no token of it is supervised.")
-        return lines
-
-    def _what_the_template_does(self) -> list[str]:
-        said = [
-            (
-                self.inserted,
-                "The template puts {0!r} in front of the answer in {1}, and the prompt does not hold it: it is "
-                "learned, and no part of an answer in evaluation and chat.",
-            ),
-            (
-                self.opened,
-                "The prompt ends in {0!r}, and the answer in {1} does not begin with it: it is learned behind it.",
-            ),
-            (
-                self.restored,
-                "The template prints an answer without a part of it, its reasoning for instance, in {1}: it is learned "
-                "as the row has it.",
-            ),
-            (self.rewritten, "The template does not print an answer as it is written in {1}: its own form is learned."),
-            (
-                self.reasoning_ignored,
-                "The template does not print the reasoning that a turn has in a key of its own in {1}: it is not "
-                "learned.",
-            ),
-            (self.left_out, "The template does not print a turn of the role {0} in {1}."),
-            (self.asked_to_learn, "Turns of other roles than the assistant's ask to be learned in {1}: they are not."),
-            (self.second_bos, "Raw text begins with the BOS token that the tokenizer adds in {1}: there is one of it."),
-            (
-                self._special,
-                "The text of a special token, {0!r} for instance, stands in {1}: it becomes that token.",
-            ),
-        ]  # fmt: skip
-        lines = [sentence.format(rows.example, rows) for rows, sentence in said if rows.count]
+        why = ", nothing to learn was left after truncation" if on_long == "truncate" else ""
+        for what, sentence in _SENTENCES.items():
+            if rows := self.rows.get(what):
+                some = rows if rows.count == rows.rows else f"{counted(rows.count, 'sequence')} of {rows}"
+                lines.append(sentence.format(rows.example, rows, some, limit=limit, why=why))
         if self.tools_ignored:
             lines.append("The template prints nothing of the tool definitions in the rows.")
-        return lines
-
-    def _some(self, rows: Rows) -> str:
-        if rows.count == rows.rows:
-            return str(rows)
-        return f"{counted(rows.count, 'sequence')} of {rows}"
+        return tuple(lines)
 
 
 _SEVERAL = (

@@ -66,6 +66,8 @@ class Encoder:
         for piece in self._split(text):
             known = self._pieces.get(piece)
             if known is None:
+                if len(self._pieces) > _CACHED_PIECES:
+                    self._pieces.clear()
                 known = self._pieces[piece] = self.batch([piece])[0]
             ids += known
         return ids

@@ -20,16 +20,16 @@ def note_answers(tally: Tally, example: Example, turns: Iterable[Turn]) -> None:
         content = message.get("content") or ""
         # The prompt may hold the beginning of the answer, a think tag for instance.
         if not _holds(turn.text[max(0, turn.start - len(content)) :], content):
-            tally.rewritten.add(example.row_id)
+            tally.add("rewritten", example.row_id)
         if turn.restored:
-            tally.restored.add(example.row_id)
+            tally.add("restored", example.row_id)
         if turn.inserted.strip() and turn.written.startswith(turn.inserted):
-            tally.inserted.add(example.row_id, turn.inserted)
+            tally.add("inserted", example.row_id, turn.inserted)
         if turn.opened.strip():
-            tally.opened.add(example.row_id, turn.opened)
+            tally.add("opened", example.row_id, turn.opened)
         reasoning = [message[key] for key in _REASONING if isinstance(message.get(key), str)]
         if reasoning and not _holds(turn.text, reasoning[0]):
-            tally.reasoning_ignored.add(example.row_id)
+            tally.add("reasoning ignored", example.row_id)
 
 
 def note_other_turns(tally: Tally, example: Example, printer: Printer, leaf: Leaf) -> None:
@@ -40,13 +40,13 @@ def note_other_turns(tally: Tally, example: Example, printer: Printer, leaf: Lea
         if message["role"] == "assistant":
             continue
         if any(message.get(key) for key in LEARNING_MARKS):
-            tally.asked_to_learn.add(example.row_id)
+            tally.add("asked to learn", example.row_id)
         if _holds(leaf.text, message.get("content") or ""):
             continue
         upto = example.messages[: last + 1]
         printed = printed or printer.print(upto, example.tools)
         if printer.find(printed, upto, index, example.tools) is None:
-            tally.left_out.add(example.row_id, message["role"])
+            tally.add("left out", example.row_id, message["role"])
 
 
 def _holds(text: str, part: str) -> bool:

@@ -11,7 +11,7 @@ from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.task import Task, make_task
 from weitiao.recipe import Recipe
-from weitiao.rendering.render import render_prompt
+from weitiao.rendering.render import Prompts
 from weitiao.seeding import shuffled
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def askable(
     if recipe.data.on_bad_rows != "skip":
         return task
     for tokenizer in tokenizers:
-        kept, reasons = [], []
+        kept, reasons, prompt = [], [], Prompts(tokenizer)
         for example in task.examples:
             try:
                 if is_gradable(example):
-                    render_prompt(tokenizer, example.prompt, example.tools, where=example.row_id)
+                    prompt(example.prompt, example.tools, where=example.row_id)
             except RenderingError as error:
                 reasons.append(error.what)
             else:

@@ -18,7 +18,7 @@ from weitiao.evaluation.task import evaluate
 from weitiao.files import sha256
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.methods.open import OpenModel
-from weitiao.rendering.render import render_prompt
+from weitiao.rendering.render import Prompts
 from weitiao.study.baseline.plan import PlannedCell
 from weitiao.study.dataset import Tell
 from weitiao.study.setup import open_base
@@ -121,11 +121,12 @@ def _answer(plan: PlannedCell, loaded: OpenModel, directory: Path, console: Cons
 def _latency(plan: PlannedCell, loaded: OpenModel) -> float:
     """Seconds of an answer on its own: median of the first rows, of one where answers are slow."""
     stops = stop_ids(loaded.model, loaded.tokenizer)
+    prompt_of = Prompts(loaded.tokenizer)
     seconds: list[float] = []
     for row in plan.task.examples[:_NUM_TIMED]:
         if sum(seconds) > _MOST_SECONDS_TIMED:
             break
-        prompt = render_prompt(loaded.tokenizer, row.prompt, row.tools)
+        prompt = prompt_of(row.prompt, row.tools)
         begun = time.perf_counter()
         generate(loaded.model, [prompt], plan.recipe.evaluate.generation, stop_ids=stops)
         seconds.append(time.perf_counter() - begun)
