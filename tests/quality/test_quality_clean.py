@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from checking import check_files, pair, read_rows, write_rows
 
@@ -281,6 +282,15 @@ def test_files_with_different_columns_are_not_thrown_together(tmp_path: Path) ->
     two = write_rows(tmp_path / "b.jsonl", [{"instruction": "a", "output": "b"}])
     with pytest.raises(DataError, match="different columns"):
         clean(parts_of_files([one, two]), CleanConfig(fix=("html",)), tmp_path / "out")
+
+
+def test_numbers_that_json_does_not_have_are_told(tmp_path: Path) -> None:
+    columns = {"prompt": ["a", "b", "c"], "completion": ["x", "y", "z"], "score": [1.5, float("nan"), float("inf")]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    kept, _, summary = cleaned(tmp_path / "a.parquet", tmp_path / "out", "html", "near_duplicate")
+    assert [row["score"] for row in kept] == [1.5, None, None]
+    (note,) = summary.notes
+    assert note.startswith("rows that hold NaN or Infinity") and f"null: 2 (first: {tmp_path}/a.parquet, row 2)" in note
 
 
 def test_every_fixable_kind_is_a_fix() -> None:

@@ -1,12 +1,13 @@
-"""One pass of cleaning: rows are mended into a file of their own, decided about, and copied or rejected."""
+"""Passes of cleaning: rows are mended into a file of their own, decided about, and copied or rejected."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -14,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.data.clean_config import CleanConfig
+from weitiao.data.reading.rows import Notes, Row
+from weitiao.data.reading.sources import PlacedRow
 from weitiao.errors import DataError
-from weitiao.json_text import json_text
+from weitiao.json_text import json_text, lines_of
 from weitiao.quality.decide import Decisions, decide
 from weitiao.quality.findings import Problem
 from weitiao.quality.look import Looked, Task, look
@@ -23,17 +26,11 @@ from weitiao.quality.meaning import Meaning
 from weitiao.quality.mend import Mender, set_answer
 from weitiao.quality.scan import in_order, tasks
 from weitiao.quality.settings import CheckSettings
-from weitiao.quality.sources import Part, open_sources
+from weitiao.quality.sources import HEAD_ROWS, Part, Source, findings_of, open_sources
 from weitiao.quality.table import RowTable, TableBuilder
 
-
-class Origins(NamedTuple):
-    """Where the rows of a cleaned file come from: index in `files`, number of the row, its line."""
-
-    files: list[tuple[str, str]]
-    file: NDArray[np.uint32]
-    number: NDArray[np.uint32]
-    line: NDArray[np.uint32]
+_MOST_PASSES = 10
+_NOT_IN_JSON = "hold NaN or Infinity, which JSON does not have and which is written as null"
 
 
 @dataclass(slots=True)
@@ -49,6 +46,7 @@ class CleanSummary:
         rejected: Rows that each kind of finding removed.
         unfilled: Rows that stay and hold a placeholder that has no value, by its name.
         passes: How often the rows were gone through, until nothing changed any more.
+        notes: What was found while the rows were read and has to be said, a sentence each.
     """
 
     fixes: tuple[str, ...]
@@ -61,6 +59,7 @@ class CleanSummary:
     rejected: dict[str, int] = field(default_factory=Counter)
     unfilled: dict[str, int] = field(default_factory=Counter)
     passes: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class _MendedRow(NamedTuple):
@@ -73,6 +72,7 @@ class _MendedRow(NamedTuple):
         drop: Why it goes, if it does.
         size: Its size as it was read, in characters.
         unfilled: Placeholders in it that have no value.
+        lossy: Whether it holds a number that JSON does not have.
     """
 
     line: str
@@ -81,90 +81,120 @@ class _MendedRow(NamedTuple):
     drop: Problem | None
     size: int
     unfilled: tuple[str, ...]
+    lossy: bool
 
 
-class CleaningPass:
-    """One pass.
+@dataclass(slots=True)
+class _Mended:
+    """All rows after mending: their numbers, those that go for what stands in them, placeholders without a value."""
+
+    table: RowTable
+    gone: dict[int, Problem]
+    unfilled: dict[int, tuple[str, ...]]
+    changed: bool
+
+
+class Cleaning:
+    """Cleans the training rows until nothing changes any more.
 
     Args:
         parts: What is cleaned (`train`), and what it must not leak into.
         config: What to do.
-        summary: Counts what happens.
         scratch: A directory for files that go when all is done.
         workers: Processes.
         on_rows: Is told how many rows were looked at since the last time.
 
     Attributes:
-        train: The first source of the training rows.
+        summary: Counts what happens.
+
+    Raises:
+        DataError: A source cannot be read at all, or the training rows do not go into one file.
     """
 
     def __init__(
         self,
         parts: Sequence[Part],
         config: CleanConfig,
-        summary: CleanSummary,
         scratch: Path,
         workers: int,
         on_rows: Callable[[int], None],
     ) -> None:
+        self.summary = CleanSummary(config.fix)
         self._config = config
-        self._summary = summary
         self._scratch = scratch
         self._workers = workers
         self._on_rows = on_rows
-        self._gone: dict[int, Problem] = {}
-        self._unfilled: dict[int, tuple[str, ...]] = {}
+        self._lossy = Notes()
         self._sources = open_sources(parts)
-        training = [source for source in self._sources if source.part == "train"]
-        self.train = training[0]
-        for source in training[1:]:
-            if _columns_of(source.meaning) != _columns_of(self.train.meaning):
+        self._train, *others = (source for source in self._sources if source.part == "train")
+        for source in others:
+            if _columns_of(source.meaning) != _columns_of(self._train.meaning):
                 raise DataError(
-                    f"{self.train.shown} and {source.shown} have different columns or formats "
-                    f"({self.train.meaning.note}; {source.meaning.note}), so they cannot become one cleaned file.",
+                    f"{self._train.shown} and {source.shown} have different columns or formats "
+                    f"({self._train.meaning.note}; {source.meaning.note}), so they cannot become one cleaned file.",
                     "Clean them one by one, or bring them into one format first: weitiao data convert.",
                 )
 
-    def run(self, target: Path, rejected: TextIO, origins: Origins | None) -> tuple[Origins, bool]:
+    def run(self, output: Path, rejected: TextIO) -> None:
         """Cleans.
 
+        One pass is enough but for the near forms: the lines that many rows share are found anew in the rows that are
+        left, and may make other rows alike.
+
         Args:
-            target: The file for the rows that stay.
+            output: The file for the rows that stay.
             rejected: Gets the rows that go, one JSON object per line.
-            origins: Where the rows come from, when they come from an earlier pass.
-
-        Returns:
-            Where the rows of `target` come from, and whether anything was changed.
         """
-        lines = self._scratch / "mended.jsonl"
-        table, changed = self._mend(lines, first=origins is None)
-        rows = table.rows_of("train")
-        if origins is not None:
-            _restore(table, rows, origins)
-        keep = np.ones(len(table.number), dtype=bool)
-        keep[list(self._gone)] = False
-        decisions = decide(table, keep, self._config)
-        changed = changed or bool(self._gone) or decisions.changed or bool(decisions.renamed)
-        self._write(lines, target, rejected, table, decisions)
-        kept = rows[decisions.keep[rows]]
-        return Origins(table.files, table.file[kept], table.number[kept], table.line[kept]), changed
+        most = _MOST_PASSES if {"near_duplicate", "near_leak"} & set(self._config.fix) else 1
+        changed, summary = True, self.summary
+        while changed and summary.passes < most:
+            summary.passes += 1
+            target = self._scratch / f"{summary.passes}.jsonl"
+            mended = self._mend(self._scratch / "mended.jsonl")
+            if summary.passes == 1:
+                summary.notes = (*findings_of(self._sources), *self._lossy.lines())
+            keep = np.ones(len(mended.table.number), dtype=bool)
+            keep[list(mended.gone)] = False
+            decisions = decide(mended.table, keep, self._config)
+            self._write(self._scratch / "mended.jsonl", target, rejected, mended, decisions)
+            rows = mended.table.rows_of("train")
+            kept = rows[decisions.keep[rows]]
+            changed = len(kept) > 0 and (mended.changed or decisions.changed or bool(decisions.renamed))
+            self._sources = [self._kept(target, mended.table, kept), *(s for s in self._sources if s.part != "train")]
+        target.replace(output)
 
-    def _mend(self, lines: Path, *, first: bool) -> tuple[RowTable, bool]:
-        """Mends all rows into a file; notes those that go for what stands in them, and placeholders without a value."""
-        summary, fixes = self._summary, frozenset(self._config.fix)
+    def _kept(self, path: Path, table: RowTable, kept: NDArray[np.int64]) -> Source:
+        """The rows that a pass wrote, each in the place where it stood at first, as the source of the next pass."""
+
+        def rows() -> Iterator[PlacedRow]:
+            for index, line in zip(kept.tolist(), lines_of(path), strict=True):
+                place = table.place(index)
+                yield PlacedRow(place.file, str(place), Row(place.row, place.line, json.loads(line)))
+
+        files = tuple(file for part, file in table.files if part == "train")
+        return replace(self._train, files=files, head=[one.row for one in islice(rows(), HEAD_ROWS)], rows=rows)
+
+    def _mend(self, lines: Path) -> _Mended:
+        """Mends all rows into a file."""
+        summary, fixes = self.summary, frozenset(self._config.fix)
+        first = summary.passes == 1
         settings = CheckSettings(kinds=frozenset())
         builder, num_rows, changed = TableBuilder(self._sources, self._scratch), 0, False
+        gone, unfilled = dict[int, Problem](), dict[int, tuple[str, ...]]()
         batches = tasks(self._sources, settings, near="near_duplicate" in fixes, near_leak="near_leak" in fixes)
-        mended = partial(_mended, self._config)
         with lines.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
-            for (source, file), (rows, looked) in in_order(mended, batches, workers=self._workers):
+            for (source, file), (rows, looked) in in_order(
+                partial(_mended, self._config), batches, workers=self._workers
+            ):
                 for index, row in enumerate(rows, start=num_rows):
                     stream.write(f"{row.line}\n{row.given}\n")
                     if row.drop is not None:
-                        self._gone[index] = row.drop
+                        gone[index] = row.drop
                     if row.unfilled:
-                        self._unfilled[index] = row.unfilled
-                    changed = changed or bool(row.applied)
+                        unfilled[index] = row.unfilled
+                    if row.lossy:
+                        self._lossy.add(_NOT_IN_JSON, f"{file}, row {looked.numbers[index - num_rows]}")
+                    changed = changed or bool(row.applied or row.drop)
                     summary.characters_before += row.size if first else 0
                     for fix in row.applied:
                         summary.changed[fix] += 1
@@ -173,30 +203,30 @@ class CleaningPass:
                 num_rows += len(looked.numbers)
                 self._on_rows(len(looked.numbers))
                 builder.add(looked, source, file)
-        return builder.table(), changed
+        return _Mended(builder.table(), gone, unfilled, changed)
 
-    def _write(self, lines: Path, target: Path, rejected: TextIO, table: RowTable, decisions: Decisions) -> None:
+    def _write(self, lines: Path, target: Path, rejected: TextIO, mended: _Mended, decisions: Decisions) -> None:
         """Copies the mended lines of rows that stay, and writes the rest as it was read, with the reasons."""
-        summary = self._summary
+        summary = self.summary
         summary.rows_after = summary.characters_after = 0
         summary.unfilled = Counter()
         with (
-            lines.open(encoding="utf-8", errors="surrogatepass", newline="\n") as mended,
+            lines.open(encoding="utf-8", errors="surrogatepass", newline="\n") as stream,
             target.open("w", encoding="utf-8", newline="\n") as kept,
         ):
-            for index in table.rows_of("train").tolist():
-                line, given = next(mended), next(mended)
+            for index in mended.table.rows_of("train").tolist():
+                line, given = next(stream), next(stream)
                 if decisions.keep[index]:
                     written = self._renamed(line, decisions, index)
                     kept.write(written)
                     summary.rows_after += 1
                     summary.characters_after += len(written) - 1
-                    for name in self._unfilled.get(index, ()):
+                    for name in mended.unfilled.get(index, ()):
                         summary.unfilled[name] += 1
                     continue
-                problem = self._gone.get(index)
+                problem = mended.gone.get(index)
                 kind, reason = (problem.kind, problem.reason) if problem else decisions.reason(index)
-                place = table.place(index)
+                place = mended.table.place(index)
                 entry = {"file": place.file, "row": place.row, "line": place.line, "kind": kind, "reason": reason}
                 data = line if given == "\n" else given
                 rejected.write(f'{json_text(entry)[:-1]}, "data": {data[:-1]}}}\n')
@@ -207,10 +237,10 @@ class CleaningPass:
         if new is None:
             return line
         data = json.loads(line)
-        if not set_answer(data, self.train.meaning, decisions.old[index], new):
+        if not set_answer(data, self._train.meaning, decisions.old[index], new):
             return line
-        self._summary.changed["label_typo"] += 1
-        self._summary.rows_changed += 1
+        self.summary.changed["label_typo"] += 1
+        self.summary.rows_changed += 1
         return json_text(data) + "\n"
 
 
@@ -222,12 +252,12 @@ def _mended(config: CleanConfig, task: Task) -> tuple[list[_MendedRow], Looked]:
     results = [mend(row) for row in task.rows]
     rows = []
     for row, result in zip(task.rows, results, strict=True):
-        given = json_text(row.data, default=str)
+        given, read = json_text(row.data, default=str), json.dumps(row.data, ensure_ascii=False, default=str)
         writable = result.drop is None and not result.row.problem
         line = (json_text(result.row.data, default=str) if result.applied else given) if writable else ""
-        size = len(json.dumps(row.data, ensure_ascii=False, default=str))
+        rest = "" if given == line else given
         rows.append(
-            _MendedRow(line, "" if given == line else given, result.applied, result.drop, size, result.unfilled)
+            _MendedRow(line, rest, result.applied, result.drop, len(read), result.unfilled, lossy=read != given)
         )
     return rows, look(replace(task, rows=[result.row for result in results]))
 
@@ -235,12 +265,3 @@ def _mended(config: CleanConfig, task: Task) -> tuple[list[_MendedRow], Looked]:
 def _columns_of(meaning: Meaning) -> tuple[object, ...]:
     source = meaning.source
     return meaning.format, dict(source.columns), source.prompt, source.system, source.completion
-
-
-def _restore(table: RowTable, rows: NDArray[np.int64], origins: Origins) -> None:
-    """Makes the places of rows from an earlier pass those that they had at first."""
-    offset = len(table.files)
-    table.files = [*table.files, *origins.files]
-    table.file, table.number, table.line = (array.copy() for array in (table.file, table.number, table.line))
-    table.file[rows] = origins.file + np.uint32(offset)
-    table.number[rows], table.line[rows] = origins.number, origins.line

@@ -196,6 +196,8 @@ def print_cleaning(summary: CleanSummary, console: Console) -> None:
     )
     rows = [(Text(name, "bold"), before, after, f"{after - before:+,}") for name, before, after in sizes]
     console.print(table(("", "before", "after", "difference"), rows))
+    for note in summary.notes:
+        console.print(Text(note), soft_wrap=True)
     console.print()
     details = [
         (name, count, f"{kind}: {KINDS[kind].meaning}")
