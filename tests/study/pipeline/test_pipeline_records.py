@@ -15,9 +15,8 @@ from weitiao.recipe import load_recipe
 from weitiao.runs.outputs import are_intact, digest_of, find_outputs, remove_outputs
 from weitiao.runs.record import Records, StepRecord, Stop, read_records
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.pipeline.measure import measured
 from weitiao.study.pipeline.result import stop_after
-from weitiao.study.pipeline.step import seconds_left
+from weitiao.study.pipeline.step import measured, seconds_left
 from weitiao.study.pipeline.steps import STEP_NAMES, STEPS
 from weitiao.terminal.progress import StepLines, duration
 

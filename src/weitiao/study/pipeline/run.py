@@ -17,9 +17,8 @@ from weitiao.runs.outputs import are_intact, find_outputs, remove_outputs
 from weitiao.runs.record import Records, StepRecord, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities, step_key
-from weitiao.study.pipeline.measure import measured
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of, stop_after
-from weitiao.study.pipeline.step import Step, Work, dependants, seconds_left
+from weitiao.study.pipeline.step import Step, Work, dependants, measured, seconds_left
 from weitiao.study.pipeline.steps import STEPS
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
 from weitiao.study.resume import require_own_recipe
@@ -70,10 +69,10 @@ def run_pipeline(
     console = console or TextConsole(stderr=True)
     with run.locked(), full_disk_is_named(f"a file in {run.path}", "Free some space, then run it again."):
         lines = StepLines(console, [step.name for step in steps])
+        work = Work(recipe, run, console, lines.once, frozenset(), language)
         skipped = frozenset(skip) | _not_asked_for(recipe)
-        records, identities = read_records(run.path), Identities(recipe)
         pipeline = Pipeline(
-            recipe, run, console, tuple(steps), frozenset(redo), skipped, language, records, identities, lines
+            work, tuple(steps), frozenset(redo), skipped, lines, read_records(run.path), Identities(recipe)
         )
         return pipeline.go(until)
 
@@ -83,66 +82,55 @@ class Pipeline:
     """One call of `weitiao run`: goes through the steps and keeps `steps.json` up to date.
 
     Attributes:
-        recipe: With `run_dir` set.
-        run: The run directory, locked.
-        console: Where progress goes.
+        work: What the steps work on; its run directory is locked.
         steps: All steps, in order.
         redo: Steps to do again.
         skip: Steps to leave out.
-        language: Of the report.
+        lines: Tells how far it is.
         records: What is known about the steps.
         identities: Of the recipe's settings; of those that the training here filled in, as they were asked for.
-        lines: Tells how far it is.
         outcomes: What became of the steps so far.
     """
 
-    recipe: Recipe
-    run: RunDir
-    console: Console
+    work: Work
     steps: tuple[Step, ...]
     redo: frozenset[str]
     skip: frozenset[str]
-    language: Language
+    lines: StepLines
     records: Records
     identities: Identities
-    lines: StepLines
     outcomes: dict[str, StepOutcome] = field(default_factory=dict)
 
     def go(self, until: str | None) -> PipelineResult:
         """Go through the steps, the last one being `until`."""
         records = self.records
-        require_own_recipe(self.run)
+        require_own_recipe(self.work.run)
         self._settle()
         records.skipped, records.stop = tuple(s.name for s in self.steps if s.name in self.skip), None
         for step in self.steps:
             self.outcomes[step.name] = self._left_out(step) or self._do(step)
             if records.stop is None and self.outcomes[step.name].is_available:
-                records.stop = stop_after(step.name, self.recipe, self.run)
+                records.stop = stop_after(step.name, self.work.recipe, self.work.run)
                 if records.stop is not None:
                     what = "the data has errors" if records.stop.reason == "findings" else "prompting suffices"
                     self.lines.message(f"The run ends here: {what}")
             if step.name == until:
                 break
         records.save()
-        return result_of(self.run, self.steps, self.outcomes, records)
+        return result_of(self.work.run, self.steps, self.outcomes, records)
 
     def _settle(self) -> None:
         """Bring the run directory in line with the recipe before anything is done in it."""
-        train = next((step for step in self.steps if step.name == "train"), None)
-        if train is not None and train.name not in self.skip:
-            record, asked_for = self.records.steps.get(train.name), Identities(left_open(self.recipe, self.run))
+        recipe, run = self.work.recipe, self.work.run
+        train = next(step for step in self.steps if step.name == "train")
+        if train.name not in self.skip:
+            record, asked_for = self.records.steps.get(train.name), Identities(left_open(recipe, run))
             if record is not None and record.key == step_key(train, asked_for, {}):
                 self.identities = asked_for  # what the recipe says beyond it was chosen by this very training
-            settle_training(
-                self.recipe,
-                self.run,
-                self.records,
-                step_key(train, self.identities, {}),
-                again=train.name in self.redo,
-                of_results=[pattern for step in dependants(train, self.steps) for pattern in step.writes],
-                tell=self.lines.message,
-            )
-        write_current_recipe(self.recipe, self.run)
+            key, again = step_key(train, self.identities, {}), train.name in self.redo
+            results = [pattern for step in dependants(train, self.steps) for pattern in step.writes]
+            settle_training(recipe, run, self.records, key, again=again, of_results=results, tell=self.lines.message)
+        write_current_recipe(recipe, run)
 
     def _left_out(self, step: Step) -> StepOutcome | None:
         """What becomes of a step that is not to be done in this call; None for one that is."""
@@ -163,17 +151,17 @@ class Pipeline:
         available = frozenset(name for name, outcome in self.outcomes.items() if outcome.is_available)
         upstream = {name: self.records.steps[name].digest for name in step.upstream if name in available}
         key = step_key(step, self.identities, upstream, **self._more(step, available))
+        if kept := self._kept(step, key):
+            self.lines.passed_over(step.name, f"nothing to do: {kept.summary}")
+            return StepOutcome(step.name, "unchanged", summary=kept.summary)
         record = self.records.steps.get(step.name)
-        if record is not None and self._is_valid(step, record, key):
-            self.lines.passed_over(step.name, f"nothing to do: {record.summary}")
-            return StepOutcome(step.name, "unchanged", summary=record.summary)
         spent = sum(outcome.seconds for outcome in self.outcomes.values())
-        self.lines.begins(step.name, spent, seconds_left(self._due(step), self.records.steps, self.run))
+        self.lines.begins(step.name, spent, seconds_left(self._due(step), self.records.steps, self.work.run))
         goes_on = record is not None and record.key == key and record.state == "started"
         before = record.seconds if record is not None and goes_on else 0.0
         takes_over = step.resumes and step.name not in self.redo
         if not takes_over:
-            remove_outputs(self.run.path, step.writes)
+            remove_outputs(self.work.run.path, step.writes)
         seconds = self._perform(step, StepRecord("started", key, upstream, seconds=before, begun=_now()), available)
         done = self.records.steps[step.name]
         self.lines.ended(step.name, done)
@@ -186,16 +174,14 @@ class Pipeline:
     def _perform(self, step: Step, started: StepRecord, available: frozenset[str]) -> float:
         """Run a step's action; `steps.json` says `started` until its outputs are whole."""
         self._note(step, started)
-        if not self.run.environment_path.exists():
+        if not self.work.run.environment_path.exists():
             hardware = detect_hardware()
-            set_threads(self.recipe, hardware)
-            write_json(self.run.environment_path, environment(hardware))
+            set_threads(self.work.recipe, hardware)
+            write_json(self.work.run.environment_path, environment(hardware))
         summary = None
         try:
             with measured() as usage:
-                summary = step.action(
-                    Work(self.recipe, self.run, self.console, self.lines.once, available, self.language)
-                )
+                summary = step.action(replace(self.work, available=available))
         finally:
             used = replace(
                 started,
@@ -204,7 +190,7 @@ class Pipeline:
                 ended=_now(),
             )
             if summary is not None:
-                outputs = find_outputs(self.run.path, step.writes)
+                outputs = find_outputs(self.work.run.path, step.writes)
                 used = replace(used, state="done", outputs=outputs, summary=summary)
             self._note(step, used)
         return usage.seconds
@@ -213,27 +199,22 @@ class Pipeline:
         self.records.steps[step.name] = record
         self.records.save()
 
-    def _is_valid(self, step: Step, record: StepRecord, key: str) -> bool:
-        return (
-            record.state == "done"
-            and record.key == key
-            and step.name not in self.redo
-            and are_intact(self.run.path, record.outputs)
-        )
+    def _kept(self, step: Step, key: str) -> StepRecord | None:
+        """What is known about a step whose result is there and up to date; None for one that is to be done."""
+        record = self.records.steps.get(step.name)
+        if record is None or (record.state, record.key) != ("done", key) or step.name in self.redo:
+            return None
+        return record if are_intact(self.work.run.path, record.outputs) else None
 
     def _due(self, first: Step) -> list[Step]:
         """The steps from this one on that are likely to be done in this call."""
         due = {first.name: first}
         for step in self.steps[self.steps.index(first) + 1 :]:
-            if step.name in self.skip:
-                continue
             record = self.records.steps.get(step.name)
-            if (
+            if step.name not in self.skip and (
                 record is None
-                or record.state != "done"
-                or step.name in self.redo
                 or not due.keys().isdisjoint(step.upstream)
-                or record.key != step_key(step, self.identities, record.upstream)
+                or not self._kept(step, step_key(step, self.identities, record.upstream))
             ):
                 due[step.name] = step
         return list(due.values())
@@ -245,7 +226,7 @@ class Pipeline:
         ended = {name: self.records.steps[name].ended for name in sorted(available)}
         stop = self.records.stop
         text = stop.text if stop else None
-        return {"ended": ended, "skipped": self.records.skipped, "stop": text, "language": self.language}
+        return {"ended": ended, "skipped": self.records.skipped, "stop": text, "language": self.work.language}
 
 
 def _now() -> str:

@@ -1,11 +1,15 @@
-"""What a step of `weitiao run` is, and how long it will take."""
+"""What a step of `weitiao run` is, what it takes, and how long it will take."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 from rich.console import Console
 
 from weitiao.recipe import Recipe
@@ -15,6 +19,7 @@ from weitiao.study.dataset import Tell
 from weitiao.text.wording import Language
 
 _QUICK_SECONDS = 10.0
+_INTERVAL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,49 @@ class Step:
     def upstream(self) -> tuple[str, ...]:
         """The steps whose results decide about this one's."""
         return (*self.needs, *self.uses)
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a step used.
+
+    Attributes:
+        seconds: Wall time.
+        peak_memory_bytes: Most resident memory of the process, seen ten times a second; on a GPU, most that PyTorch
+            held there.
+    """
+
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Usage]:
+    """Measure what happens inside; the figures are there at the end, however it ends."""
+    import torch
+
+    usage, done = Usage(), threading.Event()
+    process = psutil.Process()
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+
+    def watch() -> None:
+        while not done.wait(_INTERVAL_SECONDS):
+            usage.peak_memory_bytes = max(usage.peak_memory_bytes, process.memory_info().rss)
+
+    usage.peak_memory_bytes = process.memory_info().rss
+    watcher = threading.Thread(target=watch, daemon=True)
+    begun = time.monotonic()
+    watcher.start()
+    try:
+        yield usage
+    finally:
+        done.set()
+        watcher.join()
+        usage.seconds = time.monotonic() - begun
+        if on_gpu:
+            usage.peak_memory_bytes = torch.cuda.max_memory_allocated()
 
 
 def seconds_left(steps: Sequence[Step], records: Mapping[str, StepRecord], run: RunDir) -> float | None:
