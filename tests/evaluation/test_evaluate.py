@@ -243,7 +243,7 @@ def test_the_task_of_a_recipe_has_its_rows_limit_and_metrics(recipe_path: Path) 
     recipe = load_recipe(recipe_path, ["evaluate.limit=2", "evaluate.metrics=[contains, rouge_l]"])
     test = task_from_recipe(recipe)
     assert [one.row_id for one in test.examples] == ["test.jsonl:1", "test.jsonl:2"]
-    assert [one.name for one in test.metrics] == ["contains", "rouge_l"]
+    assert [one.title for one in test.metrics] == ["contains", "rouge_l"]
     assert test.generation.max_new_tokens == NEW_TOKENS
     validation = task_from_recipe(recipe, part="validation", sample=1)
     assert len(validation.examples) == 1

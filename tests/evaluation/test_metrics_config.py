@@ -66,7 +66,7 @@ def test_two_of_a_kind_have_names_of_their_own() -> None:
     config = EvaluationConfig.model_validate(
         {"metrics": [{"type": "regex", "pattern": "a", "name": "has_a"}, {"type": "regex", "pattern": "b"}]}
     )
-    assert [one.build().name for one in config.graders] == ["has_a", "regex"]
+    assert [one.build().title for one in config.graders] == ["has_a", "regex"]
 
 
 def test_paths_are_looked_up_in_the_folders_in_order(tmp_path: Path) -> None:
@@ -89,16 +89,16 @@ def test_paths_are_looked_up_in_the_folders_in_order(tmp_path: Path) -> None:
 
 def test_labels_of_a_closed_set_are_scored_as_such_without_being_asked() -> None:
     task = make_task(rows("yes", "no", "yes"), EvaluationConfig())
-    assert [one.name for one in task.metrics] == ["exact_match", "accuracy", "macro_f1"]
+    assert [one.title for one in task.metrics] == ["exact_match", "accuracy", "macro_f1"]
     free = make_task(rows("Paris is nice.", "Rome too."), EvaluationConfig(), training_answers=["Oslo.", "Bern."])
-    assert [one.name for one in free.metrics] == ["exact_match"]
+    assert [one.title for one in free.metrics] == ["exact_match"]
     few = make_task(rows("a", "b", "c"), EvaluationConfig(), training_answers=["a", "b", "c"] * 5)
-    assert [one.name for one in few.metrics] == ["exact_match", "accuracy", "macro_f1"]
+    assert [one.title for one in few.metrics] == ["exact_match", "accuracy", "macro_f1"]
 
 
 def test_other_metrics_and_named_ones_are_left_as_they_are() -> None:
     number = EvaluationConfig.model_validate({"metrics": "number"})
-    assert [one.name for one in make_task(rows("1", "2", "1"), number).metrics] == ["number"]
+    assert [one.title for one in make_task(rows("1", "2", "1"), number).metrics] == ["number"]
     asked = EvaluationConfig.model_validate({"metrics": ["macro_f1", "exact_match"]})
-    names = [one.name for one in make_task(rows("a", "b", "a"), asked).metrics]
+    names = [one.title for one in make_task(rows("a", "b", "a"), asked).metrics]
     assert names == ["macro_f1", "exact_match", "accuracy"]

@@ -10,7 +10,7 @@ import pytest
 
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
+from weitiao.evaluation.metrics.json_text import JsonFields, JsonSchema, JsonValid
 
 SCHEMA = {
     "type": "object",
@@ -43,14 +43,14 @@ def grade(metric: Metric, answer: Any, expected: Any = "") -> float:
     ],
 )
 def test_json_is_what_rfc_8259_says(answer: str, valid: bool) -> None:
-    assert grade(JsonValidConfig().build(), answer) == valid
+    assert grade(JsonValid().build(), answer) == valid
 
 
 def test_a_code_fence_is_allowed_only_when_it_is_said() -> None:
     fenced = '```json\n{"a": 1}\n```'
-    assert grade(JsonValidConfig().build(), fenced) == 0
-    assert grade(JsonValidConfig(allow_fence=True).build(), fenced) == 1
-    assert grade(JsonValidConfig(allow_fence=True).build(), "Here: " + fenced) == 0
+    assert grade(JsonValid().build(), fenced) == 0
+    assert grade(JsonValid(allow_fence=True).build(), fenced) == 1
+    assert grade(JsonValid(allow_fence=True).build(), "Here: " + fenced) == 0
 
 
 def test_a_schema_is_checked_and_its_violations_are_counted(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_schema_is_checked_and_its_violations_are_counted(tmp_path: Path) -> N
     ]  # fmt: skip
     items = [Item(one if isinstance(one, str) else json.dumps(one), "") for one in answers]
     for place in ({"path": path}, {"definition": SCHEMA}):
-        metric = JsonSchemaConfig.model_validate({"type": "json_schema", **place}).build()
+        metric = JsonSchema.model_validate({"type": "json_schema", **place}).build()
         grades = metric.grade_all(items)
         assert grades == [1, 0, 0, 0, 0]
         assert metric.details(items, grades)["problems"] == {
@@ -70,16 +70,16 @@ def test_a_schema_is_checked_and_its_violations_are_counted(tmp_path: Path) -> N
 
 
 def test_formats_of_a_schema_are_checked() -> None:
-    metric = JsonSchemaConfig(type="json_schema", definition={"type": "string", "format": "date"}).build()
+    metric = JsonSchema(type="json_schema", definition={"type": "string", "format": "date"}).build()
     assert (grade(metric, '"2024-02-29"'), grade(metric, '"2023-02-29"')) == (1, 0)
 
 
 def test_a_bad_schema_is_refused_with_the_place(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"\$\.type"):
-        JsonSchemaConfig(type="json_schema", definition={"type": "text"}).build()
+        JsonSchema(type="json_schema", definition={"type": "text"}).build()
     with pytest.raises(RecipeError, match=r"missing\.json"):
-        JsonSchemaConfig(type="json_schema", path=tmp_path / "missing.json").build()
-    elsewhere = JsonSchemaConfig(type="json_schema", definition={"$ref": "https://example.com/schema.json"}).build()
+        JsonSchema(type="json_schema", path=tmp_path / "missing.json").build()
+    elsewhere = JsonSchema(type="json_schema", definition={"$ref": "https://example.com/schema.json"}).build()
     with pytest.raises(RecipeError, match=r"example\.com"):
         grade(elsewhere, "1")
 
@@ -102,11 +102,11 @@ EXPECTED = {"intent": "book", "slots": {"city": "北京", "people": 2, "vip": Tr
     ],
 )
 def test_f1_over_the_fields(answer: Any, f1: float) -> None:
-    assert grade(JsonFieldsConfig().build(), answer, EXPECTED) == pytest.approx(f1)
+    assert grade(JsonFields().build(), answer, EXPECTED) == pytest.approx(f1)
 
 
 def test_only_the_named_fields_count() -> None:
-    metric = JsonFieldsConfig(fields=("slots.city", "tags")).build()
+    metric = JsonFields(fields=("slots.city", "tags")).build()
     answer = {"slots": {"city": "北京"}, "tags": ["a", "c"], "intent": "other"}
     assert grade(metric, answer, EXPECTED) == pytest.approx(2 * 2 / 6)
     assert grade(metric, {}, {}) == 1
@@ -120,7 +120,7 @@ def test_details_count_every_field_and_the_whole() -> None:
         ("no JSON", {"intent": "cancel"}),
     ]
     items = [Item(a if isinstance(a, str) else json.dumps(a), json.dumps(e)) for a, e in pairs]
-    metric = JsonFieldsConfig().build()
+    metric = JsonFields().build()
     details = metric.details(items, metric.grade_all(items))
     assert details["fields"]["intent"] == {"n": 3, "correct": 2, "accuracy": 2 / 3}
     assert details["fields"]["slots.city"] == {"n": 2, "correct": 1, "accuracy": 0.5}
@@ -132,11 +132,11 @@ def test_details_count_every_field_and_the_whole() -> None:
 
 def test_an_expected_answer_that_is_no_json_is_named() -> None:
     with pytest.raises(DataError, match=r"test\.jsonl:3.*no JSON"):
-        JsonFieldsConfig().build().check(Item("", "book", row_id="test.jsonl:3"))
+        JsonFields().build().check(Item("", "book", row_id="test.jsonl:3"))
 
 
 def test_numbers_of_fields_are_exact_whatever_their_length() -> None:
-    metric = JsonFieldsConfig(type="json_fields").build()
+    metric = JsonFields(type="json_fields").build()
     long = "9" * 5_000
 
     def same(answer: str, expected: str) -> float:
@@ -144,4 +144,4 @@ def test_numbers_of_fields_are_exact_whatever_their_length() -> None:
 
     assert same("0.10000000000000001", "0.1") == same("1e999", "2e999") == same(f"{long[:-1]}8", long) == 0
     assert same("1.0", "1") == same("1e2", "100") == same(long, long) == same("0.10", "0.1") == 1
-    assert grade(JsonValidConfig(type="json_valid").build(), f"[{long}]") == 1
+    assert grade(JsonValid(type="json_valid").build(), f"[{long}]") == 1

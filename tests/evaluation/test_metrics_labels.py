@@ -7,7 +7,7 @@ import pytest
 
 from weitiao.evaluation.classes import class_scores
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.labels import AccuracyConfig, Labels, MacroF1Config, macro_f1
+from weitiao.evaluation.metrics.labels import Accuracy, Labels, MacroF1, macro_f1
 from weitiao.evaluation.statistics import proportion
 
 LABELS = ["arrival", "lost", "refund", "退款"]
@@ -26,7 +26,7 @@ def answers(num: int, seed: int) -> list[Item]:
 
 def test_macro_f1_is_the_mean_over_the_labels() -> None:
     items = answers(60, 1)
-    metric = MacroF1Config().build()
+    metric = MacroF1().build()
     found = metric.estimate(items, metric.grade_all(items))
     assert found.value == pytest.approx(class_scores([(one.expected, one.answer) for one in items]).macro_f1)
     assert found.n == 60
@@ -36,7 +36,7 @@ def test_macro_f1_is_the_mean_over_the_labels() -> None:
 def test_interval_of_macro_f1_is_that_of_resampled_rows() -> None:
     """The resampled rows are scored one set after the other by counting, and the middle 95 % taken."""
     items = answers(200, 2)
-    found = MacroF1Config().build().estimate(items, [])
+    found = MacroF1().build().estimate(items, [])
     draw = np.random.default_rng(3)
     scores = []
     for _ in range(1_000):
@@ -54,7 +54,7 @@ def test_labels_that_a_resample_misses_do_not_count_in_it() -> None:
 
 def test_accuracy_is_a_share_and_compares_as_the_recipe_says() -> None:
     items = [Item(" Lost ", "lost"), Item("arrival", "lost"), Item("退款", "退款")]
-    metric = AccuracyConfig().build(normalize="casefold")
+    metric = Accuracy().build(normalize="casefold")
     grades = metric.grade_all(items)
     assert grades == [1, 0, 1]
     assert metric.estimate(items, grades) == proportion(2, 3)
@@ -62,11 +62,11 @@ def test_accuracy_is_a_share_and_compares_as_the_recipe_says() -> None:
 
 def test_an_answer_is_outside_when_it_is_no_label_of_the_whole_set() -> None:
     items = [Item("refund", "lost"), Item("lost", "lost"), Item("nonsense", "lost")]
-    for metric in (AccuracyConfig().build(labels=LABELS), MacroF1Config(labels=tuple(LABELS)).build()):
+    for metric in (Accuracy().build(labels=LABELS), MacroF1(labels=tuple(LABELS)).build()):
         assert isinstance(metric, Labels)
         classes = metric.classes(items)
         assert classes.num_outside == 1
         assert classes.matrix() == (("lost", "refund"), [[1, 1, 1]])
-    unknown = AccuracyConfig().build()
+    unknown = Accuracy().build()
     assert isinstance(unknown, Labels)
     assert unknown.classes(items).num_outside == 2

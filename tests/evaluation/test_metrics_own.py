@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from weitiao.errors import ModelError, RecipeError
-from weitiao.evaluation.judges.rating import JudgeMetricConfig, rating
+from weitiao.evaluation.judges.rating import JudgeMetric, rating
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.function import FunctionConfig
+from weitiao.evaluation.metrics.function import Function
 
 ITEM = Item("Yes.", "yes", ({"role": "user", "content": "Is it?"},), {"level": 3}, "test.jsonl:7")
 
 
-def function(tmp_path: Path, text: str) -> FunctionConfig:
+def function(tmp_path: Path, text: str) -> Function:
     (tmp_path / "my.py").write_text(text, encoding="utf-8")
-    return FunctionConfig(path=f"{tmp_path / 'my.py'}:score")
+    return Function(path=f"{tmp_path / 'my.py'}:score")
 
 
 def test_a_function_gets_answer_expected_answer_and_row(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_function_gets_answer_expected_answer_and_row(tmp_path: Path) -> None:
         "    return (answer.lower().strip('.') == expected) * Kept(row).row['level'] / 4\n"
     )
     metric = function(tmp_path, text).build()
-    assert metric.name == "score"
+    assert metric.title == "score"
     assert metric.grade(ITEM) == 0.75
 
 
@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message:
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no file .*gone\.py"):
-        FunctionConfig(path=f"{tmp_path / 'gone.py'}:score").build()
+        Function(path=f"{tmp_path / 'gone.py'}:score").build()
 
 
 # -- judge ------------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def test_a_judge_behind_a_server_grades_from_0_to_1(server: tuple[str, list[dict[str, Any]]], tmp_path: Path) -> None:
     (tmp_path / "key").write_text("secret\n")
     url, seen = server
-    config = JudgeMetricConfig(type="judge", model=f"{url}#big", api_key_file=tmp_path / "key", max_new_tokens=7)
+    config = JudgeMetric(type="judge", model=f"{url}#big", api_key_file=tmp_path / "key", max_new_tokens=7)
     metric = config.build()
     items = [Item(f"quality {digit}", "reference text", ITEM.prompt, {}, "r") for digit in "1352x"]
     assert metric.grade_all(items) == [0.0, 0.5, 1.0, 0.25, 0.0]
@@ -156,7 +156,7 @@ def test_a_judge_behind_a_server_grades_from_0_to_1(server: tuple[str, list[dict
 
 def test_a_prompt_of_the_user_is_filled_in_and_its_faults_are_named(server: tuple[str, list[dict[str, Any]]]) -> None:
     url, seen = server
-    config = JudgeMetricConfig(type="judge", model=f"{url}#m", prompt="Level {{ level }}: {{ answer }} quality 4")
+    config = JudgeMetric(type="judge", model=f"{url}#m", prompt="Level {{ level }}: {{ answer }} quality 4")
     assert config.build().grade(ITEM) == 0.75
     assert seen[0]["messages"] == [{"role": "user", "content": "Level 3: Yes. quality 4"}]
     lacking = config.model_copy(update={"prompt": "{{ lavel }}"}).build()
@@ -166,13 +166,13 @@ def test_a_prompt_of_the_user_is_filled_in_and_its_faults_are_named(server: tupl
 
 def test_a_server_that_fails_or_is_not_there_is_named(server: tuple[str, list[dict[str, Any]]]) -> None:
     url, _ = server
-    metric = JudgeMetricConfig(type="judge", model=f"{url}#m", prompt="break").build()
+    metric = JudgeMetric(type="judge", model=f"{url}#m", prompt="break").build()
     with pytest.raises(ModelError, match="500"):
         metric.grade(ITEM)
     with pytest.raises(ModelError, match="cannot be reached"):
-        JudgeMetricConfig(type="judge", model="http://127.0.0.1:9/v1#m").build().grade(ITEM)
+        JudgeMetric(type="judge", model="http://127.0.0.1:9/v1#m").build().grade(ITEM)
     with pytest.raises(ModelError, match="names a server and no model"):
-        JudgeMetricConfig(type="judge", model=url).build()
+        JudgeMetric(type="judge", model=url).build()
 
 
 def test_a_judge_on_this_machine_replies_as_transformers_does(tiny_llama_dir: Path) -> None:
@@ -192,5 +192,5 @@ def test_a_judge_on_this_machine_replies_as_transformers_does(tiny_llama_dir: Pa
         )
         found = rating(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
         expected.append(0.0 if found is None else (found - 1) / 4)
-    config = JudgeMetricConfig(type="judge", model=str(tiny_llama_dir), prompt="{{ answer }}", max_new_tokens=48)
+    config = JudgeMetric(type="judge", model=str(tiny_llama_dir), prompt="{{ answer }}", max_new_tokens=48)
     assert config.build().grade_all([Item(answer, "x") for answer in answers]) == expected

@@ -8,10 +8,10 @@ import pytest
 
 from weitiao.errors import DataError
 from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.evaluation.metrics.matching import ContainsConfig, NormalizedMatchConfig
+from weitiao.evaluation.metrics.matching import Contains, NormalizedMatch
 from weitiao.evaluation.metrics.normalize import normalized, plain_words
-from weitiao.evaluation.metrics.number import NumberConfig
-from weitiao.evaluation.metrics.regex import RegexConfig
+from weitiao.evaluation.metrics.number import Number
+from weitiao.evaluation.metrics.regex import Regex
 
 
 def grade(metric: Metric, answer: str, expected: str) -> float:
@@ -64,7 +64,7 @@ def test_full_width_characters_stay_different() -> None:
     ],
 )
 def test_normalised_match_looks_at_the_words(one: str, other: str) -> None:
-    assert grade(NormalizedMatchConfig().build(), one, other) == 1
+    assert grade(NormalizedMatch().build(), one, other) == 1
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_normalised_match_looks_at_the_words(one: str, other: str) -> None:
     [("3.14", "314"), ("-5", "5"), ("A", ""), ("A", "The"), ("是", "不是"), ("x y", "y x"), ("😀", "😂")],
 )
 def test_normalised_match_tells_what_differs(one: str, other: str) -> None:
-    assert grade(NormalizedMatchConfig().build(), one, other) == 0
+    assert grade(NormalizedMatch().build(), one, other) == 0
 
 
 def test_words_of_a_text() -> None:
@@ -96,24 +96,24 @@ def test_words_of_a_text() -> None:
     ],
 )
 def test_contains_finds_whole_words(answer: str, expected: str, right: bool) -> None:
-    assert grade(ContainsConfig().build(), answer, expected) == right
+    assert grade(Contains().build(), answer, expected) == right
 
 
 # -- regex ------------------------------------------------------------------------------------------------------------
 
 
 def test_regex_compares_the_group_with_the_expected_answer() -> None:
-    metric = RegexConfig(type="regex", pattern=r"Answer: (\w+)").build()
+    metric = Regex(type="regex", pattern=r"Answer: (\w+)").build()
     assert grade(metric, "So.\nAnswer: B", "B") == 1
     assert grade(metric, "Answer: C, no. Answer: B", "B") == 0
     assert grade(metric, "B", "B") == 0
     assert grade(metric, "Answer: B", "Because. Answer: B") == 1
-    last = RegexConfig(type="regex", pattern=r"Answer: (\w+)", take="last").build()
+    last = Regex(type="regex", pattern=r"Answer: (\w+)", take="last").build()
     assert grade(last, "Answer: C, no. Answer: B", "B") == 1
 
 
 def test_regex_without_comparison_checks_the_form() -> None:
-    metric = RegexConfig(type="regex", pattern=r"\d{4}-\d{2}-\d{2}", compare=False).build()
+    metric = Regex(type="regex", pattern=r"\d{4}-\d{2}-\d{2}", compare=False).build()
     assert (grade(metric, "on 2024-05-01", "no date"), grade(metric, "in May", "2024-05-01")) == (1, 0)
     items = [Item("in May", ""), Item("2024-05-01", "")]
     assert metric.details(items, [0, 1]) == {"num_without_match": 1}
@@ -121,7 +121,7 @@ def test_regex_without_comparison_checks_the_form() -> None:
 
 # -- number -----------------------------------------------------------------------------------------------------------
 
-POINT = NumberConfig().build()
+POINT = Number().build()
 
 
 @pytest.mark.parametrize(
@@ -205,20 +205,20 @@ def test_a_text_without_a_number(text: str) -> None:
 
 
 def test_a_decimal_comma() -> None:
-    metric = NumberConfig(decimal_comma=True).build()
+    metric = Number(decimal_comma=True).build()
     assert grade(metric, "Das sind 1.234,5 Euro.", "1234,50") == 1
     assert grade(metric, "1,234.5", "1234,5") == 0
 
 
 def test_numbers_are_compared_by_value_within_the_tolerance() -> None:
-    exact, near = NumberConfig().build(), NumberConfig(tolerance=0.01).build()
+    exact, near = Number().build(), Number(tolerance=0.01).build()
     assert grade(exact, "0.5", "1/2") == grade(exact, "1e3", "1,000.00") == 1
     assert (grade(exact, "3.14", "3.15"), grade(near, "3.14", "3.15"), grade(near, "3.13", "3.15")) == (0, 1, 0)
     assert grade(exact, "1e999", "5") == grade(exact, "nothing", "0") == 0
 
 
 def test_numbers_are_exact_whatever_their_length() -> None:
-    exact, near = NumberConfig().build(), NumberConfig(tolerance=1).build()
+    exact, near = Number().build(), Number(tolerance=1).build()
     assert grade(exact, "12345678902", "12345678901") == 0
     assert (grade(near, "12345678902", "12345678901"), grade(near, "12345678903", "12345678901")) == (1, 0)
     assert grade(exact, "0.1 + 0.2 is 0.30000000000000004", "0.3") == 0
@@ -230,4 +230,4 @@ def test_numbers_are_exact_whatever_their_length() -> None:
 
 def test_an_expected_answer_without_a_number_is_named() -> None:
     with pytest.raises(DataError, match=r"test\.jsonl:3: .*no number"):
-        NumberConfig().build().check(Item("", "none", row_id="test.jsonl:3"))
+        Number().build().check(Item("", "none", row_id="test.jsonl:3"))

@@ -12,8 +12,8 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
-from weitiao.evaluation.metrics.overlap import BleuConfig, ChrfConfig
+from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
+from weitiao.evaluation.metrics.overlap import Bleu, Chrf
 from weitiao.evaluation.paired import paired_difference, paired_difference_of_sums
 from weitiao.evaluation.statistics import Floats
 
@@ -66,7 +66,7 @@ def test_for_a_mean_it_is_the_paired_difference_of_the_grades() -> None:
 def test_macro_f1_differs_by_what_plain_counting_gives_and_swaps_are_all_tried() -> None:
     before = labelled(24, 0.4, seed=1)
     after = [*labelled(24, 0.9, seed=2)[:16], *before[16:]]
-    metric = MacroF1Config().build(labels=LABELS)
+    metric = MacroF1().build(labels=LABELS)
     grades = metric.grade_all(before), metric.grade_all(after)
     found = metric.difference((before, after), grades)
     value = macro_f1(pairs_of(after)) - macro_f1(pairs_of(before))
@@ -82,7 +82,7 @@ def test_macro_f1_differs_by_what_plain_counting_gives_and_swaps_are_all_tried()
         other = [before[place] if place in swapped else after[place] for place in range(24)]
         extreme += abs(macro_f1(pairs_of(other)) - macro_f1(pairs_of(one))) >= abs(value) - 1e-9
     assert found.p_value == pytest.approx(extreme / 2 ** len(differing))
-    accuracy = AccuracyConfig().build(labels=LABELS).difference((before, after), grades)
+    accuracy = Accuracy().build(labels=LABELS).difference((before, after), grades)
     assert accuracy.test == "McNemar's exact test"
     assert accuracy.difference.value != pytest.approx(value, abs=1e-3)
 
@@ -100,7 +100,7 @@ def test_overlap_differs_by_what_sacrebleu_gives_for_the_two_sets(name: str) -> 
         return items
 
     before, after = answers(0.6), answers(0.8)
-    metric = (BleuConfig() if name == "bleu" else ChrfConfig()).build()
+    metric = (Bleu() if name == "bleu" else Chrf()).build()
     scorer = BLEU(tokenize="13a") if name == "bleu" else CHRF()
     expected = [
         scorer.corpus_score([item.answer for item in items], [[item.expected for item in items]]).score / 100

@@ -14,7 +14,7 @@ from rich.console import Console
 from weitiao.data.example import Example
 from weitiao.errors import RunError
 from weitiao.evaluation.answer_files import read_predictions
-from weitiao.evaluation.answers import Answer, Prediction, grade_answers
+from weitiao.evaluation.answers import Prediction, graded
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.scores import Scores, ValidationLoss, read_scores, score, write_scores
@@ -42,11 +42,14 @@ def predictions(*pairs: tuple[str, str], unstopped: int = 0, **settings: Any) ->
         )
         for index, (expected, _) in enumerate(pairs, start=1)
     ]
-    answers = [Answer(answer, 5, index < len(pairs) - unstopped) for index, (_, answer) in enumerate(pairs)]
+    answers = [
+        Prediction.of(example, answer, num_tokens=5, stopped=index < len(pairs) - unstopped)
+        for index, (example, (_, answer)) in enumerate(zip(examples, pairs, strict=True))
+    ]
     task = make_task(examples, EvaluationConfig.model_validate(settings))
-    graded = Graded(grade_answers(examples, answers, task.metrics))
-    graded.metrics = task.metrics
-    return graded
+    found = Graded(graded(answers, task.metrics))
+    found.metrics = task.metrics
+    return found
 
 
 def shown(scores: Scores, rows: tuple[Prediction, ...]) -> str:

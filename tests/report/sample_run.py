@@ -15,8 +15,8 @@ from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import compare_predictions, write_comparison
 from weitiao.evaluation.gap.analyse import analyse_gap
-from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
-from weitiao.evaluation.metrics.matching import ExactMatchConfig
+from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
+from weitiao.evaluation.metrics.matching import ExactMatch
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import score, write_scores
 from weitiao.evaluation.verdict_config import VerdictConfig
@@ -38,7 +38,7 @@ LABELS = [
     "card_arrival", "lost_card", "top_up_failed", "exchange_rate", "pin_blocked", "cash_withdrawal", "refund_pending",
     "transfer_timing", "identity_check", "app_login",
 ]  # fmt: skip
-METRICS = tuple(config.build(labels=LABELS) for config in (ExactMatchConfig(), AccuracyConfig(), MacroF1Config()))
+METRICS = tuple(config.build(labels=LABELS) for config in (ExactMatch(), Accuracy(), MacroF1()))
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)> {{ 7 * 7 }} "&\' </style>'
 
 _SECONDS = {
@@ -75,7 +75,7 @@ def predictions(
     items = [one.item for one in found]
     for metric in METRICS:
         for one, grade in zip(found, metric.grade_all(items), strict=True):
-            one.grades[metric.name] = grade
+            one.grades[metric.title] = grade
     return found
 
 

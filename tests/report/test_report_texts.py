@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from weitiao.evaluation.gap.kinds import MEANINGS
+from weitiao.evaluation.gap.errors import REMEDIES
 from weitiao.quality.settings import KINDS, SEVERITIES
 from weitiao.quality.sources import PARTS
 from weitiao.report.render import SECTIONS
@@ -36,8 +36,8 @@ def test_whatever_the_program_can_find_has_a_name_in_both_languages() -> None:
     assert {f"finding.{kind}" for kind in KINDS} | {f"finding.{kind}.remedy" for kind in KINDS} <= keys
     assert {f"severity.{one}" for one in SEVERITIES} <= keys
     assert {f"part.{part}" for part in PARTS if part != "against"} <= keys
-    assert {f"error.{kind}" for kind in MEANINGS} | {f"error.{kind}.advice" for kind in MEANINGS} <= keys
-    assert {f"remedy.{one}" for meaning in MEANINGS.values() for one in meaning.remedies} <= keys
+    assert {f"error.{kind}" for kind in REMEDIES} | {f"error.{kind}.advice" for kind in REMEDIES} <= keys
+    assert {f"remedy.{one}" for remedies in REMEDIES.values() for one in remedies} <= keys
     assert {f"verdict.{decision}" for decision in EXIT_CODES} <= keys
     assert {f"retention.{name}" for name in OVERALL.values()} <= keys
     assert {f"step.{step.name}" for step in STEPS if step.name != "report"} <= keys

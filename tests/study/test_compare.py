@@ -19,7 +19,7 @@ from weitiao.errors import DataError, ModelError, RecipeError, RunError, Weitiao
 from weitiao.evaluation.answer_files import AnswersKey, answers_key, note_key, read_predictions, write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import Comparison, compare_predictions
-from weitiao.evaluation.metrics.labels import MacroF1Config
+from weitiao.evaluation.metrics.labels import MacroF1
 from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.statistics import mean
 from weitiao.generation.config import GenerationConfig
@@ -139,7 +139,7 @@ def test_a_score_of_the_whole_set_is_not_guessed_from_grades() -> None:
         for grades in ((0, 1, 0, 1), (1, 1, 1, 0))
     )  # fmt: skip
     assert list(compare_predictions(before, after, names=("A", "B")).metrics) == ["exact_match"]
-    metric = MacroF1Config().build(labels=["x", "y", "z"])
+    metric = MacroF1().build(labels=["x", "y", "z"])
     found = compare_predictions(before, after, names=("A", "B"), metrics=[metric])
     assert list(found.metrics) == ["exact_match", "macro_f1"]
 

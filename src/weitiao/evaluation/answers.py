@@ -20,21 +20,6 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model wrote.
-
-    Attributes:
-        text: Without special tokens, and without what belongs to the template (see `AnswerReader`).
-        num_tokens: Tokens that were generated for it.
-        stopped: Whether the model ended the answer itself; if not, the limit of new tokens cut it off.
-    """
-
-    text: str
-    num_tokens: int
-    stopped: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Prediction:
     """The model's answer to one test row.
 
@@ -42,11 +27,11 @@ class Prediction:
         row_id: The `Example.row_id`.
         messages: The turns that were the prompt.
         expected: The answer that the row has.
-        answer: What the model wrote, without special tokens and what belongs to the template.
+        answer: What the model wrote, without special tokens and what belongs to the template (see `AnswerReader`).
         num_tokens: Tokens that were generated for it.
         stopped: Whether the model ended the answer itself; if not, the limit of new tokens cut it off.
         correct: Whether the first metric grades it 1.
-        grades: The grade of each metric, 0 to 1.
+        grades: The grade of each metric, 0 to 1; empty before `graded`.
         columns: The other columns of the row.
     """
 
@@ -59,6 +44,12 @@ class Prediction:
     correct: bool
     grades: dict[str, float] = field(default_factory=dict)
     columns: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, example: Example, answer: str, *, num_tokens: int, stopped: bool) -> Prediction:
+        """What somebody answered to a row, not graded yet."""
+        prompt, expected = example.prompt, example.answer
+        return cls(example.row_id, prompt, expected, answer, num_tokens, stopped, False, columns=example.columns)
 
     @property
     def item(self) -> Item:
@@ -89,7 +80,7 @@ def write_answers(
     generation: GenerationConfig,
     *,
     on_progress: Progress | None = None,
-) -> list[Answer]:
+) -> list[Prediction]:
     """Let the model answer test rows.
 
     The last assistant turn of a row is what is expected; the turns before it are the prompt, rendered exactly as in
@@ -103,7 +94,7 @@ def write_answers(
         on_progress: Told how many answers are ready.
 
     Returns:
-        One answer per row, in order.
+        One answer per row, in order, not graded yet.
 
     Raises:
         RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
@@ -111,13 +102,14 @@ def write_answers(
     from weitiao.generation.generate import generate, stop_ids
     from weitiao.rendering.answers import AnswerReader
 
-    prompts = render_prompts(model, tokenizer, examples)
+    prompts = prompts_of(tokenizer, examples, room_in=model)
     stops = stop_ids(model, tokenizer)
     written = generate(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
     reader = AnswerReader(tokenizer)
     return [
-        Answer(
-            text=reader.read(asked.prompt, asked.tools, one.token_ids, expected=asked.answer),
+        Prediction.of(
+            asked,
+            reader.read(asked.prompt, asked.tools, one.token_ids, expected=asked.answer),
             num_tokens=len(one.token_ids),
             stopped=one.stopped,
         )
@@ -125,70 +117,42 @@ def write_answers(
     ]
 
 
-def render_prompts(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]
+def prompts_of(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, room_in: nn.Module | None = None
 ) -> list[list[int]]:
-    """The prompts of test rows as token ids, each of which leaves room for an answer.
+    """The prompts of test rows as token ids.
 
-    Arguments and errors are those of `write_answers`.
-    """
-    prompts = prompts_of(tokenizer, examples)
-    _require_room(model, examples, prompts)
-    return prompts
-
-
-def prompts_of(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[list[int]]:
-    """The prompts of test rows as token ids, whether or not a model has room for them.
+    Args:
+        tokenizer: With the chat template of the training.
+        examples: The rows.
+        room_in: A model in whose context every prompt has to leave room for an answer.
 
     Raises:
-        RenderingError: The template refuses a row, or the tokenizer has none.
+        RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
     """
     from weitiao.rendering.render import Prompts
 
     prompt = Prompts(tokenizer)
-    return [prompt(one.prompt, one.tools, where=one.row_id) for one in examples]
-
-
-def grade_answers(
-    examples: Sequence[Example], answers: Sequence[Answer], metrics: Sequence[Metric]
-) -> tuple[Prediction, ...]:
-    """Grade answers, whoever gave them.
-
-    Args:
-        examples: Gradable rows.
-        answers: One per row, in order.
-        metrics: At least one; the first says what is correct.
-
-    Raises:
-        WeitiaoError: A row cannot be graded; the message names it.
-    """
-    return graded(
-        [
-            Prediction(
-                row_id=example.row_id,
-                messages=example.prompt,
-                expected=example.answer,
-                answer=answer.text,
-                num_tokens=answer.num_tokens,
-                stopped=answer.stopped,
-                correct=False,
-                columns=example.columns,
-            )
-            for example, answer in zip(examples, answers, strict=True)
-        ],
-        metrics,
-    )
+    prompts = [prompt(one.prompt, one.tools, where=one.row_id) for one in examples]
+    if room_in is not None:
+        _require_room(room_in, examples, prompts)
+    return prompts
 
 
 def graded(predictions: Sequence[Prediction], metrics: Sequence[Metric]) -> tuple[Prediction, ...]:
     """The same answers with the grades of these metrics, whatever grades they have.
 
-    Arguments and errors are those of `grade_answers`.
+    Args:
+        predictions: Answers to gradable rows, whoever gave them.
+        metrics: At least one; the first says what is correct.
+
+    Raises:
+        WeitiaoError: A row cannot be graded; the message names it.
     """
     items = [one.item for one in predictions]
-    grades = {metric.name: metric.grade_all(items) for metric in metrics}
+    grades = {metric.title: metric.grade_all(items) for metric in metrics}
     by_row = (dict(zip(grades, found, strict=True)) for found in zip(*grades.values(), strict=True))
-    first = metrics[0].name
+    first = metrics[0].title
     return tuple(
         replace(one, grades=found, correct=found[first] == 1) for one, found in zip(predictions, by_row, strict=True)
     )

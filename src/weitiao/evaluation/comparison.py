@@ -132,7 +132,7 @@ def compare_predictions(
         DataError: The rows differ, or no metric was computed for both.
     """
     pairs = pair_predictions(before, after, names=names)
-    known = {metric.name: metric for metric in metrics}
+    known = {metric.title: metric for metric in metrics}
     names_of_both = [name for name in after[0].grades if name in before[0].grades]
     changes = {
         name: _change(name, known.get(name), pairs)

@@ -12,9 +12,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from weitiao.config import Config
 from weitiao.evaluation.metrics.base import find_or_keep
 from weitiao.evaluation.metrics.config import MetricConfig, ScoreConfig
-from weitiao.evaluation.metrics.matching import ExactMatchConfig
+from weitiao.evaluation.metrics.matching import ExactMatch
 from weitiao.evaluation.metrics.normalize import Normalization
-from weitiao.evaluation.metrics.perplexity import PerplexityConfig
+from weitiao.evaluation.metrics.perplexity import Perplexity
 from weitiao.generation.config import GenerationConfig
 
 
@@ -28,7 +28,7 @@ class EvaluationConfig(Config):
     metrics: Annotated[
         tuple[ScoreConfig, ...],
         BeforeValidator(_as_list, json_schema_input_type=ScoreConfig | list[ScoreConfig]),
-    ] = (ExactMatchConfig(),)
+    ] = (ExactMatch(),)
     """What grades the answers: types (`exact_match`), mappings with settings (`{type: number, tolerance: 0.01}`) or
     functions (`my.py:score`). The first is the one that is compared and decided by. Where answers are compared as texts
     and are labels of a closed set, `accuracy` and `macro_f1` are added."""
@@ -61,19 +61,19 @@ class EvaluationConfig(Config):
             raise ValueError(f"`metrics` has `{twice[0]}` twice: give one of them another `name`")
         if any(one.title == "loss" for one in self.metrics):
             raise ValueError("`metrics` has one called `loss`, as the validation loss is: give it another `name`")
-        if isinstance(self.metrics[0], PerplexityConfig) and len(self.metrics) > 1:
+        if isinstance(self.metrics[0], Perplexity) and len(self.metrics) > 1:
             raise ValueError("`perplexity` grades no answer: put a metric that does in front of it")
         return self
 
     @property
     def graders(self) -> tuple[MetricConfig, ...]:
         """The metrics that grade answers."""
-        return tuple(one for one in self.metrics if not isinstance(one, PerplexityConfig))
+        return tuple(one for one in self.metrics if not isinstance(one, Perplexity))
 
     @property
-    def perplexities(self) -> tuple[PerplexityConfig, ...]:
+    def perplexities(self) -> tuple[Perplexity, ...]:
         """Whether, and under which name, the perplexity of the test rows is asked for."""
-        return tuple(one for one in self.metrics if isinstance(one, PerplexityConfig))
+        return tuple(one for one in self.metrics if isinstance(one, Perplexity))
 
     def located(self, folders: Sequence[Path]) -> EvaluationConfig:
         """The same with its paths looked up in these folders, in this order, and made absolute."""

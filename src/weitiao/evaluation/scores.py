@@ -88,13 +88,13 @@ def score(
         seconds: Time that the answers took.
     """
     items = [one.item for one in predictions]
-    grades = {metric.name: [one.grades[metric.name] for one in predictions] for metric in metrics}
-    details = {metric.name: metric.details(items, grades[metric.name]) for metric in metrics if items}
+    grades = {metric.title: [one.grades[metric.title] for one in predictions] for metric in metrics}
+    details = {metric.title: metric.details(items, grades[metric.title]) for metric in metrics if items}
     of_labels = [metric for metric in metrics if isinstance(metric, Labels)]
     num_tokens = sum(one.num_tokens for one in predictions)
     return Scores(
-        primary=metrics[0].name,
-        metrics={metric.name: metric.estimate(items, grades[metric.name]) for metric in metrics if items},
+        primary=metrics[0].title,
+        metrics={metric.title: metric.estimate(items, grades[metric.title]) for metric in metrics if items},
         details={name: found for name, found in details.items() if found},
         classes=of_labels[0].classes(items) if of_labels and items else None,
         num_unstopped=sum(not one.stopped for one in predictions),

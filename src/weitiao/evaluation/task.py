@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from weitiao.data.example import Example
-from weitiao.evaluation.answers import Prediction, Progress, check_rows, grade_answers, is_gradable, write_answers
+from weitiao.evaluation.answers import Prediction, Progress, check_rows, graded, is_gradable, write_answers
 from weitiao.evaluation.classes import is_closed_label_set
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
-from weitiao.evaluation.metrics.matching import ExactMatchConfig, NormalizedMatchConfig
+from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
+from weitiao.evaluation.metrics.matching import ExactMatch, NormalizedMatch
 from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.evaluation.scores import Scores, score
 from weitiao.generation.config import GenerationConfig
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-_TEXT_MATCHES = (ExactMatchConfig, NormalizedMatchConfig)
-_FOR_LABELS = (AccuracyConfig(), MacroF1Config())
+_TEXT_MATCHES = (ExactMatch, NormalizedMatch)
+_FOR_LABELS = (Accuracy(), MacroF1())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,6 @@ def evaluate(
     start = time.perf_counter()
     answers = write_answers(model, tokenizer, gradable, task.generation, on_progress=on_progress) if gradable else []
     seconds = time.perf_counter() - start
-    predictions = grade_answers(gradable, answers, task.metrics)
+    predictions = graded(answers, task.metrics)
     scores = score(predictions, task.metrics, num_ungraded=len(task.examples) - len(gradable), seconds=seconds)
     return Evaluation(scores, predictions)

@@ -177,7 +177,7 @@ class InstructionPart(Part):
             batching.of(GenerationConfig(max_new_tokens=self.max_new_tokens)),
             on_progress=lambda done, total: on_share(done / (total + 1)),
         )
-        answers = {item.item_id: answer.text for item, answer in zip(self.items, written, strict=True)}
+        answers = {one.row_id: one.answer for one in written}
         grades = {item.item_id: float(follows(answers[item.item_id], item.constraints)) for item in self.items}
         losses = answer_losses(model, tokenizer, examples, batching)
         on_share(1.0)

@@ -134,7 +134,8 @@ class GeneratePart(Part):
 
     def identity(self) -> str:
         """Files that grade the answers count by their content, wherever they lie."""
-        metric = repr(self.task.metric)
+        # the settings of metrics had such names when the first scores were kept
+        metric = repr(self.task.metric).replace("(", "Config(", 1)
         for path in self.task.metric.files:
             metric = metric.replace(str(path), sha256(path) if path.is_file() else str(path))
         return repr((self.name, self.examples, metric, self.task.generation, self.labels))
@@ -153,7 +154,7 @@ class GeneratePart(Part):
             Task(self.name, self.examples, (metric,), batching.of(self.task.generation)),
             on_progress=lambda done, total: on_share(done / (total + 1)),
         )
-        grades = {one.row_id: one.grades[metric.name] for one in found.predictions}
+        grades = {one.row_id: one.grades[metric.title] for one in found.predictions}
         answers = {one.row_id: one.answer for one in found.predictions}
         losses = answer_losses(model, tokenizer, self.examples, batching)
         on_share(1.0)

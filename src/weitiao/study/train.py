@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from weitiao.console import quoted
 from weitiao.errors import RecipeError, RunError
-from weitiao.evaluation.answers import check_rows, render_prompts
+from weitiao.evaluation.answers import check_rows, prompts_of
 from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.forest.plan import Plan
@@ -275,12 +275,12 @@ def _answer_validation(model: torch.nn.Module, data: RenderedData, task: Task | 
     """What lets the model answer the task; its prompts are tried now."""
     if task is None:
         return None
-    render_prompts(model, data.tokenizer, task.gradable)
+    prompts_of(data.tokenizer, task.gradable, room_in=model)
 
     def scores(model: torch.nn.Module) -> dict[str, float]:
         return {name: one.value for name, one in evaluate(model, data.tokenizer, task).scores.metrics.items()}
 
-    return AnswerValidation(task.metrics[0].name, scores)
+    return AnswerValidation(task.metrics[0].title, scores)
 
 
 def _of_objective(objective: Objective) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from weitiao.evaluation.classes import ClassScores
 from weitiao.evaluation.scores import Scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.terminal.tables import facts, one_line, print_rest, table
+from weitiao.text.wording import Wording
 
 _NUM_WORST_CLASSES = 15
 _NUM_CONFUSED = 5
@@ -21,23 +22,6 @@ _LARGEST_MATRIX = 8
 _NUM_WORST_FIELDS = 15
 _NUM_WRONG = 5
 _LONGEST_SHOWN = 200
-_SPELLED = {
-    "exact_match": "Exact match",
-    "normalized_match": "Normalised match",
-    "contains": "Contains",
-    "accuracy": "Accuracy",
-    "macro_f1": "Macro-F1",
-    "number": "Number",
-    "regex": "Pattern",
-    "json_valid": "Valid JSON",
-    "json_schema": "JSON Schema",
-    "json_fields": "JSON fields",
-    "rouge_l": "ROUGE-L",
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "judge": "Judge",
-    "perplexity": "Perplexity",
-}
 _COUNTED = {
     "num_without_number": "answers have no number",
     "num_without_match": "answers do not match the pattern",
@@ -69,14 +53,9 @@ def print_scores(scores: Scores, predictions: Sequence[Prediction], console: Con
         _print_wrong(sorted(wrong, key=lambda one: one.grades.get(scores.primary, 0.0)), scores.primary, console)
 
 
-def spelled(metric: str) -> str:
-    """The name of a metric for a table; names that the user gave stay as they are."""
-    return _SPELLED.get(metric, metric)
-
-
 def _summary(scores: Scores) -> Iterator[tuple[str, str]]:
     for name, score in scores.metrics.items():
-        yield spelled(name), _in_words(score)
+        yield Wording("en").named("metric", name), _in_words(score)
         for key, text in _COUNTED.items():
             if count := scores.details.get(name, {}).get(key):
                 yield "", f"{count:,} {text}"
@@ -149,7 +128,8 @@ def _print_fields(name: str, fields: dict[str, dict[str, Any]], console: Console
     rows = [
         (field or "(the value)", found["n"], found["correct"], f"{found['accuracy']:.1%}") for field, found in worst
     ]
-    console.print(table((f"{spelled(name)}: field", "Expected", "Correct", "Share"), rows))
+    metric = Wording("en").named("metric", name)
+    console.print(table((f"{metric}: field", "Expected", "Correct", "Share"), rows))
     print_rest(console, len(fields) - len(worst), f"The {len(worst)} worst fields; {{:,}} more in scores.json")
 
 

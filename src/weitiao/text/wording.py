@@ -39,9 +39,9 @@ class Wording:
         """
         return self._table[key].format(**values)
 
-    def knows(self, key: str) -> bool:
-        """Whether there is such a text."""
-        return key in self._table
+    def named(self, kind: str, name: str) -> str:
+        """What something is called: the text of `KIND.NAME`, or the name itself where it is one of the user's."""
+        return self._table.get(f"{kind}.{name}", name)
 
     def share(self, value: float) -> str:
         """A share: `84.3%`."""

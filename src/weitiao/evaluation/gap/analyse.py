@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import is_closed_label_set
-from weitiao.evaluation.gap.errors import FIELDS, Classifier, structured
+from weitiao.evaluation.gap.errors import FIELDS, REMEDIES, Classifier, Kind, Remedy, structured
 from weitiao.evaluation.gap.groups import Group, find_groups, question
-from weitiao.evaluation.gap.kinds import MEANINGS, Kind, Remedy
 from weitiao.evaluation.metrics.base import Item
 from weitiao.evaluation.statistics import Estimate, mean, proportion
+from weitiao.text.wording import Wording
 
 _NUM_EXAMPLES = 3
 _LONGEST_TEXT = 1_000
@@ -33,7 +33,7 @@ class ErrorKind:
     """Wrong answers of one kind.
 
     Attributes:
-        kind: Which, see `kinds.MEANINGS`.
+        kind: Which, see `errors.REMEDIES`.
         title: The kind in words.
         count: How many answers.
         share: Of all answers, right ones included.
@@ -146,14 +146,14 @@ def _least(grades: Sequence[float], target: float | None, score: Estimate) -> fl
 def _error_kinds(short: Sequence[Prediction], classifier: Classifier, num_rows: int) -> tuple[ErrorKind, ...]:
     kinds = [classifier.kind(one) for one in short]
     found = []
-    for kind, count in sorted(Counter(kinds).items(), key=lambda item: (-item[1], list(MEANINGS).index(item[0]))):
+    for kind, count in sorted(Counter(kinds).items(), key=lambda item: (-item[1], list(REMEDIES).index(item[0]))):
         rows = [one for one, of in zip(short, kinds, strict=True) if of == kind][:_NUM_EXAMPLES]
         examples = tuple(
             ErrorExample(one.row_id, _cut(question(one)), _cut(one.expected), _cut(one.answer)) for one in rows
         )
-        meaning = MEANINGS[kind]
+        title, advice = (Wording("en")(f"error.{kind}{text}") for text in ("", ".advice"))
         share = proportion(count, num_rows)
-        found.append(ErrorKind(kind, meaning.title, count, share, examples, meaning.remedies, meaning.advice))
+        found.append(ErrorKind(kind, title, count, share, examples, REMEDIES[kind], advice))
     return tuple(found)
 
 

@@ -1,32 +1,65 @@
-"""Of which kind a wrong answer is."""
+"""The kinds of wrong answers, what helps against each, and of which kind an answer is."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.gap.kinds import Kind
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, parse_json
-from weitiao.evaluation.metrics.matching import ContainsConfig
+from weitiao.evaluation.metrics.json_text import JsonFields, parse_json
+from weitiao.evaluation.metrics.matching import Contains
 from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.quality.answers import find_refusal
 from weitiao.quality.language import script_of
 
-FIELDS = JsonFieldsConfig().build()
+Kind = Literal[
+    "empty",
+    "refusal",
+    "rewritten",
+    "cut_off",
+    "wrong_language",
+    "invalid_json",
+    "wrong_keys",
+    "wrong_value",
+    "outside_labels",
+    "other_label",
+    "too_long",
+    "wrong",
+]
+Remedy = Literal["prompt", "constraint", "tuning", "more data"]
+
+REMEDIES: dict[Kind, tuple[Remedy, ...]] = {
+    "empty": ("prompt", "tuning"),
+    "refusal": ("prompt", "tuning"),
+    "rewritten": ("prompt", "constraint", "tuning"),
+    "cut_off": ("prompt", "tuning"),
+    "wrong_language": ("prompt", "tuning"),
+    "invalid_json": ("constraint", "tuning"),
+    "wrong_keys": ("prompt", "constraint", "tuning"),
+    "wrong_value": ("prompt", "tuning", "more data"),
+    "outside_labels": ("prompt", "constraint", "tuning"),
+    "other_label": ("tuning", "more data"),
+    "too_long": ("prompt", "tuning"),
+    "wrong": ("tuning", "more data"),
+}
+"""Every kind, in the order in which they are looked for, with what addresses it, the cheapest first: another prompt, a
+constraint on decoding or on the format, tuning on the rows that are there, more rows. What a kind is called, and what
+can honestly be said about it, stands in the catalogues of texts: `error.KIND` and `error.KIND.advice`."""
+
+FIELDS = JsonFields().build()
 """Compares JSON by its values."""
 
 _TOO_LONG = 3
 _MAIN_SCRIPT = 0.7
-_CONTAINS = ContainsConfig().build()
+_CONTAINS = Contains().build()
 _BRACKET = re.compile(r"[{\[]")
 
 
 class Classifier:
-    """Tells the kinds of wrong answers apart. Each answer gets one: the first of `MEANINGS` that holds.
+    """Tells the kinds of wrong answers apart. Each answer gets one: the first of `REMEDIES` that holds.
 
     Args:
         expected: All expected answers.

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from weitiao.data.example import Example, Message
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import write_answers
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
+from weitiao.evaluation.metrics.base import Item, Metric, find_or_keep
 from weitiao.generation.config import GenerationConfig
+
+if TYPE_CHECKING:
+    from weitiao.data.formats.templates import RowTemplate
 
 Answerer = Callable[[Sequence[Sequence[Message]]], list[str]]
 
@@ -39,57 +42,12 @@ _RATING = re.compile(r"(?<![\d.])([1-5](?:\.\d+)?)(?![\d])")
 _NAMED_RATING = re.compile(rf"(?:score|rating|评分|得分|分数)\W{{0,8}}{_RATING.pattern}", re.IGNORECASE)
 
 
-class Judge(Metric):
-    """Grades by a judge model: its rating from 1 to 5, mapped to 0 to 1. A reply without a rating is graded 0, counted.
+class JudgeMetric(Metric):
+    """A model that rates each answer from 1 to 5, mapped to 0 to 1.
 
-    A model on this machine is loaded when it is first asked, and stays loaded.
+    A reply without a rating is graded 0, and counted. A model on this machine is loaded when it is first asked, and
+    stays loaded.
     """
-
-    config: JudgeMetricConfig
-
-    def prepare(self) -> None:
-        from weitiao.data.formats.templates import RowTemplate
-        from weitiao.generation.chat_server import ChatServer, is_server
-
-        config = self.config
-        self._template = RowTemplate(config.prompt or PROMPT)
-        self._num_unrated = 0
-        self._ask: Answerer | None = None
-        if is_server(config.model):
-            server = ChatServer(config.model, max_new_tokens=config.max_new_tokens, api_key_file=config.api_key_file)
-            self._ask = server.answer
-
-    def check(self, item: Item) -> None:
-        self._question(item)
-
-    def grade(self, item: Item) -> float:
-        return self.grade_all([item])[0]
-
-    def grade_all(self, items: Sequence[Item]) -> list[float]:
-        if self._ask is None:
-            self._ask = _local(self.config.model, self.config.max_new_tokens)
-        ratings = [rating(reply) for reply in self._ask([self._question(item) for item in items])]
-        self._num_unrated = ratings.count(None)
-        return [0.0 if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
-
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
-        return {"num_unrated": self._num_unrated}
-
-    def _question(self, item: Item) -> tuple[Message, ...]:
-        row = {**item.columns, "question": _as_text(item.prompt), "expected": item.expected, "answer": item.answer}
-        try:
-            return ({"role": "user", "content": self._template.render(row, name="prompt")},)
-        except BadRow as error:
-            raise RecipeError(
-                f"{item.row_id}: the prompt of the metric `{self.name}`: {error.reason}",
-                "It may use question, expected, answer and the row's columns.",
-            ) from error
-
-
-class JudgeMetricConfig(MetricConfigBase):
-    """A model that rates each answer from 1 to 5, mapped to 0 to 1."""
-
-    metric = Judge
 
     type: Literal["judge"]
     """The metric."""
@@ -108,6 +66,10 @@ class JudgeMetricConfig(MetricConfigBase):
     api_key_file: Path | None = None
     """A file with the key of the server. Without it no key is sent."""
 
+    _template: RowTemplate = PrivateAttr()
+    _ask: Answerer | None = PrivateAttr(None)
+    _num_unrated: int = PrivateAttr(0)
+
     @field_validator("prompt")
     @classmethod
     def _template_compiles(cls, value: str | None) -> str | None:
@@ -117,13 +79,48 @@ class JudgeMetricConfig(MetricConfigBase):
             RowTemplate(value)
         return value
 
-    def located(self, folders: Sequence[Path]) -> JudgeMetricConfig:
+    def located(self, folders: Sequence[Path]) -> Self:
         update: dict[str, object] = {}
         if "://" not in self.model:
             update["model"] = str(find_or_keep(Path(self.model), folders))
         if self.api_key_file is not None:
             update["api_key_file"] = find_or_keep(self.api_key_file, folders)
         return self.model_copy(update=update)
+
+    def prepare(self) -> None:
+        from weitiao.data.formats.templates import RowTemplate
+        from weitiao.generation.chat_server import ChatServer, is_server
+
+        self._template = RowTemplate(self.prompt or PROMPT)
+        if is_server(self.model):
+            server = ChatServer(self.model, max_new_tokens=self.max_new_tokens, api_key_file=self.api_key_file)
+            self._ask = server.answer
+
+    def check(self, item: Item) -> None:
+        self._question(item)
+
+    def grade(self, item: Item) -> float:
+        return self.grade_all([item])[0]
+
+    def grade_all(self, items: Sequence[Item]) -> list[float]:
+        if self._ask is None:
+            self._ask = _local(self.model, self.max_new_tokens)
+        ratings = [rating(reply) for reply in self._ask([self._question(item) for item in items])]
+        self._num_unrated = ratings.count(None)
+        return [0.0 if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
+
+    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+        return {"num_unrated": self._num_unrated}
+
+    def _question(self, item: Item) -> tuple[Message, ...]:
+        row = {**item.columns, "question": _as_text(item.prompt), "expected": item.expected, "answer": item.answer}
+        try:
+            return ({"role": "user", "content": self._template.render(row, name="prompt")},)
+        except BadRow as error:
+            raise RecipeError(
+                f"{item.row_id}: the prompt of the metric `{self.title}`: {error.reason}",
+                "It may use question, expected, answer and the row's columns.",
+            ) from error
 
 
 def _as_text(turns: Sequence[Message]) -> str:
@@ -155,6 +152,6 @@ def _local(model: str, max_new_tokens: int) -> Answerer:
     def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
         where, nothing = f"a question to the judge {model}", {"role": "assistant", "content": ""}
         asked = [Example(where, (*conversation, nothing)) for conversation in conversations]
-        return [one.text for one in write_answers(opened.model, opened.tokenizer, asked, config)]
+        return [one.answer for one in write_answers(opened.model, opened.tokenizer, asked, config)]
 
     return answer

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from weitiao.config import Config
 from weitiao.data.example import Message
@@ -51,37 +51,65 @@ class WholeSet:
     statistic: Callable[[Floats], Floats]
 
 
-class Metric(ABC):
-    """Grades answers from 0 (wrong) to 1 (right), by the settings of a recipe.
+class BaseScore(Config):
+    """A score that a recipe asks for: what it is called, and what it depends on."""
 
-    Args:
-        config: Its settings.
-        normalize: `evaluate.normalize`, for metrics that leave it open.
-        labels: The expected answers of the training and test rows, for metrics of labels that leave them open.
+    name: str | None = Field(default=None, pattern=r"^[\w.:-]+$")
+    """What the score is called in tables and files; the type (for a function: its name) when not given."""
 
-    Attributes:
-        name: What the score is called in tables and files.
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages of others that its grades depend on."""
 
-    Raises:
-        WeitiaoError: A file or a package that it needs is not there.
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return ()
+
+    @property
+    def kind(self) -> str:
+        """Its type."""
+        return str(self.__dict__["type"])
+
+    @property
+    def title(self) -> str:
+        """What the score is called."""
+        return self.name or self.kind
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        """The same with its paths looked up in these folders, in this order."""
+        return self
+
+
+class Metric(BaseScore):
+    """Grades answers from 0 (wrong) to 1 (right). Its fields are its settings in a recipe; `build` makes it ready.
+
+    A new metric is one file with a subclass of this, and one line in the union of `metrics/config.py`.
     """
 
-    config: MetricConfigBase
+    _normalize: Normalization = PrivateAttr("whitespace")
+    _labels: Sequence[str] = PrivateAttr(())
 
-    def __init__(
-        self, config: MetricConfigBase, *, normalize: Normalization = "whitespace", labels: Sequence[str] = ()
-    ) -> None:
-        self.config, self.name = config, config.title
-        self.normalize: Normalization = normalize
-        self.labels = labels
+    def build(self, *, normalize: Normalization = "whitespace", labels: Sequence[str] = ()) -> Self:
+        """The metric, ready to grade.
+
+        Args:
+            normalize: `evaluate.normalize`, for metrics that leave it open.
+            labels: The expected answers of the training and test rows, for metrics of labels that leave them open.
+
+        Raises:
+            WeitiaoError: A file or a package that it needs is not there.
+        """
+        built = self.model_copy()
+        built._normalize, built._labels = normalize, labels
         try:
-            self.prepare()
+            built.prepare()
         except ImportError as error:
-            if not config.packages:
+            if not self.packages:
                 raise
-            raise MissingExtraError(f"The metric `{self.name}` (type {config.kind})", "eval") from error
+            raise MissingExtraError(f"The metric `{self.title}` (type {self.kind})", "eval") from error
+        return built
 
-    def prepare(self) -> None:  # noqa: B027 - most metrics need nothing
+    def prepare(self) -> None:
         """Load what the metric needs, once."""
 
     @abstractmethod
@@ -96,7 +124,7 @@ class Metric(ABC):
         """The grades of many answers, for metrics that work faster on many at once."""
         return [self.grade(item) for item in items]
 
-    def check(self, item: Item) -> None:  # noqa: B027 - most metrics can use any row
+    def check(self, item: Item) -> None:
         """Refuse a row whose expected answer this metric cannot use, before time is spent on answers.
 
         Args:
@@ -140,41 +168,6 @@ class Metric(ABC):
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
         """What else is worth knowing about the grades, as plain JSON values."""
         return {}
-
-
-class MetricConfigBase(Config):
-    """A metric, or another score, of a recipe."""
-
-    metric: ClassVar[type[Metric]]
-
-    name: str | None = Field(default=None, pattern=r"^[\w.:-]+$")
-    """What the score is called in tables and files; the type (for a function: its name) when not given."""
-
-    packages: ClassVar[tuple[str, ...]] = ()
-    """Packages of others that its grades depend on."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files whose content its grades depend on."""
-        return ()
-
-    @property
-    def kind(self) -> str:
-        """Its type."""
-        return str(self.__dict__["type"])
-
-    @property
-    def title(self) -> str:
-        """What the score is called."""
-        return self.name or self.kind
-
-    def located(self, folders: Sequence[Path]) -> MetricConfigBase:
-        """The same with its paths looked up in these folders, in this order."""
-        return self
-
-    def build(self, *, normalize: Normalization = "whitespace", labels: Sequence[str] = ()) -> Metric:
-        """The metric that grades by these settings; arguments and errors are those of `Metric`."""
-        return self.metric(self, normalize=normalize, labels=labels)
 
 
 def find_or_keep(path: Path, folders: Sequence[Path]) -> Path:

@@ -6,34 +6,35 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from weitiao.evaluation.judges.rating import JudgeMetricConfig
-from weitiao.evaluation.metrics.function import FunctionConfig
-from weitiao.evaluation.metrics.json_text import JsonFieldsConfig, JsonSchemaConfig, JsonValidConfig
-from weitiao.evaluation.metrics.labels import AccuracyConfig, MacroF1Config
-from weitiao.evaluation.metrics.matching import ContainsConfig, ExactMatchConfig, NormalizedMatchConfig
-from weitiao.evaluation.metrics.number import NumberConfig
-from weitiao.evaluation.metrics.overlap import BleuConfig, ChrfConfig, RougeLConfig
-from weitiao.evaluation.metrics.perplexity import PerplexityConfig
-from weitiao.evaluation.metrics.regex import RegexConfig
+from weitiao.evaluation.judges.rating import JudgeMetric
+from weitiao.evaluation.metrics.function import Function
+from weitiao.evaluation.metrics.json_text import JsonFields, JsonSchema, JsonValid
+from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
+from weitiao.evaluation.metrics.matching import Contains, ExactMatch, NormalizedMatch
+from weitiao.evaluation.metrics.number import Number
+from weitiao.evaluation.metrics.overlap import Bleu, Chrf, RougeL
+from weitiao.evaluation.metrics.perplexity import Perplexity
+from weitiao.evaluation.metrics.regex import Regex
 from weitiao.user_code import REFERENCE
 
 _Metric = (
-    ExactMatchConfig
-    | NormalizedMatchConfig
-    | ContainsConfig
-    | AccuracyConfig
-    | MacroF1Config
-    | NumberConfig
-    | RegexConfig
-    | JsonValidConfig
-    | JsonSchemaConfig
-    | JsonFieldsConfig
-    | RougeLConfig
-    | BleuConfig
-    | ChrfConfig
-    | FunctionConfig
-    | JudgeMetricConfig
+    ExactMatch
+    | NormalizedMatch
+    | Contains
+    | Accuracy
+    | MacroF1
+    | Number
+    | Regex
+    | JsonValid
+    | JsonSchema
+    | JsonFields
+    | RougeL
+    | Bleu
+    | Chrf
+    | Function
+    | JudgeMetric
 )
+_Score = _Metric | Perplexity
 
 
 def _from_text(value: Any) -> Any:
@@ -49,13 +50,11 @@ MetricConfig = Annotated[
 ]
 """A metric: its type, or a mapping with `type` and its settings."""
 
-_Score = _Metric | PerplexityConfig
-
-OF_WHOLE_SETS = frozenset(one.title for one in (MacroF1Config(), BleuConfig(), ChrfConfig()))
-"""What scores are called that the grades of the rows do not give, unless a recipe names them otherwise."""
-
 ScoreConfig = Annotated[
     Annotated[_Score, Field(discriminator="type")],
     BeforeValidator(_from_text, json_schema_input_type=str | Annotated[_Score, Field(discriminator="type")]),
 ]
 """A metric, or `perplexity`."""
+
+OF_WHOLE_SETS = frozenset(one.title for one in (MacroF1(), Bleu(), Chrf()))
+"""What scores are called that the grades of the rows do not give, unless a recipe names them otherwise."""

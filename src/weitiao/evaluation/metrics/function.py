@@ -6,56 +6,23 @@ import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import field_validator
+from pydantic import PrivateAttr, field_validator
 
 from weitiao.errors import RecipeError
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
+from weitiao.evaluation.metrics.base import Item, Metric, find_or_keep
 from weitiao.user_code import REFERENCE, line_in, load_name, split
-
-Function = Callable[[str, str, dict[str, Any]], "float | bool"]
 
 _SIGNATURE = "Write it as `def {name}(answer: str, expected: str, row: dict) -> float`, with a result from 0 to 1."
 
 
-class UserFunction(Metric):
-    """Grades by a function `(answer, expected, row)` that returns a number from 0 to 1, or whether it is right.
+class Function(Metric):
+    """A Python function `(answer, expected, row)` that returns a number from 0 to 1, or whether the answer is right.
 
     `row` holds the row's columns, and `messages` (the turns that were asked) and `row_id` beside them. The code of the
     file runs with the rights of this program.
     """
-
-    config: FunctionConfig
-
-    def prepare(self) -> None:
-        self._path, self._function = self.config.parts
-        self._call: Function = load_name(self._path, self._function, remedy=_SIGNATURE.format(name=self._function))
-
-    def grade(self, item: Item) -> float:
-        row = {**item.columns, "messages": list(item.prompt), "row_id": item.row_id}
-        try:
-            found = self._call(item.answer, item.expected, row)
-        except Exception as error:
-            where = line_in(error, self._path)
-            raise RecipeError(
-                f"{where}: {self._function} failed on {item.row_id}: {type(error).__name__}: {error}",
-                _SIGNATURE.format(name=self._function),
-            ) from error
-        # numpy's scalars are numbers, too; its booleans are not registered as such
-        grade = float(found) if isinstance(found, Real) or type(found).__name__ in ("bool", "bool_") else math.nan
-        if not 0 <= grade <= 1:
-            raise RecipeError(
-                f"{self._path}: {self._function} returned {found!r} for {item.row_id}, not a number from 0 to 1.",
-                _SIGNATURE.format(name=self._function),
-            )
-        return grade
-
-
-class FunctionConfig(MetricConfigBase):
-    """A Python function `(answer, expected, row)` that returns a number from 0 to 1, or whether the answer is right."""
-
-    metric = UserFunction
 
     type: Literal["function"] = "function"
     """The metric."""
@@ -63,6 +30,8 @@ class FunctionConfig(MetricConfigBase):
     path: str
     """File and function: `my.py:score`. A relative path is looked up in the recipe's folder, then in the current
     one."""
+
+    _call: Callable[[str, str, dict[str, Any]], float | bool] = PrivateAttr()
 
     @field_validator("path")
     @classmethod
@@ -81,11 +50,34 @@ class FunctionConfig(MetricConfigBase):
         """Files whose content its grades depend on."""
         return (self.parts[0],)
 
-    def located(self, folders: Sequence[Path]) -> FunctionConfig:
-        path, function = self.parts
-        return self.model_copy(update={"path": f"{find_or_keep(path, folders)}:{function}"})
-
     @property
     def parts(self) -> tuple[Path, str]:
         """File and name of the function."""
         return split(self.path)
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        path, function = self.parts
+        return self.model_copy(update={"path": f"{find_or_keep(path, folders)}:{function}"})
+
+    def prepare(self) -> None:
+        path, function = self.parts
+        self._call = load_name(path, function, remedy=_SIGNATURE.format(name=function))
+
+    def grade(self, item: Item) -> float:
+        path, function = self.parts
+        row = {**item.columns, "messages": list(item.prompt), "row_id": item.row_id}
+        try:
+            found = self._call(item.answer, item.expected, row)
+        except Exception as error:
+            raise RecipeError(
+                f"{line_in(error, path)}: {function} failed on {item.row_id}: {type(error).__name__}: {error}",
+                _SIGNATURE.format(name=function),
+            ) from error
+        # numpy's scalars are numbers, too; its booleans are not registered as such
+        grade = float(found) if isinstance(found, Real) or type(found).__name__ in ("bool", "bool_") else math.nan
+        if not 0 <= grade <= 1:
+            raise RecipeError(
+                f"{path}: {function} returned {found!r} for {item.row_id}, not a number from 0 to 1.",
+                _SIGNATURE.format(name=function),
+            )
+        return grade

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn, Self
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from weitiao.errors import DataError, RecipeError
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, find_or_keep
+from weitiao.evaluation.metrics.base import Item, Metric, find_or_keep
 
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?\s*```", re.DOTALL | re.IGNORECASE)
 _NUM_PROBLEMS = 10
+_NOT_JSON = "not JSON"
 _MOST_DIGITS = 4_000  # of an int; Python refuses to read longer ones
 
 FieldPath = tuple[str | int, ...]
@@ -58,6 +60,14 @@ def _decimal(digits: str) -> Decimal:
         raise ValueError(f"{digits[:60]} is beyond all measure") from error
 
 
+def _value_in(text: str, *, allow_fence: bool, exact: bool = False) -> tuple[Any] | None:
+    """The value of a JSON text in a tuple of its own, as it may be null; None when the text is no JSON."""
+    try:
+        return (parse_json(text, allow_fence=allow_fence, exact=exact),)
+    except ValueError:
+        return None
+
+
 def read_schema(path: Path) -> Any:
     """The schema in a file, JSON or YAML.
 
@@ -72,76 +82,114 @@ def read_schema(path: Path) -> Any:
         raise RecipeError(f"The JSON Schema {error.what}", "Name a JSON or YAML file.") from error
 
 
-class JsonValid(Metric):
-    """Right when the answer is JSON."""
+class _Faultless(Metric):
+    """Right when there is nothing wrong with an answer; what is wrong with the others is counted."""
 
-    config: JsonValidConfig | JsonSchemaConfig
+    @abstractmethod
+    def fault(self, answer: str) -> str | None:
+        """What is wrong with an answer; None when it is right."""
 
     def grade(self, item: Item) -> float:
-        return float(self._problem(item.answer) is None)
+        return float(self.fault(item.answer) is None)
 
     def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
-        problems = Counter(problem for item in items if (problem := self._problem(item.answer)) is not None)
+        problems = Counter(fault for item in items if (fault := self.fault(item.answer)) is not None)
         return {"problems": dict(problems.most_common(_NUM_PROBLEMS))}
 
-    def _problem(self, answer: str) -> str | None:
-        """Why the answer is not right; None when it is."""
-        try:
-            value = parse_json(answer, allow_fence=self.config.allow_fence)
-        except ValueError:
-            return "not JSON"
-        return self._fault(value)
 
-    def _fault(self, value: Any) -> str | None:
-        """What is wrong with a value that is JSON."""
-        return None
+class JsonValid(_Faultless):
+    """Right when the answer is JSON."""
+
+    type: Literal["json_valid"] = "json_valid"
+    """The metric."""
+
+    allow_fence: bool = False
+    """Whether the answer may stand in a Markdown code fence."""
+
+    def fault(self, answer: str) -> str | None:
+        return _NOT_JSON if _value_in(answer, allow_fence=self.allow_fence) is None else None
 
 
-class JsonSchema(JsonValid):
+class JsonSchema(_Faultless):
     """Right when the answer is JSON that a JSON Schema allows; references to other documents are not followed."""
 
-    config: JsonSchemaConfig
+    type: Literal["json_schema"]
+    """The metric."""
+
+    path: Path | None = None
+    """A file with the schema, in JSON or YAML; or give `definition`."""
+
+    definition: dict[str, Any] | None = None
+    """The schema itself."""
+
+    allow_fence: bool = False
+    """Whether the answer may stand in a Markdown code fence."""
+
+    packages: ClassVar[tuple[str, ...]] = ("jsonschema",)
+
+    _validator: Any = PrivateAttr()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content its grades depend on."""
+        return () if self.path is None else (self.path,)
+
+    @model_validator(mode="after")
+    def _one_schema(self) -> Self:
+        if (self.path is None) == (self.definition is None):
+            raise ValueError("give the schema either as `path` or as `definition`")
+        return self
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        return self if self.path is None else self.model_copy(update={"path": find_or_keep(self.path, folders)})
 
     def prepare(self) -> None:
         import jsonschema
         from referencing import Registry
 
-        schema = self.config.definition if self.config.path is None else read_schema(self.config.path)
+        schema = self.definition if self.path is None else read_schema(self.path)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
         try:
             kind.check_schema(schema)
         except jsonschema.SchemaError as error:
             raise RecipeError(
-                f"The metric `{self.name}`: its schema is no JSON Schema: {error.json_path}: {error.message}.",
+                f"The metric `{self.title}`: its schema is no JSON Schema: {error.json_path}: {error.message}.",
                 "Correct the schema; https://json-schema.org describes the form.",
             ) from error
         self._validator = kind(schema, registry=Registry(), format_checker=kind.FORMAT_CHECKER)
 
-    def _fault(self, value: Any) -> str | None:
+    def fault(self, answer: str) -> str | None:
         from referencing.exceptions import Unresolvable
 
+        found = _value_in(answer, allow_fence=self.allow_fence)
+        if found is None:
+            return _NOT_JSON
         try:
-            faults = sorted((re.sub(r"\[\d+\]", "[]", one.json_path), one.validator) for one in self._errors(value))
+            errors = self._validator.iter_errors(found[0])
+            faults = sorted((re.sub(r"\[\d+\]", "[]", one.json_path), one.validator) for one in errors)
         except Unresolvable as error:
             raise RecipeError(
-                f"The metric `{self.name}`: its schema refers to {error.ref!r}, which is not in it.",
+                f"The metric `{self.title}`: its schema refers to {error.ref!r}, which is not in it.",
                 "Put the definition into the schema itself, below `$defs`.",
             ) from error
         return None if not faults else "{}: {}".format(*faults[0])
 
-    def _errors(self, value: Any) -> Iterator[Any]:
-        found: Iterator[Any] = self._validator.iter_errors(value)
-        return found
-
 
 class JsonFields(Metric):
-    """How many of the fields have the expected value: F1 over the fields of each answer.
+    """F1 over the fields of a JSON answer, each of which has to have exactly the expected value.
 
     A field is a value that is no object and no list, at its path from the top; it is right when the answer has the
     same value at the same path. Numbers are equal by value (`1` and `1.0`), everything else exactly; true is not 1.
     """
 
-    config: JsonFieldsConfig
+    type: Literal["json_fields"] = "json_fields"
+    """The metric."""
+
+    fields: tuple[str, ...] = ()
+    """Count only these: dotted names, without places in lists (`items.price`). All of them when not given."""
+
+    allow_fence: bool = False
+    """Whether the answer may stand in a Markdown code fence."""
 
     def grade(self, item: Item) -> float:
         expected, answer = self._both(item)
@@ -152,7 +200,7 @@ class JsonFields(Metric):
     def check(self, item: Item) -> None:
         if self._parsed(item.expected) is None:
             raise DataError(
-                f"{item.row_id}: the expected answer is no JSON, which the metric `{self.name}` compares: "
+                f"{item.row_id}: the expected answer is no JSON, which the metric `{self.title}` compares: "
                 f"{item.expected[:80]!r}.",
                 "Correct or remove the row, or choose another metric.",
             )
@@ -185,79 +233,14 @@ class JsonFields(Metric):
         return self._chosen(self._parsed(item.expected)), self._chosen(self._parsed(item.answer))
 
     def _parsed(self, text: str) -> tuple[Any] | None:
-        """The value in a tuple of its own, as it may be null; None when the text is no JSON."""
-        try:
-            return (parse_json(text, allow_fence=self.config.allow_fence, exact=True),)
-        except ValueError:
-            return None
+        return _value_in(text, allow_fence=self.allow_fence, exact=True)
 
     def _chosen(self, parsed: tuple[Any] | None) -> dict[FieldPath, Any]:
         leaves = {} if parsed is None else dict(_leaves(parsed[0]))
-        return {path: value for path, value in leaves.items() if not self.config.fields or self._counts(_label(path))}
+        return {path: value for path, value in leaves.items() if not self.fields or self._counts(_label(path))}
 
     def _counts(self, label: str) -> bool:
-        return any(label == field or label.startswith(f"{field}.") for field in self.config.fields)
-
-
-class JsonValidConfig(MetricConfigBase):
-    """Right when the answer is JSON."""
-
-    metric = JsonValid
-
-    type: Literal["json_valid"] = "json_valid"
-    """The metric."""
-
-    allow_fence: bool = False
-    """Whether the answer may stand in a Markdown code fence."""
-
-
-class JsonSchemaConfig(MetricConfigBase):
-    """Right when the answer is JSON that a JSON Schema allows."""
-
-    metric = JsonSchema
-
-    type: Literal["json_schema"]
-    """The metric."""
-
-    path: Path | None = None
-    """A file with the schema, in JSON or YAML; or give `definition`."""
-
-    definition: dict[str, Any] | None = None
-    """The schema itself."""
-
-    allow_fence: bool = False
-    """Whether the answer may stand in a Markdown code fence."""
-
-    packages: ClassVar[tuple[str, ...]] = ("jsonschema",)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files whose content its grades depend on."""
-        return () if self.path is None else (self.path,)
-
-    @model_validator(mode="after")
-    def _one_schema(self) -> JsonSchemaConfig:
-        if (self.path is None) == (self.definition is None):
-            raise ValueError("give the schema either as `path` or as `definition`")
-        return self
-
-    def located(self, folders: Sequence[Path]) -> JsonSchemaConfig:
-        return self if self.path is None else self.model_copy(update={"path": find_or_keep(self.path, folders)})
-
-
-class JsonFieldsConfig(MetricConfigBase):
-    """F1 over the fields of a JSON answer, each of which has to have exactly the expected value."""
-
-    metric = JsonFields
-
-    type: Literal["json_fields"] = "json_fields"
-    """The metric."""
-
-    fields: tuple[str, ...] = ()
-    """Count only these: dotted names, without places in lists (`items.price`). All of them when not given."""
-
-    allow_fence: bool = False
-    """Whether the answer may stand in a Markdown code fence."""
+        return any(label == field or label.startswith(f"{field}.") for field in self.fields)
 
 
 def _leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from weitiao.evaluation.classes import ClassScores, class_scores
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, WholeSet
+from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
 from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.evaluation.statistics import Floats
 
@@ -19,27 +19,38 @@ class Labels(Metric):
     The labels are those of the settings, else those of training and test rows; expected answers are labels anyway.
     """
 
-    config: AccuracyConfig | MacroF1Config
+    type: Literal["accuracy", "macro_f1"]
+    """The metric."""
+
+    labels: tuple[str, ...] = ()
+    """The closed set; the expected answers of the training and test rows when not given."""
 
     def grade(self, item: Item) -> float:
-        return float(normalized(item.answer, self.normalize) == normalized(item.expected, self.normalize))
+        return float(normalized(item.answer, self._normalize) == normalized(item.expected, self._normalize))
 
     def classes(self, items: Sequence[Item]) -> ClassScores:
         """Precision, recall and F1 of every label, and which are confused."""
-        labels = self.config.labels or self.labels
-        return class_scores(self._pairs(items), labels={normalized(label, self.normalize) for label in labels})
+        labels = self.labels or self._labels
+        return class_scores(self._pairs(items), labels={normalized(label, self._normalize) for label in labels})
 
     def _pairs(self, items: Sequence[Item]) -> list[tuple[str, str]]:
         """Expected label and answer of every item."""
-        return [(normalized(item.expected, self.normalize), normalized(item.answer, self.normalize)) for item in items]
+        how = self._normalize
+        return [(normalized(item.expected, how), normalized(item.answer, how)) for item in items]
 
 
 class Accuracy(Labels):
-    """The share of answers that are the expected label."""
+    """The share of answers that are the expected label of a closed set."""
+
+    type: Literal["accuracy"] = "accuracy"
+    """The metric."""
 
 
 class MacroF1(Labels):
-    """The mean of F1 over the labels that the test rows have, which count alike."""
+    """The mean of F1 over the labels of the test rows, which count alike."""
+
+    type: Literal["macro_f1"] = "macro_f1"
+    """The metric."""
 
     def whole_set(self, items: Sequence[Item]) -> WholeSet:
         pairs = self._pairs(items)
@@ -53,30 +64,6 @@ class MacroF1(Labels):
             if answer == expected:
                 items_NK[place, 2 * num + places[expected]] = 1
         return WholeSet(items_NK, macro_f1)
-
-
-class AccuracyConfig(MetricConfigBase):
-    """The share of answers that are the expected label of a closed set."""
-
-    metric = Accuracy
-
-    type: Literal["accuracy"] = "accuracy"
-    """The metric."""
-
-    labels: tuple[str, ...] = ()
-    """The closed set; the expected answers of the training and test rows when not given."""
-
-
-class MacroF1Config(MetricConfigBase):
-    """The mean of F1 over the labels of the test rows, which count alike."""
-
-    metric = MacroF1
-
-    type: Literal["macro_f1"] = "macro_f1"
-    """The metric."""
-
-    labels: tuple[str, ...] = ()
-    """The closed set; the expected answers of the training and test rows when not given."""
 
 
 def macro_f1(sums_BK: Floats) -> Floats:

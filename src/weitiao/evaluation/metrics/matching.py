@@ -4,43 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase
+from weitiao.evaluation.metrics.base import Item, Metric
 from weitiao.evaluation.metrics.normalize import Normalization, normalized, plain_words
 
 _FIRST_HAN = "\u2e80"  # from here on a word has no visible end
 
 
 class ExactMatch(Metric):
-    """Right when answer and expected answer are the same, up to what `normalize` leaves out of account."""
-
-    config: ExactMatchConfig
-
-    def grade(self, item: Item) -> float:
-        how = self.config.normalize or self.normalize
-        return float(normalized(item.answer, how) == normalized(item.expected, how))
-
-
-class NormalizedMatch(Metric):
-    """Right when the words are the same (`plain_words`)."""
-
-    def grade(self, item: Item) -> float:
-        return float(plain_words(item.answer) == plain_words(item.expected))
-
-
-class Contains(Metric):
-    """Right when the expected answer stands somewhere in the answer, its words after one another (`plain_words`)."""
-
-    def grade(self, item: Item) -> float:
-        expected = plain_words(item.expected)
-        if not expected:  # nothing but punctuation
-            return float(item.expected.strip() in item.answer)
-        return float(_stands_in(expected, plain_words(item.answer)))
-
-
-class ExactMatchConfig(MetricConfigBase):
     """Right when answer and expected answer are the same text."""
-
-    metric = ExactMatch
 
     type: Literal["exact_match"] = "exact_match"
     """The metric."""
@@ -48,23 +19,32 @@ class ExactMatchConfig(MetricConfigBase):
     normalize: Normalization | None = None
     """What does not count in the comparison; `evaluate.normalize` when not given."""
 
+    def grade(self, item: Item) -> float:
+        how = self.normalize or self._normalize
+        return float(normalized(item.answer, how) == normalized(item.expected, how))
 
-class NormalizedMatchConfig(MetricConfigBase):
+
+class NormalizedMatch(Metric):
     """Right when the words are the same: case, punctuation, articles, spaces and full-width forms do not count."""
-
-    metric = NormalizedMatch
 
     type: Literal["normalized_match"] = "normalized_match"
     """The metric."""
 
+    def grade(self, item: Item) -> float:
+        return float(plain_words(item.answer) == plain_words(item.expected))
 
-class ContainsConfig(MetricConfigBase):
+
+class Contains(Metric):
     """Right when the words of the expected answer stand in the answer, one after the other."""
-
-    metric = Contains
 
     type: Literal["contains"] = "contains"
     """The metric."""
+
+    def grade(self, item: Item) -> float:
+        expected = plain_words(item.expected)
+        if not expected:  # nothing but punctuation
+            return float(item.expected.strip() in item.answer)
+        return float(_stands_in(expected, plain_words(item.answer)))
 
 
 def _stands_in(part: str, text: str) -> bool:

@@ -9,10 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from weitiao.errors import DataError
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase
+from weitiao.evaluation.metrics.base import Item, Metric
 
 _MARK = "####"
 """In GSM8K (https://arxiv.org/abs/2110.14168) the number after this is the answer."""
@@ -37,21 +37,33 @@ _TIME_OR_DATE = r"\d{1,2}:\d\d(?::\d\d)?|\d{1,4}\s*/\s*\d{1,2}\s*/\s*\d{1,4}|\d{
 
 
 class Number(Metric):
-    """Right when the number of the answer is the number of the expected answer."""
+    """Right when the number of the answer has exactly the expected value. It is the one behind `####`, else that in
+    `\\boxed{}`, else the first behind "answer is" or "answer:", else the last one."""
 
-    config: NumberConfig
+    type: Literal["number"] = "number"
+    """The metric."""
+
+    tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """By how much the two may differ; 0 compares exact decimals, so 0.333 is not 1/3."""
+
+    decimal_comma: bool = False
+    """Whether `1.234,5` is meant, and not `1,234.5`."""
+
+    _decimal: str = PrivateAttr()
+    _thousands: str = PrivateAttr()
+    _pattern: re.Pattern[str] = PrivateAttr()
+    _no_number: re.Pattern[str] = PrivateAttr()
 
     def prepare(self) -> None:
-        decimal_comma = self.config.decimal_comma
-        self._tolerance = Fraction(Decimal(repr(self.config.tolerance)))  # 0.01 is one hundredth
-        self._decimal, self._thousands = ",." if decimal_comma else ".,"
+        self._decimal, self._thousands = ",." if self.decimal_comma else ".,"
         self._pattern = _pattern(self._decimal, self._thousands)
-        versions = "" if decimal_comma else r"|\d+(?:\.\d+){2,}"  # with a decimal comma that is 1.234.567
+        versions = "" if self.decimal_comma else r"|\d+(?:\.\d+){2,}"  # with a decimal comma that is 1.234.567
         self._no_number = re.compile(rf"(?<![\w.:/-])(?:{_TIME_OR_DATE}{versions})(?![\d/:]\d|\d)")
 
     def grade(self, item: Item) -> float:
         expected, answer = self._expected(item), self.extract(item.answer)
-        return float(answer is not None and abs(answer - expected) <= self._tolerance)
+        tolerance = Fraction(Decimal(repr(self.tolerance)))  # 0.01 is one hundredth
+        return float(answer is not None and abs(answer - expected) <= tolerance)
 
     def check(self, item: Item) -> None:
         self._expected(item)
@@ -110,7 +122,7 @@ class Number(Metric):
         value = self.extract(item.expected)
         if value is None:
             raise DataError(
-                f"{item.row_id}: the expected answer has no number for the metric {self.name}: {item.expected[:60]!r}",
+                f"{item.row_id}: the expected answer has no number for the metric {self.title}: {item.expected[:60]!r}",
                 "Correct or remove the row, or choose another metric.",
             )
         return value
@@ -133,22 +145,6 @@ class Number(Metric):
         if exponent and len(exponent[0].lstrip("+-0")) > _MOST_DIGITS_OF_EXPONENT:
             return None
         return Fraction(Decimal(digits))
-
-
-class NumberConfig(MetricConfigBase):
-    """Right when the number of the answer has exactly the expected value. It is the one behind `####`, else that in
-    `\\boxed{}`, else the first behind "answer is" or "answer:", else the last one."""
-
-    metric = Number
-
-    type: Literal["number"] = "number"
-    """The metric."""
-
-    tolerance: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """By how much the two may differ; 0 compares exact decimals, so 0.333 is not 1/3."""
-
-    decimal_comma: bool = False
-    """Whether `1.234,5` is meant, and not `1,234.5`."""
 
 
 def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import PrivateAttr
 
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase, WholeSet
+from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
 from weitiao.evaluation.metrics.normalize import HAN, KANA
 from weitiao.evaluation.statistics import Floats
 
@@ -18,10 +19,18 @@ _BLEU_ORDER, _CHRF_ORDER, _CHRF_BETA = 4, 6, 2
 
 
 class RougeL(Metric):
-    """ROUGE-L: F1 of the longest common subsequence of words (C.-Y. Lin, "ROUGE", 2004, eq. 2-4 with beta 1).
+    """ROUGE-L: F1 of the longest common subsequence of words; Chinese characters are words of their own.
 
-    Words are compared without case, and Chinese characters and kana are words of their own. Nothing is stemmed.
+    C.-Y. Lin, "ROUGE", 2004, eq. 2-4 with beta 1. Words are compared without case, kana are words of their own as well,
+    and nothing is stemmed.
     """
+
+    type: Literal["rouge_l"] = "rouge_l"
+    """The metric."""
+
+    packages: ClassVar[tuple[str, ...]] = ("rouge-score",)
+
+    _scorer: Any = PrivateAttr()
 
     def prepare(self) -> None:
         from rouge_score.rouge_scorer import RougeScorer
@@ -40,15 +49,23 @@ class _Words:
 
 
 class Bleu(Metric):
-    """BLEU by sacrebleu: of the whole set as the score, of each sentence (smoothed, effective order) as its grade."""
+    """BLEU of the whole set by sacrebleu; its grades are those of the sentences (smoothed, effective order)."""
 
-    config: BleuConfig
+    type: Literal["bleu"] = "bleu"
+    """The metric."""
+
+    tokenize: Literal["auto", "13a", "zh", "intl", "char", "none"] = "auto"
+    """The tokenizer of sacrebleu. `auto`: `zh` for references with Chinese characters, `char` for those with kana, else
+    `13a`."""
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
+
+    _scorers: dict[str, Any] = PrivateAttr()
 
     def prepare(self) -> None:
         from sacrebleu.metrics.bleu import BLEU
 
-        chosen = self.config.tokenize
-        names = ("13a", "zh", "char") if chosen == "auto" else (chosen,)
+        names = ("13a", "zh", "char") if self.tokenize == "auto" else (self.tokenize,)
         self._scorers = {one: BLEU(tokenize=one, effective_order=True, force=True) for one in names}
 
     def grade(self, item: Item) -> float:
@@ -65,8 +82,8 @@ class Bleu(Metric):
         return {"tokenize": sorted({self._tokenizer(item.expected) for item in items})}
 
     def _tokenizer(self, reference: str) -> str:
-        if self.config.tokenize != "auto":
-            return self.config.tokenize
+        if self.tokenize != "auto":
+            return self.tokenize
         return "char" if _KANA.search(reference) else "zh" if _HAN.search(reference) else "13a"
 
     def _sentence(self, item: Item) -> Any:
@@ -91,7 +108,14 @@ def corpus_bleu(sums_BK: Floats) -> Floats:
 
 
 class Chrf(Metric):
-    """chrF by sacrebleu: of the whole set as the score, of each sentence as its grade."""
+    """chrF of the whole set by sacrebleu; its grades are those of the sentences."""
+
+    type: Literal["chrf"] = "chrf"
+    """The metric."""
+
+    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
+
+    _scorer: Any = PrivateAttr()
 
     def prepare(self) -> None:
         from sacrebleu.metrics.chrf import CHRF
@@ -129,40 +153,3 @@ def corpus_chrf(sums_BK: Floats) -> Floats:
     weighted_B = _CHRF_BETA**2 * precision_B + recall_B
     score: Floats = (1 + _CHRF_BETA**2) * precision_B * recall_B / np.where(weighted_B > 0, weighted_B, 1)
     return score
-
-
-class RougeLConfig(MetricConfigBase):
-    """ROUGE-L: F1 of the longest common subsequence of words; Chinese characters are words of their own."""
-
-    metric = RougeL
-
-    type: Literal["rouge_l"] = "rouge_l"
-    """The metric."""
-
-    packages: ClassVar[tuple[str, ...]] = ("rouge-score",)
-
-
-class BleuConfig(MetricConfigBase):
-    """BLEU of the whole set by sacrebleu; its grades are those of the sentences."""
-
-    metric = Bleu
-
-    type: Literal["bleu"] = "bleu"
-    """The metric."""
-
-    tokenize: Literal["auto", "13a", "zh", "intl", "char", "none"] = "auto"
-    """The tokenizer of sacrebleu. `auto`: `zh` for references with Chinese characters, `char` for those with kana, else
-    `13a`."""
-
-    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)
-
-
-class ChrfConfig(MetricConfigBase):
-    """chrF of the whole set by sacrebleu; its grades are those of the sentences."""
-
-    metric = Chrf
-
-    type: Literal["chrf"] = "chrf"
-    """The metric."""
-
-    packages: ClassVar[tuple[str, ...]] = ("sacrebleu",)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from weitiao.evaluation.likelihood import Likelihood
-from weitiao.evaluation.metrics.base import MetricConfigBase
+from weitiao.evaluation.metrics.base import BaseScore
 from weitiao.evaluation.statistics import Estimate, statistic_of_sums
 
 
@@ -22,7 +22,7 @@ def perplexity(sequences: Sequence[Likelihood]) -> Estimate:
     return statistic_of_sums(items_NK, lambda sums_BK: np.exp(sums_BK[:, 0] / sums_BK[:, 1]), bounds=None)
 
 
-class PerplexityConfig(MetricConfigBase):
+class Perplexity(BaseScore):
     """Perplexity of the test rows: of their answers, or of raw text. It grades no answer and is no first metric."""
 
     type: Literal["perplexity"] = "perplexity"

@@ -6,44 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
-from weitiao.evaluation.metrics.base import Item, Metric, MetricConfigBase
+from weitiao.evaluation.metrics.base import Item, Metric
 from weitiao.evaluation.metrics.normalize import normalized
 
 
 class Regex(Metric):
-    """Right when the pattern finds the expected answer in the answer."""
-
-    config: RegexConfig
-
-    def prepare(self) -> None:
-        self._pattern = re.compile(self.config.pattern)
-
-    def grade(self, item: Item) -> float:
-        answer = self.extract(item.answer)
-        if answer is None or not self.config.compare:
-            return float(answer is not None)
-        expected = self.extract(item.expected)
-        expected = item.expected if expected is None else expected  # a bare label, where the answer is a sentence
-        return float(normalized(answer, self.normalize) == normalized(expected, self.normalize))
-
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
-        return {"num_without_match": sum(self.extract(item.answer) is None for item in items)}
-
-    def extract(self, text: str) -> str | None:
-        """What the pattern finds in a text; None when it finds nothing."""
-        found = list(self._pattern.finditer(text))
-        if not found:
-            return None
-        match = found[0 if self.config.take == "first" else -1]
-        return match[1] if self._pattern.groups and match[1] is not None else match[0]
-
-
-class RegexConfig(MetricConfigBase):
     """Right when a pattern finds the expected answer in the answer."""
-
-    metric = Regex
 
     type: Literal["regex"]
     """The metric."""
@@ -58,6 +28,8 @@ class RegexConfig(MetricConfigBase):
     compare: bool = True
     """Whether what is found has to be the expected answer; without it, finding something is enough."""
 
+    _compiled: re.Pattern[str] = PrivateAttr()
+
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, value: str) -> str:
@@ -66,3 +38,25 @@ class RegexConfig(MetricConfigBase):
         except re.error as error:
             raise ValueError(f"is no valid regular expression: {error}") from error
         return value
+
+    def prepare(self) -> None:
+        self._compiled = re.compile(self.pattern)
+
+    def grade(self, item: Item) -> float:
+        answer = self.extract(item.answer)
+        if answer is None or not self.compare:
+            return float(answer is not None)
+        expected = self.extract(item.expected)
+        expected = item.expected if expected is None else expected  # a bare label, where the answer is a sentence
+        return float(normalized(answer, self._normalize) == normalized(expected, self._normalize))
+
+    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+        return {"num_without_match": sum(self.extract(item.answer) is None for item in items)}
+
+    def extract(self, text: str) -> str | None:
+        """What the pattern finds in a text; None when it finds nothing."""
+        found = list(self._compiled.finditer(text))
+        if not found:
+            return None
+        match = found[0 if self.take == "first" else -1]
+        return match[1] if self._compiled.groups and match[1] is not None else match[0]

@@ -94,7 +94,7 @@ def part_name(name: str, words: Wording) -> str:
     if name in OVERALL.values():
         return words(f"retention.{name}")
     base = name.removesuffix(f"-{ANSWERS}")
-    known = words(f"retention.part.{base}") if words.knows(f"retention.part.{base}") else base
+    known = words.named("retention.part", base)
     return known if base == name else words("retention.answers", name=known)
 
 

@@ -26,7 +26,7 @@ def scores_section(files: RunFiles, words: Wording) -> Section:
     section: Section = {
         "missing": [note for note in notes if note is not None],
         "rows": [],
-        "table": {metric: metric_name(metric, words) for _, _, metrics, _ in found for metric in metrics},
+        "table": {metric: words.named("metric", metric) for _, _, metrics, _ in found for metric in metrics},
         "models": [(name, metrics) for name, _, metrics, _ in found],
         "change": None,
         "benchmarks": scores["benchmarks"] if scores else {},  # which only the tuned model has
@@ -38,7 +38,7 @@ def scores_section(files: RunFiles, words: Wording) -> Section:
     shown = [(name, detail, metrics[primary], tuned) for name, detail, metrics, tuned in found if metrics.get(primary)]
     scale = _share_scale([one for _, _, one, _ in shown], target)
     section |= {
-        "primary": metric_name(primary, words),
+        "primary": words.named("metric", primary),
         "target": None if target is None else words("scores.target", value=words.share(target)),
         "axis": axis_of(scale, "share"),
         "rows": [
@@ -51,11 +51,6 @@ def scores_section(files: RunFiles, words: Wording) -> Section:
     if comparison is not None:
         section["change"] = {**_change(comparison, words), **_sides(comparison, baseline, words)}
     return section
-
-
-def metric_name(name: str, words: Wording) -> str:
-    """What a metric is called; one of the user's keeps its own name."""
-    return words(f"metric.{name}") if words.knows(f"metric.{name}") else name
 
 
 def _named_scores(files: RunFiles, words: Wording) -> list[tuple[str, str, dict[str, Estimate], bool]]:
@@ -113,6 +108,6 @@ def _change(comparison: Mapping[str, Any], words: Wording) -> Section:
             test=words(f"test.{paired['test']}"),
         )
         strong = name == comparison["primary"]
-        rows.append(row(metric_name(name, words), detail, one, "points", scale, words, tone=tone, strong=strong))
+        rows.append(row(words.named("metric", name), detail, one, "points", scale, words, tone=tone, strong=strong))
     counts = {name: words.count(comparison[name]) for name in ("both_right", "only_a", "only_b", "both_wrong")}
     return {"rows": rows, "axis": axis_of(scale, "points"), "counts": counts}

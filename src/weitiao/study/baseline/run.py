@@ -154,7 +154,7 @@ def conclude(
         target: The least score; None when nobody named one.
         training_answers: Answers of the training rows.
     """
-    primary = metric.name
+    primary = metric.title
     confidence = simultaneous(len(answered))
     by_model: dict[str, list[Answered]] = {}
     for one in answered:
@@ -208,7 +208,7 @@ def _candidate(cells: Sequence[Answered], best: Answered, primary: str) -> Candi
 
 def _estimate(metric: Metric, answered: Answered, confidence: float) -> Estimate:
     items = [one.item for one in answered.predictions]
-    return metric.estimate(items, _grades(answered, metric.name), confidence=confidence)
+    return metric.estimate(items, _grades(answered, metric.title), confidence=confidence)
 
 
 def _grades(answered: Answered, metric: str) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from weitiao.errors import DataError
 from weitiao.evaluation.answer_files import AnswersKey, answers_key, find_answers, keep_answers, read_predictions
-from weitiao.evaluation.answers import Answer, Prediction, check_rows, grade_answers, graded, prompts_of, write_answers
+from weitiao.evaluation.answers import Prediction, check_rows, graded, prompts_of, write_answers
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.task import Task
 from weitiao.methods.open import open_model
@@ -55,11 +55,13 @@ def written_answers(
     if found := find_answers(directories, key):
         path, known = found
         tell(f"{side.name}: answers of {path}")
-        answers = [Answer(one.answer, one.num_tokens, one.stopped) for one in known]
-        return grade_answers(examples, answers, task.metrics)
+        answers = [
+            Prediction.of(example, one.answer, num_tokens=one.num_tokens, stopped=one.stopped)
+            for example, one in zip(examples, known, strict=True)
+        ]
+        return graded(answers, task.metrics)
     tell(f"{side.name}: {len(examples):,} rows to answer")
-    answers = _generate(side, tokenizer, task, console)
-    predictions = grade_answers(examples, answers, task.metrics)
+    predictions = graded(_generate(side, tokenizer, task, console), task.metrics)
     keep_answers(directories[0], predictions, key)
     return predictions
 
@@ -96,7 +98,7 @@ def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Predic
     return predictions if metrics is None else graded(predictions, metrics)
 
 
-def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, console: Console) -> list[Answer]:
+def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, console: Console) -> list[Prediction]:
     assert side.model is not None
     target = side.path if side.is_tuned and side.path is not None else side.model.name
     with console.status(Text(f"Loading {side.name}"), spinner="line"):
