@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from weitiao.errors import DataError
 from weitiao.evaluation.choice import ChoiceItem, ChoiceResult, read_choices, score_choices
+from weitiao.evaluation.likelihood import Likelihood
 from weitiao.methods.open import open_model
 
 QUESTIONS = ["what is it?", "what is a model?", "今天天气好吗？", "answer in one word"]
@@ -50,7 +51,9 @@ def test_choices_are_those_of_a_loop_over_all_of_them(tiny_llama_dir: Path) -> N
 
 
 def test_the_length_of_a_choice_counts_only_when_normalized() -> None:
-    result = ChoiceResult("i", (-3.0, -4.0, -4.0), (1, 4, 4), (1, 2, 2), 1)
+    result = ChoiceResult(
+        ChoiceItem("i", "?", ("a", "four", "more"), 1), tuple(map(Likelihood, (-3.0, -4.0, -4.0), (1, 2, 2)))
+    )
     assert (result.choice, result.correct) == (0, False)
     assert (result.choice_normalized, result.correct_normalized) == (1, True)  # -3, -1, -1: of equal ones the first
 

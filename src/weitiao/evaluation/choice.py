@@ -12,7 +12,7 @@ from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.files import Table, open_source
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
-from weitiao.evaluation.likelihood import continuation, likelihoods
+from weitiao.evaluation.likelihood import Likelihood, continuation, likelihoods
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,18 +44,17 @@ class ChoiceResult:
     """What a model makes of an item.
 
     Attributes:
-        item_id: Its name.
-        log_likelihoods: Of each choice after the question, summed over its tokens, in nats.
-        num_characters: Length of each choice, without the space before it.
-        num_tokens: Tokens of each choice.
-        answer: Index of the right one.
+        item: The item.
+        likelihoods: Of each choice after the question.
     """
 
-    item_id: str
-    log_likelihoods: tuple[float, ...]
-    num_characters: tuple[int, ...]
-    num_tokens: tuple[int, ...]
-    answer: int
+    item: ChoiceItem
+    likelihoods: tuple[Likelihood, ...]
+
+    @property
+    def log_likelihoods(self) -> list[float]:
+        """Of each choice, summed over its tokens, in nats."""
+        return [one.log_likelihood for one in self.likelihoods]
 
     @property
     def choice(self) -> int:
@@ -65,22 +64,23 @@ class ChoiceResult:
     @property
     def choice_normalized(self) -> int:
         """The choice with the highest log-likelihood per character, which does not favour short ones."""
-        return _largest([value / num for value, num in zip(self.log_likelihoods, self.num_characters, strict=True)])
+        per_choice = zip(self.log_likelihoods, self.item.choices, strict=True)
+        return _largest([value / len(choice) for value, choice in per_choice])
 
     @property
     def correct(self) -> bool:
         """Whether the most likely choice is right (`acc` of lm-evaluation-harness)."""
-        return self.choice == self.answer
+        return self.choice == self.item.answer
 
     @property
     def correct_normalized(self) -> bool:
         """Whether the most likely choice per character is right (`acc_norm` of lm-evaluation-harness)."""
-        return self.choice_normalized == self.answer
+        return self.choice_normalized == self.item.answer
 
     @property
     def answer_loss(self) -> float:
         """Loss of the right choice, in nats per token. It moves where the share of right choices does not."""
-        return -self.log_likelihoods[self.answer] / self.num_tokens[self.answer]
+        return self.likelihoods[self.item.answer].loss
 
 
 def score_choices(
@@ -118,19 +118,7 @@ def score_choices(
     scored = iter(
         likelihoods(model, sequences, token_budget=token_budget, share_prefixes=share_prefixes, on_progress=on_progress)
     )
-    results = []
-    for item in items:
-        found = [next(scored) for _ in item.choices]
-        results.append(
-            ChoiceResult(
-                item.item_id,
-                tuple(one.log_likelihood for one in found),
-                tuple(map(len, item.choices)),
-                tuple(one.num_tokens for one in found),
-                item.answer,
-            )
-        )
-    return results
+    return [ChoiceResult(item, tuple(next(scored) for _ in item.choices)) for item in items]
 
 
 def read_choices(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 from weitiao.evaluation.judges.pairwise import Judge, Reply
 from weitiao.feedback.items import PreferenceItem
@@ -14,8 +12,6 @@ from weitiao.feedback.store import Choice, Judgement, JudgementStore, Order, now
 ORDERS: tuple[Order, Order] = ("ab", "ba")
 _CHUNK = 16
 """Items that are asked about before their judgements are stored."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +48,17 @@ def ask_judge(
     open_questions = [
         (item, order) for item in items if not item.is_same for order in ORDERS if (item.item_id, order) not in known
     ]
-    num_unparsable = done = 0
-    for chunk in _chunks(open_questions, len(ORDERS) * _CHUNK):
+    num_unparsable = 0
+    for start in range(0, len(open_questions), len(ORDERS) * _CHUNK):
+        chunk = open_questions[start : start + len(ORDERS) * _CHUNK]
         replies = judge.answer([judge.question.ask(item.messages, *item.shown(order)) for item, order in chunk])
         for (item, order), reply in zip(chunk, replies, strict=True):
             if reply is None:
                 num_unparsable += 1
             else:
                 store.add(Judgement(item.item_id, judge.name, order, _choice(reply, order), now()))
-        done += len(chunk)
         if on_progress is not None:
-            on_progress(done, len(open_questions))
+            on_progress(start + len(chunk), len(open_questions))
     return Asked(len(open_questions) - num_unparsable, num_unparsable)
 
 
@@ -72,9 +68,3 @@ def _choice(reply: Reply, order: Order) -> Choice:
         return "tie"
     place = order[0 if reply == "first" else 1]
     return "a" if place == "a" else "b"
-
-
-def _chunks(values: Sequence[T], size: int) -> Iterator[list[T]]:
-    rest = iter(values)
-    while chunk := list(islice(rest, size)):
-        yield chunk

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from filelock import FileLock
 
@@ -114,11 +112,11 @@ class JudgementStore:
         line = json_text(values).encode() + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.with_name(f".{self.path.name}.lock")), _opened(self.path) as descriptor:
-                _repair(descriptor)
-                while line:
-                    line = line[os.write(descriptor, line) :]
-                os.fsync(descriptor)
+            with FileLock(self.path.with_name(f".{self.path.name}.lock")), self.path.open("a+b") as file:
+                _repair(file)
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise RunError(
                 f"The judgement cannot be written to {self.path}: {error.strerror or error}.",
@@ -126,26 +124,17 @@ class JudgementStore:
             ) from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _repair(descriptor: int) -> None:
+def _repair(file: BinaryIO) -> None:
     """Close or cut off a last line without an end; the lock is held, so nobody is just writing it."""
-    size = os.fstat(descriptor).st_size
-    if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+    if file.tell() == 0 or os.pread(file.fileno(), 1, file.tell() - 1) == b"\n":
         return
-    content = os.pread(descriptor, size, 0)
+    file.seek(0)
+    content = file.read()
     start = content.rfind(b"\n") + 1
     if _is_whole(content[start:]):
-        os.write(descriptor, b"\n")
+        file.write(b"\n")
     else:
-        os.ftruncate(descriptor, start)
+        file.truncate(start)
 
 
 def _is_whole(line: bytes) -> bool:

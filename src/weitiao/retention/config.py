@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -53,37 +53,50 @@ class ChoiceTaskConfig(Config):
         RowTemplate(value)
         return value
 
+    def located(self, folders: Sequence[Path]) -> Self:
+        """The same with its file looked up in these folders, in this order, and made absolute."""
+        return self.model_copy(update={"data": str(find_path(self.data, folders) or self.data)})
 
-class LossTaskConfig(Config):
+
+class _RowsTaskConfig(Config):
+    """A task over rows with answers."""
+
+    type: Literal["loss", "generate"]
+    """How it is measured."""
+
+    name: str = Field(min_length=1)
+    """What it is called in tables."""
+
+    data: Source
+    """The rows, as a source of the `data` section: a path, format, columns, templates."""
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        """The same with its files looked up in these folders, in this order, and made absolute."""
+        path = str(find_path(self.data.path, folders) or self.data.path)
+        return self.model_copy(update={"data": self.data.model_copy(update={"path": path})})
+
+
+class LossTaskConfig(_RowsTaskConfig):
     """A task of the user that is measured by the loss: of the answers, or of raw text."""
 
     type: Literal["loss"]
     """Nats per token of the answers that the rows have; of raw text all tokens count."""
 
-    name: str = Field(min_length=1)
-    """What it is called in tables."""
 
-    data: Source
-    """The rows, as a source of the `data` section: a path, format, columns, templates."""
-
-
-class GenerateTaskConfig(Config):
+class GenerateTaskConfig(_RowsTaskConfig):
     """A task of the user whose answers are generated and scored."""
 
     type: Literal["generate"]
     """The model answers; a metric grades each answer."""
-
-    name: str = Field(min_length=1)
-    """What it is called in tables."""
-
-    data: Source
-    """The rows, as a source of the `data` section: a path, format, columns, templates."""
 
     metric: MetricConfig
     """What grades an answer, as in `evaluate.metrics`."""
 
     generation: GenerationConfig = GenerationConfig()
     """How answers are generated."""
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        return super().located(folders).model_copy(update={"metric": self.metric.located(folders)})
 
 
 TaskConfig = Annotated[ChoiceTaskConfig | LossTaskConfig | GenerateTaskConfig, Field(discriminator="type")]
@@ -114,17 +127,8 @@ class RetentionConfig(Config):
 
     def located(self, folders: Sequence[Path]) -> RetentionConfig:
         """The same with the files of its tasks looked up in these folders, in this order, and made absolute."""
-        tasks = tuple(_located(task, folders) for task in self.tasks)
-        return self.model_copy(update={"tasks": tasks})
-
-
-def _located(task: TaskConfig | str, folders: Sequence[Path]) -> TaskConfig | str:
-    if isinstance(task, str):
-        return str(find_path(task, folders) or task)
-    if isinstance(task, ChoiceTaskConfig):
-        return task.model_copy(update={"data": str(find_path(task.data, folders) or task.data)})
-    path = str(find_path(task.data.path, folders) or task.data.path)
-    update: dict[str, object] = {"data": task.data.model_copy(update={"path": path})}
-    if isinstance(task, GenerateTaskConfig):
-        update["metric"] = task.metric.located(folders)
-    return task.model_copy(update=update)
+        tasks = (
+            str(find_path(task, folders) or task) if isinstance(task, str) else task.located(folders)
+            for task in self.tasks
+        )
+        return self.model_copy(update={"tasks": tuple(tasks)})

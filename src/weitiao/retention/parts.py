@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from weitiao.data.example import Example
-from weitiao.evaluation.answers import write_answers
+from weitiao.evaluation.answers import Prediction, write_answers
 from weitiao.evaluation.choice import ChoiceItem, score_choices
-from weitiao.evaluation.likelihood import likelihoods, passage
+from weitiao.evaluation.likelihood import Likelihood, likelihoods, passage
 from weitiao.generation.config import GenerationConfig
 from weitiao.retention.constraints import follows
 from weitiao.retention.scores import PartScores, accuracy, loss
@@ -18,6 +18,8 @@ from weitiao.retention.scores import PartScores, accuracy, loss
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
+
+    from weitiao.rendering.items import TokenSequence
 
 OnShare = Callable[[float], None]
 """Called with the share of a part that is done, 0 to 1."""
@@ -30,23 +32,84 @@ ANSWERS = "answers"
 
 
 @dataclass(frozen=True, slots=True)
-class Batching:
-    """How the work is cut up, which must not change a score.
+class Scoring:
+    """A model that is scored, and how the work is cut up, which must not change a score.
 
     Attributes:
+        model: A causal language model with forest attention, possibly with a PEFT adapter.
+        tokenizer: Its tokenizer, with the chat template of the training.
+        on_share: Told how much of a part is done.
         token_budget: Tokens computed at once.
         batch_size: Answers written at once; None leaves it to the part.
         share_prefixes: Whether common beginnings are computed once.
     """
 
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    on_share: OnShare
     token_budget: int
     batch_size: int | None = None
     share_prefixes: bool = True
 
-    def of(self, generation: GenerationConfig) -> GenerationConfig:
-        """The settings of a generation with this batching."""
+    def likelihoods(self, sequences: Sequence[TokenSequence]) -> list[Likelihood]:
+        """The log-likelihood of the targets of every sequence."""
+        return likelihoods(
+            self.model,
+            sequences,
+            token_budget=self.token_budget,
+            share_prefixes=self.share_prefixes,
+            on_progress=lambda done, total: self.on_share(done / total),
+        )
+
+    def answer_losses(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Loss of what each example has to be learned from, its end-of-turn token included: nats per token by row id.
+
+        Raises:
+            RenderingError: An example cannot be rendered, or is longer than the model's context.
+        """
+        from weitiao.models.parts import causal_model, context_length
+        from weitiao.rendering.config import RenderingConfig
+        from weitiao.rendering.render import render
+
+        context = context_length(causal_model(self.model).config)
+        config = RenderingConfig(turns="last", on_long="error")
+        sequences = render(examples, self.tokenizer, config, max_context=context or 2**31).sequences
+        found = self.likelihoods(sequences)
+        return {sequence.row_id: one.loss for sequence, one in zip(sequences, found, strict=True)}
+
+    def answered(
+        self,
+        name: str,
+        examples: Sequence[Example],
+        generation: GenerationConfig,
+        grade: Callable[[Sequence[Prediction]], Iterable[float]],
+        guessing: Callable[[Mapping[str, str]], float],
+    ) -> tuple[PartScores, ...]:
+        """The grades of what the model answers, and the loss of the answers that are known to be good.
+
+        Args:
+            name: Of the part.
+            examples: Prompts with their known-good answers.
+            generation: How answers are written.
+            grade: The grade of every answer.
+            guessing: What the answers, by row id, would be graded if the model knew nothing.
+        """
         batch_size = generation.batch_size if self.batch_size is None else self.batch_size
-        return generation.model_copy(update={"batch_size": batch_size, "share_prefixes": self.share_prefixes})
+        written = write_answers(
+            self.model,
+            self.tokenizer,
+            examples,
+            generation.model_copy(update={"batch_size": batch_size, "share_prefixes": self.share_prefixes}),
+            on_progress=lambda done, total: self.on_share(done / (total + 1)),
+        )
+        answers = {one.row_id: one.answer for one in written}
+        grades = {one.row_id: found for one, found in zip(written, grade(written), strict=True)}
+        losses = replace(self, on_share=lambda share: None).answer_losses(examples)
+        self.on_share(1.0)
+        return (
+            accuracy(name, grades, guessing=guessing(answers), answers=answers),
+            loss(f"{name}-{ANSWERS}", losses),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +166,7 @@ class Part(ABC):
         """About how much is to be computed, in tokens."""
 
     @abstractmethod
-    def score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
-    ) -> tuple[PartScores, ...]:
+    def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
         """Score a model: one or two kinds of grades for the same items."""
 
     def subset(self, choose: Callable[[int], Iterable[int]]) -> Self:
@@ -127,24 +188,22 @@ class ChoicePart(Part):
         texts = [item.question + self.delimiter.join(item.choices) for item in self.items]
         return num_tokens(tokenizer, texts)
 
-    def score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
-    ) -> tuple[PartScores, ...]:
+    def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
         results = score_choices(
-            model,
-            tokenizer,
+            scoring.model,
+            scoring.tokenizer,
             self.items,
-            token_budget=batching.token_budget,
+            token_budget=scoring.token_budget,
             delimiter=self.delimiter,
-            share_prefixes=batching.share_prefixes,
-            on_progress=lambda done, total: on_share(done / total),
+            share_prefixes=scoring.share_prefixes,
+            on_progress=lambda done, total: scoring.on_share(done / total),
         )
-        right = [one.correct_normalized if self.metric == "acc_norm" else one.correct for one in results]
-        grades = {one.item_id: float(is_right) for one, is_right in zip(results, right, strict=True)}
+        right = (one.correct_normalized if self.metric == "acc_norm" else one.correct for one in results)
+        grades = {one.item.item_id: float(is_right) for one, is_right in zip(results, right, strict=True)}
         guessing = sum(1 / len(item.choices) for item in self.items) / len(self.items)
         return (
             accuracy(self.name, grades, guessing=guessing),
-            loss(f"{self.name}-{ANSWERS}", {one.item_id: one.answer_loss for one in results}),
+            loss(f"{self.name}-{ANSWERS}", {one.item.item_id: one.answer_loss for one in results}),
         )
 
 
@@ -166,25 +225,13 @@ class InstructionPart(Part):
         texts = [text for item in self.items for text in (item.prompt, item.prompt + item.answer)]
         return num_tokens(tokenizer, texts) + GENERATED_TOKEN * self.max_new_tokens * len(self.items)
 
-    def score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
-    ) -> tuple[PartScores, ...]:
+    def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
+        def grade(written: Sequence[Prediction]) -> list[float]:
+            return [float(follows(one.answer, item.constraints)) for item, one in zip(self.items, written, strict=True)]
+
         examples = [item.example for item in self.items]
-        written = write_answers(
-            model,
-            tokenizer,
-            examples,
-            batching.of(GenerationConfig(max_new_tokens=self.max_new_tokens)),
-            on_progress=lambda done, total: on_share(done / (total + 1)),
-        )
-        answers = {one.row_id: one.answer for one in written}
-        grades = {item.item_id: float(follows(answers[item.item_id], item.constraints)) for item in self.items}
-        losses = answer_losses(model, tokenizer, examples, batching)
-        on_share(1.0)
-        return (
-            accuracy(self.name, grades, guessing=self._guessing(answers), answers=answers),
-            loss(f"{self.name}-{ANSWERS}", losses),
-        )
+        generation = GenerationConfig(max_new_tokens=self.max_new_tokens)
+        return scoring.answered(self.name, examples, generation, grade, self._guessing)
 
     def _guessing(self, answers: Mapping[str, str]) -> float:
         met = [
@@ -205,50 +252,14 @@ class PassagePart(Part):
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
         return num_tokens(tokenizer, list(self.passages.values()))
 
-    def score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
-    ) -> tuple[PartScores, ...]:
-        found = likelihoods(
-            model,
-            [passage(tokenizer, name, text) for name, text in self.passages.items()],
-            token_budget=batching.token_budget,
-            share_prefixes=batching.share_prefixes,
-            on_progress=lambda done, total: on_share(done / total),
-        )
+    def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
+        sequences = [passage(scoring.tokenizer, name, text) for name, text in self.passages.items()]
+        found = scoring.likelihoods(sequences)
         return (loss(self.name, {name: one.loss for name, one in zip(self.passages, found, strict=True)}),)
 
     def subset(self, choose: Callable[[int], Iterable[int]]) -> Self:
         names = list(self.passages)
         return replace(self, passages={names[i]: self.passages[names[i]] for i in choose(len(names))})
-
-
-def answer_losses(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    batching: Batching,
-    on_share: OnShare = lambda share: None,
-) -> dict[str, float]:
-    """Loss of what each example has to be learned from, its end-of-turn token included: nats per token by row id.
-
-    Raises:
-        RenderingError: An example cannot be rendered, or is longer than the model's context.
-    """
-    from weitiao.models.parts import causal_model, context_length
-    from weitiao.rendering.config import RenderingConfig
-    from weitiao.rendering.render import render
-
-    context = context_length(causal_model(model).config)
-    config = RenderingConfig(turns="last", on_long="error")
-    sequences = render(examples, tokenizer, config, max_context=context or 2**31).sequences
-    found = likelihoods(
-        model,
-        sequences,
-        token_budget=batching.token_budget,
-        share_prefixes=batching.share_prefixes,
-        on_progress=lambda done, total: on_share(done / total),
-    )
-    return {sequence.row_id: one.loss for sequence, one in zip(sequences, found, strict=True)}
 
 
 def num_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:

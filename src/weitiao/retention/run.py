@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from weitiao.errors import RecipeError
 from weitiao.retention.config import RetentionConfig
-from weitiao.retention.parts import Batching, Part
+from weitiao.retention.parts import Part, Scoring
 from weitiao.retention.scores import PartScores, RetentionScores
 from weitiao.retention.suite import full_suite, sample, small_suite
 from weitiao.retention.tasks import resolve_tasks, task_part
@@ -53,16 +53,20 @@ def run_retention(
     begun = time.perf_counter()
     parts = retention_parts(config)
     skipped = {part.name: NO_TEMPLATE for part in parts if part.needs_chat_template and tokenizer.chat_template is None}
-    steps = _steps([part for part in parts if part.name not in skipped], config)
-    work = [part.work(tokenizer) for part, _, _ in steps]
+    steps = _steps([part for part in parts if part.name not in skipped])
+    work = [part.work(tokenizer) for part, _ in steps]
     scores: list[PartScores] = []
-    for index, (part, batching, again) in enumerate(steps):
+    for index, (part, again) in enumerate(steps):
 
         def on_share(share: float, part: Part = part, index: int = index) -> None:
             if on_progress is not None:
                 on_progress(part.name, (sum(work[:index]) + share * work[index]) / sum(work))
 
-        found = part.score(model, tokenizer, batching, on_share)
+        scoring = Scoring(model, tokenizer, on_share, config.token_budget)
+        if again:
+            budget = max(1, config.token_budget // 3)
+            scoring = replace(scoring, token_budget=budget, batch_size=5, share_prefixes=False)
+        found = part.score(scoring)
         scores = _with_noise(scores, found) if again else [*scores, *found]
     return RetentionScores(fingerprint(parts), tuple(scores), skipped, time.perf_counter() - begun)
 
@@ -94,14 +98,11 @@ def fingerprint(parts: Sequence[Part]) -> str:
     return hashlib.sha256("\n".join(part.identity() for part in parts).encode()).hexdigest()
 
 
-def _steps(parts: Iterable[Part], config: RetentionConfig) -> list[tuple[Part, Batching, bool]]:
-    """Each part with its batching, and then a sample of it with another one."""
-    usual = Batching(config.token_budget)
-    other = Batching(max(1, config.token_budget // 3), batch_size=5, share_prefixes=False)
+def _steps(parts: Iterable[Part]) -> list[tuple[Part, bool]]:
+    """Each part, and then a sample of it again, in other batches."""
     steps = []
     for part in parts:
-        steps.append((part, usual, False))
-        steps.append((part.subset(lambda num: range(0, num, NOISE_STRIDE)), other, True))
+        steps += [(part, False), (part.subset(lambda num: range(0, num, NOISE_STRIDE)), True)]
     return steps
 
 

@@ -11,11 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.example import Example
-from weitiao.data.reading.paths import resolve_paths
+from weitiao.data.reading.paths import resolve_sources
 from weitiao.errors import RecipeError
-from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.answers import Prediction, check_rows, is_gradable
 from weitiao.evaluation.choice import read_choices
-from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import sha256
 from weitiao.paths import find_path, places_of
 from weitiao.records import first_problem
@@ -26,21 +25,11 @@ from weitiao.retention.config import (
     RetentionConfig,
     TaskConfig,
 )
-from weitiao.retention.parts import (
-    ANSWERS,
-    GENERATED_TOKEN,
-    Batching,
-    ChoicePart,
-    OnShare,
-    Part,
-    answer_losses,
-    num_tokens,
-)
-from weitiao.retention.scores import PartScores, accuracy, loss
+from weitiao.retention.parts import GENERATED_TOKEN, ChoicePart, Part, Scoring, num_tokens
+from weitiao.retention.scores import PartScores, loss
 from weitiao.yaml_text import read_yaml
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
 _ADAPTER: TypeAdapter[TaskConfig] = TypeAdapter(TaskConfig)
@@ -108,10 +97,8 @@ class LossPart(Part):
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
         return num_tokens(tokenizer, _texts(self.examples))
 
-    def score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
-    ) -> tuple[PartScores, ...]:
-        return (loss(self.name, answer_losses(model, tokenizer, self.examples, batching, on_share)),)
+    def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
+        return (loss(self.name, scoring.answer_losses(self.examples)),)
 
 
 @dataclass(frozen=True)
@@ -144,21 +131,14 @@ class GeneratePart(Part):
         generated = GENERATED_TOKEN * self.task.generation.max_new_tokens * len(self.examples)
         return 2 * num_tokens(tokenizer, _texts(self.examples)) + generated
 
-    def score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, batching: Batching, on_share: OnShare
-    ) -> tuple[PartScores, ...]:
+    def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
         metric = self.task.metric.build(labels=self.labels)
-        found = evaluate(
-            model,
-            tokenizer,
-            Task(self.name, self.examples, (metric,), batching.of(self.task.generation)),
-            on_progress=lambda done, total: on_share(done / (total + 1)),
-        )
-        grades = {one.row_id: one.grades[metric.title] for one in found.predictions}
-        answers = {one.row_id: one.answer for one in found.predictions}
-        losses = answer_losses(model, tokenizer, self.examples, batching)
-        on_share(1.0)
-        return accuracy(self.name, grades, guessing=0.0, answers=answers), loss(f"{self.name}-{ANSWERS}", losses)
+        check_rows(self.examples, (metric,))
+
+        def grade(written: Sequence[Prediction]) -> list[float]:
+            return metric.grade_all([one.item for one in written])
+
+        return scoring.answered(self.name, self.examples, self.task.generation, grade, lambda answers: 0.0)
 
 
 def _examples(source: SourceConfig) -> tuple[Example, ...]:
@@ -191,9 +171,6 @@ def _read(path: Path) -> TaskConfig:
 
 
 def _absolute(task: TaskConfig, folders: Sequence[Path]) -> TaskConfig:
-    data = DataConfig.model_validate({"train": task.data})
-    (source,) = resolve_paths(data, folders).train
-    if isinstance(task, ChoiceTaskConfig):
-        return task.model_copy(update={"data": source.path})
-    metric = {"metric": task.metric.located(folders)} if isinstance(task, GenerateTaskConfig) else {}
-    return task.model_copy(update={"data": source, **metric})
+    source = SourceConfig(path=task.data) if isinstance(task, ChoiceTaskConfig) else task.data
+    resolve_sources((source,), folders)  # refuses what is not there
+    return task.located(folders)
