@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
@@ -19,9 +22,11 @@ from transformers import (
     PretrainedConfig,
     Qwen2Config,
     Qwen3Config,
+    get_cosine_schedule_with_warmup,
 )
 
 from weitiao.rendering.items import TokenSequence
+from weitiao.seeding import shuffled
 
 VOCABULARY = 120
 _SIZES = {
@@ -102,3 +107,47 @@ def gradient(model: nn.Module) -> Tensor:
         (torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters() if p.requires_grad
     ]
     return torch.cat(parts)
+
+
+def plain_sequences(rows: Path, model: Path) -> list[TokenSequence]:
+    """Rows of `workbench.write_rows` as token ids by hand: the template's text, learned from the answer to its end."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    made = []
+    for number, line in enumerate(rows.read_text(encoding="utf-8").splitlines()):
+        row = json.loads(line)
+        prompt = f"<|im_start|>user\n{row['instruction']}\n{row['input']}<|im_end|>\n<|im_start|>assistant\n"
+        start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        answer = tokenizer(row["output"] + "<|im_end|>", add_special_tokens=False)["input_ids"]
+        weights = [0.0] * len(start) + [1.0] * len(answer)
+        made.append(TokenSequence.of(str(number), tuple(start + answer), tuple(weights)))
+    return made
+
+
+def plain_loop(
+    model: nn.Module,
+    sequences: list[TokenSequence],
+    *,
+    steps: int,
+    seed: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    weigh: str = "tokens",
+) -> list[float]:
+    """The losses of steps of 8 sequences, each alone through the model; AdamW, a cosine to zero, norms up to 1."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, eps=1e-8)
+    schedule = get_cosine_schedule_with_warmup(optimizer, 0, steps)
+    order = shuffled(len(sequences), seed=seed, epoch=0)
+    found = []
+    for step in range(steps):
+        batch = [sequences[i] for i in order[step * 8 : step * 8 + 8]]
+        sums, lengths = [sequence_loss_sum(model, s) for s in batch], [s.weight for s in batch]
+        by_rows = sum(one / length for one, length in zip(sums, lengths, strict=True)) / len(batch)
+        loss = sum(sums) / sum(lengths) if weigh == "tokens" else by_rows
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        found.append(loss.item())
+    return found

@@ -108,6 +108,12 @@ def reference() -> str:
     sections.append(("evaluate.generation", GenerationConfig))
     for name, section in sections:
         title = name if name.startswith("a ") else f"`{name}`"
+        kind = section.model_fields.get("type")
+        title += (
+            f" of type `{spelled(kind.annotation)}`"
+            if kind is not None and get_origin(kind.annotation) is Literal
+            else ""
+        )
         title += " of your own" if issubclass(section, OwnConfig) else ""
         parts += [f"## {title}\n", " ".join((section.__doc__ or "").split()) + "\n", *rows(section), ""]
     return "\n".join(parts)

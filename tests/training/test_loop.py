@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
-from reference import sequence_loss_sum
-from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
+from reference import plain_loop, plain_sequences, sequence_loss_sum
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from workbench import (
     INSTRUCTION,
     final_weights,
@@ -23,8 +23,6 @@ from workbench import (
 
 from weitiao.models.attention import FOREST
 from weitiao.recipe import load_recipe
-from weitiao.rendering.items import TokenSequence
-from weitiao.seeding import shuffled
 from weitiao.study.train import train
 from weitiao.training.validation import validation_loss
 
@@ -37,20 +35,6 @@ def losses(run: Path) -> list[float]:
 
 def run_recipe(recipe: Path, *overrides: str) -> Path:
     return train(load_recipe(recipe, overrides)).path
-
-
-def plain_sequences(directory: Path, model: Path) -> list[TokenSequence]:
-    """The rows as token ids by hand: the template's text, learned from the answer to its end-of-turn token."""
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    made = []
-    for number, line in enumerate((directory / "rows.jsonl").read_text(encoding="utf-8").splitlines()):
-        row = json.loads(line)
-        prompt = f"<|im_start|>user\n{INSTRUCTION}\n{row['input']}<|im_end|>\n<|im_start|>assistant\n"
-        start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        answer = tokenizer(row["output"] + "<|im_end|>", add_special_tokens=False)["input_ids"]
-        weights = [0.0] * len(start) + [1.0] * len(answer)
-        made.append(TokenSequence.of(str(number), tuple(start + answer), tuple(weights)))
-    return made
 
 
 @pytest.mark.parametrize("weigh", ["tokens", "rows"])
@@ -66,23 +50,8 @@ def test_five_steps_equal_a_plain_loop_with_transformers_and_peft(
         AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager"),
         LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR),
     )
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1, betas=(0.9, 0.999), eps=1e-8)
-    schedule = get_cosine_schedule_with_warmup(optimizer, 0, 5)
-    sequences = plain_sequences(tmp_path, tiny_llama_dir)
-    order = shuffled(len(sequences), seed=7, epoch=0)
-    expected = []
-    for step in range(5):
-        batch = [sequences[i] for i in order[step * 8 : step * 8 + 8]]
-        sums, lengths = [sequence_loss_sum(model, s) for s in batch], [s.weight for s in batch]
-        by_rows = sum(one / length for one, length in zip(sums, lengths, strict=True)) / len(batch)
-        loss = sum(sums) / sum(lengths) if weigh == "tokens" else by_rows
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        expected.append(loss.item())
+    sequences = plain_sequences(tmp_path / "rows.jsonl", tiny_llama_dir)
+    expected = plain_loop(model, sequences, steps=5, seed=7, learning_rate=0.01, weight_decay=0.1, weigh=weigh)
     assert losses(run) == pytest.approx(expected, rel=1e-5)
     assert expected[-1] < 0.9 * expected[0]
 
@@ -139,7 +108,7 @@ def test_two_ranks_equal_one(tiny_llama_dir: Path, tmp_path: Path) -> None:
 
 def test_validation_loss_is_the_same_unpadded_packed_and_shared(tiny_llama_dir: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", 12)
-    sequences = plain_sequences(tmp_path, tiny_llama_dir)
+    sequences = plain_sequences(tmp_path / "rows.jsonl", tiny_llama_dir)
     plain = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
     with torch.no_grad():
         expected = sum(sequence_loss_sum(plain, s).item() for s in sequences) / sum(s.weight for s in sequences)

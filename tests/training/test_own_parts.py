@@ -29,7 +29,7 @@ class Norms(Selected):
     class Config(Config):
         factor: float = 1.0
 
-    def learns(self, name, module):
+    def learns(self, name):
         return "norm" in name
 
     def groups(self, model):
@@ -161,5 +161,7 @@ def test_what_is_wrong_with_a_part_of_ones_own_is_said(recipe: Path, method: dic
 
 def test_a_type_that_there_is_not_is_named_with_its_line(recipe: Path) -> None:
     with_method(recipe, {"type": "loro"})
-    with pytest.raises(RecipeError, match=r"recipe\.yaml:\d+: `method`: there is no such method; there are lora, and"):
+    with pytest.raises(
+        RecipeError, match=r"recipe\.yaml:\d+: `method`: there is no such method; there are lora, full,"
+    ):
         load_recipe(recipe)

@@ -21,6 +21,7 @@ from weitiao.export.check import (
 )
 from weitiao.files import written_whole
 from weitiao.generation.stopping import write_generation_config
+from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.base import base_model, find_moved
 from weitiao.methods.open import find_final, open_model
 from weitiao.models.boundary import loading
@@ -93,6 +94,10 @@ def merge(
         raise ModelError(
             f"{target} is neither a run nor an adapter directory, so there is nothing to merge.",
             "Name a run directory (it holds recipe.yaml), or a directory that holds adapter_config.json.",
+        )
+    if not (adapter / ADAPTER_CONFIG).exists():
+        raise ModelError(
+            f"{adapter} is a whole model already, so there is nothing to merge.", "Use it as it is, or copy it."
         )
     _require_free(output)
     base = base_model(adapter) if base is None else find_moved(base, adapter)

@@ -7,8 +7,12 @@ from typing import Annotated
 from pydantic import Discriminator, Tag
 
 from weitiao.config import type_of
+from weitiao.methods.bitfit import BitFitConfig
+from weitiao.methods.freeze import FreezeConfig
+from weitiao.methods.full import FullConfig
 from weitiao.methods.lora import LoraConfig
 from weitiao.methods.method import Method
+from weitiao.methods.peft_tuner import PeftTunerConfig
 from weitiao.user_code import OwnConfig
 
 
@@ -23,10 +27,15 @@ class OwnMethodConfig(OwnConfig):
 
 
 MethodConfig = Annotated[
-    Annotated[LoraConfig, Tag("lora")] | Annotated[OwnMethodConfig, Tag("own")],
+    Annotated[LoraConfig, Tag("lora")]
+    | Annotated[FullConfig, Tag("full")]
+    | Annotated[FreezeConfig, Tag("freeze")]
+    | Annotated[BitFitConfig, Tag("bitfit")]
+    | Annotated[PeftTunerConfig, Tag("peft")]
+    | Annotated[OwnMethodConfig, Tag("own")],
     Discriminator(
         type_of("lora"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such method; there are lora, and FILE.py:CLASS",
+        custom_error_message="there is no such method; there are lora, full, freeze, bitfit, peft, and FILE.py:CLASS",
     ),
 ]

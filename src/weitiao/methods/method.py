@@ -21,6 +21,10 @@ class Method(ABC):
         config: Its settings; those of the nested class `Config` where it has one.
     """
 
+    needs_float32 = False
+    """Whether the model is loaded in float32 where the recipe leaves the format open: in a shorter one, updates that
+    are small beside the weight they belong to are rounded away."""
+
     def __init__(self, config: Any = None) -> None:
         self.config = config
 
@@ -59,22 +63,22 @@ class Method(ABC):
 class Selected(Method):
     """A method that trains some of the model's own parameters: the result is a whole model."""
 
+    needs_float32 = True
+
     @abstractmethod
-    def learns(self, name: str, module: nn.Module) -> bool:
-        """Whether the parameters that a module itself holds learn.
+    def learns(self, name: str) -> bool:
+        """Whether a parameter learns.
 
         Args:
-            name: Of the module, as `named_modules` has it.
-            module: The module.
+            name: As `named_parameters` has it. One that is used in two places has two names, and learns if either does.
         """
 
     def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
         module: nn.Module = model
         module.requires_grad_(False)
-        for name, part in module.named_modules():
-            if self.learns(name, part):
-                for parameter in part.parameters(recurse=False):
-                    parameter.requires_grad_(True)
+        for name, parameter in module.named_parameters(remove_duplicate=False):
+            if self.learns(name):
+                parameter.requires_grad_(True)
         return module
 
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:

@@ -57,6 +57,22 @@ def decoder(model: nn.Module) -> PreTrainedModel:
     return cast(PreTrainedModel, causal.base_model)
 
 
+def layer_list(model: nn.Module) -> nn.ModuleList:
+    """The decoder layers: of the lists of modules that are nested least, the longest.
+
+    Raises:
+        ModelError: The decoder has no list of layers.
+    """
+    lists = [(name.count("."), -len(one), one) for name, one in decoder(model).named_modules() if _is_list(one)]
+    if not lists:
+        raise ModelError(f"{type(model).__name__} has no list of layers.", "Choose a model of another family.")
+    return cast(nn.ModuleList, min(lists, key=lambda found: found[:2])[2])
+
+
+def _is_list(module: nn.Module) -> bool:
+    return isinstance(module, nn.ModuleList)
+
+
 class Readout:
     """Final hidden states [N, D] to logits [N, V]: all that the model's own forward does behind its decoder.
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, Tag, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -84,6 +83,15 @@ class Recipe(Config):
 
     run_dir: Path | None = None
     """Where everything that the run produces goes; `runs/NAME` of the recipe's file name when not given."""
+
+    @model_validator(mode="after")
+    def _learn_as_fast_as_usual(self) -> Recipe:
+        """Where the recipe names no learning rate, the usual one of its method."""
+        usual = getattr(self.method, "usual_learning_rate", None)
+        if usual is not None and "learning_rate" not in self.train.model_fields_set:
+            train = self.train.model_copy(update={"learning_rate": usual})
+            self.__dict__["train"] = train  # it is frozen for everyone else
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -187,7 +195,7 @@ def _validate(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
         alike = [one for one in problems if _locate(values, one["loc"])[0] == place]
         more = f" ({len(problems) - len(alike)} more problems)" if len(problems) > len(alike) else ""
         if first["type"] == "extra_forbidden":
-            what, remedy = f"unknown key `{name}`", _nearest(place)
+            what, remedy = f"unknown key `{name}`", _nearest(place, first["loc"])
         elif first["type"] == "missing":
             what, remedy = f"`{name}` is missing", "Add it to the recipe."
         else:
@@ -236,12 +244,20 @@ def _line(node: Any, part: Any) -> int | None:
     return int(node.lc.data[part][0]) + 1 if node.lc.data and part in node.lc.data else None
 
 
-def _nearest(place: Sequence[Any]) -> str:
-    """A hint at the known key nearest to an unknown one."""
+def _nearest(place: Sequence[Any], loc: Sequence[str | int]) -> str:
+    """A hint at the known key nearest to an unknown one.
+
+    Args:
+        place: As the user wrote it.
+        loc: As pydantic names it, with the form of a section that has several.
+    """
     section: Any = Recipe
-    for part in place[:-1]:
-        field = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        section = _form(field.annotation) if field is not None else None
+    for part in loc[:-1]:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            field = section.model_fields.get(str(part))
+            section = field.annotation if field is not None else None
+        else:
+            section = _forms(section).get(part)
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return "Remove it; `weitiao schema` lists the known keys."
     known = list(section.model_fields)
@@ -257,9 +273,10 @@ def _nearest(place: Sequence[Any]) -> str:
     return f"Did you mean `{elsewhere[0]}`?" if elsewhere else f"Known keys: {', '.join(known)}."
 
 
-def _form(annotation: Any) -> Any:
-    """The form of a section that has one; of several, the first, which needs no `type`."""
-    return get_args(get_args(annotation)[0])[0] if get_origin(annotation) in (Union, UnionType) else annotation
+def _forms(annotation: Any) -> dict[Any, Any]:
+    """The forms of a section that has several, by the `type` that tells them apart."""
+    forms = [get_args(form) for form in get_args(annotation) if get_origin(form) is Annotated]
+    return {tag.tag: form for form, *tags in forms for tag in tags if isinstance(tag, Tag)}
 
 
 def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:

@@ -161,7 +161,7 @@ def describe_length(config: TrainConfig, state: State, num_steps: int) -> str | 
 
 def _matters(name: str, recipe: Recipe) -> bool:
     """Whether a setting may not differ when a run goes on."""
-    if name in _DRAWN_BY and getattr(recipe.method, "dropout", 0) > 0:
+    if name in _DRAWN_BY and any("dropout" in key and value for key, value in recipe.method.model_dump().items()):
         return True
     if name in (*CHANGEABLE, *_SAME_UP_TO_ROUNDING, *_FROM_NOW_ON):
         return False

@@ -23,6 +23,7 @@ from weitiao.methods.final import Note, save_final
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
 from weitiao.models.attention import FOREST
+from weitiao.models.config import ModelConfig
 from weitiao.models.embeddings import require_embeddings
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
@@ -130,7 +131,8 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
     method = recipe.method.build()
-    model = load_model(recipe.model, attention=FOREST, device=device, options=method.load_options())
+    base = _in_format(recipe.model, method)
+    model = load_model(base, attention=FOREST, device=device, options=method.load_options())
     require_trainable_dtype(model.dtype)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
@@ -172,6 +174,12 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         _finish(recipe, run, method, objective, data, state, fingerprint)
     engine.end()
     return _result(run, state, finished=finished)
+
+
+def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
+    """The `model` section with the number format that the method needs, where the recipe leaves it open."""
+    open_to_it = method.needs_float32 and config.dtype == "auto"
+    return config.model_copy(update={"dtype": "float32"}) if open_to_it else config
 
 
 def _adapt(recipe: Recipe, method: Method, model: PreTrainedModel, data: RenderedData, tell: Tell) -> torch.nn.Module:

@@ -1,0 +1,92 @@
+"""Partial tuning: some layers learn, the rest is frozen."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from weitiao.config import Config
+from weitiao.errors import ModelError
+from weitiao.methods.method import Selected
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+class FreezeConfig(Config):
+    """Some decoder layers learn, and parts that are named; what is saved is a whole model."""
+
+    usual_learning_rate: ClassVar[float] = 5e-5
+
+    type: Literal["freeze"]
+    """The method."""
+
+    layers: int = 2
+    """Decoder layers that learn: the last so many; the first so many when negative; 0 is none."""
+
+    modules: list[str] = Field(default_factory=list)
+    """Further parts that learn, by the ends of their names: `norm`, `mlp`, `layers.3.self_attn`."""
+
+    embeddings: bool = False
+    """Whether the embeddings of tokens learn. Where the head is tied to them, it learns with them."""
+
+    head: bool = False
+    """Whether the head learns. Where it is tied to the embeddings, they learn with it."""
+
+    def build(self) -> Freeze:
+        """The method with these settings."""
+        return Freeze(self)
+
+
+class Freeze(Selected):
+    """The method `freeze`."""
+
+    config: FreezeConfig
+
+    def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
+        """See `Method.apply`.
+
+        Raises:
+            ModelError: There are not so many layers, no part of that name, or nothing learns.
+        """
+        self._learned = tuple(f"{name}." for name in self._parts(model))
+        if not self._learned:
+            raise ModelError(
+                "method: with layers=0 and nothing else named, no parameter learns.",
+                "Set method.layers, method.modules, method.embeddings or method.head.",
+            )
+        return super().apply(model, seed=seed)
+
+    def learns(self, name: str) -> bool:
+        return name.startswith(self._learned)
+
+    def _parts(self, model: PreTrainedModel) -> list[str]:
+        """The names of all modules that learn with everything inside them."""
+        from weitiao.models.parts import layer_list
+
+        config = self.config
+        names = {id(module): name for name, module in model.named_modules()}
+        layers = layer_list(model)
+        if abs(config.layers) > len(layers):
+            raise ModelError(
+                f"method.layers: {type(model).__name__} has {len(layers)} decoder layers, not {abs(config.layers)}.",
+                f"Choose at most {len(layers)}.",
+            )
+        chosen = layers[-config.layers :] if config.layers > 0 else layers[: -config.layers]
+        parts: list[nn.Module] = list(chosen) if config.layers else []
+        parts += [model.get_input_embeddings()] if config.embeddings else []
+        parts += [model.get_output_embeddings()] if config.head else []
+        found = [names[id(part)] for part in parts]
+        for wanted in config.modules:
+            matching = [name for name in names.values() if name == wanted or name.endswith(f".{wanted}")]
+            if not matching:
+                near = difflib.get_close_matches(wanted, {name.rsplit(".", 1)[-1] for name in names.values()}, n=3)
+                raise ModelError(
+                    f"method.modules: {type(model).__name__} has no part named {wanted}.",
+                    f"Near it are: {', '.join(near)}." if near else "Print the model to see the names of its parts.",
+                )
+            found += matching
+        return found
