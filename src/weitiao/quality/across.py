@@ -48,8 +48,8 @@ def same_input(table: RowTable, rows: NDArray[np.int64], answer_keys: NDArray[np
         rows: Which of them to compare, ascending.
         answer_keys: A key per row of the table.
     """
-    rows = rows[table.input_keys[rows] != 0]
-    inputs, answers = table.input_keys[rows], answer_keys[rows]
+    rows = rows[table.rows["input_key"][rows] != 0]
+    inputs, answers = table.rows["input_key"][rows], answer_keys[rows]
     order = np.lexsort((rows, answers, inputs))
     ordered = rows[order]
     new_input = _begins(inputs[order])
@@ -100,8 +100,8 @@ def near_leaks(
     threshold: float,
 ) -> Relation:
     """Rows whose input is similar to that of one of some other rows, without those (`exact`) where it is equal."""
-    ours = ours[table.inputs_signed[ours] & ~np.isin(ours, exact)]
-    theirs = theirs[table.inputs_signed[theirs]]
+    ours = ours[table.rows["input_signed"][ours] & ~np.isin(ours, exact)]
+    theirs = theirs[table.rows["input_signed"][theirs]]
     return Relation(*similar_to(table.input_signatures, ours, theirs, threshold=threshold))
 
 
@@ -109,8 +109,8 @@ def near_twins(
     table: RowTable, rows: NDArray[np.int64], answer_keys: NDArray[np.uint64], *, threshold: float
 ) -> Relation:
     """Rows similar to an earlier row that stays; with an answer as short as a label, only to one with the same."""
-    classes = np.where(table.short, answer_keys, np.uint64(0)).astype(np.uint64)
-    rows = rows[table.signed[rows]]
+    classes = np.where(table.rows["short"], answer_keys, np.uint64(0)).astype(np.uint64)
+    rows = rows[table.rows["signed"][rows]]
     return Relation(*near_duplicates(table.signatures, rows, threshold=threshold, classes=classes))
 
 
@@ -121,14 +121,14 @@ def find_across(table: RowTable, settings: CheckSettings, findings: Findings) ->
         rows = table.rows_of(part)
         if not len(rows):
             continue
-        same = same_input(table, rows, table.answer_keys)
+        same = same_input(table, rows, table.rows["answer_key"])
         # A row is of one of these kinds: what it repeats as a whole is no contradiction.
         other = same.other_answer
         if "duplicate" in settings.kinds:
             _add(findings, table, same.equal, Problem("duplicate", "repeats an earlier row"))
         if settings.available("near_duplicate"):
             unlike = rows[~np.isin(rows, same.equal.rows)]
-            near = near_twins(table, unlike, table.answer_keys, threshold=settings.near_threshold)
+            near = near_twins(table, unlike, table.rows["answer_key"], threshold=settings.near_threshold)
             _add(findings, table, near, Problem("near_duplicate", "is almost an earlier row"))
             left = ~np.isin(other.rows, near.rows)
             other = Relation(other.rows[left], other.others[left])
@@ -155,8 +155,8 @@ def _add_leaks(table: RowTable, settings: CheckSettings, findings: Findings) -> 
 
 
 def _add_contradictions(table: RowTable, relation: Relation, findings: Findings) -> None:
-    answered = (table.answer_keys[relation.rows] != 0) & (table.answer_keys[relation.others] != 0)
-    both_short = table.short[relation.rows] & table.short[relation.others]
+    answered = (table.rows["answer_key"][relation.rows] != 0) & (table.rows["answer_key"][relation.others] != 0)
+    both_short = table.rows["short"][relation.rows] & table.rows["short"][relation.others]
     short = Problem("contradiction", "answers the input of an earlier row differently")
     long = Problem(
         "contradiction", "answers the input of an earlier row in other words, or differently", severity="info"
@@ -191,10 +191,10 @@ def _add(
 def _all_keys(table: RowTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """All keys of rows, each with its row."""
     more = np.isin(table.more_rows, rows)
-    rows = rows[table.input_keys[rows] != 0]
+    rows = rows[table.rows["input_key"][rows] != 0]
     return (
         np.concatenate([rows, table.more_rows[more]]),
-        np.concatenate([table.input_keys[rows], table.more_keys[more]]),
+        np.concatenate([table.rows["input_key"][rows], table.more_keys[more]]),
     )
 
 

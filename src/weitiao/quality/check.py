@@ -112,7 +112,7 @@ def check(
     return CheckReport(
         findings=tuple(findings.sorted()),
         counts={kind: findings.counts[kind] for kind in KINDS if kind in findings.counts},
-        rows=len(table.number),
+        rows=len(table.rows),
         seconds=time.perf_counter() - started,
         left_out=settings.left_out(),
         sources=names_of(sources),

@@ -153,7 +153,7 @@ class Cleaning:
             mended = self._mend(self._scratch / "mended.jsonl")
             if summary.passes == 1:
                 summary.notes = (*findings_of(self._sources), *self._lossy.lines())
-            keep = np.ones(len(mended.table.number), dtype=bool)
+            keep = np.ones(len(mended.table.rows), dtype=bool)
             keep[list(mended.gone)] = False
             decisions = decide(mended.table, keep, self._config)
             self._write(self._scratch / "mended.jsonl", target, rejected, mended, decisions)
@@ -193,15 +193,15 @@ class Cleaning:
                     if row.unfilled:
                         unfilled[index] = row.unfilled
                     if row.lossy:
-                        self._lossy.add(_NOT_IN_JSON, f"{file}, row {looked.numbers[index - num_rows]}")
+                        self._lossy.add(_NOT_IN_JSON, f"{file}, row {looked.rows['number'][index - num_rows]}")
                     changed = changed or bool(row.applied or row.drop)
                     summary.characters_before += row.size if first else 0
                     for fix in row.applied:
                         summary.changed[fix] += 1
                     summary.rows_changed += bool(row.applied) and row.drop is None
                 summary.rows_before += len(rows) if first else 0
-                num_rows += len(looked.numbers)
-                self._on_rows(len(looked.numbers))
+                num_rows += len(looked.rows)
+                self._on_rows(len(looked.rows))
                 builder.add(looked, source, file)
         return _Mended(builder.table(), gone, unfilled, changed)
 

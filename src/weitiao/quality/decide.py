@@ -79,7 +79,7 @@ def decide(table: RowTable, keep: NDArray[np.bool_], config: CleanConfig) -> Dec
     """
     decisions = Decisions(table, keep)
     fixes = frozenset(config.fix)
-    answers = table.answer_keys.copy()
+    answers = table.rows["answer_key"].copy()
     labels = table.labels["train"]
     labels = labels._replace(ids=labels.ids.copy())
     _drop_leaks(table, decisions, config, fixes)
@@ -130,11 +130,11 @@ def _rename(table: RowTable, decisions: Decisions, labels: Labels, answers: NDAr
 def _drop_contradictions(table: RowTable, decisions: Decisions, answers: NDArray[np.uint64], *, majority: bool) -> bool:
     """Drops rows whose short answer to an input is not the only one, or not the most frequent one."""
     rows = _kept(table, decisions)
-    rows = rows[(table.input_keys[rows] != 0) & (answers[rows] != 0) & table.short[rows]]
-    order = np.lexsort((rows, answers[rows], table.input_keys[rows]))
+    rows = rows[(table.rows["input_key"][rows] != 0) & (answers[rows] != 0) & table.rows["short"][rows]]
+    order = np.lexsort((rows, answers[rows], table.rows["input_key"][rows]))
     rows = rows[order]
     changed = False
-    for group in np.split(rows, np.flatnonzero(np.diff(table.input_keys[rows])) + 1):
+    for group in np.split(rows, np.flatnonzero(np.diff(table.rows["input_key"][rows])) + 1):
         if len(group) < 2 or answers[group[0]] == answers[group[-1]]:
             continue
         counts = Counter(answers[group].tolist()).most_common()

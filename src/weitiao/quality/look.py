@@ -52,34 +52,30 @@ class Task:
     keep: bool = False
 
 
+_NUMBERS = ("number", "line", "input_key", "answer_key", "short", "signed", "input_signed")
+ROW = np.dtype({"names": _NUMBERS, "formats": ("u4", "u4", "u8", "u8", "?", "?", "?")})
+"""The numbers of a row: its number in the file and the line on which it starts (0 without lines), the keys of what it
+asks and of what tells it apart (0 where there is none), whether its answer is as short as a label, and whether it has a
+signature, and its input one."""
+
+
 @dataclass(slots=True)
 class Looked:
-    """What was noted of a batch; arrays have one entry per row.
+    """What was noted of a batch.
 
     Attributes:
-        numbers: Number of the row in its file.
-        lines: The line on which it starts; 0 where there are none.
-        input_keys: Key of the folded input; 0 where none could be read.
-        answer_keys: Key of the folded answer; 0 where the row has none.
-        short: Whether the answer is as short as a label.
+        rows: The numbers of each row, of the type `ROW`.
         more_keys: Further keys by which a row leaks, as pairs of a place in the batch and a key.
         labels: The answer where it may be a label, or None.
         problems: Pairs of a place in the batch and a problem.
-        signatures, signed: Signatures of whole rows, and which have one; None and no row where not wanted.
-        input_signatures, inputs_signed: The same of inputs.
+        signatures, input_signatures: Signatures of whole rows, and of inputs; None where not wanted.
         examples: What the rows mean, where that is wanted and they can be used.
     """
 
-    numbers: NDArray[np.uint32]
-    lines: NDArray[np.uint32]
-    input_keys: NDArray[np.uint64]
-    answer_keys: NDArray[np.uint64]
-    short: NDArray[np.bool_]
+    rows: NDArray
     more_keys: list[tuple[int, int]]
     labels: list[str | None]
     problems: list[tuple[int, Problem]]
-    signed: NDArray[np.bool_]
-    inputs_signed: NDArray[np.bool_]
     signatures: NDArray[np.uint16] | None = None
     input_signatures: NDArray[np.uint16] | None = None
     examples: list[Example | None] | None = None
@@ -98,30 +94,30 @@ def look(task: Task) -> Looked:
         problems = [(place, problem._replace(severity="warning")) for place, problem in problems]
     asked = [subject.asked for subject in subjects]
     told_apart = [fold(subject.told_apart) if subject.answer else "" for subject in subjects]
+    rows = np.zeros(len(task.rows), ROW)
+    rows["number"] = [row.number for row in task.rows]
+    rows["line"] = [row.line or 0 for row in task.rows]
+    rows["input_key"] = [_number(one.keys[0]) if one is not None else 0 for one in asked]
+    rows["answer_key"] = [key_of(text) if text else 0 for text in told_apart]
+    rows["short"] = [len(subject.label) <= _SHORT_ANSWER for subject in subjects]
     looked = Looked(
-        numbers=np.array([row.number for row in task.rows], dtype=np.uint32),
-        lines=np.array([row.line or 0 for row in task.rows], dtype=np.uint32),
-        input_keys=np.array([_number(one.keys[0]) if one is not None else 0 for one in asked], dtype=np.uint64),
-        answer_keys=np.array([key_of(text) if text else 0 for text in told_apart], dtype=np.uint64),
-        short=np.array([len(subject.label) <= _SHORT_ANSWER for subject in subjects], dtype=bool),
+        rows,
         more_keys=[(i, _number(key)) for i, one in enumerate(asked) if one is not None for key in one.keys[1:]],
         labels=[subject.label if 0 < len(subject.label) <= LONGEST_LABEL else None for subject in subjects],
         problems=problems,
-        signed=np.zeros(len(task.rows), dtype=bool),
-        inputs_signed=np.zeros(len(task.rows), dtype=bool),
         examples=[subject.example for subject in subjects] if task.keep else None,
     )
     if task.sign or task.sign_inputs:
         own = [own_text(one, task.shared) if one is not None else "" for one in asked]
         parts = [task.shared.of_own(text) for text in own]
         if task.sign_inputs:
-            looked.input_signatures, looked.inputs_signed = signatures(parts)
+            looked.input_signatures, rows["input_signed"] = signatures(parts)
         if task.sign:
             whole = [
                 _with_answer(subject, answer, text, known)
                 for subject, answer, text, known in zip(subjects, told_apart, own, parts, strict=True)
             ]
-            looked.signatures, looked.signed = signatures(whole)
+            looked.signatures, rows["signed"] = signatures(whole)
     return looked
 
 

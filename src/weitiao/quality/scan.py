@@ -129,8 +129,7 @@ def scan(
     work = tasks(sources, settings, near=near, near_leak=near_leak, keep=measure is not None)
     for (source, file), looked in in_order(look, work, workers=1 if measure is not None else settings.workers):
         places = [
-            Place(source.part, file, number, line or None)
-            for number, line in zip(looked.numbers.tolist(), looked.lines.tolist(), strict=True)
+            Place(source.part, file, number, line or None) for number, line in looked.rows[["number", "line"]].tolist()
         ]
         for place, problem in looked.problems:
             findings.add(places[place], problem)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from weitiao.quality.findings import Place
 from weitiao.quality.labels import LabelNames, Labels
-from weitiao.quality.look import Looked
+from weitiao.quality.look import ROW, Looked
 from weitiao.quality.sources import PARTS, Source
 from weitiao.text.minhash import NUM_PLACES
 
@@ -24,34 +24,28 @@ class RowTable:
 
     Attributes:
         files: The files, as messages print them, with the part of each.
-        file, number, line: Where a row stands: index in `files`, number from 1, line from 1 or 0.
-        part: Index in `PARTS`.
-        input_keys, answer_keys, short: See `Looked`.
+        rows: See `ROW`.
+        file, part: Index in `files` and in `PARTS`.
         more_rows, more_keys: Further keys, and the rows they belong to.
         labels: For each part, the answers that may be labels; their numbers are those of the part of a row.
-        signatures, signed, input_signatures, inputs_signed: See `Looked`; where not wanted, no row has one.
+        signatures, input_signatures: See `Looked`.
     """
 
     files: list[tuple[str, str]]
+    rows: NDArray
     file: NDArray[np.uint32]
-    number: NDArray[np.uint32]
-    line: NDArray[np.uint32]
     part: NDArray[np.uint8]
-    input_keys: NDArray[np.uint64]
-    answer_keys: NDArray[np.uint64]
-    short: NDArray[np.bool_]
     more_rows: NDArray[np.int64]
     more_keys: NDArray[np.uint64]
     labels: dict[str, Labels]
     signatures: NDArray[np.uint16]
-    signed: NDArray[np.bool_]
     input_signatures: NDArray[np.uint16]
-    inputs_signed: NDArray[np.bool_]
 
     def place(self, row: int) -> Place:
         """Where a row stands."""
         part, file = self.files[int(self.file[row])]
-        return Place(PARTS[int(self.part[row])] or part, file, int(self.number[row]), int(self.line[row]) or None)
+        number, line, *_ = self.rows[row].tolist()
+        return Place(PARTS[int(self.part[row])] or part, file, number, line or None)
 
     def rows_of(self, part: str) -> NDArray[np.int64]:
         """The indices of the rows of a part, ascending."""
@@ -74,7 +68,7 @@ class RowTable:
             numbers.setdefault(file, []).append(number)
         for index, (name, file) in enumerate(self.files):
             if name == "train" and file in numbers:
-                moved = (self.file == index) & np.isin(self.number, numbers[file])
+                moved = (self.file == index) & np.isin(self.rows["number"], numbers[file])
                 self.part[moved] = PARTS.index(part)
 
 
@@ -111,7 +105,7 @@ class TableBuilder:
         looked.more_keys = [(self._num_rows + place, key) for place, key in looked.more_keys]
         self._parts.append(looked)
         self._files.append((self._names.index((source.part, file)), PARTS.index(source.part)))
-        self._num_rows += len(looked.numbers)
+        self._num_rows += len(looked.rows)
 
     def _stream(self, name: str) -> BinaryIO:
         if name not in self._streams:
@@ -120,29 +114,19 @@ class TableBuilder:
 
     def table(self) -> RowTable:
         """The table of all batches."""
-
-        def joined(name: str, dtype: type) -> NDArray:
-            return np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in self._parts)]).astype(dtype)
-
-        sizes = [len(part.numbers) for part in self._parts]
-        ids = np.concatenate(self._ids)
+        sizes = [len(part.rows) for part in self._parts]
         more = [pair for part in self._parts for pair in part.more_keys]
+        ids = np.concatenate(self._ids)
         return RowTable(
             files=self._names,
+            rows=np.concatenate([np.empty(0, ROW), *(part.rows for part in self._parts)]),
             file=np.repeat(np.array([file for file, _ in self._files], np.uint32), sizes),
-            number=joined("numbers", np.uint32),
-            line=joined("lines", np.uint32),
             part=np.repeat(np.array([part for _, part in self._files], np.uint8), sizes),
-            input_keys=joined("input_keys", np.uint64),
-            answer_keys=joined("answer_keys", np.uint64),
-            short=joined("short", np.bool_),
             more_rows=np.array([row for row, _ in more], dtype=np.int64),
             more_keys=np.array([key for _, key in more], dtype=np.uint64),
             labels={part: Labels(ids, numbered.names) for part, numbered in self._labels.items()},
             signatures=self._mapped("signatures"),
-            signed=joined("signed", np.bool_),
             input_signatures=self._mapped("input_signatures"),
-            inputs_signed=joined("inputs_signed", np.bool_),
         )
 
     def _mapped(self, name: str) -> NDArray[np.uint16]:
