@@ -14,7 +14,8 @@ from weitiao.data.load import HeldOutRows
 from weitiao.data.reading.paths import resolve_sources
 from weitiao.quality.across import find_across
 from weitiao.quality.findings import Finding, Findings
-from weitiao.quality.scan import Measure, scan
+from weitiao.quality.look import Measure
+from weitiao.quality.scan import scan
 from weitiao.quality.settings import KINDS, SEVERITIES, CheckSettings
 from weitiao.quality.sources import Part, findings_of, names_of, open_sources
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from weitiao.data.example import Example
 from weitiao.quality.findings import shortened
 from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
-from weitiao.quality.look import LONGEST_LABEL, Task
-from weitiao.quality.scan import Measure, in_order, tasks
+from weitiao.quality.look import LONGEST_LABEL, Measure, Measured, Task
+from weitiao.quality.scan import in_order, tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, open_sources
-from weitiao.quality.subject import SubjectReader
+from weitiao.quality.subject import Subject, SubjectReader
 
 _NUM_BINS = 16
 _NUM_EXTREMES = 5
@@ -109,18 +109,16 @@ class Inspection:
 
 
 class _Noted(NamedTuple):
-    """What is noted of one row; `usable` is false where the rest means nothing."""
+    """What is noted of one row that can be used."""
 
     number: int
-    usable: bool
-    length: int = 0
-    answer_length: int = 0
-    turns: int = 0
-    input_language: str = ""
-    answer_language: str = ""
-    label: str | None = None
-    text: str = ""
-    example: Example | None = None
+    length: int
+    answer_length: int
+    turns: int
+    input_language: str
+    answer_language: str
+    label: str | None
+    text: str
 
 
 def inspect(
@@ -145,10 +143,11 @@ def inspect(
     settings = CheckSettings()
     tallies = {part.name: _Tally() for part in parts}
 
-    work = tasks(sources, settings, near=False, near_leak=False, keep=measure is not None)
-    for (source, file), noted in in_order(_note, work, workers=1 if measure is not None else workers):
-        tallies[source.part].add(file, noted if measure is None else _measured(noted, measure))
-        on_rows(len(noted))
+    work = tasks(sources, settings, near=False, near_leak=False)
+    workers = workers if measure is None else 1
+    for (source, file), (noted, unusable) in in_order(partial(_note, measure=measure), work, workers=workers):
+        tallies[source.part].add(file, noted, unusable)
+        on_rows(len(noted) + unusable)
     left_out = {kind: reason for kind, reason in settings.left_out().items() if kind == "language"}
     found = []
     for part in parts:
@@ -157,46 +156,38 @@ def inspect(
     return Inspection("characters" if measure is None else "tokens", tuple(found), left_out)
 
 
-def _note(task: Task) -> list[_Noted]:
+def _note(task: Task, measure: Measure | None) -> tuple[list[_Noted], int]:
+    """What is noted of the rows of a batch that can be used, and how many cannot."""
     read = SubjectReader(task.meaning)
     identifier = load_identifier() if task.settings.available("language") else None
     noted = []
-    for row in task.rows:
-        subject = read(row, str(row.number))
-        if subject.problem is not None:
-            noted.append(_Noted(row.number, usable=False))
+    subjects = [subject for row in task.rows if (subject := read(row, str(row.number))).problem is None]
+    if measure is None:
+        sizes = list(map(_characters, subjects))
+    else:
+        sizes = list(measure([subject.example for subject in subjects if subject.example is not None]))
+    for subject, size in zip(subjects, sizes, strict=True):
+        if size.problem:
             continue
         asked = "\n".join(subject.inputs)
-        size = sum(len(text) for _, _, text in subject.texts())
-        answers = [text for role, _, text in subject.texts() if role in ("assistant", "text")]
         noted.append(
             _Noted(
-                number=row.number,
-                usable=True,
-                length=size,
-                answer_length=sum(map(len, answers)),
+                number=subject.row.number,
+                length=size.length,
+                answer_length=size.supervised,
                 turns=len(subject.messages),
                 input_language=language_of(asked, identifier),
                 answer_language=language_of(subject.answer, identifier) if subject.answer else "",
                 label=subject.label if 0 < len(subject.label) <= LONGEST_LABEL else None,
                 text=shortened(asked, 80),
-                example=subject.example if task.keep else None,
             )
         )
-    return noted
+    return noted, len(task.rows) - len(noted)
 
 
-def _measured(noted: Sequence[_Noted], measure: Measure) -> list[_Noted]:
-    examples = [one.example for one in noted if one.example is not None]
-    lengths = iter(measure(examples))
-    result = []
-    for one in noted:
-        if one.example is None:
-            result.append(one)
-            continue
-        length, supervised, problem = next(lengths)
-        result.append(one._replace(length=length, answer_length=supervised, usable=not problem, example=None))
-    return result
+def _characters(subject: Subject) -> Measured:
+    sizes = [(len(text), role in ("assistant", "text")) for role, _, text in subject.texts()]
+    return Measured(sum(size for size, _ in sizes), sum(size for size, is_answer in sizes if is_answer))
 
 
 class _Tally:
@@ -212,9 +203,8 @@ class _Tally:
         self._longest: list[RowLength] = []
         self._shortest: list[RowLength] = []
 
-    def add(self, file: str, noted: Sequence[_Noted]) -> None:
-        usable = [one for one in noted if one.usable]
-        self._unusable += len(noted) - len(usable)
+    def add(self, file: str, usable: Sequence[_Noted], unusable: int) -> None:
+        self._unusable += unusable
         self._lengths.append(
             np.array([(one.length, one.answer_length) for one in usable], dtype=np.int64).reshape(-1, 2)
         )

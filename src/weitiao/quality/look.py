@@ -5,8 +5,9 @@ A pure function of a batch of rows, so that batches can be looked at in several 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,6 @@ class Task:
         shared: What does not make rows alike.
         sign: Whether signatures of whole rows are wanted.
         sign_inputs: Whether signatures of inputs are wanted.
-        keep: Whether the examples are wanted.
     """
 
     rows: Sequence[Row]
@@ -49,7 +49,6 @@ class Task:
     shared: Boilerplate
     sign: bool
     sign_inputs: bool
-    keep: bool = False
 
 
 _NUMBERS = ("number", "line", "input_key", "answer_key", "short", "signed", "input_signed")
@@ -69,7 +68,6 @@ class Looked:
         labels: The answer where it may be a label, or None.
         problems: Pairs of a place in the batch and a problem.
         signatures, input_signatures: Signatures of whole rows, and of inputs; None where not wanted.
-        examples: What the rows mean, where that is wanted and they can be used.
     """
 
     rows: NDArray
@@ -78,11 +76,33 @@ class Looked:
     problems: list[tuple[int, Problem]]
     signatures: NDArray[np.uint16] | None = None
     input_signatures: NDArray[np.uint16] | None = None
-    examples: list[Example | None] | None = None
 
 
-def look(task: Task) -> Looked:
-    """Looks at a batch of rows."""
+class Measured(NamedTuple):
+    """The length of an example, in tokens.
+
+    Attributes:
+        length: All tokens.
+        supervised: Those that are learned.
+        problem: Why it has none, such as a chat template that refuses it; empty otherwise.
+    """
+
+    length: int
+    supervised: int
+    problem: str = ""
+
+
+Measure = Callable[[Sequence[Example]], Sequence[Measured]]
+"""Counts the tokens of examples."""
+
+
+def look(task: Task, measure: Measure | None = None) -> Looked:
+    """Looks at a batch of rows.
+
+    Args:
+        task: The batch.
+        measure: Counts tokens, for rows that are too long.
+    """
     read = SubjectReader(task.meaning)
     settings = task.settings
     if task.part == "against":
@@ -92,6 +112,8 @@ def look(task: Task) -> Looked:
     problems = [(place, problem) for place, subject in enumerate(subjects) for problem in checks(subject)]
     if task.part == "against":
         problems = [(place, problem._replace(severity="warning")) for place, problem in problems]
+    if measure is not None and task.settings.max_tokens is not None:
+        problems += _too_long(subjects, measure, task.settings)
     asked = [subject.asked for subject in subjects]
     told_apart = [fold(subject.told_apart) if subject.answer else "" for subject in subjects]
     rows = np.zeros(len(task.rows), ROW)
@@ -105,7 +127,6 @@ def look(task: Task) -> Looked:
         more_keys=[(i, _number(key)) for i, one in enumerate(asked) if one is not None for key in one.keys[1:]],
         labels=[subject.label if 0 < len(subject.label) <= LONGEST_LABEL else None for subject in subjects],
         problems=problems,
-        examples=[subject.example for subject in subjects] if task.keep else None,
     )
     if task.sign or task.sign_inputs:
         own = [own_text(one, task.shared) if one is not None else "" for one in asked]
@@ -138,3 +159,13 @@ def _with_answer(subject: Subject, answer: str, text: str, known: list[str]) -> 
 def _number(key: bytes) -> int:
     """The first 64 bits of a digest; a million different ones share them with a probability of 3 in 100 million."""
     return int.from_bytes(key[:8], "little")
+
+
+def _too_long(subjects: Sequence[Subject], measure: Measure, settings: CheckSettings) -> Iterator[tuple[int, Problem]]:
+    known = [(place, subject.example) for place, subject in enumerate(subjects) if subject.example is not None]
+    for (place, _), measured in zip(known, measure([example for _, example in known]), strict=True):
+        if measured.problem and "format" in settings.kinds:
+            yield place, Problem("format", measured.problem)
+        elif "long" in settings.kinds and measured.length > (settings.max_tokens or 0):
+            limit, length = f"more than {settings.max_tokens:,} tokens", f"{measured.length:,} tokens"
+            yield place, Problem("long", limit, "", length)

@@ -6,14 +6,14 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from weitiao.data.example import Example
 from weitiao.data.parts.asked import Boilerplate
-from weitiao.quality.findings import Findings, Place, Problem
-from weitiao.quality.look import Task, look
+from weitiao.quality.findings import Findings, Place
+from weitiao.quality.look import Measure, Task, look
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Source, shared_in
 from weitiao.quality.table import RowTable, TableBuilder
@@ -63,26 +63,8 @@ def in_order(
             yield done, future.result()
 
 
-class Measured(NamedTuple):
-    """The length of an example, in tokens.
-
-    Attributes:
-        length: All tokens.
-        supervised: Those that are learned.
-        problem: Why it has none, such as a chat template that refuses it; empty otherwise.
-    """
-
-    length: int
-    supervised: int
-    problem: str = ""
-
-
-Measure = Callable[[Sequence[Example]], Sequence[Measured]]
-"""Counts the tokens of examples."""
-
-
 def tasks(
-    sources: Sequence[Source], settings: CheckSettings, *, near: bool, near_leak: bool, keep: bool = False
+    sources: Sequence[Source], settings: CheckSettings, *, near: bool, near_leak: bool
 ) -> Iterator[tuple[tuple[Source, str], Task]]:
     """All rows in batches, each with its source and file.
 
@@ -90,13 +72,12 @@ def tasks(
         sources: The opened sources.
         settings: What to look for in each row.
         near, near_leak: Whether rows, and inputs, are compared by their likeness.
-        keep: Whether the examples are wanted.
     """
     shared = shared_in(sources) if near or near_leak else Boilerplate()
     for source in sources:
         sign = near and source.part != "against"
         for file, rows in source.batches():
-            yield (source, file), Task(rows, source.meaning, settings, source.part, shared, sign, near_leak, keep)
+            yield (source, file), Task(rows, source.meaning, settings, source.part, shared, sign, near_leak)
 
 
 def scan(
@@ -126,26 +107,14 @@ def scan(
     has_others = has_held_out or any(source.part not in ("train", "replay") for source in sources)
     near, near_leak = settings.available("near_duplicate"), settings.available("near_leak") and has_others
     builder = TableBuilder(sources, scratch)
-    work = tasks(sources, settings, near=near, near_leak=near_leak, keep=measure is not None)
-    for (source, file), looked in in_order(look, work, workers=1 if measure is not None else settings.workers):
+    work = tasks(sources, settings, near=near, near_leak=near_leak)
+    workers = settings.workers if measure is None else 1
+    for (source, file), looked in in_order(partial(look, measure=measure), work, workers=workers):
         places = [
             Place(source.part, file, number, line or None) for number, line in looked.rows[["number", "line"]].tolist()
         ]
         for place, problem in looked.problems:
             findings.add(places[place], problem)
-        if measure is not None and settings.max_tokens is not None and looked.examples is not None:
-            for place, problem in _too_long(looked.examples, measure, settings.max_tokens):
-                if problem.kind in settings.kinds:
-                    findings.add(places[place], problem)
         builder.add(looked, source, file)
         on_rows(len(places))
     return builder.table()
-
-
-def _too_long(examples: Sequence[Example | None], measure: Measure, limit: int) -> Iterator[tuple[int, Problem]]:
-    known = [(place, example) for place, example in enumerate(examples) if example is not None]
-    for (place, _), measured in zip(known, measure([example for _, example in known]), strict=True):
-        if measured.problem:
-            yield place, Problem("format", measured.problem)
-        elif measured.length > limit:
-            yield place, Problem("long", f"more than {limit:,} tokens", "", f"{measured.length:,} tokens")

@@ -101,7 +101,7 @@ class TableBuilder:
                 stream.seek(missing, 1)
                 stream.write(values.tobytes())
                 setattr(looked, name, values[:0])
-        looked.problems, looked.labels, looked.examples = [], [], None
+        looked.problems, looked.labels = [], []
         looked.more_keys = [(self._num_rows + place, key) for place, key in looked.more_keys]
         self._parts.append(looked)
         self._files.append((self._names.index((source.part, file)), PARTS.index(source.part)))

@@ -22,7 +22,7 @@ from weitiao.quality.check import CheckReport, check, parts_of_files
 from weitiao.quality.clean import clean
 from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.inspection import Inspection, inspect
-from weitiao.quality.scan import Measure, Measured
+from weitiao.quality.look import Measure, Measured
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part
 from weitiao.recipe import Recipe, load_recipe
