@@ -27,7 +27,7 @@ def main() -> None:
     from weitiao.forest.plan import Plan
     from weitiao.methods.open import open_model
     from weitiao.recipe import recipe_from_dict
-    from weitiao.study.dataset import load_rendered, model_context
+    from weitiao.study.dataset import load_rendered
     from weitiao.study.train import train
     from weitiao.training.metrics import read_metrics
 
@@ -92,7 +92,7 @@ def main() -> None:
             "computed_tokens": sum(line["num_computed_tokens"] for line in steps),
         }
         if args.floor:
-            data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+            data = load_rendered(recipe, tell=lambda line: None)
             budget = recipe.train.token_budget
             assert isinstance(budget, int)
             plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)

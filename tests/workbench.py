@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from forked import Done, environment, server
+from rich.console import Console
 
 from weitiao.methods.final import Note, save_final
 from weitiao.methods.lora import LoraConfig
+from weitiao.recipe import load_recipe
+from weitiao.study.evaluate import Scored, evaluate_recipe
 
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]
@@ -118,6 +121,19 @@ def torchrun(num_ranks: int, *arguments: str | Path) -> subprocess.CompletedProc
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
     words: Sequence[str] = [*launcher, "-m", "weitiao", *map(str, arguments)]
     return subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+
+
+def evaluate_target(
+    target: Path,
+    overrides: Sequence[str] = (),
+    *,
+    base: bool = False,
+    output: Path | None = None,
+    console: Console | None = None,
+) -> Scored:
+    """A run, or the untuned model of a recipe, as `weitiao eval` scores it, in this process."""
+    recipe = load_recipe(target, overrides)
+    return evaluate_recipe(recipe, tuned=target.is_dir() and not base, output=output, console=console)
 
 
 def save_adapter(

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from workbench import evaluate_target
 
 from weitiao.errors import RecipeError
 from weitiao.evaluation.benchmarks import run_benchmarks
 from weitiao.evaluation.statistics import proportion
-from weitiao.study.evaluate import evaluate_target
 
 ITEMS = [
     {"question": question, "choices": choices, "answer": answer}

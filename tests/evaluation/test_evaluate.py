@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from workbench import save_adapter
+from workbench import evaluate_target, save_adapter
 
 from weitiao.cli.eval import eval as eval_command
 from weitiao.data.example import Example
@@ -26,7 +26,6 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model, load_tokenizer
 from weitiao.recipe import load_recipe, write_recipe
-from weitiao.study.evaluate import evaluate_target
 from weitiao.study.task import task_from_recipe
 
 QUESTIONS = ["What is it?", "今天天气好吗？", "Answer: 1 + 12 = ?", "a", "answer the question in one word 🙂", "Who?"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from scipy import stats
-from workbench import save_adapter
+from workbench import evaluate_target, save_adapter
 
 from weitiao.data.example import Example, Message
 from weitiao.errors import DataError, ModelError, RecipeError, RunError, WeitiaoError
@@ -33,7 +33,6 @@ from weitiao.recipe import load_recipe, write_recipe
 from weitiao.records import record_of
 from weitiao.study.compare.run import compare_targets
 from weitiao.study.compare.sides import find_side, require_different
-from weitiao.study.evaluate import evaluate_target
 
 NUM_ROWS = 12
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from rich.console import Console
-from workbench import write_recipe
+from workbench import evaluate_target, write_recipe
 
 from weitiao.errors import RunError
 from weitiao.export.merge import merge
@@ -16,7 +16,6 @@ from weitiao.recipe import load_recipe
 from weitiao.report.render import write_report
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.compare.run import compare_targets
-from weitiao.study.evaluate import evaluate_target
 from weitiao.study.retention import retention_target
 from weitiao.study.train import train
 from weitiao.study.why import rows_behind

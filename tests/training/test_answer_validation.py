@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench import final_weights, signal_after, steps_of, torchrun, weitiao, write_recipe, write_rows
+from workbench import (
+    evaluate_target,
+    final_weights,
+    signal_after,
+    steps_of,
+    torchrun,
+    weitiao,
+    write_recipe,
+    write_rows,
+)
 
 from weitiao.errors import RecipeError
 from weitiao.recipe import load_recipe
-from weitiao.study.evaluate import evaluate_target
 from weitiao.study.train import Run, train
 
 ANSWERED = 8

@@ -18,7 +18,7 @@ from workbench import final_weights, steps_of, write_long_rows, write_recipe, wr
 from weitiao.errors import RunError
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import load_rendered, model_context
+from weitiao.study.dataset import load_rendered
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.train import train
 from weitiao.training.engine import load_moments, moments_of
@@ -116,7 +116,7 @@ def _make_old(run: RunDir, recipe: Recipe) -> None:
     state = json.loads((directory / "state.json").read_text())
     for name in ("validation_fingerprint", "model_fingerprint", "num_steps", "validation_due"):
         del state[name]
-    plain = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+    plain = load_rendered(recipe, tell=lambda line: None)
     state["data_fingerprint"] = plain.fingerprint
     text = json.dumps(state)
     (directory / "state.json").write_text(text)

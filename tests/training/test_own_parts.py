@@ -16,7 +16,7 @@ from workbench import signal_after, steps_of, weitiao, write_recipe, write_rows
 
 from weitiao.errors import RecipeError
 from weitiao.recipe import load_recipe
-from weitiao.study.dataset import load_rendered, model_context
+from weitiao.study.dataset import load_rendered
 
 METHOD = '''
 from weitiao.config import Config
@@ -129,7 +129,7 @@ def test_own_parts_are_trained_killed_resumed_and_evaluated(recipe: Path, tiny_l
 def test_the_first_loss_is_that_of_a_plain_loop(recipe: Path, tiny_llama_dir: Path) -> None:
     assert weitiao("train", recipe, "train.max_steps=1", "train.batch_size=12").returncode == 0
     settings = load_recipe(recipe)
-    data = load_rendered(settings, max_context=model_context(settings), tell=lambda line: None)
+    data = load_rendered(settings, tell=lambda line: None)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
     losses = []
     for item in data.train:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from workbench import write_recipe
+from workbench import evaluate_target, write_recipe
 
 from weitiao.errors import DataError, RenderingError
 from weitiao.evaluation.answer_files import read_predictions
@@ -17,8 +17,7 @@ from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.compare.run import compare_targets
-from weitiao.study.dataset import load_rendered, model_context
-from weitiao.study.evaluate import evaluate_target
+from weitiao.study.dataset import load_rendered
 from weitiao.study.train import train
 from weitiao.study.why import rows_behind
 
@@ -69,18 +68,18 @@ def test_a_run_keeps_the_day_on_which_it_began(with_template: Model, tmp_path: P
     (tmp_path / "run" / "environment.json").write_text('{"date": "2020-01-02"}', encoding="utf-8")
     recipe = load_recipe(path)
     told: list[str] = []
-    begun = load_rendered(recipe, max_context=model_context(recipe), tell=told.append)
+    begun = load_rendered(recipe, tell=told.append)
     assert "02 Jan 2020" in begun.tokenizer.decode(begun.train[0].sequences[0].token_ids.tolist())
     assert any("2020-01-02" in line for line in told)
     run = train(recipe)
     assert json.loads((run.path / "environment.json").read_text(encoding="utf-8"))["date"] == "2020-01-02"
     for again in (load_recipe(run.path), load_recipe(path)):
-        assert load_rendered(again, max_context=512, tell=told.append).fingerprint == begun.fingerprint
+        assert load_rendered(again, tell=told.append).fingerprint == begun.fingerprint
     question = [{"role": "user", "content": "Hi"}]
     saved = open_model(run.path).tokenizer.apply_chat_template(question, tokenize=False)
     assert saved.startswith("<|im_start|>system\n02 Jan 2020<|im_end|>\n")
     other = load_recipe(path, ["rendering.date=2021-05-06"])
-    assert load_rendered(other, max_context=512, tell=told.append).fingerprint != begun.fingerprint
+    assert load_rendered(other, tell=told.append).fingerprint != begun.fingerprint
 
 
 def test_rows_that_the_template_refuses_are_bad_rows(with_template: Model, tmp_path: Path) -> None:

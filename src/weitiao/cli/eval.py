@@ -35,12 +35,14 @@ def eval(
 
         weitiao eval runs/tickets data.test=new.jsonl --output scores/new --json
     """
-    from weitiao.study.evaluate import evaluate_target
+    from weitiao.recipe import load_recipe
+    from weitiao.study.evaluate import evaluate_recipe
     from weitiao.terminal.scores import print_scores
 
     console = messages()
     settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"]), *base_settings(base_model)]
-    scored = evaluate_target(target, settings, base=base, output=output, console=console)
+    tuned = target.is_dir() and not base
+    scored = evaluate_recipe(load_recipe(target, settings), tuned=tuned, output=output, console=console)
     if json:
         print_json(scored.to_dict())
     else:

@@ -27,11 +27,11 @@ def show(
     """
     from weitiao.recipe import load_recipe
     from weitiao.rendering.items import sequences_of
-    from weitiao.study.dataset import load_rendered, model_context
+    from weitiao.study.dataset import load_rendered
     from weitiao.terminal.progress import teller
     from weitiao.terminal.tokens import show_sequences
 
     console = messages()
     settings = load_recipe(recipe, [*(overrides or ()), *base_settings(base_model)])
-    data = load_rendered(settings, max_context=model_context(settings), tell=teller(console))
+    data = load_rendered(settings, tell=teller(console))
     show_sequences(sequences_of(data.train), data.tokenizer, results(), num)

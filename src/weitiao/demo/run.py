@@ -120,18 +120,13 @@ def run_demo(
 
 def show_first(recipe: Recipe, console: Console) -> None:
     """Print a message, what the untuned model makes of it, and what it shall learn to answer."""
-    import torch
-
     from weitiao.evaluation.task import evaluate
-    from weitiao.models.attention import FOREST
-    from weitiao.models.load import load_model
-    from weitiao.study.dataset import prepare_tokenizer
+    from weitiao.study.setup import open_base
     from weitiao.terminal.tables import facts
 
     task = task_from_recipe(recipe, load_data(recipe.data))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(recipe.model, attention=FOREST, device=device)
-    found = evaluate(model, prepare_tokenizer(recipe), replace(task, examples=task.examples[:1])).predictions[0]
+    base = open_base(recipe)
+    found = evaluate(base.model, base.tokenizer, replace(task, examples=task.examples[:1])).predictions[0]
     message = str(found.messages[-1]["content"]).split("\n", 1)[-1]
     console.print(facts((("message", message), ("untuned", found.answer), ("wanted", found.expected))))
 

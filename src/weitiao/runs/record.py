@@ -80,13 +80,7 @@ class Records:
 
     def save(self) -> None:
         """Write the file in one step."""
-        values = {
-            "format": self.format,
-            "steps": {name: asdict(record) for name, record in self.steps.items()},
-            "skipped": list(self.skipped),
-            "stop": asdict(self.stop) if self.stop else None,
-        }
-        write_json(self.path, values)
+        write_json(self.path, {name: value for name, value in asdict(self).items() if name != "path"})
 
     def is_current(self, name: str) -> bool:
         """Whether a step's result is there, and was made from the results that the steps before it have now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from weitiao.data.example import Example
 from weitiao.data.load import REPLAY, DataSet, load_data
 from weitiao.data.writing.rejected import add_rejected
 from weitiao.models.load import load_config, load_tokenizer
 from weitiao.recipe import Recipe
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.items import Item
-from weitiao.rendering.render import render
+from weitiao.rendering.render import Rendered, render
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
@@ -127,33 +128,41 @@ def model_context(recipe: Recipe) -> int:
     return context_length(load_config(recipe.model)) or NO_LIMIT
 
 
-def load_rendered(recipe: Recipe, *, max_context: int, tell: Tell, rejected_path: Path | None = None) -> RenderedData:
+def load_rendered(recipe: Recipe, *, tell: Tell, rejected_path: Path | None = None) -> RenderedData:
     """Read, check, split and render the data of a recipe.
 
     Args:
         recipe: Its sections `data`, `rendering` and `model` are used.
-        max_context: Positions that the model has.
         tell: Gets every line that a person should see.
         rejected_path: Where rows go that `on_bad_rows: skip` leaves out.
     """
-    skip = recipe.data.on_bad_rows == "skip"
-    data = load_data(recipe.data, rejected_path=rejected_path)
-    for line in (*data.summaries, *data.overlaps):
-        tell(str(line))
+    data = load_told(recipe, tell, rejected_path=rejected_path)
     tokenizer = prepare_tokenizer(recipe)
     if day := fixed_date(tokenizer):
         tell(f"The chat template prints the date: in this run it is {day} (rendering.date).")
-    parts = []
+    parts: list[tuple[Item, ...]] = []
     for name, examples in (("train", data.train), ("validation", data.validation)):
-        rendered = (
-            render(examples, tokenizer, recipe.rendering, max_context=max_context, skip_bad_rows=skip)
-            if examples
-            else None
-        )
+        rendered = render_part(recipe, examples, tokenizer, name, tell) if examples else None
         parts.append(recipe.objective.items(rendered.sequences) if rendered else ())
-        if rendered:
-            if rejected_path is not None:
-                add_rejected(rejected_path, examples, rendered.refused)
-            for line in rendered.report:
-                tell(f"{name}: {line}")
+        if rendered and rejected_path is not None:
+            add_rejected(rejected_path, examples, rendered.refused)
     return RenderedData(tokenizer, data, *parts)
+
+
+def load_told(recipe: Recipe, tell: Tell, *, rejected_path: Path | None = None) -> DataSet:
+    """The examples of a recipe; what was read, and what its parts have in common, is told."""
+    data = load_data(recipe.data, rejected_path=rejected_path)
+    for line in (*data.summaries, *data.overlaps):
+        tell(str(line))
+    return data
+
+
+def render_part(
+    recipe: Recipe, examples: Sequence[Example], tokenizer: PreTrainedTokenizerFast, name: str, tell: Tell
+) -> Rendered:
+    """Examples as the recipe renders them; what happened to them is told under the name of their part."""
+    skip = recipe.data.on_bad_rows == "skip"
+    rendered = render(examples, tokenizer, recipe.rendering, max_context=model_context(recipe), skip_bad_rows=skip)
+    for line in rendered.report:
+        tell(f"{name}: {line}")
+    return rendered

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from weitiao.data.load import load_data
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answer_files import note_key
 from weitiao.evaluation.answers import Prediction
@@ -24,12 +23,11 @@ from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import OpenModel, find_final, open_model
 from weitiao.models.attention import FOREST
-from weitiao.recipe import Recipe, load_recipe
+from weitiao.recipe import Recipe
 from weitiao.rendering.items import as_items
-from weitiao.rendering.render import render
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.compare.answers import key_of_answers
-from weitiao.study.dataset import Tell, model_context
+from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import device_here, open_base, set_threads
 from weitiao.study.task import askable, task_from_recipe
@@ -72,30 +70,6 @@ class Scored:
         }
 
 
-def evaluate_target(
-    target: Path,
-    overrides: Sequence[str] = (),
-    *,
-    base: bool = False,
-    output: Path | None = None,
-    console: Console | None = None,
-) -> Scored:
-    """Score what a person names.
-
-    Args:
-        target: A run directory, or a recipe file for the untuned model.
-        overrides: `section.key=value`, as on the command line.
-        base: Score the base model of a run instead of the tuned one.
-        output: Where the files go; by default the run directory, or a folder in it when settings are not the run's.
-        console: Where progress goes; stderr by default.
-
-    Raises:
-        WeitiaoError: Something the user can put right; the message says what.
-    """
-    recipe = load_recipe(target, overrides)
-    return evaluate_recipe(recipe, tuned=target.is_dir() and not base, output=output, console=console)
-
-
 def evaluate_recipe(
     recipe: Recipe,
     *,
@@ -135,9 +109,7 @@ def evaluate_recipe(
 
 
 def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, tell: Tell) -> Scored:
-    data = load_data(recipe.data)
-    for line in (*data.summaries, *data.overlaps):
-        tell(str(line))
+    data = load_told(recipe, tell)
     set_threads(recipe, detect_hardware())
     task = task_from_recipe(recipe, data) if recipe.evaluate.graders else None
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
@@ -205,16 +177,11 @@ def _losses(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], part
     """How likely the model holds what training would learn of each row."""
     if not examples:
         return []
-    skip = recipe.data.on_bad_rows == "skip"
-    rendered = render(
-        examples, opened.tokenizer, recipe.rendering, max_context=model_context(recipe), skip_bad_rows=skip
-    )
-    for line in rendered.report:
-        tell(f"{part}: {line}")
+    sequences = render_part(recipe, examples, opened.tokenizer, part, tell).sequences
     return likelihoods(
         opened.model,
-        rendered.sequences,
-        token_budget=token_budget(recipe, as_items(rendered.sequences), opened.model.device),
+        sequences,
+        token_budget=token_budget(recipe, as_items(sequences), opened.model.device),
         share_prefixes=recipe.train.share_prefixes,
     )
 

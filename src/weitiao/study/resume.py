@@ -126,21 +126,18 @@ def require_same_content(state: State, data: str, validation: str, model: str, *
     Raises:
         RunError: Something differs.
     """
-    if state.data_fingerprint != data:
-        raise RunError(
-            f"The training data is not what {run.path} was started with: its tokens differ.",
-            "Bring the data back as it was, or start a new run with another run_dir.",
-        )
-    if state.validation_fingerprint not in (None, validation):
-        raise RunError(
-            f"The validation data is not what {run.path} was started with: its tokens differ.",
-            "Bring the data back as it was, or start a new run with another run_dir.",
-        )
-    if state.model_fingerprint not in (None, model):
-        raise RunError(
-            f"The base model is not what {run.path} was started with: its weights differ.",
-            "Name the model that it was started with, wherever it lies now, or start a new run with another run_dir.",
-        )
+    back = "Bring the data back as it was"
+    named = "Name the model that it was started with, wherever it lies now"
+    for what, parts, then, now, remedy in (
+        ("training data", "tokens", state.data_fingerprint, data, back),
+        ("validation data", "tokens", state.validation_fingerprint, validation, back),
+        ("base model", "weights", state.model_fingerprint, model, named),
+    ):
+        if then not in (None, now):
+            raise RunError(
+                f"The {what} is not what {run.path} was started with: its {parts} differ.",
+                f"{remedy}, or start a new run with another run_dir.",
+            )
 
 
 def describe_length(config: TrainConfig, state: State, num_steps: int) -> str | None:

@@ -35,7 +35,7 @@ from weitiao.recipe import Recipe, write_recipe
 from weitiao.rendering.items import Item, sequences_of
 from weitiao.rendering.templates import fixed_date
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered, model_context
+from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
 from weitiao.study.preflight import check_budget, check_disk, check_settings
 from weitiao.study.resume import describe_length, open_run, require_same_content
 from weitiao.study.setup import (
@@ -209,7 +209,7 @@ def _result(run: RunDir, state: State, *, finished: bool) -> Run:
 
 def _load(recipe: Recipe, state: State | None, tell: Tell, *, rejected_path: Path | None) -> tuple[RenderedData, Unit]:
     """The data with the weights that it is learned with, and the unit of the loss."""
-    plain = load_rendered(recipe, max_context=model_context(recipe), tell=tell, rejected_path=rejected_path)
+    plain = load_rendered(recipe, tell=tell, rejected_path=rejected_path)
     data, unit = plain.weighed(recipe, known=state.data_fingerprint if state else None)
     if line := describe_loss(plain, data, unit):
         tell(line)

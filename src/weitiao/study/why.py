@@ -12,7 +12,7 @@ import numpy as np
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import sequences_of
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import load_rendered, model_context
+from weitiao.study.dataset import load_rendered
 from weitiao.training.item_losses import ItemLoss, mean_loss
 from weitiao.training.losses import read_losses
 
@@ -52,7 +52,7 @@ def rows_behind(run_path: Path, step: int, *, num: int, overrides: Sequence[str]
         of_rows[row["row_id"]].append(ItemLoss(row["row_id"], row["loss"], row["weight"]))
     losses = {row_id: mean_loss(found) for row_id, found in of_rows.items()}
     recipe = load_recipe(run_path, overrides)
-    data = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+    data = load_rendered(recipe, tell=lambda line: None)
     longest = {sequence.row_id: sequence for sequence in sorted(sequences_of(data.train), key=len)}
     culprits = []
     for row_id in sorted(losses, key=lambda row_id: losses[row_id].loss, reverse=True)[:num]:

@@ -11,10 +11,9 @@ from rich.console import Console
 from weitiao.baseline.advice import Contender, advise
 from weitiao.baseline.result import BASELINE_FILE, GAP_FILE, Baseline, Candidate, write_baseline
 from weitiao.data.example import Example
-from weitiao.data.load import load_data
 from weitiao.data.parts.asked import asked_by
 from weitiao.data.parts.splits import seeded_order
-from weitiao.errors import DataError, RecipeError, RunError
+from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import is_gradable
 from weitiao.evaluation.gap.analyse import Gap, analyse_gap
 from weitiao.evaluation.metrics.base import Metric
@@ -27,7 +26,7 @@ from weitiao.recipe import Recipe
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.baseline.answer import Answered, answer_cells
 from weitiao.study.baseline.plan import plan_cells
-from weitiao.study.dataset import Tell, prepare_tokenizer
+from weitiao.study.dataset import Tell, load_told, prepare_tokenizer
 from weitiao.study.place import place_of_results
 from weitiao.study.setup import device_here, set_threads
 from weitiao.study.task import askable, task_from_recipe
@@ -93,14 +92,12 @@ def run_baseline(
     directory = output or place_of_results(recipe, "baseline", _SECTIONS, tell)
     remedy = "Wait for it, or choose another run_dir."
     with locked_around(directory, remedy, run=RunDir(recipe.run_dir)):
-        _make(directory)
+        directory.mkdir(parents=True, exist_ok=True)
         return _run(recipe, directory, tell, console)
 
 
 def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> BaselineRun:
-    data = load_data(recipe.data)
-    for line in (*data.summaries, *data.overlaps):
-        tell(str(line))
+    data = load_told(recipe, tell)
     task = _askable(recipe, task_from_recipe(recipe, data), tell)
     task = replace(task, examples=_asked(recipe, task, tell))
     train = data.task_train
@@ -213,13 +210,3 @@ def _estimate(metric: Metric, answered: Answered, confidence: float) -> Estimate
 
 def _grades(answered: Answered, metric: str) -> tuple[float, ...]:
     return tuple(one.grades[metric] for one in answered.predictions)
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"The run directory {directory} cannot be made: {error.strerror or error}.",
-            "Fix the permissions there, or choose another run_dir.",
-        ) from error

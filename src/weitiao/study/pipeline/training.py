@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from weitiao.errors import DataError
+from weitiao.errors import DataError, RunError
 from weitiao.methods.final import read_note
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import load_rendered, model_context
-from weitiao.study.resume import CHANGEABLE, filled_in, written_values
+from weitiao.study.dataset import load_rendered
+from weitiao.study.resume import CHANGEABLE, filled_in, require_same_content, written_values
 from weitiao.training.checkpoint import read_state
 
 EARLIER = "earlier"
@@ -106,13 +106,13 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     if not checkpoints:
         return not recorded
     state = read_state(checkpoints[-1])
-    rendered = load_rendered(recipe, max_context=model_context(recipe), tell=lambda line: None)
+    rendered = load_rendered(recipe, tell=lambda line: None)
     data = rendered.weighed(recipe, known=state.data_fingerprint)[0]
-    return (
-        state.data_fingerprint == data.fingerprint
-        and state.validation_fingerprint in (None, data.validation_fingerprint)
-        and state.model_fingerprint in (None, model)
-    )
+    try:
+        require_same_content(state, data.fingerprint, data.validation_fingerprint, model, run=run)
+    except RunError:
+        return False
+    return True
 
 
 def _set_aside(run: RunDir, of_results: Iterable[str], tell: Tell) -> None:
