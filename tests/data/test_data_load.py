@@ -10,6 +10,7 @@ import pytest
 
 from weitiao.data.config import DataConfig
 from weitiao.data.load import DataSet, load_data
+from weitiao.data.writing.rejected import add_rejected
 from weitiao.errors import DataError
 
 
@@ -83,6 +84,16 @@ def test_skipped_rows_are_counted_and_written_down_and_nothing_else_is_lost(tmp_
     # A later run without bad rows does not leave the old list behind.
     load(rejected, train=write(tmp_path / "b.jsonl", pairs(1)), on_bad_rows="skip")
     assert not rejected.exists()
+
+
+def test_rows_that_are_left_out_later_are_listed_once_behind_the_others(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", [*pairs(2), {"prompt": "q", "completion": ""}])
+    data = load(train={"path": file, "weight": 2.0}, on_bad_rows="skip", rejected_path=tmp_path / "rejected.jsonl")
+    assert [one.row_id for one in data.train] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:1#2", "a.jsonl:2#2"]
+    refused = [(one.row_id, "is refused") for one in data.train if one.row_id.startswith("a.jsonl:2")]
+    add_rejected(tmp_path / "rejected.jsonl", data.train, refused)
+    listed = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text().splitlines()]
+    assert [(one["row"], one["reason"]) for one in listed] == [(3, "the answer is empty"), (2, "is refused")]
 
 
 def test_empty_data_is_an_error(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_long_rows_are_dropped_and_the_first_is_named(chatml: Any) -> None:
     rows = [row("a", "b"), row("a", "long " * 50, 2), row("a", "long " * 60, 3)]
     rendered = render(rows, chatml, RenderingConfig(max_length=40), max_context=100)
     assert [sequence.row_id for sequence in rendered.sequences] == ["rows.jsonl:1"]
-    assert (rendered.num_dropped_long, rendered.num_truncated) == (2, 0)
+    assert not any("Truncated" in line for line in rendered.report)
     assert any("Dropped 2 rows (the first is rows.jsonl:2): longer than 40 tokens" in line for line in rendered.report)
     assert rendered.longest == max(len(_whole(chatml, example)) for example in rows)
 
@@ -73,7 +73,7 @@ def _whole(tokenizer: Any, example: Example) -> list[int]:
 def test_limit_is_the_context_of_the_model_and_a_row_of_that_length_fits(chatml: Any) -> None:
     example = row("a", "one two three")
     length = len(_whole(chatml, example))
-    assert render([example], chatml, RenderingConfig(), max_context=length).num_dropped_long == 0
+    assert render([example], chatml, RenderingConfig(), max_context=length).sequences
     with pytest.raises(RenderingError, match=f"longer than {length - 1}"):
         render([example], chatml, RenderingConfig(), max_context=length - 1)
 
@@ -85,14 +85,16 @@ def test_truncation_keeps_the_beginning_and_marks_the_sequence(chatml: Any) -> N
     cut, short = rendered.sequences
     assert cut.token_ids.tolist() == whole.token_ids[:30].tolist()
     assert cut.weights.tolist() == whole.weights[:30].tolist()
-    assert (cut.truncated, short.truncated, rendered.num_truncated) == (True, False, 1)
+    assert (cut.truncated, short.truncated) == (True, False)
     assert any("Truncated 1 row (the first is rows.jsonl:1) to 30 tokens" in line for line in rendered.report)
 
 
 def test_truncation_drops_rows_of_which_only_the_prompt_is_left(chatml: Any) -> None:
     rows = [row("long " * 50, "answer"), row("b", "c", 2)]
     rendered = render(rows, chatml, RenderingConfig(max_length=30, on_long="truncate"), max_context=1000)
-    assert (len(rendered.sequences), rendered.num_dropped_long, rendered.num_truncated) == (1, 1, 0)
+    assert len(rendered.sequences) == 1
+    assert any(line.startswith("Dropped 1 row ") for line in rendered.report)
+    assert not any("Truncated" in line for line in rendered.report)
     assert any("nothing to learn was left" in line for line in rendered.report)
 
 
@@ -119,7 +121,8 @@ def test_data_set_without_a_supervised_token_is_an_error(chatml: Any) -> None:
 def test_rows_without_an_answer_are_counted(chatml: Any) -> None:
     question = Example("rows.jsonl:9", messages=({"role": "user", "content": "a"},))
     rendered = render([row("a", "b"), question], chatml, RenderingConfig(), max_context=100)
-    assert (len(rendered.sequences), rendered.num_without_target) == (1, 1)
+    assert len(rendered.sequences) == 1
+    assert any("Dropped 1 row" in line and "no token" in line for line in rendered.report)
     assert any("rows.jsonl:9" in line for line in rendered.report)
 
 

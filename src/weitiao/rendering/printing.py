@@ -51,15 +51,16 @@ class Printer:
 
     Args:
         tokenizer: With its chat template.
+        where: What errors call the first conversation, a row for instance.
 
     Raises:
         RenderingError: The tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, where: str = "the conversation") -> None:
         if tokenizer.chat_template is None:
             raise RenderingError(
-                "A conversation needs a chat template, and this tokenizer has none.",
+                f"{where}: a conversation needs a chat template, and this tokenizer has none.",
                 "Set rendering.template to alpaca, chatml or the path of a .jinja file.",
             )
         self._tokenizer = tokenizer
@@ -172,14 +173,11 @@ def _difference(text: str, marked: str, mark: str) -> tuple[int, int]:
     # Nearly always the texts agree right up to the mark on both sides; comparing slices is fast.
     if first >= 0 and len(head) + len(tail) <= len(text) and text.startswith(head) and text.endswith(tail):
         return len(head), len(text) - len(tail)
-    begin = _common_prefix(text, marked)
-    return begin, len(text) - min(_common_suffix(text, marked), len(text) - begin)
+    begin = common_prefix(text, marked)
+    return begin, len(text) - min(common_prefix(text[::-1], marked[::-1]), len(text) - begin)
 
 
-def _common_prefix(one: str, other: str) -> int:
+def common_prefix(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many elements two sequences begin with alike."""
     pairs = zip(one, other, strict=False)
     return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
-
-
-def _common_suffix(one: str, other: str) -> int:
-    return _common_prefix(one[::-1], other[::-1])

@@ -12,7 +12,7 @@ from weitiao.errors import RenderingError
 from weitiao.rendering.chat import Leaf, asked_turn, asked_turns, leaves, places, standing
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.items import TokenSequence
-from weitiao.rendering.printing import Printer, special_tokens
+from weitiao.rendering.printing import Printer, common_prefix, special_tokens
 from weitiao.rendering.report import Tally
 from weitiao.rendering.tokens import Encoder
 from weitiao.rendering.watch import note_answers, note_other_turns
@@ -30,18 +30,12 @@ class Rendered:
 
     Attributes:
         sequences: In the order of the examples; an example gives several where the template rewrites earlier turns.
-        num_dropped_long: Examples left out because they are too long, or because nothing to learn was left of them.
-        num_truncated: Sequences whose end was cut off.
-        num_without_target: Examples left out because no token of them is supervised.
         longest: Length of the longest sequence before dropping and truncating, in tokens.
         report: What a user should know about it, one line each.
         refused: Row id and reason of each example that the template cannot render (`skip_bad_rows`).
     """
 
     sequences: tuple[TokenSequence, ...]
-    num_dropped_long: int
-    num_truncated: int
-    num_without_target: int
     longest: int
     report: tuple[str, ...]
     refused: tuple[tuple[str, str], ...] = ()
@@ -91,9 +85,6 @@ def render(
         )
     return Rendered(
         sequences=tuple(sequences),
-        num_dropped_long=tally.rows["dropped long"].rows,
-        num_truncated=tally.rows["truncated"].count,
-        num_without_target=tally.rows["without target"].rows,
         longest=tally.longest,
         report=report,
         refused=tuple(tally.refused),
@@ -128,7 +119,7 @@ class Prompts:
         Raises:
             RenderingError: The tokenizer has no template, or the template refuses the conversation.
         """
-        self._printer = printer = self._printer or _printer(self._tokenizer, where)
+        self._printer = printer = self._printer or Printer(self._tokenizer, where)
         try:
             text = printer.print(messages, tools, for_answer=True)
         except BadRow as error:
@@ -207,7 +198,7 @@ class _Renderer:
     def _leaves(self, example: Example) -> list[Leaf] | None:
         """The texts to learn from; None when the template cannot render the row, which is then in the tally."""
         if self._printer is None:
-            self._printer = _printer(self._tokenizer, example.row_id)
+            self._printer = Printer(self._tokenizer, example.row_id)
         try:
             return self._asked(example, self._printer)
         except BadRow as error:
@@ -244,7 +235,7 @@ class _Renderer:
             weights = [0.0] * len(ids)
             if self._config.train_on_prompt:
                 # What an earlier text of the row begins with, too, is learned there.
-                known = max((_common(ids, earlier) for earlier in before), default=0)
+                known = max((common_prefix(ids, earlier) for earlier in before), default=0)
                 weights[known:] = [1.0] * (len(ids) - known)
                 before.append(ids)
             for turn, start, stop in spans:
@@ -290,17 +281,3 @@ class _Renderer:
             if isinstance(text, str) and (found := self._special.search(text)):
                 self.tally.add("special text", example.row_id, found.group())
                 return
-
-
-def _common(one: list[int], other: list[int]) -> int:
-    pairs = zip(one, other, strict=False)
-    return next((index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other)))
-
-
-def _printer(tokenizer: PreTrainedTokenizerBase, where: str) -> Printer:
-    if tokenizer.chat_template is None:
-        raise RenderingError(
-            f"{where}: a conversation needs a chat template, and this tokenizer has none.",
-            "Set rendering.template to alpaca, chatml or the path of a .jinja file.",
-        )
-    return Printer(tokenizer)

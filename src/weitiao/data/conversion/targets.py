@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from weitiao.data.conversion.judgements import EXTRAS
 from weitiao.data.conversion.readers import RecordFormat
 from weitiao.data.conversion.turns import (
     is_plain,
@@ -15,6 +16,7 @@ from weitiao.data.conversion.turns import (
     sharegpt_turns,
 )
 from weitiao.data.example import Example, Judged, Message, Preference, Record
+from weitiao.data.formats.detection import FORMATS
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import DataError
 
@@ -66,17 +68,16 @@ def adapted(record: Record, target: RecordFormat) -> tuple[Record, ...]:
             return (Example(row_id, (*prompt, *completion), tools=tools, columns=columns),) if label else ()
 
 
-_ANYWHERE = ("messages", "conversations", "chosen", "rejected", "kto_tag")
-RESERVED: dict[RecordFormat, frozenset[str]] = {
-    "alpaca": frozenset(("instruction", "input", "output", "system", "history", *_ANYWHERE)),
-    "messages": frozenset(("tools", *_ANYWHERE)),
-    "sharegpt": frozenset(("system", "tools", *_ANYWHERE)),
-    "prompt_completion": frozenset(("prompt", "completion", *_ANYWHERE)),
-    "text": frozenset(("text", *_ANYWHERE)),
-    "preference": frozenset(("prompt", "system", "tools", *_ANYWHERE)),
-    "kto": frozenset(("prompt", "completion", "label", "system", "tools", *_ANYWHERE)),
-}
-"""Names that a column beside the conversation cannot keep: the format would read it as part of the conversation."""
+_ANYWHERE = frozenset(("messages", "conversations", "chosen", "rejected", "kto_tag"))
+
+
+def reserved(format: RecordFormat) -> frozenset[str]:
+    """Names that a column beside the conversation cannot keep: the format would read it as part of the conversation."""
+    if format == "preference":
+        return _ANYWHERE | {"prompt", *EXTRAS}
+    if format == "kto":
+        return _ANYWHERE | {"prompt", "completion", "label", *EXTRAS}
+    return _ANYWHERE.union(FORMATS[format].required, FORMATS[format].optional)
 
 
 class Layout(NamedTuple):

@@ -12,7 +12,7 @@ from weitiao.console import quoted
 from weitiao.data.conversion.pairing import Pairs
 from weitiao.data.conversion.readers import RECORD_FORMATS, RecordFormat
 from weitiao.data.conversion.records import Input, Opened
-from weitiao.data.conversion.targets import RESERVED, Layout, adapted, check_formats, has_text_form, to_row
+from weitiao.data.conversion.targets import Layout, adapted, check_formats, has_text_form, reserved, to_row
 from weitiao.data.conversion.turns import has_joined_input
 from weitiao.data.example import Example, Judged, Record
 from weitiao.data.reading.rows import BadRow
@@ -132,6 +132,7 @@ class _Job:
     ) -> None:
         self._opened = opened
         self._target = target
+        self._reserved = reserved(target)
         self._kind = kind
         self._done = done
         self._on_row = on_row
@@ -200,7 +201,7 @@ class _Job:
             yield from (record,) if self._pairing else adapted(record, self._target)
 
     def _write(self, record: Record, fields: dict[str, Any], writer: RowWriter) -> None:
-        kept = {name: value for name, value in record.columns.items() if name not in RESERVED[self._target]}
+        kept = {name: value for name, value in record.columns.items() if name not in self._reserved}
         writer.write({**fields, **kept})
         self._done.rows_written += 1
         for name in record.columns.keys() - kept.keys():

@@ -52,17 +52,19 @@ class RejectedRows:
         path: Where they are written to, one JSON object per line, when bad rows are skipped; a file that an earlier
             run left there is replaced, or removed when there is no bad row. None writes nothing.
         skip: Whether bad rows are skipped.
+        append: Whether they come behind those that are there already.
     """
 
-    def __init__(self, path: Path | None, *, skip: bool = True) -> None:
+    def __init__(self, path: Path | None, *, skip: bool = True, append: bool = False) -> None:
         self._path = path if skip else None
         self._skip = skip
+        self._append = append
         self._stream: TextIO | None = None
         self.count = 0
         self.first: list[Rejection] = []
 
     def __enter__(self) -> RejectedRows:
-        if self._path is not None:
+        if self._path is not None and not self._append:
             self._path.unlink(missing_ok=True)
         return self
 
@@ -87,10 +89,10 @@ class RejectedRows:
             if self._stream is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 # A lone surrogate from a `\ud83d` in the data is written as that same escape.
-                self._stream = self._path.open("w", encoding="utf-8", errors="backslashreplace")
-            self._stream.write(_line(rejection))
+                self._stream = self._path.open("a", encoding="utf-8", errors="backslashreplace")
+            self._stream.write(json_text(asdict(rejection), default=str) + "\n")
         except OSError as error:
-            raise _unwritable(self._path, error) from error
+            raise DataError(f"{self._path}: cannot be written: {error.strerror}.", "Make room, or check it.") from error
         return rejection
 
     @property
@@ -133,27 +135,13 @@ def add_rejected(path: Path, examples: Sequence[Example], reasons: Iterable[tupl
     Raises:
         DataError: The file cannot be written.
     """
-    known = {example.row_id: example for example in examples}
-    lines = []
-    for row_id, reason in dict(reasons).items():  # a row that is repeated is listed once
-        file, _, row = row_id.rpartition(":")
-        data = {"messages": known[row_id].messages}
-        lines.append(_line(Rejection(file, int(row), None, "messages", reason, data)))
-    if lines:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as stream:
-                stream.writelines(lines)
-        except OSError as error:
-            raise _unwritable(path, error) from error
-
-
-def _line(rejection: Rejection) -> str:
-    return json_text(asdict(rejection), default=str) + "\n"
-
-
-def _unwritable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be written: {error.strerror}.", "Make room, or check it.")
+    why = dict(reasons)
+    with RejectedRows(path, append=True) as rejected:
+        for example in examples:
+            file, _, row = example.row_id.rpartition(":")
+            if example.row_id in why and row.isdecimal():  # a row that is repeated (`5#2`) is listed once
+                problem = BadRow("messages", why[example.row_id])
+                rejected.add(file, Row(int(row), None, {"messages": example.messages}), problem)
 
 
 OnRow = Callable[[str, int], None]
