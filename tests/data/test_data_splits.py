@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from weitiao.data.config import DataConfig
 from weitiao.data.example import Example
+from weitiao.data.load import load_data
 from weitiao.data.parts.asked import asked_by
-from weitiao.data.parts.mixing import repeat, take_sample
+from weitiao.data.parts.mixing import take
 from weitiao.data.parts.splits import Keyed, find_overlaps, hold_out
 
 
@@ -110,17 +114,18 @@ def test_held_out_rows_are_spread_over_a_sorted_file() -> None:
 
 def test_a_sample_has_the_asked_size_order_and_seed() -> None:
     rows = [row(f"question {i}") for i in range(100)]
-    chosen = questions(take_sample(rows, 30, seed=0))
+    chosen = questions(take(rows, 30, seed=0, purpose="sample"))
     assert len(chosen) == 30 and chosen == [q for q in questions(rows) if q in set(chosen)]
-    assert chosen != questions(take_sample(rows, 30, seed=1))
+    assert chosen != questions(take(rows, 30, seed=1, purpose="sample"))
     assert chosen != questions(rows)[:30]
-    assert take_sample(rows, 500, seed=0) == rows
+    assert take(rows, 100, seed=0, purpose="sample") == rows
 
 
 @pytest.mark.parametrize(("weight", "size"), [(0.001, 1), (0.5, 20), (1.0, 40), (2.0, 80), (2.25, 90)])
-def test_a_weight_repeats_whole_rounds_and_a_part(weight: float, size: int) -> None:
-    rows = [row(f"question {i}") for i in range(40)]
-    repeated = repeat(rows, weight, seed=0)
+def test_a_weight_repeats_whole_rounds_and_a_part(tmp_path: Path, weight: float, size: int) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"question {i}", "completion": "a"}) + "\n" for i in range(40)))
+    repeated = load_data(DataConfig.model_validate({"train": {"path": file, "weight": weight, "sample": 50}})).train
     assert len(repeated) == size
     assert len({example.row_id for example in repeated}) == size
     counts = Counter(example.messages[0]["content"] for example in repeated)

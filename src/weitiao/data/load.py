@@ -14,7 +14,7 @@ from weitiao.data.example import Example
 from weitiao.data.formats.detection import detect
 from weitiao.data.formats.formats import Converter
 from weitiao.data.parts.asked import RawInput, asked_by
-from weitiao.data.parts.mixing import how_often, repeat, take_examples, take_sample
+from weitiao.data.parts.mixing import how_often, take
 from weitiao.data.parts.splits import Keyed, Overlap, find_overlaps, hold_out
 from weitiao.data.parts.together import twins_of
 from weitiao.data.reading.paths import labels, resolve_paths
@@ -186,8 +186,8 @@ def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, *, see
             columns.update(dict.fromkeys(example.columns))
             if example.messages and example.messages[-1]["role"] != "assistant":
                 notes.add("go on after their last answer, with turns that nothing is learned from", example.row_id)
-    if source.sample is not None:
-        usable = take_sample(usable, source.sample, seed=seed)
+    if source.sample is not None and usable:
+        usable = take(usable, min(source.sample, len(usable)), seed=seed, purpose="sample")
     findings = [*([f"read with {told}"] if told else []), *opened.findings(), *notes.lines()]
     if unread := convert.unread(columns):
         findings.append(f"columns that no turn is made of: {_listed(unread)}")
@@ -225,8 +225,11 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
         sources |= {row.example.row_id: name for row in one.rows if one.summary.part in ("train", "validation")}
         if one.summary.part == "train":
             rows = [row for row in one.rows if id(row.example) in left]
-            repeated = repeat(rows, one.source.weight, seed=config.seed)
-            sources |= {row.row_id: name for row in repeated}
+            rounds, part = divmod(one.source.weight, 1)
+            # A source that is in the recipe is in the training data, however small its weight.
+            count = max(1, int(rounds) * len(rows) + round(part * len(rows)))
+            repeated = [row.example for row in (take(rows, count, seed=config.seed, purpose="weight") if rows else ())]
+            sources |= {example.row_id: name for example in repeated}
             train += repeated
     summaries = [one.summary for one in loaded]
     replayed: list[Example] = []
@@ -265,7 +268,7 @@ def _replay(
             "Give general rows that are not among those that are scored.",
         )
     count = max(1, round(num_train * share / (1 - share)))
-    examples = take_examples(usable, count, seed=config.seed, purpose="replay")
+    examples = [row.example for row in take(usable, count, seed=config.seed, purpose="replay")]
     note = f"{count:,} of the {num_train + count:,} training rows ({count / (num_train + count):.1%})"
     if count > len(usable):
         note += f", each {how_often(count, len(usable))}"

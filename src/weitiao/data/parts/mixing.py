@@ -1,4 +1,4 @@
-"""How much of each source is used: samples, repetition by weight, shares of a whole, amounts of a mixture."""
+"""How much of each source is used: rows that are taken and repeated, shares of a whole, amounts of a mixture."""
 
 from __future__ import annotations
 
@@ -7,44 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from weitiao.data.example import Example
 from weitiao.data.parts.splits import Keyed, seeded_order
 from weitiao.errors import DataError
 
 
-def take_sample(rows: Sequence[Keyed], count: int, *, seed: int) -> list[Keyed]:
-    """Chooses rows by their content and the seed.
-
-    Args:
-        rows: The rows of a source.
-        count: How many to choose; all, when there are fewer.
-        seed: The recipe's seed.
-
-    Returns:
-        The chosen rows, in their order.
-    """
-    order = seeded_order([row.asked.draw for row in rows], seed=seed, purpose="sample")
-    return [rows[position] for position in sorted(order[:count])]
-
-
-def repeat(rows: Sequence[Keyed], weight: float, *, seed: int) -> list[Example]:
-    """Repeats the rows of a source.
-
-    Args:
-        rows: The rows of a source.
-        weight: How often; the fraction above a whole number is a part of the rows, chosen by content and seed.
-        seed: The recipe's seed.
-
-    Returns:
-        The rows once per whole weight, then the part; at least one row. From the second time on, `#2`, `#3`, ...
-        follow the row id.
-    """
-    # A source that is in the recipe is in the training data, however small its weight.
-    count = max(1, int(weight) * len(rows) + round((weight - int(weight)) * len(rows)))
-    return take_examples(rows, count, seed=seed, purpose="weight") if rows else []
-
-
-def take_examples(rows: Sequence[Keyed], count: int, *, seed: int, purpose: str) -> list[Example]:
+def take(rows: Sequence[Keyed], count: int, *, seed: int, purpose: str) -> list[Keyed]:
     """Takes so many rows of a source, each as often as any other or once more.
 
     Args:
@@ -54,11 +21,11 @@ def take_examples(rows: Sequence[Keyed], count: int, *, seed: int, purpose: str)
         purpose: What they are taken for.
 
     Returns:
-        Whole rounds of the rows, then a part of them, chosen by content and seed. From the second time on, `#2`,
-        `#3`, ... follow the row id.
+        Whole rounds of the rows, then a part of them in their order, chosen by content and seed. From the second time
+        on, `#2`, `#3`, ... follow the row id.
     """
     taken = take_positions([row.asked.draw for row in rows], count, seed=seed, purpose=purpose)
-    return [_marked(rows[position].example, turn) for position, turn in taken]
+    return [_marked(rows[position], turn) for position, turn in taken]
 
 
 def take_positions(keys: Sequence[bytes], count: int, *, seed: int, purpose: str) -> list[tuple[int, int]]:
@@ -109,8 +76,9 @@ def allocate(total: int, shares: Sequence[float]) -> list[int]:
     return counts
 
 
-def _marked(example: Example, turn: int) -> Example:
-    return replace(example, row_id=f"{example.row_id}#{turn}") if turn > 1 else example
+def _marked(row: Keyed, turn: int) -> Keyed:
+    example = row.example
+    return row if turn == 1 else row._replace(example=replace(example, row_id=f"{example.row_id}#{turn}"))
 
 
 _AMOUNT = re.compile(r"(?P<path>.+):(?P<number>\d+(?P<part>\.\d+)?)(?P<times>x?)")
