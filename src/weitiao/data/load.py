@@ -225,9 +225,9 @@ def _assemble(config: DataConfig, loaded: Sequence[_Loaded]) -> DataSet:
         sources |= {row.example.row_id: name for row in one.rows if one.summary.part in ("train", "validation")}
         if one.summary.part == "train":
             rows = [row for row in one.rows if id(row.example) in left]
-            rounds, part = divmod(one.source.weight, 1)
+            rounds, fraction = divmod(one.source.weight, 1)
             # A source that is in the recipe is in the training data, however small its weight.
-            count = max(1, int(rounds) * len(rows) + round(part * len(rows)))
+            count = max(1, int(rounds) * len(rows) + round(fraction * len(rows)))
             repeated = [row.example for row in (take(rows, count, seed=config.seed, purpose="weight") if rows else ())]
             sources |= {example.row_id: name for example in repeated}
             train += repeated

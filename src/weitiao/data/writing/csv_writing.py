@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +10,34 @@ from weitiao.data.reading.json_values import check_utf8, to_json
 from weitiao.data.writing.spool import Spool
 
 
-@contextmanager
-def csv_writer(path: Path, delimiter: str) -> Iterator[CsvWriter]:
-    """Opens a CSV file. The rows wait in a temporary file until the columns of all are known.
+class CsvWriter:
+    """Keeps rows until the columns of all are known. All values become text.
 
     Args:
         path: The file.
         delimiter: What stands between two fields.
-
-    Yields:
-        What takes the rows.
+        waiting: Where rows wait.
     """
-    with Spool(path.parent) as waiting, path.open("w", encoding="utf-8", newline="") as stream:
-        writer = CsvWriter(waiting)
-        yield writer
-        table = csv.DictWriter(stream, list(writer.columns), restval="", delimiter=delimiter, lineterminator="\r\n")
-        table.writeheader()
-        table.writerows(waiting)
 
-
-class CsvWriter:
-    """Keeps rows until their columns are known. All values become text."""
-
-    def __init__(self, waiting: Spool) -> None:
+    def __init__(self, path: Path, delimiter: str, waiting: Spool) -> None:
+        self._path = path
+        self._delimiter = delimiter
         self._waiting = waiting
-        self.columns = dict[str, None]()
+        self._columns = dict[str, None]()
 
     def write(self, row: dict[str, Any]) -> None:
-        """Adds a row; nested values become JSON text, null becomes an empty field.
-
-        Raises:
-            BadRow: A value cannot be written.
-        """
+        """Adds a row; nested values become JSON text, null becomes an empty field."""
         fields = {name: _text(name, value) for name, value in row.items()}
-        self.columns.update(dict.fromkeys(fields))
+        self._columns.update(dict.fromkeys(fields))
         self._waiting.append(fields)
+
+    def close(self, *, whole: bool) -> None:
+        """Writes the file."""
+        if whole:
+            with self._path.open("w", encoding="utf-8", newline="") as stream:
+                table = csv.DictWriter(stream, list(self._columns), restval="", delimiter=self._delimiter)
+                table.writeheader()
+                table.writerows(self._waiting)
 
 
 def _text(name: str, value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from weitiao.data.reading.json_values import to_json
 from weitiao.data.reading.rows import shown
+from weitiao.data.writing.spool import Spool
 from weitiao.errors import DataError
+from weitiao.files import sync
 
 if TYPE_CHECKING:
     import pyarrow
@@ -37,6 +38,9 @@ class RowWriter(Protocol):
         Raises:
             BadRow: The kind of file cannot hold a value of it. Nothing of the row was written.
         """
+
+    def close(self, *, whole: bool) -> None:
+        """Ends the file; what waits is written when the rows are all there (`whole`)."""
 
 
 def file_format(path: Path, format: str | None = None) -> str:
@@ -84,17 +88,20 @@ def row_writer(path: Path, *, format: str | None = None, schema: pyarrow.Schema 
     """
     kind = file_format(path, format)
     beside = path.with_name(f".{path.name}.part")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with told(path):
-            with _opened(kind, beside, delimiter, schema) as writer:
-                yield writer
-            _sync(beside)
+        try:
+            with Spool(path.parent) as waiting:
+                writer, whole = _writer(kind, path.suffix.lower(), beside, schema, waiting), False
+                try:
+                    yield writer
+                    whole = True
+                finally:
+                    writer.close(whole=whole)
+            sync(beside)
             beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -108,23 +115,16 @@ def told(path: Path) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _opened(kind: str, path: Path, delimiter: str, schema: pyarrow.Schema | None) -> Iterator[RowWriter]:
+def _writer(kind: str, suffix: str, path: Path, schema: pyarrow.Schema | None, waiting: Spool) -> RowWriter:
     if kind == "parquet":
-        from weitiao.data.writing.parquet_writing import parquet_writer
+        from weitiao.data.writing.parquet_writing import ParquetWriter
 
-        with parquet_writer(path, schema) as writer:
-            yield writer
-    elif kind == "csv":
-        from weitiao.data.writing.csv_writing import csv_writer
+        return ParquetWriter(path, schema, waiting)
+    if kind == "csv":
+        from weitiao.data.writing.csv_writing import CsvWriter
 
-        with csv_writer(path, delimiter) as writer:
-            yield writer
-    else:
-        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-            lines = _JsonWriter(stream, array=kind == "json")
-            yield lines
-            lines.close()
+        return CsvWriter(path, "\t" if suffix == ".tsv" else ",", waiting)
+    return _JsonWriter(path, array=kind == "json")
 
 
 class _JsonWriter:
@@ -133,24 +133,17 @@ class _JsonWriter:
     Half a surrogate pair is written as the escape that JSON has for it.
     """
 
-    def __init__(self, stream: Any, *, array: bool) -> None:
-        self._stream = stream
+    def __init__(self, path: Path, *, array: bool) -> None:
+        self._stream = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
         self._array = array
-        self._begun = False
+        self._before = "[\n"
 
     def write(self, row: dict[str, Any]) -> None:
         text = to_json(row)
-        if not self._array:
-            self._stream.write(text + "\n")
-            return
-        self._stream.write(f"{',' if self._begun else '['}\n{text}")
-        self._begun = True
+        self._stream.write(f"{self._before}{text}" if self._array else f"{text}\n")
+        self._before = ",\n"
 
-    def close(self) -> None:
-        if self._array:
-            self._stream.write("\n]\n" if self._begun else "[]\n")
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+    def close(self, *, whole: bool) -> None:
+        with self._stream:
+            if whole and self._array:
+                self._stream.write("\n]\n" if self._before == ",\n" else "[]\n")
