@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, IA3Config, LoHaConfig, get_peft_model
 from reference import plain_loop, plain_sequences
-from safetensors.torch import load_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from workbench import steps_of, weitiao, write_recipe, write_rows
 
 from weitiao.errors import ModelError, RecipeError
+from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe, recipe_from_dict
 from weitiao.study.train import train
 
@@ -25,6 +27,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "last layer": {"type": "freeze", "layers": 1},
     "first layer, head and norm": {"type": "freeze", "layers": -1, "head": True, "modules": ["model.norm"]},
     "bitfit": {"type": "bitfit"},
+    "adapter": {"type": "adapter", "size": 6, "activation": "relu"},
+    "adapter behind feed-forward": {"type": "adapter", "size": 5, "places": "feed_forward"},
     "ia3": {"type": "peft", "tuner": "ia3"},
     "loha": {"type": "peft", "tuner": "LoHa", "r": 2, "target_modules": ["q_proj", "down_proj"]},
 }
@@ -40,6 +44,8 @@ def plain(name: str, directory: Path) -> nn.Module:
         made = {"ia3": IA3Config, "loha": LoHaConfig}[name]
         settings = {key: value for key, value in METHODS[name].items() if key not in ("type", "tuner")}
         return get_peft_model(model, made(task_type="CAUSAL_LM", **settings))
+    if name.startswith("adapter"):
+        return with_adapters(model, **METHODS[name])
     for key, parameter in model.named_parameters():
         if name == "bitfit" and key.endswith(".bias"):
             nn.init.zeros_(parameter)
@@ -51,6 +57,34 @@ def plain(name: str, directory: Path) -> nn.Module:
             "bitfit": key.endswith(".bias"),
         }
         parameter.requires_grad_(learns[name])
+    return model
+
+
+class Adapted(nn.Module):
+    """A part of a layer and the bottleneck behind it, by the paper."""
+
+    def __init__(self, part: nn.Module, size: int, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.part = part
+        self.down, self.up = nn.Linear(64, size), nn.Linear(size, 64)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+        self.activation = activation
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        out = self.part(*inputs, **named)
+        x = out[0] if isinstance(out, tuple) else out
+        y = x + self.up(self.activation(self.down(x)))
+        return (y, *out[1:]) if isinstance(out, tuple) else y
+
+
+def with_adapters(model: nn.Module, type: str, size: int, places: str = "both", activation: str = "gelu") -> nn.Module:
+    model.requires_grad_(False)
+    function = {"relu": torch.relu, "gelu": nn.functional.gelu}[activation]
+    for layer in model.model.layers:
+        if places == "both":
+            layer.self_attn = Adapted(layer.self_attn, size, function)
+        layer.mlp = Adapted(layer.mlp, size, function)
     return model
 
 
@@ -74,11 +108,14 @@ def test_steps_equal_a_plain_loop_and_a_resume_leaves_the_same_bytes(
     assert [line["loss"] for line in steps_of(run)] == pytest.approx(expected, rel=2e-5)
     assert expected[-1] < expected[0]
 
-    loader = AutoPeftModelForCausalLM if METHODS[name]["type"] == "peft" else AutoModelForCausalLM
-    saved = loader.from_pretrained(run / "final", attn_implementation="eager")  # by what any other program loads it
     ids = torch.tensor([sequences[0].token_ids.tolist()])
-    torch.testing.assert_close(saved(input_ids=ids).logits, model.eval()(input_ids=ids).logits, atol=2e-4, rtol=1e-4)
-
+    logits = model.eval()(input_ids=ids).logits
+    if name.startswith("adapter"):
+        opened = open_model(run, attention="eager").model
+    else:  # by what any other program loads it
+        loader = AutoPeftModelForCausalLM if METHODS[name]["type"] == "peft" else AutoModelForCausalLM
+        opened = loader.from_pretrained(run / "final", attn_implementation="eager")
+    torch.testing.assert_close(opened(input_ids=ids).logits, logits, atol=2e-4, rtol=1e-4)
     (weights,) = (run / "final").glob("*model.safetensors")
     whole = load_file(weights)
     shutil.rmtree(run / "final")
@@ -92,15 +129,26 @@ def test_steps_equal_a_plain_loop_and_a_resume_leaves_the_same_bytes(
 def test_a_whole_model_goes_through_the_commands(tiny_llama_dir: Path, tmp_path: Path) -> None:
     path = recipe(tmp_path, tiny_llama_dir, METHODS["full"])
     write_rows(tmp_path / "test.jsonl", 3, start=80)
-    done = weitiao("train", path, "data.test=test.jsonl", "evaluate.generation.max_new_tokens=2")
-    assert done.returncode == 0, done.stderr
-    assert "51,776 of 51,776 parameters learn" in done.stderr or "parameters learn" in done.stderr
-    run = tmp_path / "run"
+    run = train(load_recipe(path, ["data.test=test.jsonl", "evaluate.generation.max_new_tokens=2"])).path
     assert json.loads(weitiao("eval", run, "--json").stdout)["exact_match"]["n"] == 3
     assert weitiao("eval", run, "--base", "--json").returncode == 0
     merged = weitiao("merge", run, tmp_path / "merged")
     assert merged.returncode == 2
     assert "whole model" in merged.stderr
+
+
+def test_bottleneck_adapters_go_through_the_commands(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    path = recipe(tmp_path, tiny_llama_dir, METHODS["adapter"])
+    write_rows(tmp_path / "test.jsonl", 3, start=80)
+    run = train(load_recipe(path, ["data.test=test.jsonl", "evaluate.generation.max_new_tokens=2"])).path
+    assert json.loads(weitiao("eval", run, "--json").stdout)["exact_match"]["n"] == 3
+    merged = weitiao("merge", run, tmp_path / "merged")
+    assert merged.returncode == 2
+    assert "not linear and cannot be merged" in merged.stderr
+    weights = run / "final" / "adapter_model.safetensors"
+    save_file({key: value for key, value in load_file(weights).items() if "layers.1" in key}, weights)
+    with pytest.raises(ModelError, match="its tensors are not those that the model has places for"):
+        open_model(run)
 
 
 @pytest.mark.parametrize(

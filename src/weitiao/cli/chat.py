@@ -51,8 +51,8 @@ def chat(
         opened = open_model(target, base=base_config(base_model))
     if (base or compare or base_model) and not opened.has_base:
         raise ModelError(
-            f"{target} has no adapter: there is no tuned model beside the base model.",
-            "Name a run directory or an adapter directory, or leave --base, --compare and --base-model out.",
+            f"{target} has no adapter that can be switched off: there are not two models in it.",
+            "Name a run or a directory with an adapter of PEFT, or leave --base, --compare and --base-model out.",
         )
     config = GenerationConfig(
         max_new_tokens=max_new_tokens, temperature=temperature, seed=randrange(2**32) if seed is None else seed

@@ -23,6 +23,7 @@ from weitiao.files import written_whole
 from weitiao.generation.stopping import write_generation_config
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.base import base_model, find_moved
+from weitiao.methods.bottleneck import is_bottleneck
 from weitiao.methods.open import find_final, open_model
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
@@ -98,6 +99,11 @@ def merge(
     if not (adapter / ADAPTER_CONFIG).exists():
         raise ModelError(
             f"{adapter} is a whole model already, so there is nothing to merge.", "Use it as it is, or copy it."
+        )
+    if is_bottleneck(adapter):
+        raise ModelError(
+            f"{adapter} holds bottleneck adapters, which are not linear and cannot be merged into weights.",
+            "Use the run as it is; a method such as lora can be merged.",
         )
     _require_free(output)
     base = base_model(adapter) if base is None else find_moved(base, adapter)

@@ -55,21 +55,16 @@ def read_adapter_config(directory: Path) -> PeftConfig:
     return config
 
 
-def load_adapter(model: PreTrainedModel, directory: Path, *, fingerprint: str) -> PeftModel:
-    """Put the adapter of a directory on a base model.
+def require_base(directory: Path, fingerprint: str) -> None:
+    """Refuse a base model that an adapter was not trained on.
 
     Args:
-        model: The base model. Where the adapter was trained on a vocabulary of another size, it gets that size.
-        directory: The adapter directory.
+        directory: Of the adapter.
         fingerprint: `model_fingerprint` of the base model.
 
     Raises:
-        ModelError: The adapter belongs to another base model, is of a kind that cannot be run, or is damaged.
+        ModelError: The note beside the adapter has another one.
     """
-    from peft import PeftModel
-
-    from weitiao.methods.vocabulary import match_vocabulary
-
     note = read_note(directory)
     if note is not None and note.fingerprint != fingerprint:
         raise ModelError(
@@ -77,6 +72,22 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, fingerprint: str) -
             f"this one is {fingerprint}.",
             _ANOTHER,
         )
+
+
+def load_adapter(model: PreTrainedModel, directory: Path) -> PeftModel:
+    """Put the adapter of a directory on a base model.
+
+    Args:
+        model: The base model. Where the adapter was trained on a vocabulary of another size, it gets that size.
+        directory: The adapter directory.
+
+    Raises:
+        ModelError: The adapter is of a kind that cannot be run, or is damaged.
+    """
+    from peft import PeftModel
+
+    from weitiao.methods.vocabulary import match_vocabulary
+
     config = read_adapter_config(directory)
     remedy = f"Check that it is complete. {_ANOTHER}"
     what = f"The adapter in {directory} does not fit {type(model).__name__}"

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Tag
 
 from weitiao.config import type_of
 from weitiao.methods.bitfit import BitFitConfig
+from weitiao.methods.bottleneck import AdapterConfig
 from weitiao.methods.freeze import FreezeConfig
 from weitiao.methods.full import FullConfig
 from weitiao.methods.lora import LoraConfig
@@ -31,11 +32,13 @@ MethodConfig = Annotated[
     | Annotated[FullConfig, Tag("full")]
     | Annotated[FreezeConfig, Tag("freeze")]
     | Annotated[BitFitConfig, Tag("bitfit")]
+    | Annotated[AdapterConfig, Tag("adapter")]
     | Annotated[PeftTunerConfig, Tag("peft")]
     | Annotated[OwnMethodConfig, Tag("own")],
     Discriminator(
         type_of("lora"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such method; there are lora, full, freeze, bitfit, peft, and FILE.py:CLASS",
+        custom_error_message="there is no such method; there are lora, full, freeze, bitfit, adapter, peft, and "
+        "FILE.py:CLASS",
     ),
 ]

@@ -82,4 +82,7 @@ class Selected(Method):
         return module
 
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
-        model.save_pretrained(str(directory))  # type: ignore[operator]
+        from weitiao.models.quiet import quiet_transformers
+
+        with quiet_transformers():
+            model.save_pretrained(str(directory))  # type: ignore[operator]

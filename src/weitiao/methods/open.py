@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from weitiao.console import quoted
 from weitiao.errors import RunError
-from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config
+from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config, require_base
 from weitiao.methods.final import NOTE
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import local_path
@@ -35,8 +35,8 @@ class OpenModel:
 
     @property
     def has_base(self) -> bool:
-        """Whether the base model is in it as well: an adapter can be switched off."""
-        return self.final is not None and (self.final / ADAPTER_CONFIG).exists()
+        """Whether the base model is in it as well: an adapter of PEFT can be switched off."""
+        return hasattr(self.model, "disable_adapter")
 
 
 def find_final(target: str | Path) -> Path | None:
@@ -80,6 +80,7 @@ def open_model(
         RunError: The run has no final weights yet.
     """
     from weitiao.methods.base import base_model, find_moved
+    from weitiao.methods.bottleneck import is_bottleneck, load_bottleneck
     from weitiao.models.attention import FOREST
     from weitiao.models.fingerprint import model_fingerprint
     from weitiao.models.load import load_model, load_tokenizer
@@ -92,7 +93,8 @@ def open_model(
         model = load_model(config, attention=attention, device=device)
         return OpenModel(model, load_tokenizer(config), str(target), None)
     is_adapter = (final / ADAPTER_CONFIG).exists() or not (final / "config.json").exists()
-    if is_adapter:
+    is_own = is_bottleneck(final)
+    if is_adapter and not is_own:
         read_adapter_config(final)  # says what is wrong before the model is loaded
     config = base_model(final) if base is None else find_moved(base, final)
     if not is_adapter:
@@ -100,7 +102,9 @@ def open_model(
         return OpenModel(model, final_tokenizer(final, config), str(target), final)
     model = load_model(config, attention=attention, device=device)
     tokenizer = final_tokenizer(final, config)
-    tuned = load_adapter(model, final, fingerprint=model_fingerprint(resolve_model(config)))
+    fingerprint = model_fingerprint(resolve_model(config))
+    require_base(final, fingerprint)
+    tuned = load_bottleneck(model, final) if is_own else load_adapter(model, final)
     return OpenModel(tuned.eval(), tokenizer, str(target), final)
 
 

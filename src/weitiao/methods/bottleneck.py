@@ -1,0 +1,153 @@
+"""Bottleneck adapters: small networks behind the parts of every decoder layer.
+
+Behind attention and feed-forward (https://arxiv.org/abs/1902.00751, figure 2), or behind the feed-forward part alone
+(https://arxiv.org/abs/2005.00247). They are not linear, so they cannot be merged into the weights.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers.activations import ACT2FN
+
+from weitiao.config import Config
+from weitiao.errors import ModelError
+from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from weitiao.methods.method import Method
+from weitiao.models.directory import read_json_object
+from weitiao.models.parts import layer_list
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+KIND = "weitiao-bottleneck"
+
+
+class AdapterConfig(Config):
+    """Bottleneck adapters behind the parts of every decoder layer learn."""
+
+    usual_learning_rate: ClassVar[float] = 1e-3
+
+    type: Literal["adapter"]
+    """The method."""
+
+    size: int = Field(default=64, ge=1)
+    """Width of the bottleneck."""
+
+    places: Literal["both", "feed_forward"] = "both"
+    """Behind attention and feed-forward, or behind feed-forward alone."""
+
+    activation: Literal["relu", "gelu", "silu"] = "gelu"
+    """What stands between the two projections."""
+
+    def build(self) -> BottleneckAdapter:
+        """The method with these settings."""
+        return BottleneckAdapter(self)
+
+
+class Bottleneck(nn.Module):
+    """`x + up(activation(down(x)))` for x [..., D]; at first `x`, because `up` begins at zero."""
+
+    def __init__(self, width: int, size: int, activation: str) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, size)
+        self.up = nn.Linear(size, width)
+        self.activation = ACT2FN[activation]
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.up(self.activation(self.down(x.to(self.down.weight.dtype))))
+        return x + made.to(x.dtype)
+
+
+class BottleneckAdapter(Method):
+    """The method `adapter`."""
+
+    config: AdapterConfig
+
+    def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
+        """See `Method.apply`.
+
+        Raises:
+            ModelError: A layer has no part that is known for attention, or none beside it.
+        """
+        config, whole = self.config, model
+        torch.manual_seed(seed)
+        module: nn.Module = whole
+        module.requires_grad_(False)
+        for layer in layer_list(model):
+            attention, feed_forward = _parts(layer)
+            placed = {"feed_forward": feed_forward}
+            if config.places == "both":
+                placed = {"attention": attention, **placed}
+            for name, part in placed.items():
+                width = model.config.get_text_config().hidden_size
+                adapter = Bottleneck(width, config.size, config.activation).to(whole.device)
+                layer.add_module(f"{name}_adapter", adapter)
+                part.register_forward_hook(_through(adapter))
+        return module
+
+    def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
+        weights = {name: p.detach().contiguous().cpu() for name, p in model.named_parameters() if "_adapter." in name}
+        save_file(weights, directory / ADAPTER_WEIGHTS)
+        note = {"adapter_type": KIND, **self.config.model_dump(), "base_model_name_or_path": base, "revision": revision}
+        (directory / ADAPTER_CONFIG).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+
+
+def is_bottleneck(directory: Path) -> bool:
+    """Whether an adapter directory holds adapters of this kind."""
+    path = directory / ADAPTER_CONFIG
+    return path.is_file() and read_json_object(path).get("adapter_type") == KIND
+
+
+def load_bottleneck(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
+    """Put the adapters of a directory into their base model.
+
+    Raises:
+        ModelError: They are damaged, or made for another model.
+    """
+    values = read_json_object(directory / ADAPTER_CONFIG)
+    settings = {key: value for key, value in values.items() if key in AdapterConfig.model_fields}
+    try:
+        AdapterConfig.model_validate(settings).build().apply(model, seed=0)
+        weights = load_file(directory / ADAPTER_WEIGHTS)
+        wanted = {name: p.shape for name, p in model.named_parameters() if "_adapter." in name}
+        if wanted != {name: tensor.shape for name, tensor in weights.items()}:
+            raise ValueError("its tensors are not those that the model has places for")
+    except (OSError, ValueError, ValidationError) as error:
+        raise ModelError(
+            f"The adapter in {directory} does not fit {type(model).__name__}: {error}",
+            "Check that it is complete, and name the base model that it was trained on, with --base-model.",
+        ) from error
+    model.load_state_dict(weights, strict=False)
+    module: nn.Module = model
+    module.requires_grad_(False)
+    return model
+
+
+def _through(adapter: Bottleneck) -> Any:
+    """A hook that sends the output of a part through an adapter; of several outputs the first, the hidden states."""
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+        return (adapter(output[0]), *output[1:]) if isinstance(output, tuple) else adapter(output)
+
+    return hook
+
+
+def _parts(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The attention of a decoder layer, and the last of its other parts that has weights of two dimensions."""
+    children = [one for one in layer.children() if any(p.dim() > 1 for p in one.parameters())]
+    attention = [one for one in children if "attention" in type(one).__name__.lower()]
+    others = [one for one in children if one not in attention]
+    if len(attention) != 1 or not others:
+        raise ModelError(
+            f"{type(layer).__name__} is not one attention and one feed-forward part.", "Choose another method, lora."
+        )
+    return attention[0], others[-1]
