@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers.activations import ACT2FN
 
 from weitiao.config import Config
 from weitiao.errors import ModelError
 from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from weitiao.methods.method import Method
 from weitiao.models.directory import read_json_object
-from weitiao.models.parts import layer_list
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 KIND = "weitiao-bottleneck"
@@ -51,22 +47,6 @@ class AdapterConfig(Config):
         return BottleneckAdapter(self)
 
 
-class Bottleneck(nn.Module):
-    """`x + up(activation(down(x)))` for x [..., D]; at first `x`, because `up` begins at zero."""
-
-    def __init__(self, width: int, size: int, activation: str) -> None:
-        super().__init__()
-        self.down = nn.Linear(width, size)
-        self.up = nn.Linear(size, width)
-        self.activation = ACT2FN[activation]
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.up(self.activation(self.down(x.to(self.down.weight.dtype))))
-        return x + made.to(x.dtype)
-
-
 class BottleneckAdapter(Method):
     """The method `adapter`."""
 
@@ -78,12 +58,17 @@ class BottleneckAdapter(Method):
         Raises:
             ModelError: A layer has no part that is known for attention, or none beside it.
         """
+        import torch
+
+        from weitiao.methods.bottleneck_parts import Bottleneck, parts, through
+        from weitiao.models.parts import layer_list
+
         config, whole = self.config, model
         torch.manual_seed(seed)
         module: nn.Module = whole
         module.requires_grad_(False)
         for layer in layer_list(model):
-            attention, feed_forward = _parts(layer)
+            attention, feed_forward = parts(layer)
             placed = {"feed_forward": feed_forward}
             if config.places == "both":
                 placed = {"attention": attention, **placed}
@@ -91,10 +76,12 @@ class BottleneckAdapter(Method):
                 width = model.config.get_text_config().hidden_size
                 adapter = Bottleneck(width, config.size, config.activation).to(whole.device)
                 layer.add_module(f"{name}_adapter", adapter)
-                part.register_forward_hook(_through(adapter))
+                part.register_forward_hook(through(adapter))
         return module
 
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
+        from safetensors.torch import save_file
+
         weights = {name: p.detach().contiguous().cpu() for name, p in model.named_parameters() if "_adapter." in name}
         save_file(weights, directory / ADAPTER_WEIGHTS)
         note = {"adapter_type": KIND, **self.config.model_dump(), "base_model_name_or_path": base, "revision": revision}
@@ -113,6 +100,8 @@ def load_bottleneck(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
     Raises:
         ModelError: They are damaged, or made for another model.
     """
+    from safetensors.torch import load_file
+
     values = read_json_object(directory / ADAPTER_CONFIG)
     settings = {key: value for key, value in values.items() if key in AdapterConfig.model_fields}
     try:
@@ -130,24 +119,3 @@ def load_bottleneck(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
     module: nn.Module = model
     module.requires_grad_(False)
     return model
-
-
-def _through(adapter: Bottleneck) -> Any:
-    """A hook that sends the output of a part through an adapter; of several outputs the first, the hidden states."""
-
-    def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
-        return (adapter(output[0]), *output[1:]) if isinstance(output, tuple) else adapter(output)
-
-    return hook
-
-
-def _parts(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """The attention of a decoder layer, and the last of its other parts that has weights of two dimensions."""
-    children = [one for one in layer.children() if any(p.dim() > 1 for p in one.parameters())]
-    attention = [one for one in children if "attention" in type(one).__name__.lower()]
-    others = [one for one in children if one not in attention]
-    if len(attention) != 1 or not others:
-        raise ModelError(
-            f"{type(layer).__name__} is not one attention and one feed-forward part.", "Choose another method, lora."
-        )
-    return attention[0], others[-1]
