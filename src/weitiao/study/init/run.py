@@ -6,18 +6,18 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.conversion.readers import compared_format
 from weitiao.data.conversion.records import Input
 from weitiao.data.example import Example
 from weitiao.data.formats.detection import detect
 from weitiao.data.formats.formats import Converter
-from weitiao.data.reading.files import open_source
 from weitiao.data.reading.paths import resolve_paths
-from weitiao.data.reading.rows import BadRow, Row
+from weitiao.data.reading.rows import BadRow
+from weitiao.data.reading.sources import OpenedSource, objects_of
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.verdict_config import VerdictConfig
@@ -128,9 +128,8 @@ def _parts(paths: Sequence[str]) -> dict[str, list[str]]:
 
 def _look(path: str, folder: Path, note: Callable[[str], None], converted: list[str]) -> _Source:
     """What a file holds; answers that are judged there are written to a file of their own."""
-    shown, rows = _rows(path)
-    columns = {name for row in rows[:20] if isinstance(row.data, dict) for name in row.data}
-    if {"chosen", "rejected"} <= columns or any(_is_mark(row, columns) for row in rows[:20]):
+    opened = OpenedSource(SourceConfig(path=path), num_head=_MOST_ROWS)
+    if compared_format(objects_of(opened.head[:20])) is not None:
         good = folder / f"{Path(path).stem}.good.jsonl"
         if good.exists():
             raise DataError(f"{good} is there already.", "Remove it, or name it instead: it holds the good answers.")
@@ -139,12 +138,13 @@ def _look(path: str, folder: Path, note: Callable[[str], None], converted: list[
             Input(path), good, to="messages", skip_bad_rows=True, rejected_path=good.with_suffix(".rejected.jsonl")
         )
         note(
-            f"{shown} judges answers ({done.source_format}): learning from judgements (DPO, KTO) is not there yet. The "
+            f"{opened.shown} judges answers ({done.source_format}): learning from judgements (DPO, KTO) is not there yet. The "
             f"preferred answers are in {good.name}, {done.rows_written:,} rows, to be learned as examples"
         )
         converted.append(str(good))
         path = str(good)
-        shown, rows = _rows(path)
+        opened = OpenedSource(SourceConfig(path=path), num_head=_MOST_ROWS)
+    shown, rows = opened.shown, opened.head
     settings, why = source_settings(rows, shown)
     found = detect(SourceConfig(path=path, **settings), rows, shown)
     convert = Converter(found.source, found.format)
@@ -160,23 +160,6 @@ def _look(path: str, folder: Path, note: Callable[[str], None], converted: list[
     many = " looked at" if len(rows) == _MOST_ROWS else ""
     note(f"{shown}: {len(rows):,} rows{many}{more}; {why}")
     return _Source(path, shown, settings, tuple(examples), len(problems), problems[0] if problems else "")
-
-
-def _rows(path: str) -> tuple[str, list[Row]]:
-    """The name of a source for people, and its first rows."""
-    shown, rows = "", list[Row]()
-    for table in open_source(SourceConfig(path=path)):
-        shown = shown or table.shown
-        rows += islice(table.rows, _MOST_ROWS - len(rows))
-    if not rows:
-        raise DataError(f"{path}: there are no rows.", "Name a file that has some.")
-    return shown, rows
-
-
-def _is_mark(row: Row, columns: set[str]) -> bool:
-    """Whether a row says of its answer whether it is good."""
-    judged = isinstance(row.data, dict) and isinstance(row.data.get("label"), bool)
-    return judged and not columns.isdisjoint(("messages", "completion"))
 
 
 def _lines(
