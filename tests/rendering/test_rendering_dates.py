@@ -11,8 +11,7 @@ from chat_styles import CHATML
 from transformers import AutoTokenizer
 
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.dates import pin_date, pinned_date, prints_date
-from weitiao.rendering.templates import apply_template, fixed_date
+from weitiao.rendering.templates import apply_template, fixed_date, pin_date, pinned_date, prints_date
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 DATED = {

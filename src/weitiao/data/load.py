@@ -17,9 +17,9 @@ from weitiao.data.parts.asked import RawInput, asked_by
 from weitiao.data.parts.mixing import how_often, take
 from weitiao.data.parts.splits import Keyed, Overlap, find_overlaps, hold_out
 from weitiao.data.parts.together import twins_of
+from weitiao.data.reading.files import OpenedSource
 from weitiao.data.reading.paths import labels, resolve_paths
 from weitiao.data.reading.rows import BadRow, Notes
-from weitiao.data.reading.sources import OpenedSource
 from weitiao.data.writing.rejected import RejectedRows, Rejection
 from weitiao.errors import DataError
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.data.clean_config import CleanConfig
+from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.rows import Notes, Row
-from weitiao.data.reading.sources import PlacedRow
 from weitiao.errors import DataError
 from weitiao.json_text import json_text, lines_of
 from weitiao.quality.decide import Decisions, decide

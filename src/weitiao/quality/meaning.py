@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.conversion.readers import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, reader_of
+from weitiao.data.conversion.records import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, reader_of
 from weitiao.data.formats.detection import FORMATS, SIDES, detect, holds
 from weitiao.data.formats.formats import Converter
 from weitiao.data.reading.rows import Row

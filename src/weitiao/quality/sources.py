@@ -8,8 +8,8 @@ from itertools import groupby, islice
 
 from weitiao.data.config import SourceConfig
 from weitiao.data.parts.asked import Boilerplate, find_boilerplate
+from weitiao.data.reading.files import OpenedSource, PlacedRow
 from weitiao.data.reading.rows import Row
-from weitiao.data.reading.sources import OpenedSource, PlacedRow
 from weitiao.quality.meaning import Meaning, find_meaning
 from weitiao.quality.subject import SubjectReader
 

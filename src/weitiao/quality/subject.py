@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from weitiao.data.config import FormatName
-from weitiao.data.conversion.readers import FIELDS_OF_COMPARED
+from weitiao.data.conversion.records import FIELDS_OF_COMPARED
 from weitiao.data.conversion.targets import adapted
 from weitiao.data.example import Example, Judged, Message, Preference
 from weitiao.data.formats.conversations import role_of

@@ -13,9 +13,8 @@ from weitiao.rendering.chat import Leaf, asked_turn, asked_turns, leaves, places
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.printing import Printer, common_prefix, special_tokens
-from weitiao.rendering.report import Tally
+from weitiao.rendering.report import Tally, note_answers, note_other_turns
 from weitiao.rendering.tokens import Encoder
-from weitiao.rendering.watch import note_answers, note_other_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

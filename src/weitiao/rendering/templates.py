@@ -1,19 +1,27 @@
-"""Which chat template a tokenizer prints conversations with."""
+"""Which chat template a tokenizer prints conversations with, its file, and the day that it prints.
+
+Templates of the Hugging Face dialect ask for the date with `strftime_now(FORMAT)`. A macro of that name at the top of
+the template stands before the function that transformers (and what uses its dialect) brings. So the day is part of the
+template: saved with it, and the same for whoever prints it.
+"""
 
 from __future__ import annotations
 
-from datetime import date
+import json
+import re
+from datetime import date, datetime, time
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weitiao.errors import RenderingError
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.dates import pin_date, pinned_date, prints_date
-from weitiao.rendering.jinja_file import read_chat_template
 
 if TYPE_CHECKING:
+    from jinja2 import nodes
+    from jinja2.parser import Parser
     from transformers import PreTrainedTokenizerBase
+
 
 BUILT_IN = ("alpaca", "chatml")
 """Templates that `rendering.template` may name; each is a file in `builtin/`."""
@@ -86,3 +94,102 @@ def _require_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
             "rendering.template: chatml needs the tokens <|im_start|> and <|im_end|>, and this tokenizer lacks them.",
             "Use rendering.template: alpaca, which needs no token but EOS, or a tokenizer that has the two.",
         )
+
+
+_PINNED = re.compile(r"\{#- Today is \d{4}-\d\d-\d\d for.*?\{%- endmacro %\}\n", re.DOTALL)
+
+
+def prints_date(template: str) -> bool:
+    """Whether a chat template asks for the date; one that is no valid template does not."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    try:
+        tree = parse_template(_PINNED.sub("", template))
+    except TemplateSyntaxError:  # it is refused where it is used, with the place
+        return False
+    return any(name.name == "strftime_now" for name in tree.find_all(nodes.Name))
+
+
+def pinned_date(template: str) -> str | None:
+    """The day that is fixed in a template; None when none is."""
+    found = _PINNED.match(template)
+    return found.group()[len("{#- Today is ") :][:10] if found else None
+
+
+def pin_date(template: str, day: date) -> str:
+    """Fix the day that a template prints; the time of day is midnight.
+
+    Args:
+        template: A template that asks for the date.
+        day: The day.
+
+    Returns:
+        The template behind a line that says which day it is, in place of such a line that it already has.
+    """
+    from jinja2 import nodes
+
+    template = _PINNED.sub("", template)
+    texts = [constant.value for constant in parse_template(template).find_all(nodes.Const)]
+    asked = {found for text in texts if isinstance(text, str) for found in re.findall(r"%[-_0^#]?[A-Za-z%]", text)}
+    moment = datetime.combine(day, time())
+    values = {directive: moment.strftime(directive) for directive in sorted(asked, key=len, reverse=True)}
+    replaced = "".join(f" | replace({json.dumps(key)}, {json.dumps(value)})" for key, value in values.items())
+    comment = "for this model; without this line it is the day on which the template is used."
+    return (
+        f"{{#- Today is {day.isoformat()} {comment} -#}}"
+        f"{{%- macro strftime_now(format) -%}}{{{{- format{replaced} -}}}}{{%- endmacro %}}\n{template}"
+    )
+
+
+def read_chat_template(path: Path) -> str:
+    """The text of a Jinja file, checked to be a template in the dialect of transformers.
+
+    Args:
+        path: A file in UTF-8.
+
+    Returns:
+        The template.
+
+    Raises:
+        RenderingError: The file cannot be read, or its syntax is wrong (the message names the line).
+    """
+    import jinja2
+
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RenderingError(
+            f"rendering.template: {path} is not UTF-8 text (byte {error.start}).", "Save the chat template as UTF-8."
+        ) from error
+    except OSError as error:
+        raise RenderingError(
+            f"rendering.template: {path} cannot be read: {error.strerror}.", "Check the file and its permissions."
+        ) from error
+    try:
+        parse_template(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise RenderingError(
+            f"rendering.template: {path}:{error.lineno}: {error.message}", "Correct the template at that line."
+        ) from error
+    return text
+
+
+def parse_template(text: str) -> nodes.Template:
+    """The syntax tree of a template in the dialect of transformers.
+
+    Raises:
+        jinja2.TemplateSyntaxError: It is no valid template.
+    """
+    from jinja2 import Environment
+    from jinja2.ext import Extension
+
+    class GenerationTag(Extension):
+        """`{% generation %}`, with which a template of transformers marks the assistant's text."""
+
+        tags = {"generation"}  # noqa: RUF012 (Jinja's own way)
+
+        def parse(self, parser: Parser) -> list[nodes.Node]:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    return Environment(extensions=["jinja2.ext.loopcontrols", GenerationTag]).parse(text)

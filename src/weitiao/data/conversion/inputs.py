@@ -9,9 +9,9 @@ from weitiao.data.conversion.records import Opened
 from weitiao.data.example import Example, Record
 from weitiao.data.formats.formats import columns_of, look_up
 from weitiao.data.parts.asked import Asked, asked_by, asked_in, asked_values
+from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.json_values import to_json
 from weitiao.data.reading.rows import BadRow
-from weitiao.data.reading.sources import PlacedRow
 
 Ask = Callable[[PlacedRow], Asked]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from weitiao.data.example import Judged, Preference
 from weitiao.data.parts.asked import digest
+from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.rows import BadRow, Row
-from weitiao.data.reading.sources import PlacedRow
 from weitiao.data.writing.spool import Spool
 
 Reject = Callable[[PlacedRow, BadRow], object]

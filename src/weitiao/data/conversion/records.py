@@ -1,4 +1,4 @@
-"""Opens a file of rows in any format, preferences and judged answers included, as often as it has to be read."""
+"""What the columns of rows of any format mean, preferences and judged answers included, and files of such rows."""
 
 from __future__ import annotations
 
@@ -6,20 +6,68 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
 from weitiao.console import quoted
-from weitiao.data.config import CanonicalField, SourceConfig
-from weitiao.data.conversion.readers import FIELDS_OF_COMPARED, RECORD_FORMATS, RecordFormat, compared_format, reader_of
+from weitiao.data.config import CanonicalField, FormatName, SourceConfig
+from weitiao.data.conversion.compared import MARKS, JudgedReader, PreferenceReader, is_mark
 from weitiao.data.example import Record
-from weitiao.data.formats.detection import Detected, detect, proposal
-from weitiao.data.formats.formats import look_up
+from weitiao.data.formats.detection import FORMATS, SIDES, Detected, detect, proposal
+from weitiao.data.formats.formats import Converter, look_up
+from weitiao.data.reading.files import OpenedSource, PlacedRow, objects_of
 from weitiao.data.reading.paths import resolve_sources
 from weitiao.data.reading.rows import Row
-from weitiao.data.reading.sources import OpenedSource, PlacedRow, objects_of
 from weitiao.errors import DataError
+
+RecordFormat = FormatName | Literal["preference", "kto"]
+"""What the columns of a row can mean together."""
+
+RECORD_FORMATS: tuple[str, ...] = (*get_args(FormatName), "preference", "kto")
+_CONVERSATION_FIELDS = frozenset(name for fields in FORMATS.values() for name in fields.all) - {"text"}
+FIELDS_OF_COMPARED = {"preference": _CONVERSATION_FIELDS | set(SIDES), "kto": _CONVERSATION_FIELDS | set(MARKS)}
+
+Reader = Callable[[Row, str], Record]
+"""Turns a row, and the identity that it gets, into its canonical form, or raises `BadRow`."""
+
+
+def compared_format(objects: Sequence[dict[str, Any]]) -> Literal["preference", "kto"] | None:
+    """Whether rows compare two answers, or have an answer and a mark for good or bad; None for other rows.
+
+    A `label` that is neither true nor false is the name of a class.
+
+    Args:
+        objects: The first rows, columns with other names already renamed.
+    """
+    names = {name for row in objects for name in row}
+    if names.issuperset(SIDES):
+        return "preference"
+    if not any(names.issuperset(FORMATS[format].required) for format in FORMATS if format != "text"):
+        return None
+    marks = [row["label"] for row in objects if row.get("label") is not None]
+    return "kto" if "kto_tag" in names or (marks and all(map(is_mark, marks))) else None
+
+
+def reader_of(source: SourceConfig, format: RecordFormat, head: Sequence[Row], shown: str) -> Reader:
+    """What reads the rows of a source.
+
+    Args:
+        source: The source; its columns and templates count for the formats of examples.
+        format: What the columns mean.
+        head: The first rows. In the formats that compare or judge, columns with other names are already renamed.
+        shown: The name of the source for messages.
+
+    Raises:
+        DataError: The settings do not go together with the format, or judged answers have none that is known.
+    """
+    match format:
+        case "preference":
+            return PreferenceReader(source.path)
+        case "kto":
+            return JudgedReader(source.path, head, shown)
+        case _:
+            return Converter(source, format)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from weitiao.data.conversion.judgements import EXTRAS
-from weitiao.data.conversion.readers import RecordFormat
+from weitiao.data.conversion.compared import EXTRAS
+from weitiao.data.conversion.records import RecordFormat
 from weitiao.data.conversion.turns import (
     is_plain,
     is_text,

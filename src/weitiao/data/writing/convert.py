@@ -10,13 +10,12 @@ from typing import Any, cast
 
 from weitiao.console import quoted
 from weitiao.data.conversion.pairing import Pairs
-from weitiao.data.conversion.readers import RECORD_FORMATS, RecordFormat
-from weitiao.data.conversion.records import Input, Opened
+from weitiao.data.conversion.records import RECORD_FORMATS, Input, Opened, RecordFormat
 from weitiao.data.conversion.targets import Layout, adapted, check_formats, has_text_form, reserved, to_row
 from weitiao.data.conversion.turns import has_joined_input
 from weitiao.data.example import Example, Judged, Record
+from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.rows import BadRow
-from weitiao.data.reading.sources import PlacedRow
 from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import RowWriter, file_format, row_writer

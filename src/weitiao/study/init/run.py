@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from weitiao.data.config import DataConfig, SourceConfig
-from weitiao.data.conversion.readers import compared_format
-from weitiao.data.conversion.records import Input
+from weitiao.data.conversion.records import Input, compared_format
 from weitiao.data.example import Example
 from weitiao.data.formats.detection import detect
 from weitiao.data.formats.formats import Converter
+from weitiao.data.reading.files import OpenedSource, objects_of
 from weitiao.data.reading.paths import resolve_paths
 from weitiao.data.reading.rows import BadRow
-from weitiao.data.reading.sources import OpenedSource, objects_of
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.verdict_config import VerdictConfig
@@ -138,8 +137,8 @@ def _look(path: str, folder: Path, note: Callable[[str], None], converted: list[
             Input(path), good, to="messages", skip_bad_rows=True, rejected_path=good.with_suffix(".rejected.jsonl")
         )
         note(
-            f"{opened.shown} judges answers ({done.source_format}): learning from judgements (DPO, KTO) is not there yet. The "
-            f"preferred answers are in {good.name}, {done.rows_written:,} rows, to be learned as examples"
+            f"{opened.shown} judges answers ({done.source_format}): learning from judgements (DPO, KTO) is not there "
+            f"yet. The preferred answers are in {good.name}, {done.rows_written:,} rows, to be learned as examples"
         )
         converted.append(str(good))
         path = str(good)
