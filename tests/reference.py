@@ -132,10 +132,12 @@ def plain_loop(
     learning_rate: float,
     weight_decay: float = 0.0,
     weigh: str = "tokens",
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> list[float]:
     """The losses of steps of 8 sequences, each alone through the model; AdamW, a cosine to zero, norms up to 1."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, eps=1e-8)
+    if optimizer is None:
+        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, eps=1e-8)
     schedule = get_cosine_schedule_with_warmup(optimizer, 0, steps)
     order = shuffled(len(sequences), seed=seed, epoch=0)
     found = []

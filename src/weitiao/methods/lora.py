@@ -13,6 +13,7 @@ from weitiao.methods.peft_method import PeftMethod
 
 if TYPE_CHECKING:
     import peft
+    from torch import nn
     from transformers import PreTrainedModel
 
 ROUTER_NAMES = ("gate", "router")  # linear layers of these exact names choose experts: they are no projections
@@ -49,6 +50,16 @@ class LoraConfig(Config):
 
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases learn as well."""
+
+    rank_pattern: dict[str, int] = Field(default_factory=dict)
+    """Another rank for layers whose names end in, or match, a pattern: `{down_proj: 32}`."""
+
+    alpha_pattern: dict[str, float] = Field(default_factory=dict)
+    """Another `alpha` for such layers."""
+
+    plus_ratio: float = Field(default=1.0, ge=1)
+    """How much faster the second of an adapter's two matrices learns than the first (LoRA+, which advises 16,
+    https://arxiv.org/abs/2402.12354)."""
 
     rslora: bool = False
     """Scale by `alpha / sqrt(r)` instead of `alpha / r` (rsLoRA, https://arxiv.org/abs/2312.03732)."""
@@ -89,9 +100,22 @@ class Lora(PeftMethod):
             lora_dropout=config.dropout,
             target_modules=self._targets(model),
             bias=config.bias,
+            rank_pattern=config.rank_pattern,
+            alpha_pattern=config.alpha_pattern,
             use_rslora=config.rslora,
             use_dora=config.dora,
         )
+
+    def groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """See `Method.groups`: with LoRA+, the matrices that begin at zero are a group of their own."""
+        if self.config.plus_ratio == 1:
+            return super().groups(model)
+        learned = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        second = {name for name in learned if ".lora_B." in name or ".lora_embedding_B" in name}
+        return [
+            {"params": [parameter for name, parameter in learned.items() if name not in second]},
+            {"params": [learned[name] for name in learned if name in second], "lr_factor": self.config.plus_ratio},
+        ]
 
     def _targets(self, model: PreTrainedModel) -> list[str] | str:
         """What PEFT is to look for: names, or a pattern where names alone would find layers that read no text."""

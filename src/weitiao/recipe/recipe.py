@@ -32,7 +32,7 @@ from weitiao.recipe.run_config import RunConfig
 from weitiao.rendering.config import RenderingConfig
 from weitiao.retention.config import RetentionConfig
 from weitiao.training.config import TrainConfig
-from weitiao.training.optimizer import AdamWConfig
+from weitiao.training.optimizer import AdamWConfig, OptimizerConfig
 from weitiao.user_code import OwnConfig
 from weitiao.yaml_text import read_yaml
 
@@ -60,7 +60,7 @@ class Recipe(Config):
     objective: ObjectiveConfig = Field(default_factory=SftConfig)
     """What is learned."""
 
-    optimizer: AdamWConfig = Field(default_factory=AdamWConfig)
+    optimizer: OptimizerConfig = Field(default_factory=AdamWConfig)
     """How gradients become steps."""
 
     train: TrainConfig = Field(default_factory=TrainConfig)

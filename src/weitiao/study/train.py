@@ -185,6 +185,8 @@ def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
 def _adapt(recipe: Recipe, method: Method, model: PreTrainedModel, data: RenderedData, tell: Tell) -> torch.nn.Module:
     """The model with what learns in it, tried on a forest of the run's own rows."""
     adapted = method.apply(model, seed=recipe.train.seed)
+    if recipe.train.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     rows = sequences_of((*data.train, *data.validation))
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes

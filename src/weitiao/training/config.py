@@ -25,6 +25,10 @@ class TrainConfig(Config):
     """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result
     (dropout excepted: its noise is drawn anew for each portion)."""
 
+    checkpointing: bool = False
+    """Keep only the inputs of the layers for the backward pass, and compute the rest a second time: about a third more
+    time, and a fraction of the memory for long rows. It does not change the result."""
+
     weigh: Literal["auto", "tokens", "rows"] = "auto"
     """What one unit of the loss is: a learned token, or a row, whose learned tokens then weigh 1 together. `auto` is
     `tokens`, and `rows` when several sources (`data.replay` is one) differ by more than a factor of 2 in the mean

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from weitiao.config import Config
+from weitiao.config import Config, type_of
 
 if TYPE_CHECKING:
     import torch
@@ -35,3 +35,51 @@ class AdamWConfig(Config):
         return torch.optim.AdamW(
             groups, lr=learning_rate, betas=self.betas, eps=self.epsilon, weight_decay=self.weight_decay, fused=True
         )
+
+
+class AdafactorConfig(Config):
+    """Adafactor: the second moment of a matrix kept as one row and one column, so that next to nothing is kept
+    (https://arxiv.org/abs/1804.04235). The learning rate is the recipe's, relative to the size of the weights."""
+
+    type: Literal["adafactor"]
+    """The optimiser."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay."""
+
+    def build(self, groups: list[dict[str, Any]], *, learning_rate: float) -> torch.optim.Optimizer:
+        """The optimiser over a method's parameter groups."""
+        import torch
+
+        return torch.optim.Adafactor(groups, lr=learning_rate, weight_decay=self.weight_decay)
+
+
+class SgdConfig(Config):
+    """Stochastic gradient descent: without momentum, nothing at all is kept beside the weights."""
+
+    type: Literal["sgd"]
+    """The optimiser."""
+
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the step before that is added to a step."""
+
+    weight_decay: float = Field(default=0.0, ge=0)
+    """What is added to the gradient, as a share of the weight."""
+
+    def build(self, groups: list[dict[str, Any]], *, learning_rate: float) -> torch.optim.Optimizer:
+        """The optimiser over a method's parameter groups."""
+        import torch
+
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
+
+
+OptimizerConfig = Annotated[
+    Annotated[AdamWConfig, Tag("adamw")]
+    | Annotated[AdafactorConfig, Tag("adafactor")]
+    | Annotated[SgdConfig, Tag("sgd")],
+    Discriminator(
+        type_of("adamw"),
+        custom_error_type="unknown_type",
+        custom_error_message="there is no such optimiser; there are adamw, adafactor and sgd",
+    ),
+]

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from weitiao.errors import TrainingError
 from weitiao.training.engine import learned_parameters
@@ -17,7 +17,8 @@ NUMBER = re.compile(r"\d+")
 def require_moved(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> list[str]:
     """Refuse weights of which a part had no gradient in any step: the loss does not depend on it.
 
-    AdamW's second moment tells: it is zero, or not there, where every gradient was zero. A single step teaches one
+    What the optimiser keeps of a tensor tells: it is zero, or not there, where every gradient was zero. Plain SGD keeps
+    nothing, and so cannot be asked. A single step teaches one
     factor of a product only, when the other begins at zero as in LoRA; so a gradient of zeros counts from two steps on.
 
     Tensors whose names differ in their numbers alone are of one kind. Where some of a kind moved, the others may stand
@@ -25,7 +26,7 @@ def require_moved(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: 
 
     Args:
         model: With the parameters that learned.
-        optimizer: AdamW over them, after its last step.
+        optimizer: Over them, after its last step.
         steps: Optimiser steps of the whole run.
 
     Returns:
@@ -34,10 +35,12 @@ def require_moved(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: 
     Raises:
         TrainingError: Nothing of a kind moved.
     """
+    if isinstance(optimizer, torch.optim.SGD) and not optimizer.defaults["momentum"]:
+        return []
     kinds: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for name, parameter in learned_parameters(model).items():
-        moment = optimizer.state[parameter].get("exp_avg_sq")
-        moved = moment is not None and (steps < 2 or bool(moment.any()))
+        moments = [one for key, one in optimizer.state[parameter].items() if key != "step" and isinstance(one, Tensor)]
+        moved = bool(moments) and (steps < 2 or any(bool(one.any()) for one in moments))
         kinds[NUMBER.sub("*", name)].append((name, moved))
     if still := [tensors for tensors in kinds.values() if not any(moved for _, moved in tensors)]:
         number = sum(map(len, still))
