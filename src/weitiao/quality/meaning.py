@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.conversion.records import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, reader_of
+from weitiao.data.conversion.records import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, compared_reader
 from weitiao.data.formats.detection import FORMATS, SIDES, detect, holds
 from weitiao.data.formats.formats import Converter
 from weitiao.data.reading.rows import Row
@@ -87,7 +87,7 @@ def find_meaning(
     if format == "auto":
         said = source.columns or source.prompt or source.completion
         if not said and (compared := compared_format(objects)) is not None:
-            return Meaning(source, compared, reader_of(source, compared, head, shown), note=compared)
+            return Meaning(source, compared, compared_reader(compared, source.path, head, shown), note=compared)
         try:
             format, found = detect(source, list(head), shown)
         except DataError:

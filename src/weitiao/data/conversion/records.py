@@ -49,25 +49,9 @@ def compared_format(objects: Sequence[dict[str, Any]]) -> Literal["preference", 
     return "kto" if "kto_tag" in names or (marks and all(map(is_mark, marks))) else None
 
 
-def reader_of(source: SourceConfig, format: RecordFormat, head: Sequence[Row], shown: str) -> Reader:
-    """What reads the rows of a source.
-
-    Args:
-        source: The source; its columns and templates count for the formats of examples.
-        format: What the columns mean.
-        head: The first rows. In the formats that compare or judge, columns with other names are already renamed.
-        shown: The name of the source for messages.
-
-    Raises:
-        DataError: The settings do not go together with the format, or judged answers have none that is known.
-    """
-    match format:
-        case "preference":
-            return PreferenceReader(source.path)
-        case "kto":
-            return JudgedReader(source.path, head, shown)
-        case _:
-            return Converter(source, format)
+def compared_reader(format: RecordFormat, path: str, head: Sequence[Row], shown: str) -> Reader:
+    """What reads preferences or judged answers; `head` are the first rows, columns with other names already renamed."""
+    return PreferenceReader(path) if format == "preference" else JudgedReader(path, head, shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +143,11 @@ class Opened(OpenedSource):
         """
         if format in FIELDS_OF_COMPARED:
             self._check_columns(format)
-            compared = reader_of(self.config, format, [self._renamed(row) for row in self.head], self.shown)
+            head = [self._renamed(row) for row in self.head]
+            compared = compared_reader(format, self.config.path, head, self.shown)
             return lambda placed: compared(self._renamed(placed.row), placed.row_id)
         source = self._detected.source if self.given.format == "auto" else self._example_source(format)
-        convert = reader_of(source, format, self.head, self.shown)
+        convert = Converter(source, cast(FormatName, format))
         return lambda placed: convert(placed.row, placed.row_id)
 
     def _check_columns(self, format: RecordFormat) -> None:
