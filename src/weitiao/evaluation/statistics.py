@@ -46,8 +46,12 @@ class Estimate:
         """Whether the ends mean anything: one item of unbounded scores (a loss) does not tell how others spread."""
         return self.n > 1 or self.low < self.high
 
+    def __format__(self, form: str) -> str:
+        form = form or ".1%"
+        return f"{self.value:{form}} (95 % interval {self.low:{form}} to {self.high:{form}}, n = {self.n:,})"
+
     def __str__(self) -> str:
-        return f"{self.value:.1%} (95 % interval {self.low:.1%} to {self.high:.1%}, n = {self.n:,})"
+        return format(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,36 +7,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from weitiao.generation.cache import Cache, LayerCache, Prefix, require_first
+from weitiao.generation.cache import Cache, LayerCache, Prefix
 from weitiao.models.attention import ForestAttention
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 @dataclass(frozen=True)
-class PrefixAttention:
-    """Attention within a prefix, whose keys and values (after RoPE) are kept.
-
-    Args:
-        forest: Attention within the prefix.
-        prefix: Where keys and values go.
-    """
-
-    forest: ForestAttention
-    prefix: Prefix
-
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
-    ) -> Tensor:
-        """See `weitiao.models.attention.Attends`."""
-        require_first(module, self.prefix.layers)
-        self.prefix.layers[module] = (key, value)
-        return self.forest.attend(module, query, key, value, scale=scale, sliding_window=sliding_window)
-
-
-@dataclass(frozen=True)
 class PromptAttention:
-    """Attention among the prompts of a batch, whose keys and values (after RoPE) are kept.
+    """Attention among the prompts of a batch, or within their prefix, whose keys and values (after RoPE) are kept.
 
     Args:
         forest: Attention within the row of prompts.
@@ -45,7 +24,7 @@ class PromptAttention:
     """
 
     forest: ForestAttention
-    cache: Cache
+    cache: Cache | Prefix
     prefix: Prefix | None = None
 
     def attend(

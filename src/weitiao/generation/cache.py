@@ -27,6 +27,11 @@ class Prefix:
     length: int
     layers: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
+    def fill(self, layer: nn.Module, key: Tensor, value: Tensor) -> None:
+        """Take over what a layer computed."""
+        require_first(layer, self.layers)
+        self.layers[layer] = (key, value)
+
 
 @dataclass(slots=True)
 class LayerCache:

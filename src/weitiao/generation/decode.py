@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from weitiao.errors import ModelError
-from weitiao.generation.attention import PrefixAttention, PromptAttention, StepAttention
+from weitiao.forest.layout import Layout
+from weitiao.generation.attention import PromptAttention, StepAttention
 from weitiao.generation.batches import Prompt, PromptRow, lay_out
 from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
@@ -100,25 +101,25 @@ class _Network:
 
     def prefix(self, tokens: Prompt) -> Prefix:
         """Run a beginning of prompts alone."""
-        layout = lay_out([tokens]).layout
         prefix = Prefix(len(tokens))
-        attends = PrefixAttention(ForestAttention(layout, self._device, choose_backend(self._device)), prefix)
-        last = len(tokens) - 1
-        self._run(torch.from_numpy(layout.token_ids), torch.from_numpy(layout.position_ids), attends, [last])
+        self._fill(lay_out([tokens]).layout, prefix, None, [len(tokens) - 1])
         return prefix
 
     def prefill(self, row: PromptRow, prefix: Prefix | None) -> tuple[Cache, Tensor]:
         """Run the prompts, except for a prefix that is known; the logits of their next tokens."""
-        cache, layout = Cache(row, self._device), row.layout
+        cache = Cache(row, self._device)
+        return cache, self._fill(row.layout, cache, prefix, [int(path[-1]) for path in row.paths])
+
+    def _fill(self, layout: Layout, cache: Cache | Prefix, prefix: Prefix | None, places: Sequence[int]) -> Tensor:
+        """Run a row behind its prefix, and keep its keys and values; the logits at some places of the row."""
         forest = ForestAttention(layout, self._device, choose_backend(self._device))
         known = 0 if prefix is None else prefix.length
-        logits_BV = self._run(
+        return self._run(
             torch.from_numpy(layout.token_ids[known:]),
             torch.from_numpy(layout.position_ids[known:]),
             PromptAttention(forest, cache, prefix),
-            [int(path[-1]) - known for path in row.paths],
+            [place - known for place in places],
         )
-        return cache, logits_BV
 
     def step(self, cache: Cache, tokens: Sequence[int]) -> Tensor:
         """Run the newest token of each sequence; the logits of the next ones."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from weitiao.errors import ModelError
 from weitiao.files import sha256
 from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from weitiao.methods.final import read_note
 from weitiao.models.config import ModelConfig
+from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 
@@ -41,17 +41,13 @@ def adapter_hash(adapter: Path) -> str:
     Raises:
         ModelError: Its files are missing or damaged.
     """
-    weights, config = adapter / ADAPTER_WEIGHTS, adapter / ADAPTER_CONFIG
+    weights = adapter / ADAPTER_WEIGHTS
     if not weights.is_file():
         raise ModelError(f"{adapter} has no {ADAPTER_WEIGHTS}.", "Save the adapter as safetensors, complete.")
-    try:
-        values: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{config} is damaged: {error}.", "Copy the adapter again.") from error
     # PEFT writes sets, such as the names of the adapted layers, in any order
     computed = {
         key: sorted(value, key=str) if isinstance(value, list) else value
-        for key, value in values.items()
+        for key, value in read_json_object(adapter / ADAPTER_CONFIG).items()
         if key not in _NOT_COMPUTED
     }
     return _combined(json.dumps(computed, sort_keys=True), sha256(weights))

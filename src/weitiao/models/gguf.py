@@ -38,9 +38,11 @@ def convert_gguf(path: Path, directory: Path) -> None:
     """
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError("Loading a GGUF file", "gguf")
+    from gguf import GGUFReader
+
     with loading(f"{path} is not a whole GGUF file", packages=_PACKAGES, remedy=_AGAIN):
         _check_header(path)
-        reader = _open(path)
+        reader = GGUFReader(path)
     with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=_REMEDY):
         config = _read_config(path)
         tokenizer = read_gguf_tokenizer(path, max_length=config.max_position_embeddings)
@@ -64,12 +66,6 @@ def _check_header(path: Path) -> None:
     scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
     if scaling != "none":
         raise ModelError(f"{path} scales its rotary positions ({scaling}), which is not read from GGUF.", _REMEDY)
-
-
-def _open(path: Path) -> GGUFReader:
-    from gguf import GGUFReader
-
-    return GGUFReader(path)
 
 
 def _read_config(path: Path) -> PretrainedConfig:

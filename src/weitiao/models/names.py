@@ -55,7 +55,12 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
         return converted_gguf(path, cache_dir=cache_dir)
     if _is_written_as_path(config.name):
         raise ModelError(
-            f"There is no file or directory {config.name!r} to load a model from.", _path_hint(config.name)
+            f"There is no file or directory {config.name!r} to load a model from.",
+            _check(
+                config.name,
+                "the path. The base model of a run or adapter that has been moved is named with --base-model; the "
+                "model of a recipe with model=PATH.",
+            ),
         )
     return checked_directory(_download(config), hub_id=config.name)
 
@@ -83,30 +88,23 @@ def _download(config: ModelConfig) -> Path:
         )
     except Exception as error:  # the hub's client raises its own errors, those of HTTP and of the disk
         at = f"{config.name!r}" + (f" at revision {config.revision!r}" if config.revision else "")
-        offline = constants.HF_HUB_OFFLINE
-        where = "the local hub cache (offline mode is on)" if offline else f"the hub at {constants.ENDPOINT}"
+        if constants.HF_HUB_OFFLINE:
+            where = "the local hub cache (offline mode is on)"
+            check = "the name, or unset HF_HUB_OFFLINE once to download the model."
+        else:
+            where = f"the hub at {constants.ENDPOINT}"
+            check = (
+                "the spelling and the network (HF_ENDPOINT chooses another hub; HF_HUB_OFFLINE=1 uses what was "
+                "downloaded before), or name a local directory or .gguf file."
+            )
         raise ModelError(
             f"The model {at} was not found: it is not a catalogue name ({', '.join(CATALOGUE)}), not a local file or "
             f"directory, and could not be had from {where}: {reason(error)}",
-            _hint(config.name, offline=offline),
+            _check(config.name, check),
         ) from error
 
 
-def _path_hint(name: str) -> str:
+def _check(name: str, what: str) -> str:
+    """What to check, with the catalogue name that may have been meant."""
     closest = closest_name(name)
-    suggestion = f"Did you mean {closest!r}? Otherwise check" if closest else "Check"
-    return (
-        f"{suggestion} the path. The base model of a run or adapter that has been moved is named with --base-model; "
-        "the model of a recipe with model=PATH."
-    )
-
-
-def _hint(name: str, *, offline: bool = False) -> str:
-    closest = closest_name(name)
-    suggestion = f"Did you mean {closest!r}? Otherwise check" if closest else "Check"
-    if offline:
-        return f"{suggestion} the name, or unset HF_HUB_OFFLINE once to download the model."
-    return (
-        f"{suggestion} the spelling and the network (HF_ENDPOINT chooses another hub; HF_HUB_OFFLINE=1 uses what was "
-        "downloaded before), or name a local directory or .gguf file."
-    )
+    return f"Did you mean {closest!r}? Otherwise check {what}" if closest else f"Check {what}"

@@ -25,9 +25,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console: Where to.
     """
     console.print(Text.assemble(("A ", "bold"), comparison.a, ("   B ", "bold"), comparison.b))
-    console.print(
-        f"{comparison.n:,} test rows, {comparison.num_same_answers:,} of them answered alike", highlight=False
-    )
+    console.print(Text(f"{comparison.n:,} test rows, {comparison.num_same_answers:,} of them answered alike"))
     console.print()
     _print_metrics(comparison, console)
     console.print()
@@ -56,15 +54,11 @@ def print_preferences(preferences: Preferences, names: tuple[str, str], console:
     for one in preferences.judges:
         console.print(Text.assemble(("Judged by ", "bold"), one.judge))
         console.print(facts(_summary(one)))
-        console.print(conclusion(one, names), style="bold", highlight=False, markup=False)
+        console.print(Text(conclusion(one, names), "bold"))
         console.print()
     for pair in preferences.agreements:
-        kappa = "not defined: both always said the same" if pair.kappa is None else _plain(pair.kappa)
-        console.print(
-            f"{pair.judges[0]} and {pair.judges[1]} agree on {pair.share}; Cohen's kappa {kappa}",
-            highlight=False,
-            markup=False,
-        )
+        kappa = "not defined: both always said the same" if pair.kappa is None else f"{pair.kappa:.2f}"
+        console.print(Text(f"{pair.judges[0]} and {pair.judges[1]} agree on {pair.share}; Cohen's kappa {kappa}"))
 
 
 def conclusion(one: Preference, names: tuple[str, str]) -> str:
@@ -155,7 +149,3 @@ def _with_interval(value: str, estimate: Estimate, colour: str) -> Text:
     sign = "+" if "points" in value else ""
     interval = f"\n{100 * estimate.low:{sign}.1f} to {100 * estimate.high:{sign}.1f}"
     return Text.assemble((value, colour), (interval, "dim"))
-
-
-def _plain(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, n = {estimate.n:,})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -11,10 +11,15 @@ from weitiao.evaluation.statistics import Estimate
 from weitiao.retention.comparison import Outcome, PartComparison, RetentionComparison
 from weitiao.retention.scores import Kind, RetentionScores
 from weitiao.terminal.tables import p_value, table
+from weitiao.verdict.text import bare
+from weitiao.verdict.verdict import Unit
 
 _STYLES: dict[Outcome, str] = {
     "kept": "green", "lost": "bold red", "worse": "red", "unclear": "yellow", "not informative": "dim",
 }  # fmt: skip
+_UNITS: dict[Kind, tuple[Unit, Unit]] = {"accuracy": ("share", "points"), "loss": ("nats", "nats")}
+"""Of scores, and of their differences."""
+
 NO_INTERVAL = "none from one item"
 
 
@@ -31,7 +36,8 @@ def print_scores(scores: RetentionScores, console: Console, *, title: str) -> No
         guessing = "" if part.guessing is None else f"{part.guessing:.0%}"
         shown = Text("yes", "green") if part.is_informative else Text(f"no: {part.reason}", "dim")
         estimate = part.estimate
-        value, interval = _value(estimate.value, part.kind), _interval(estimate, part.kind, _value)
+        unit, _ = _UNITS[part.kind]
+        value, interval = bare(estimate.value, unit), _interval(estimate, unit)
         rows.append((part.name, value, interval, estimate.n, guessing, shown))
     headings = ("Part", "Score", "95 % interval", "Items", "Guessing", "Can it show forgetting?")
     console.print(Text(title, "bold underline"))
@@ -72,30 +78,23 @@ def _cells(part: PartComparison) -> tuple[object, ...]:
     outcome = Text(part.outcome, _STYLES[part.outcome])
     if part.reason:
         outcome.append(f": {part.reason}", "dim")
+    score, change = _UNITS[part.kind]
     return (
         part.name,
-        _value(part.before.value, part.kind),
-        _value(part.after.value, part.kind),
-        _difference(part.difference.value, part.kind),
-        _interval(part.difference, part.kind, _difference),
+        bare(part.before.value, score),
+        bare(part.after.value, score),
+        bare(part.difference.value, change, signed=True),
+        _interval(part.difference, change, signed=True),
         p_value(part.p_value),
         part.difference.n,
         outcome,
     )
 
 
-def _value(value: float, kind: Kind) -> str:
-    return f"{value:.1%}" if kind == "accuracy" else f"{value:.3f}"
-
-
-def _interval(estimate: Estimate, kind: Kind, write: Callable[[float, Kind], str]) -> str:
+def _interval(estimate: Estimate, unit: Unit, *, signed: bool = False) -> str:
     if not estimate.has_interval:
         return NO_INTERVAL
-    return f"{write(estimate.low, kind)} to {write(estimate.high, kind)}"
-
-
-def _difference(value: float, kind: Kind) -> str:
-    return f"{100 * value:+.1f}" if kind == "accuracy" else f"{value:+.3f}"
+    return f"{bare(estimate.low, unit, signed=signed)} to {bare(estimate.high, unit, signed=signed)}"
 
 
 def _print_notes(skipped: Mapping[str, str], console: Console) -> None:

@@ -85,7 +85,7 @@ def _in_words(score: Estimate) -> str:
         return str(score)
     if not score.has_interval:
         return f"{score.value:.3f} (n = 1: no interval from one item)"
-    return f"{score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f}, n = {score.n:,})"
+    return f"{score:.3f}"
 
 
 def _print_classes(classes: ClassScores, console: Console) -> None:

@@ -13,7 +13,7 @@ def number(value: float, unit: Unit, language: Language = "en", *, signed: bool 
     return Wording(language)(f"reason.unit.{unit}", number=bare(value, unit, signed=signed))
 
 
-def bare(value: float, unit: Unit, *, signed: bool) -> str:
+def bare(value: float, unit: Unit, *, signed: bool = False) -> str:
     """A number without the name of its unit."""
     sign = "+" if signed else ""
     if unit == "nats":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -12,8 +13,22 @@ from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, 
 from weitiao.methods.fused.linear import read_linear
 from weitiao.models.attention import ForestAttention
 
-# Layers of exactly this form: pre-norm, RoPE over whole heads, SiLU-gated MLP, nothing else.
-FUSABLE_LAYERS = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer")
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Where a layer has its parts. It is pre-norm, has RoPE over whole heads and a SiLU-gated MLP, and nothing else."""
+
+    attention_norm: str = "input_layernorm"
+    attention: str = "self_attn"
+    qkv_out: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    mlp_norm: str = "post_attention_layernorm"
+    mlp: str = "mlp"
+    gate_up_down: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
+    activation: str = "act_fn"
+
+
+FORMS = {"LlamaDecoderLayer": Form(), "MistralDecoderLayer": Form(), "Qwen2DecoderLayer": Form()}
+"""By the name of the layer's class: another family whose layers compute just this joins with one entry."""
 
 
 class FusedLayer(GradientCheckpointingLayer):
@@ -23,30 +38,30 @@ class FusedLayer(GradientCheckpointingLayer):
 
     Args:
         layer: The layer of the model; its parameters are shared, state-dict keys stay as they were.
+        form: Where it has its parts.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    original: Any
+
+    def __init__(self, layer: Any, form: Form) -> None:
         super().__init__()
         for name, child in layer.named_children():
             self.add_module(name, child)
         object.__setattr__(self, "original", layer)  # not registered: its children are ours already
-        self.training = layer.training
+        self.training, self._form = layer.training, form
         if getattr(layer, "gradient_checkpointing", False):
             self.gradient_checkpointing = True
-            self._gradient_checkpointing_func = cast(Any, layer)._gradient_checkpointing_func
-            cast(Any, layer).gradient_checkpointing = False  # else it is done twice where the original runs
+            self._gradient_checkpointing_func = layer._gradient_checkpointing_func
+            layer.gradient_checkpointing = False  # else it is done twice where the original runs
 
     def forward(
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any = None, **kwargs: Any
     ) -> Tensor:
         specs = self._specs(hidden_states, position_embeddings, forest)
         if specs is None:
-            return cast(
-                Tensor,
-                cast(nn.Module, self.original)(
-                    hidden_states, position_embeddings=position_embeddings, forest=forest, **kwargs
-                ),
-            )
+            kwargs |= {"position_embeddings": position_embeddings, "forest": forest}
+            unfused: Tensor = self.original(hidden_states, **kwargs)
+            return unfused
         attention, mlp = specs
         x_TD: Tensor = hidden_states[0]
         x_TD = cast(Any, AttentionHalf).apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
@@ -55,30 +70,31 @@ class FusedLayer(GradientCheckpointingLayer):
 
     def train(self, mode: bool = True) -> FusedLayer:
         super().train(mode)
-        cast(nn.Module, self.original).train(mode)
+        self.original.train(mode)
         return self
 
     def _specs(
         self, x: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any
     ) -> tuple[AttentionSpec, MlpSpec] | None:
         """The two halves as they are now, or None when the original has to run."""
-        attn, mlp = cast(Any, self.self_attn), cast(Any, self.mlp)
+        form = self._form
+        attn: Any = getattr(self, form.attention)
+        mlp = getattr(self, form.mlp)
         if not isinstance(forest, ForestAttention) or forest.backend != "blocks" or x.dtype != torch.float32:
             return None
         if forest.window(_sliding_window(attn)) is not None or (self.training and attn.attention_dropout > 0):
             return None
-        if not all(_own(part, cast(nn.Module, self.original)) for part in self.children()):
+        if not all(_own(part, self.original) for part in self.children()):
             return None
-        qkv_out = [read_linear(m) for m in (attn.q_proj, attn.k_proj, attn.v_proj, attn.o_proj)]
-        gate_up_down = [read_linear(m) for m in (mlp.gate_proj, mlp.up_proj, mlp.down_proj)]
-        norms = [_read_norm(cast(Any, n)) for n in (self.input_layernorm, self.post_attention_layernorm)]
-        if None in qkv_out or None in gate_up_down or None in norms:
+        parts = [*(getattr(attn, name) for name in form.qkv_out), *(getattr(mlp, name) for name in form.gate_up_down)]
+        linears = [linear for part in parts if (linear := read_linear(part)) is not None]
+        norms = [norm for name in (form.attention_norm, form.mlp_norm) if (norm := _read_norm(getattr(self, name)))]
+        if len(linears) < len(parts) or len(norms) < 2:
             return None
-        q, k, v, out = cast(Any, qkv_out)
-        gate, up, down = cast(Any, gate_up_down)
+        q, k, v, out, gate, up, down = linears
         cos, sin = (t[0, :, : attn.head_dim // 2].unsqueeze(1).contiguous() for t in position_embeddings)
         attention = AttentionSpec(
-            norm=cast(Norm, norms[0]),
+            norm=norms[0],
             qkv=(q, k, v),
             out=out,
             cos=cos,
@@ -88,7 +104,7 @@ class FusedLayer(GradientCheckpointingLayer):
             num_key_heads=k.weight.shape[0] // attn.head_dim,
             scale=attn.scaling,
         )
-        return attention, MlpSpec(cast(Norm, norms[1]), (gate, up), down)
+        return attention, MlpSpec(norms[1], (gate, up), down)
 
 
 def fuse_layers(model: nn.Module) -> int:
@@ -98,14 +114,14 @@ def fuse_layers(model: nn.Module) -> int:
         How many layers were replaced; 0 when the model has none of that form.
     """
     layers = [
-        (parent, name, child)
+        (parent, name, child, form)
         for parent in model.modules()
         if not isinstance(parent, FusedLayer)
         for name, child in parent.named_children()
-        if type(child).__name__ in FUSABLE_LAYERS and _is_plain(cast(Any, child))
+        if (form := FORMS.get(type(child).__name__)) and _is_plain(getattr(getattr(child, form.mlp), form.activation))
     ]
-    for parent, name, child in layers:
-        parent.register_module(name, FusedLayer(child))
+    for parent, name, child, form in layers:
+        parent.register_module(name, FusedLayer(child, form))
     return len(layers)
 
 
@@ -119,15 +135,14 @@ def _own(part: nn.Module, layer: nn.Module) -> bool:
     return type(part).__module__ == type(layer).__module__ and not part._forward_hooks and not part._forward_pre_hooks
 
 
-def _is_plain(layer: Any) -> bool:
-    return isinstance(layer.mlp.act_fn, nn.SiLU | type(None)) or type(layer.mlp.act_fn).__name__ == "SiLUActivation"
+def _is_plain(activation: Any) -> bool:
+    return isinstance(activation, nn.SiLU | type(None)) or type(activation).__name__ == "SiLUActivation"
 
 
 def _sliding_window(attention: Any) -> int | None:
     """The window that the layer's own attention would ask for."""
-    if hasattr(attention, "sliding_window"):
-        return cast("int | None", attention.sliding_window)
-    return cast("int | None", getattr(attention.config, "sliding_window", None))
+    window: int | None = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
+    return window
 
 
 def _read_norm(norm: Any) -> Norm | None:
