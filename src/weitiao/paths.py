@@ -1,4 +1,4 @@
-"""Paths as people write them: with `~`, and relative to the file that names them or to the current directory."""
+"""Paths as people write them, with `~` and relative to the file that names them or the current directory; and texts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from weitiao.errors import WeitiaoError
 
 
 def user_path(name: str | Path) -> Path:
@@ -38,3 +40,23 @@ def find_path(name: str | Path, folders: Sequence[Path]) -> Path | None:
 def exists(path: Path) -> bool:
     """Whether there is such a file or directory. What is too long for a path, or holds a null, is not there."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for these
+
+
+def read_text(path: Path, error: type[WeitiaoError], *, what: str = "") -> str:
+    """The text of a file that a person wrote.
+
+    Args:
+        path: The file.
+        error: What is raised.
+        what: The beginning of its message.
+
+    Raises:
+        WeitiaoError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{what}{path} is not UTF-8 (byte {problem.start}).", "Save it as UTF-8.") from problem
+    except OSError as problem:
+        remedy = "Check the path and its permissions."
+        raise error(f"{what}{path} cannot be read: {problem.strerror}.", remedy) from problem

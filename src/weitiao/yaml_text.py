@@ -10,6 +10,7 @@ from ruamel.yaml.constructor import RoundTripConstructor, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError
 
 from weitiao.errors import RecipeError
+from weitiao.paths import read_text
 
 
 class _PlacedTexts(RoundTripConstructor):
@@ -36,13 +37,7 @@ def read_yaml(path: Path, *, places: bool = False) -> Any:
     Raises:
         RecipeError: It cannot be read, or is not YAML in UTF-8.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
-    return parse_yaml(text, str(path), places=places)
+    return parse_yaml(read_text(path, RecipeError), str(path), places=places)
 
 
 def parse_yaml(text: str, where: str, *, places: bool = False) -> Any:

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from weitiao.terminal.progress import TimeLeft, answer_progress, left_in_words, watcher
+from weitiao.terminal.progress import TimeLeft, TrainingLine, answer_progress, left_in_words
 
 
 class Clock:
@@ -66,7 +66,7 @@ def test_a_line_names_no_time_before_a_batch_is_done(monkeypatch: pytest.MonkeyP
 
 def test_a_terminal_has_the_line_of_a_log_behind_a_bar() -> None:
     stream = io.StringIO()
-    shown = watcher(Console(file=stream, width=200, force_terminal=True))
+    shown = TrainingLine(Console(file=stream, width=200, force_terminal=True))
     shown.start(2, 5)
     for step in (3, 4, 5):
         shown.step(step, 0.5, 100.0, {"a [/b]": 0.25})

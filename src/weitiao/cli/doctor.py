@@ -25,6 +25,6 @@ def doctor(
 
     report = diagnose()
     if json:
-        print_json(report.to_dict())
+        print_json(report)
     else:
         print_report(report, results())

@@ -53,4 +53,4 @@ def merge(
         [f"weitiao chat {quoted(merged.path)}"],
     )
     if json:
-        print_json(merged.to_dict())
+        print_json(merged)

@@ -66,11 +66,9 @@ class AnswersKey:
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(AnswersKey):
     """What lies beside a file of predictions: its key, and the hash of the file that it is the key of."""
 
-    settings: str
-    rows: tuple[str, ...]
     sha256: str
 
 

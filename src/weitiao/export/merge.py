@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,10 +62,6 @@ class Merged:
     agreement: Agreement
     tolerance: Tolerance
     seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as plain JSON values; the keys are the attributes' names."""
-        return {**asdict(self), "path": str(self.path)}
 
 
 def merge(

@@ -12,6 +12,7 @@ from typing import Any
 
 from weitiao.data.example import Message
 from weitiao.errors import ModelError
+from weitiao.paths import read_text
 
 
 class ChatServer:
@@ -49,7 +50,8 @@ class ChatServer:
         self._timeout_seconds = timeout_seconds
         self._headers = {"Content-Type": "application/json"}
         if api_key_file is not None:
-            self._headers["Authorization"] = f"Bearer {_read_key(api_key_file)}"
+            key = read_text(api_key_file, ModelError, what="The key of the server: ").strip()
+            self._headers["Authorization"] = f"Bearer {key}"
 
     def answer(self, conversations: Sequence[Sequence[Message]]) -> list[str]:
         """The reply to each conversation.
@@ -86,10 +88,3 @@ class ChatServer:
 def is_server(model: str) -> bool:
     """Whether a model is named by the address of a server."""
     return model.startswith(("http://", "https://"))
-
-
-def _read_key(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"The key of the server cannot be read from {path}: {error}.", "Name a text file.") from error

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -64,10 +63,6 @@ class Report:
     num_threads: int
     features: tuple[Feature, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values; the keys are the attributes' names."""
-        return asdict(self)
-
 
 def diagnose() -> Report:
     """Look at the installation and the machine. Opens no connection; imports PyTorch to see the GPUs."""
@@ -83,7 +78,7 @@ def diagnose() -> Report:
         dtype=dtype,
         num_threads=choose_threads(hardware),
         features=(
-            _lora(),
+            _package("lora", "LoRA training", "peft"),
             _gguf(),
             *(_catalogue_model(name) for name in CATALOGUE),
             _bf16(hardware, device),
@@ -125,15 +120,6 @@ def _extra(name: str, needed: tuple[Requirement, ...]) -> Feature:
     remedy = next((models[one] for one in lacking if one in models), f"pip install 'weitiao[{name}]'")
     reason = "; ".join([*([f"{', '.join(lacking)} not installed"] if lacking else []), *unsuited])
     return Feature(key, title, False, reason, remedy)
-
-
-def _lora() -> Feature:
-    needed = ("torch", "transformers", "peft", "accelerate")
-    if missing := [name for name in needed if version_of(name) is None]:
-        return Feature(
-            "lora", "LoRA training", False, f"{', '.join(missing)} is missing", f"pip install {' '.join(missing)}"
-        )
-    return Feature("lora", "LoRA training", True, f"peft {version_of('peft')}")
 
 
 def _package(key: str, title: str, package: str) -> Feature:

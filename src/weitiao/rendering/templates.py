@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weitiao.errors import RenderingError
+from weitiao.paths import read_text
 from weitiao.rendering.config import RenderingConfig
 
 if TYPE_CHECKING:
@@ -155,16 +156,7 @@ def read_chat_template(path: Path) -> str:
     """
     import jinja2
 
-    try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RenderingError(
-            f"rendering.template: {path} is not UTF-8 text (byte {error.start}).", "Save the chat template as UTF-8."
-        ) from error
-    except OSError as error:
-        raise RenderingError(
-            f"rendering.template: {path} cannot be read: {error.strerror}.", "Check the file and its permissions."
-        ) from error
+    text = read_text(path.expanduser(), RenderingError, what="rendering.template: ")
     try:
         parse_template(text)
     except jinja2.TemplateSyntaxError as error:

@@ -54,10 +54,8 @@ class PartScores:
 
     def to_dict(self, *, items: bool) -> dict[str, Any]:
         """The part as plain JSON values, with what the two properties say."""
-        values = asdict(self)
-        single = {"grades": values.pop("grades"), "answers": values.pop("answers")}
-        said = {"is_informative": self.is_informative, "reason": self.reason}
-        return {**values, **said, **(single if items else {})}
+        values = {**asdict(self), "is_informative": self.is_informative, "reason": self.reason}
+        return {name: value for name, value in values.items() if items or name not in ("grades", "answers")}
 
 
 def accuracy(
@@ -90,9 +88,4 @@ class RetentionScores:
 
     def to_dict(self, *, items: bool = True) -> dict[str, Any]:
         """The scores as plain JSON values, with or without the grades and answers of the single items."""
-        return {
-            "fingerprint": self.fingerprint,
-            "seconds": self.seconds,
-            "skipped": dict(self.skipped),
-            "parts": [part.to_dict(items=items) for part in self.parts],
-        }
+        return {**asdict(self), "parts": [part.to_dict(items=items) for part in self.parts]}

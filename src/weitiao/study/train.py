@@ -48,7 +48,7 @@ from weitiao.study.setup import (
 )
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
-from weitiao.terminal.progress import teller, watcher
+from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
 from weitiao.training.engine import learned_parameters, load_weights
 from weitiao.training.interrupt import interruptible
@@ -164,7 +164,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
             config=recipe.train,
             run=run,
             state=state,
-            watcher=watcher(console),
+            watcher=TrainingLine(console),
             interrupt=interrupt,
         )
         finished = loop.run_to_end()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from weitiao.runs.record import StepRecord
-    from weitiao.training.progress import Watcher
 
 PLAIN_SECONDS = 15.0
 _BAR_WIDTH = 20
@@ -156,8 +155,8 @@ def row_progress(console: Console) -> Iterator[Callable[[str, int], None]]:
         yield tell
 
 
-class _TrainingLine:
-    """Steps, losses, speed, memory and time left of a training."""
+class TrainingLine:
+    """Shows a training (a `training.progress.Watcher`): steps, losses, speed, memory and time left."""
 
     def __init__(self, console: Console) -> None:
         self._line, self._tell = ProgressLine(console, transient=False), teller(console)
@@ -188,11 +187,6 @@ class _TrainingLine:
 
     def stop(self) -> None:
         self._line.__exit__()
-
-
-def watcher(console: Console) -> Watcher:
-    """Shows a training."""
-    return _TrainingLine(console)
 
 
 class StepLines:

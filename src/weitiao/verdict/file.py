@@ -21,7 +21,7 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
         "decision": verdict.decision,
         "exit_code": verdict.exit_code,
         "reasons": _with_sentences(verdict.reasons),
-        "set_aside": [asdict(one) for one in verdict.set_aside],
+        "set_aside": verdict.set_aside,
         "noted": _with_sentences(verdict.noted),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -45,8 +45,8 @@ class Group:
     rest: float
     difference: float
     p_value: float | None
-    p_adjusted: float | None
-    weak: bool
+    p_adjusted: float | None = None
+    weak: bool = False
 
 
 def find_groups(
@@ -71,20 +71,19 @@ def find_groups(
         rows for each on average, and does not merely repeat the labels.
     """
     values = np.asarray(grades, dtype=np.float64)
-    found = []
+    found: list[Group] = []
     for dimension, name, members in _partitions(predictions, by_class=by_class):
         groups = []
         for value, rows in members.items():
             inside = np.zeros(len(values), dtype=bool)
             inside[rows] = True
             if not inside.all():
-                groups.append((dimension, name, value, inside))
-        found += sorted(groups, key=lambda one: float(values[one[3]].mean()))
-    p_values = [_p_value(values[inside], values[~inside], seed) for *_, inside in found]
-    adjusted = iter(holm([p for p in p_values if p is not None]))
+                groups.append(_group(dimension, name, value, values[inside], values[~inside], seed))
+        found += sorted(groups, key=lambda group: group.score.value)
+    adjusted = iter(holm([group.p_value for group in found if group.p_value is not None]))
     return tuple(
-        _group(dimension, name, value, values[inside], values[~inside], p, None if p is None else next(adjusted))
-        for (dimension, name, value, inside), p in zip(found, p_values, strict=True)
+        group if group.p_value is None else replace(group, p_adjusted=(p := next(adjusted)), weak=p < SIGNIFICANCE)
+        for group in found
     )
 
 
@@ -103,18 +102,9 @@ def question(prediction: Prediction) -> str:
     return next(turns, "")
 
 
-def _group(
-    dimension: Dimension,
-    name: str,
-    value: str,
-    inside: Values,
-    outside: Values,
-    p: float | None,
-    adjusted: float | None,
-) -> Group:
-    score, rest = mean(inside.tolist()), float(outside.mean())
-    weak = adjusted is not None and adjusted < SIGNIFICANCE
-    return Group(dimension, name, value, score, rest, score.value - rest, p, adjusted, weak)
+def _group(dimension: Dimension, name: str, value: str, inside: Values, outside: Values, seed: int) -> Group:
+    score, rest = mean(inside), float(outside.mean())
+    return Group(dimension, name, value, score, rest, score.value - rest, _p_value(inside, outside, seed))
 
 
 def _p_value(inside: Values, outside: Values, seed: int) -> float | None:

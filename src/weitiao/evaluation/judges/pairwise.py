@@ -15,6 +15,7 @@ from weitiao.config import Config
 from weitiao.data.example import Message, conversation_text
 from weitiao.errors import DataError
 from weitiao.generation.chat_server import ChatServer
+from weitiao.paths import read_text
 
 Reply = Literal["first", "second", "tie"]
 
@@ -113,7 +114,7 @@ def read_question(config: JudgeConfig) -> Question:
     """
     if config.template is None:
         return Question(config.language, _ENGLISH if config.language == "en" else _CHINESE)
-    text = _read(config.template)
+    text = read_text(config.template, DataError)
     found = _FIELD.findall(text)
     if sorted(found) != ["first", "prompt", "second"]:
         raise DataError(
@@ -122,15 +123,6 @@ def read_question(config: JudgeConfig) -> Question:
             "Put the three fields where the request and the answers A and B belong.",
         )
     return Question(hashlib.sha256(text.encode()).hexdigest()[:8], text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path and its permissions.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
 
 
 def without_thoughts(reply: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from weitiao.data.example import Example, Message
+from weitiao.data.example import Example, Message, conversation_text
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import write_answers
@@ -113,7 +113,12 @@ class JudgeMetric(Metric):
         return {"num_unrated": self._num_unrated}
 
     def _question(self, item: Item) -> tuple[Message, ...]:
-        row = {**item.columns, "question": _as_text(item.prompt), "expected": item.expected, "answer": item.answer}
+        row = {
+            **item.columns,
+            "question": conversation_text(item.prompt),
+            "expected": item.expected,
+            "answer": item.answer,
+        }
         try:
             return ({"role": "user", "content": self._template.render(row, name="prompt")},)
         except BadRow as error:
@@ -121,13 +126,6 @@ class JudgeMetric(Metric):
                 f"{item.row_id}: the prompt of the metric `{self.title}`: {error.reason}",
                 "It may use question, expected, answer and the row's columns.",
             ) from error
-
-
-def _as_text(turns: Sequence[Message]) -> str:
-    """A prompt in words: those of a single turn, or every turn with its role."""
-    if len(turns) == 1:
-        return str(turns[0].get("content") or "")
-    return "\n\n".join(f"{turn['role']}: {turn.get('content') or ''}" for turn in turns)
 
 
 def rating(reply: str) -> float | None:
