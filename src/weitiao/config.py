@@ -17,6 +17,11 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def as_list(value: Any) -> Any:
+    """A single value of a list, written alone, as a list of one."""
+    return [value] if isinstance(value, (str, dict)) else value
+
+
 def type_of(default: str) -> Callable[[Any], str]:
     """What tells the forms of a section apart: its `type`, and `own` for a class in a file (`FILE.py:CLASS`).
 

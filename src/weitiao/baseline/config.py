@@ -6,14 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from weitiao.config import Config
+from weitiao.config import Config, as_list
 from weitiao.models.config import ModelConfig
 
 Selection = Literal["random", "per_class", "nearest"]
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 class BaselineConfig(Config):
@@ -28,7 +24,7 @@ class BaselineConfig(Config):
     selection: Annotated[
         tuple[Selection, ...],
         Field(min_length=1),
-        BeforeValidator(_as_list, json_schema_input_type=Selection | list[Selection]),
+        BeforeValidator(as_list, json_schema_input_type=Selection | list[Selection]),
     ] = ("random",)
     """Which examples: one way, or a list of ways to try. `random`: the same before every question, drawn by `seed`.
     `per_class`: the same before every question, one of each label in turn. `nearest`: for each question those most like

@@ -8,10 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from weitiao.config import Config
 from weitiao.data.clean_config import CleanConfig
+
+
+def _compiles(text: str) -> str:
+    from weitiao.data.formats.templates import RowTemplate
+
+    RowTemplate(text)
+    return text
+
+
+TemplateText = Annotated[str, AfterValidator(_compiles)]
+"""A Jinja template over the columns of a row."""
 
 CanonicalField = Literal[
     "instruction",
@@ -50,13 +61,13 @@ class SourceConfig(Config):
     """Who speaks under names that are not known, as `name: role`: `{customer: user, agent: assistant}`. Upper and lower
     case are the same."""
 
-    prompt: str | None = None
+    prompt: TemplateText | None = None
     """A Jinja template over the row's columns that makes the user turn: `Classify: {{ text }}`."""
 
-    system: str | None = None
+    system: TemplateText | None = None
     """A Jinja template over the row's columns that makes the system turn, for rows that bring none."""
 
-    completion: str | None = None
+    completion: TemplateText | None = None
     """A Jinja template over the row's columns that makes the answer: `{{ category }}`."""
 
     subset: str | None = None
@@ -78,15 +89,6 @@ class SourceConfig(Config):
     @classmethod
     def _path_as_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value
-
-    @field_validator("prompt", "system", "completion")
-    @classmethod
-    def _template_compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            from weitiao.data.formats.templates import RowTemplate
-
-            RowTemplate(value)
-        return value
 
     @model_validator(mode="after")
     def _settings_agree(self) -> SourceConfig:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Example, Message
 from weitiao.errors import RenderingError
+from weitiao.evaluation.likelihood import Progress
 from weitiao.evaluation.metrics.base import Item, Metric
 from weitiao.generation.config import GenerationConfig
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
-
-Progress = Callable[[int, int], None]
-"""Called with the answers that are ready and how many there will be."""
 
 
 @dataclass(frozen=True, slots=True)

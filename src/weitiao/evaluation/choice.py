@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.files import Table, open_source
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
-from weitiao.evaluation.likelihood import Likelihood, continuation, likelihoods
+from weitiao.evaluation.likelihood import Likelihood, Progress, continuation, likelihoods
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,7 +91,7 @@ def score_choices(
     token_budget: int,
     delimiter: str = " ",
     share_prefixes: bool = True,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[ChoiceResult]:
     """Score multiple-choice items: each question is computed once, each choice is a branch behind it.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from weitiao.config import Config
+from weitiao.config import Config, as_list
 from weitiao.evaluation.metrics.base import find_or_keep
 from weitiao.evaluation.metrics.config import MetricConfig, ScoreConfig
 from weitiao.evaluation.metrics.matching import ExactMatch
@@ -18,16 +18,12 @@ from weitiao.evaluation.metrics.perplexity import Perplexity
 from weitiao.generation.config import GenerationConfig
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, (str, dict)) else value
-
-
 class EvaluationConfig(Config):
     """How a model is scored on the test rows, and on standard benchmarks."""
 
     metrics: Annotated[
         tuple[ScoreConfig, ...],
-        BeforeValidator(_as_list, json_schema_input_type=ScoreConfig | list[ScoreConfig]),
+        BeforeValidator(as_list, json_schema_input_type=ScoreConfig | list[ScoreConfig]),
     ] = (ExactMatch(),)
     """What grades the answers: types (`exact_match`), mappings with settings (`{type: number, tolerance: 0.01}`) or
     functions (`my.py:score`). The first is the one that is compared and decided by. Where answers are compared as texts

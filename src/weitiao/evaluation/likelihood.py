@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-OnSequences = Callable[[int, int], None]
-"""Called with the sequences that are done and how many there are."""
+Progress = Callable[[int, int], None]
+"""Called with what is done (answers, sequences) and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def likelihoods(
     *,
     token_budget: int,
     share_prefixes: bool = True,
-    on_progress: OnSequences | None = None,
+    on_progress: Progress | None = None,
 ) -> list[Likelihood]:
     """The log-likelihood of the targets of every sequence, as if each were computed alone.
 

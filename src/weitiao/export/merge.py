@@ -20,18 +20,17 @@ from weitiao.export.check import (
     require_agreement,
 )
 from weitiao.files import written_whole
-from weitiao.generation.stopping import write_generation_config
+from weitiao.generation.generate import write_generation_config
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.base import base_model, find_moved
 from weitiao.methods.bottleneck import is_bottleneck
 from weitiao.methods.open import find_final, open_model
-from weitiao.models.boundary import loading
+from weitiao.models.boundary import loading, quiet_transformers
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import context_length
-from weitiao.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch

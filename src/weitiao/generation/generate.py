@@ -1,10 +1,12 @@
-"""Answers to prompts: all of a list, or one as it is written."""
+"""Answers to prompts: all of a list, or one as it is written; and where they end, also for other programs."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -141,3 +143,25 @@ def stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[
     return frozenset(
         token for token in (*found, tokenizer.eos_token_id, end_of_turn_id(tokenizer)) if token is not None
     )
+
+
+def write_generation_config(directory: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write `generation_config.json`: the model's own, with every token at which our answers end.
+
+    It is written as it is: transformers refuses to save settings that were changed when others, which came with the
+    model, have no effect beside each other (a temperature without sampling).
+
+    Args:
+        directory: Where it goes; one that is there is replaced.
+        model: A causal language model, with or without an adapter.
+        tokenizer: With the chat template that the model is used with.
+    """
+    own = causal_model(model).generation_config
+    values: dict[str, Any] = {} if own is None else json.loads(own.to_json_string(use_diff=True))
+    values.pop("_from_model_config", None)
+    found = values.get("eos_token_id")
+    first = [] if found is None else [found] if isinstance(found, int) else list(found)
+    ends = [*first, *sorted(stop_ids(model, tokenizer).difference(first))]
+    values["eos_token_id"] = ends[0] if len(ends) == 1 else ends
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    (directory / "generation_config.json").write_text(text, encoding="utf-8")

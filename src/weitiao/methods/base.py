@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from weitiao.errors import ModelError, RunError
+from weitiao.errors import ModelError, RecipeError, RunError
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.final import read_note
@@ -17,6 +13,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import local_path, resolve_model
+from weitiao.yaml_text import read_yaml
 
 
 def base_model(adapter: Path) -> ModelConfig:
@@ -95,6 +92,6 @@ def _of_recipe(path: Path) -> ModelConfig | None:
     if not path.is_file():
         return None
     try:
-        return ModelConfig.model_validate(YAML(typ="safe", pure=True).load(path)["model"])
-    except (YAMLError, ValidationError, ValueError, KeyError, TypeError) as error:
+        return ModelConfig.model_validate(read_yaml(path)["model"])
+    except (RecipeError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} names no base model: it is damaged.", "Name the adapter directory instead.") from error

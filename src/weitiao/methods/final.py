@@ -52,7 +52,7 @@ def save_final(
         method: Writes the weights.
         note: What they are.
     """
-    from weitiao.generation.stopping import write_generation_config
+    from weitiao.generation.generate import write_generation_config
 
     directory.mkdir(parents=True, exist_ok=True)
     method.save(directory, model, base=note.base, revision=note.revision)

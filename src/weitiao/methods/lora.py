@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from weitiao.config import Config
 from weitiao.errors import ModelError
-from weitiao.methods.peft_method import PeftMethod
+from weitiao.methods.method import PeftMethod
 
 if TYPE_CHECKING:
     import peft

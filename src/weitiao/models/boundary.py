@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -9,10 +10,30 @@ from pathlib import Path
 
 from weitiao.errors import ModelError, WeitiaoError
 from weitiao.models.directory import damage, quantization
-from weitiao.models.quiet import quiet_transformers
 
 _REMOTE_CODE = "The model brings its own Python code. If you trust its authors, set model.trust_remote_code: true."
 _NOT_QUANTISED = "take the checkpoint of this model that is not quantised"
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence the progress bars and warnings of transformers (and PEFT) inside the block, through its own switches.
+
+    Errors still reach the terminal, and the settings of before are restored at the end.
+    """
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # to PEFT, about names that transformers will drop
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @contextmanager

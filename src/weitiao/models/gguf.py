@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import MissingExtraError, ModelError
-from weitiao.models.boundary import loading
+from weitiao.models.boundary import loading, quiet_transformers
 from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
-from weitiao.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from weitiao.config import Config
-from weitiao.data.config import SourceConfig
+from weitiao.data.config import SourceConfig, TemplateText
 from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.paths import find_path
@@ -39,19 +39,11 @@ class ChoiceTaskConfig(Config):
     answer: str = "answer"
     """Column of the right choice: its place from 0, its letter, or its text."""
 
-    template: str = "Question: {{ question }}\nAnswer:"
+    template: TemplateText = "Question: {{ question }}\nAnswer:"
     """A Jinja template over `question` and the row's columns: the text in front of a choice."""
 
     metric: Literal["acc", "acc_norm"] = "acc"
     """Which choice counts as the model's: the one with the highest likelihood, or with the highest per character."""
-
-    @field_validator("template")
-    @classmethod
-    def _template_compiles(cls, value: str) -> str:
-        from weitiao.data.formats.templates import RowTemplate
-
-        RowTemplate(value)
-        return value
 
     def located(self, folders: Sequence[Path]) -> Self:
         """The same with its file looked up in these folders, in this order, and made absolute."""

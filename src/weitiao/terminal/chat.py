@@ -73,14 +73,9 @@ def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[
             case "/reset":
                 for conversation in speakers.values():
                     conversation.reset()
-                console.print("A new conversation.", style="dim", highlight=False)
+                console.print(Text("A new conversation.", "dim"))
             case _ if text.startswith("/") and text[1:].isalpha():
-                console.print(
-                    f"There is no command {text}; /help shows those there are.",
-                    style="yellow",
-                    markup=False,
-                    highlight=False,
-                )
+                console.print(Text(f"There is no command {text}; /help shows those there are.", "yellow"))
             case _:
                 _answer_turn(speakers, text, console)
 
@@ -93,7 +88,7 @@ def _user_turns(console: Console, read: Callable[[str], str]) -> Iterator[str]:
             console.print()
             return
         except KeyboardInterrupt:
-            console.print("\nCtrl-D or /exit leaves.", style="dim", highlight=False)
+            console.print(Text("\nCtrl-D or /exit leaves.", "dim"))
             continue
         if text:
             yield text
@@ -107,9 +102,9 @@ def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
         else:
             _show_side_by_side(speakers, text, console)
     except KeyboardInterrupt:
-        console.print("\n(stopped)", style="dim", highlight=False)
+        console.print(Text("\n(stopped)", "dim"))
     except ModelError as error:  # the conversation has outgrown the context
-        console.print(f"{error.what}\nType /reset to start anew.", style="red", markup=False, highlight=False)
+        console.print(Text(f"{error.what}\nType /reset to start anew.", "red"))
 
 
 def _print_answer(conversation: Conversation, text: str, console: Console) -> None:
@@ -138,6 +133,5 @@ def _show_side_by_side(speakers: Speakers, text: str, console: Console) -> None:
 
 
 def _print_help(console: Console) -> None:
-    console.print(
-        "Type a message. " + "; ".join(f"{name}: {what}" for name, what in HELP) + ".", style="dim", highlight=False
-    )
+    commands = "; ".join(f"{name}: {what}" for name, what in HELP)
+    console.print(Text(f"Type a message. {commands}.", "dim"))

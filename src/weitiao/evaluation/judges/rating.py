@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr
 
+from weitiao.data.config import TemplateText
 from weitiao.data.example import Example, Message, conversation_text
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RecipeError
@@ -56,7 +57,7 @@ class JudgeMetric(Metric):
     """A model, run or adapter on this machine, or an OpenAI-compatible server as `URL#MODEL`:
     `http://127.0.0.1:8000/v1#qwen3-8b`."""
 
-    prompt: str | None = None
+    prompt: TemplateText | None = None
     """A Jinja template over `question`, `expected`, `answer` and the row's columns, which asks for a rating from 1 to
     5. The last number after `Score:`, or else the last number from 1 to 5, is taken."""
 
@@ -69,15 +70,6 @@ class JudgeMetric(Metric):
     _template: RowTemplate = PrivateAttr()
     _ask: Answerer | None = PrivateAttr(None)
     _num_unrated: int = PrivateAttr(0)
-
-    @field_validator("prompt")
-    @classmethod
-    def _template_compiles(cls, value: str | None) -> str | None:
-        if value is not None:
-            from weitiao.data.formats.templates import RowTemplate
-
-            RowTemplate(value)
-        return value
 
     def located(self, folders: Sequence[Path]) -> Self:
         update: dict[str, object] = {}
