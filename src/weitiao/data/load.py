@@ -189,7 +189,7 @@ def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, *, see
     if source.sample is not None and usable:
         usable = take(usable, min(source.sample, len(usable)), seed=seed, purpose="sample")
     findings = [*([f"read with {told}"] if told else []), *opened.findings(), *notes.lines()]
-    if unread := convert.unread(columns):
+    if unread := [] if convert.columns is None else [name for name in columns if name not in convert.columns]:
         findings.append(f"columns that no turn is made of: {_listed(unread)}")
     detected, count = opened.config.format == "auto", rejected.count - before
     summary = SourceSummary(

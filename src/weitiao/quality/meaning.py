@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,7 +23,6 @@ _OUTPUTS = (
     "completion", "answer", "output", "response", "std_answer", "solution", "target", "label", "category", "intent",
     "class", "chosen",
 )  # fmt: skip
-_VARIABLE = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +100,9 @@ def used_columns(meaning: Meaning) -> frozenset[str] | None:
     """The columns that the turns are made of; None for all of them."""
     if meaning.source.columns.get("text") == TEXT_COLUMN:
         return None
-    source = meaning.source
-    if meaning.format in FIELDS_OF_COMPARED:
+    if not isinstance(meaning.read, Converter):
         return FIELDS_OF_COMPARED[meaning.format]
-    fields = FORMATS[cast(FormatName, meaning.format)].all
-    columns = {source.columns.get(field, field).split(".")[0] for field in fields}  # type: ignore[call-overload]
-    for template in (source.prompt, source.system, source.completion):
-        if template is None:
-            continue
-        names = set(_VARIABLE.findall(template))
-        if "row" in names:
-            return None
-        columns |= names
-    return frozenset(columns | set(SIDES))
+    return None if meaning.read.columns is None else meaning.read.columns | set(SIDES)
 
 
 def _as_told(

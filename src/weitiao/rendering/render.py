@@ -29,13 +29,11 @@ class Rendered:
 
     Attributes:
         sequences: In the order of the examples; an example gives several where the template rewrites earlier turns.
-        longest: Length of the longest sequence before dropping and truncating, in tokens.
         report: What a user should know about it, one line each.
         refused: Row id and reason of each example that the template cannot render (`skip_bad_rows`).
     """
 
     sequences: tuple[TokenSequence, ...]
-    longest: int
     report: tuple[str, ...]
     refused: tuple[tuple[str, str], ...] = ()
 
@@ -84,7 +82,6 @@ def render(
         )
     return Rendered(
         sequences=tuple(sequences),
-        longest=tally.longest,
         report=report,
         refused=tuple(tally.refused),
     )

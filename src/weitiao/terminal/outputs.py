@@ -9,6 +9,7 @@ from weitiao.data.parts.mixing import how_often
 from weitiao.data.parts.split_files import Split
 from weitiao.data.reading.paths import labels
 from weitiao.data.writing.convert import Conversion
+from weitiao.data.writing.rejected import Written
 from weitiao.terminal.tables import table
 
 Facts = list[tuple[str, str]]
@@ -78,7 +79,7 @@ def mixture_facts(done: Mixture) -> Facts:
     return [("rows", f"{done.rows:,}"), ("file", done.output), *_closing(done)]
 
 
-def _closing(done: Conversion | Split | Mixture) -> Facts:
+def _closing(done: Written) -> Facts:
     """What every command that writes rows tells: what was found while they were read, and which it left out."""
     notes = [("note", line) for line in done.findings]
     rejected = [("rejected", f"{done.rejected:,} rows, listed in {done.rejected_path}")] if done.rejected_path else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from weitiao.data.config import FormatName, SourceConfig
@@ -24,6 +24,9 @@ class Converter:
         source: The source.
         format: The source's format, detected when the source leaves it open.
 
+    Attributes:
+        columns: The columns that the turns are made of; None where a template may print any.
+
     Raises:
         DataError: The settings do not go together with the format.
     """
@@ -39,7 +42,7 @@ class Converter:
         self._consumed = {self._columns.get(field, field) for field in fields}
         named = [column.split(".")[0] for column in self._consumed]
         printed = [template.names for template in self._templates.values()]
-        self._read = None if None in printed else frozenset(named).union(*(names or () for names in printed))
+        self.columns = None if None in printed else frozenset(named).union(*(names or () for names in printed))
         unused = set(source.columns).difference(self._fields.all)
         if unused:
             unused_names = ", ".join(sorted(unused))
@@ -64,10 +67,6 @@ class Converter:
         example = self._example(columns_of(row), row_id)
         _check_unicode(example)
         return example
-
-    def unread(self, columns: Iterable[str]) -> tuple[str, ...]:
-        """Those of some columns that no turn is made of; none where a template may print any."""
-        return () if self._read is None else tuple(name for name in columns if name not in self._read)
 
     def _example(self, row: dict[str, Any], row_id: str) -> Example:
         columns = {name: value for name, value in row.items() if name not in self._consumed}

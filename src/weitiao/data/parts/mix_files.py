@@ -15,7 +15,7 @@ from weitiao.data.parts.mixing import Ingredient, amounts, take_positions
 from weitiao.data.parts.splits import seeded_order
 from weitiao.data.reading.paths import labels
 from weitiao.data.reading.rows import BadRow, shown
-from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
+from weitiao.data.writing.rejected import OnRow, RejectedRows, Written, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
@@ -42,25 +42,19 @@ class Used:
     most: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mixture:
+@dataclass(slots=True)
+class Mixture(Written):
     """What `mix_files` did.
 
     Attributes:
         output: The file that was written.
         rows: Its rows.
         sources: What it has of each source.
-        rejected: Rows that cannot be used.
-        rejected_path: Where they are listed; None when there are none.
-        findings: What was found while the rows were read and has to be said, a sentence each.
     """
 
     output: str
     rows: int
     sources: tuple[Used, ...]
-    rejected: int
-    rejected_path: str | None
-    findings: tuple[str, ...] = ()
 
 
 def mix_files(
@@ -126,8 +120,8 @@ def mix_files(
         Used(one.shown, format, len(pool.keys), count, count // len(pool.keys), -(-count // len(pool.keys)))
         for one, format, pool, count in zip(opened, formats, pools, counts, strict=True)
     )
-    findings = tuple(f"{one.shown}: {line}" for one in opened for line in one.findings())
-    return Mixture(str(output), len(picks), used, rejected.count, rejected.listed, findings)
+    findings = [f"{one.shown}: {line}" for one in opened for line in one.findings()]
+    return Mixture(str(output), len(picks), used, **rejected.told(findings))
 
 
 def _formats(opened: Sequence[Opened]) -> list[str]:

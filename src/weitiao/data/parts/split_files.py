@@ -18,7 +18,7 @@ from weitiao.data.parts.together import Together, largest_group, sample_of
 from weitiao.data.reading.opening import data_suffix
 from weitiao.data.reading.paths import DATA_SUFFIXES
 from weitiao.data.reading.rows import BadRow, shown
-from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
+from weitiao.data.writing.rejected import OnRow, RejectedRows, Written, refuse_inputs, silent
 from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path
@@ -31,8 +31,8 @@ _BAD = 255
 _SUFFIXES = {"JSON": ".json", "JSON Lines": ".jsonl", "CSV": ".csv", "Parquet": ".parquet"}
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+@dataclass(slots=True)
+class Split(Written):
     """What a split did.
 
     Attributes:
@@ -43,11 +43,8 @@ class Split:
         inputs: The number of different inputs of each part.
         labels: With `stratify`, the number of rows of each label in each part.
         asked: The number of rows that each held-out part should have.
-        rejected: Rows that cannot be used.
-        rejected_path: Where they are listed; None when there are none.
         keep_together: `near` or `same`: whether rows that ask almost the same came to one part, too.
         apart: Pairs of rows that ask almost the same and may stand in two parts, since their group would be too large.
-        findings: What was found while the rows were read and has to be said, a sentence each.
     """
 
     source: str
@@ -57,11 +54,8 @@ class Split:
     inputs: dict[str, int]
     labels: dict[str, dict[str, int]]
     asked: dict[str, int]
-    rejected: int
-    rejected_path: str | None
     keep_together: str
     apart: int
-    findings: tuple[str, ...] = ()
 
 
 def split_file(
@@ -101,21 +95,19 @@ def split_file(
         DataError: The input cannot be read, a row cannot be used, a part would have no rows, the folder holds parts
             of another split, or a file cannot be written.
     """
-    shares = {part: share for part, share in (("test", test), ("validation", validation)) if share is not None}
-    _check_shares(shares)
+    shares = _shares({"test": test, "validation": validation})
     folder = user_path(folder)
     opened = Opened(given)
     files = _files(folder, (*shares, "train"), opened, kind)
-    others = [column for column in (stratify, group) if column is not None]
-    meaning, ask = input_of(opened, input_columns, others)
+    meaning, ask = input_of(opened, input_columns, [column for column in (stratify, group) if column is not None])
     with RejectedRows(folder / "rejected.jsonl", skip=skip_bad_rows) as rejected:
         together, labels, sample = _linked(opened, ask, stratify, group, rejected, on_row)
         rejected.stop()
         asked = _asked(opened, len(labels) - rejected.count, shares)
         apart = 0
         if near:
-            rows = _again(opened, ask, together, on_row)
-            apart = together.join_near(rows, find_boilerplate(sample), most=largest_group(asked.values()))
+            rows, most = _again(opened, ask, together, on_row), largest_group(asked.values())
+            apart = together.join_near(rows, find_boilerplate(sample), most=most)
         parts = _choose(opened, together.units(), labels, asked, seed, stratified=stratify is not None)
         _write(opened, files, parts, len(labels), on_row)
     return Split(
@@ -124,15 +116,11 @@ def split_file(
         files={part: str(path) for part, path in files.items()},
         rows={part: len(positions) for part, positions in parts.items()},
         inputs={part: together.num_inputs(positions) for part, positions in parts.items()},
-        labels={p: dict(sorted(Counter(labels[i] for i in chosen).items())) for p, chosen in parts.items()}
-        if stratify is not None
-        else {},
+        labels={} if stratify is None else {part: _counts(labels, chosen) for part, chosen in parts.items()},
         asked=asked,
-        rejected=rejected.count,
-        rejected_path=rejected.listed,
         keep_together="near" if near else "same",
         apart=apart,
-        findings=tuple(opened.findings()),
+        **rejected.told(opened.findings()),
     )
 
 
@@ -161,6 +149,10 @@ def _linked(
     return together, labels, sample_of(usable())
 
 
+def _counts(labels: Sequence[str], positions: Sequence[int]) -> dict[str, int]:
+    return dict(sorted(Counter(labels[position] for position in positions).items()))
+
+
 def _again(opened: Opened, ask: Ask, together: Together, on_row: OnRow) -> Iterator[Asked | None]:
     """Reads all rows once more: what those ask that can be used."""
     for position, placed in enumerate(opened.rows()):
@@ -168,7 +160,8 @@ def _again(opened: Opened, ask: Ask, together: Together, on_row: OnRow) -> Itera
         yield ask(placed) if together.is_in(position) else None
 
 
-def _check_shares(shares: Mapping[str, float]) -> None:
+def _shares(given: Mapping[str, float | None]) -> dict[str, float]:
+    shares = {part: share for part, share in given.items() if share is not None}
     if not shares:
         raise DataError("Nothing is to be held out.", "Add --test or --validation, for instance --test 0.1.")
     for part, share in shares.items():
@@ -177,6 +170,7 @@ def _check_shares(shares: Mapping[str, float]) -> None:
                 f"--{part}: {share:g} is neither a share of the rows nor a number of them.",
                 "Give a number between 0 and 1, or a whole number of rows.",
             )
+    return shares
 
 
 def _asked(opened: Opened, total: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from weitiao.data.conversion.turns import has_joined_input
 from weitiao.data.example import Example, Judged, Record
 from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.rows import BadRow
-from weitiao.data.writing.rejected import OnRow, RejectedRows, refuse_inputs, silent
+from weitiao.data.writing.rejected import OnRow, RejectedRows, Written, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import RowWriter, file_format, row_writer
 from weitiao.errors import DataError
@@ -26,7 +26,7 @@ _WITH_TEXT_FORM = ("prompt_completion", "preference", "kto")
 
 
 @dataclass(slots=True)
-class Conversion:
+class Conversion(Written):
     """What a conversion did.
 
     Attributes:
@@ -36,13 +36,10 @@ class Conversion:
         output: The file that was written.
         format: What the columns of the output mean.
         rows_read, rows_written: Numbers of rows; they differ where one row gives two, or two give one.
-        rejected: Rows that cannot be used, or that the format cannot hold.
-        rejected_path: Where they are listed; None when there are none.
         left_out_bad: Answers that were judged bad and are therefore not among the examples.
         left_out_columns: Columns beside the conversation whose names the format has for something else, with the
             number of rows that had them.
         joined_inputs: alpaca rows whose `instruction` and `input` were joined to one turn.
-        findings: What was found while the rows were read and has to be said, a sentence each.
     """
 
     source: str
@@ -52,12 +49,9 @@ class Conversion:
     format: str
     rows_read: int = 0
     rows_written: int = 0
-    rejected: int = 0
-    rejected_path: str | None = None
     left_out_bad: int = 0
     left_out_columns: dict[str, int] = field(default_factory=Counter)
     joined_inputs: int = 0
-    findings: tuple[str, ...] = ()
 
 
 def convert_file(
@@ -114,13 +108,7 @@ def convert_file(
                 + (f"; {rejected.first[0]}." if rejected.first else "."),
                 "Check --from and --column, which say what the columns mean.",
             )
-    return replace(
-        done,
-        rejected=rejected.count,
-        rejected_path=rejected.listed,
-        left_out_columns=dict(done.left_out_columns),
-        findings=tuple(opened.findings()),
-    )
+    return replace(done, left_out_columns=dict(done.left_out_columns), **rejected.told(opened.findings()))
 
 
 class _Job:

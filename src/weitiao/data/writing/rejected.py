@@ -100,6 +100,10 @@ class RejectedRows:
         """Where they are written down; None when there are none."""
         return str(self._path) if self.count and self._path is not None else None
 
+    def told(self, findings: Iterable[str]) -> dict[str, Any]:
+        """The fields of `Written`."""
+        return {"rejected": self.count, "rejected_path": self.listed, "findings": tuple(findings)}
+
     def stop(self) -> None:
         """Ends a command that shall not skip bad rows.
 
@@ -122,6 +126,21 @@ class RejectedRows:
             f"{self.first[0]}.{more}",
             "Correct them, or set `on_bad_rows: skip` to leave them out and list them in rejected.jsonl.",
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Written:
+    """What every command that writes rows tells.
+
+    Attributes:
+        rejected: Rows that cannot be used.
+        rejected_path: Where they are listed; None when there are none.
+        findings: What was found while the rows were read and has to be said, a sentence each.
+    """
+
+    rejected: int = 0
+    rejected_path: str | None = None
+    findings: tuple[str, ...] = ()
 
 
 def add_rejected(path: Path, examples: Sequence[Example], reasons: Iterable[tuple[str, str]]) -> None:
