@@ -103,7 +103,8 @@ def merge(
     _require_free(output)
     base = base_model(adapter) if base is None else find_moved(base, adapter)
     dtype = dtype or _stored_dtype(base)
-    opened = open_model(target, base=base.model_copy(update={"dtype": "float32"}), attention="sdpa")
+    float32 = base.model_copy(update={"dtype": "float32"})
+    opened = open_model(target, base=float32, attention="sdpa", dequantize=True)
     tokenizer = opened.tokenizer
     prompts = probe_prompts(tokenizer, max_context=context_length(opened.model.config))
     reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
@@ -111,7 +112,7 @@ def merge(
         with written_whole(output) as directory:
             num_parameters = _save_merged(opened.model, tokenizer, directory, dtype)
             del opened  # what was saved is loaded now; two models would not fit where one just does
-            base = base.moved_to(str(directory)).model_copy(update={"dtype": "float32"})
+            base = base.moved_to(str(directory)).model_copy(update={"dtype": "float32", "quantization": None})
             saved = load_model(base, attention="sdpa")
             agreement = compare(reference, last_logits(saved, prompts), without)
             require_agreement(agreement, dtype)

@@ -64,7 +64,12 @@ def _holds_tuned(path: Path) -> bool:
 
 
 def open_model(
-    target: str | Path, *, base: ModelConfig | None = None, attention: str | None = None, device: str = "cpu"
+    target: str | Path,
+    *,
+    base: ModelConfig | None = None,
+    attention: str | None = None,
+    device: str = "cpu",
+    dequantize: bool = False,
 ) -> OpenModel:
     """Load a run directory, an adapter directory, or a model by name, path or hub id.
 
@@ -74,6 +79,7 @@ def open_model(
             when the two were moved together.
         attention: A name registered with `transformers.AttentionInterface`; forest attention by default.
         device: Where the weights go.
+        dequantize: Write the weights of a quantised base out again, to merge an adapter into them.
 
     Raises:
         ModelError: There is no such thing, or adapter and base model do not fit.
@@ -100,7 +106,7 @@ def open_model(
     if not is_adapter:
         model = load_model(config.moved_to(str(final)), attention=attention, device=device)
         return OpenModel(model, final_tokenizer(final, config), str(target), final)
-    model = load_model(config, attention=attention, device=device)
+    model = load_model(config, attention=attention, device=device, dequantize=dequantize)
     tokenizer = final_tokenizer(final, config)
     fingerprint = model_fingerprint(resolve_model(config))
     require_base(final, fingerprint)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from weitiao.config import Config
+from weitiao.models.quantization import Quantization
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -27,6 +28,10 @@ class ModelConfig(Config):
 
     dtype: DtypeName = "auto"
     """Number format of the weights. `auto` is bfloat16 on GPUs that compute in it, float32 elsewhere."""
+
+    quantization: Quantization | None = None
+    """Round the frozen linear layers to four bits while they are loaded, which takes a quarter of the memory of
+    bfloat16: `nf4` (QLoRA) or `fp4`, by bitsandbytes. What learns are adapters."""
 
     trust_remote_code: bool = False
     """Whether Python code that comes with the model may run. Say yes only to authors that you trust."""

@@ -12,6 +12,7 @@ from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
+from weitiao.models.quantization import dequantized, quantization_options
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,12 @@ def dtype_of(config: ModelConfig, *, device: str) -> str:
     return choose_dtype(detect_hardware(), device=device) if config.dtype == "auto" else config.dtype
 
 
+def format_of(config: ModelConfig, *, device: str) -> str:
+    """The number format that a model gets, and how its weights are rounded: what decides its answers beside them."""
+    dtype = dtype_of(config, device=device)
+    return dtype if config.quantization is None else f"{dtype} {config.quantization}"
+
+
 def load_config(config: ModelConfig) -> PreTrainedConfig:
     """Load the configuration of a model without its weights.
 
@@ -96,6 +103,7 @@ def load_model(
     device: str | torch.device = "cpu",
     options: Mapping[str, Any] | None = None,
     cache_dir: Path | None = None,
+    dequantize: bool = False,
 ) -> PreTrainedModel:
     """Load a causal language model, from safetensors only, in evaluation mode.
 
@@ -105,30 +113,34 @@ def load_model(
         device: Where the weights go.
         options: Further keyword arguments of `from_pretrained`, as a method wants them.
         cache_dir: Where converted GGUF files are kept; the user's cache directory by default.
+        dequantize: Write rounded weights out again: the same numbers, in the number format of the rest.
 
     Returns:
-        The model, all parameters of the type that `config.dtype` names or `choose_dtype` chose.
+        The model, all parameters that are not quantised of the type that `config.dtype` names or `choose_dtype` chose.
 
     Raises:
         ModelError: There is no such model, or it cannot be loaded.
+        MissingExtraError: It is to be quantised, and the library for that is not there.
     """
     path = resolve_model(config, cache_dir=cache_dir)
     import torch  # after the cheap check: it takes seconds
     from transformers import AutoModelForCausalLM
 
     device = torch.device(device)
-    dtype = dtype_of(config, device=device.type)
+    dtype = getattr(torch, dtype_of(config, device=device.type))
+    rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
     with loading(f"The model in {path} cannot be loaded", path):
         try:
             model, report = AutoModelForCausalLM.from_pretrained(
                 str(path),
-                dtype=getattr(torch, dtype),
+                dtype=dtype,
                 attn_implementation=attention,
                 use_safetensors=True,
                 trust_remote_code=config.trust_remote_code,
                 device_map={"": device},
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
+                **rounding,
                 **(options or {}),
             )
         except KeyError as error:
@@ -140,6 +152,8 @@ def load_model(
                 "Choose a model of another family.",
             ) from error
     _check_weights(path, model, report)
+    if rounding and dequantize:
+        model = dequantized(model, dtype)
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
 

@@ -19,7 +19,7 @@ from weitiao.machine.versions import COMPUTING, versions
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import final_tokenizer, find_final, open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.load import dtype_of
+from weitiao.models.load import format_of
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.records import read_record, record_of
 from weitiao.retention.comparison import RetentionComparison, compare_retention
@@ -181,7 +181,7 @@ def _key(recipe: Recipe, adapter: Path | None) -> dict[str, Any]:
         "weights": weights_hash(recipe.model, adapter),
         "template": template,
         "items": fingerprint(parts),
-        "dtype": dtype_of(recipe.model, device=device_here()),
+        "dtype": format_of(recipe.model, device=device_here()),
         "packages": versions([*COMPUTING, *(name for part in parts for name in part.packages)]),
     }
 

@@ -177,7 +177,16 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
 
 
 def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
-    """The `model` section with the number format that the method needs, where the recipe leaves it open."""
+    """The `model` section with the number format that the method needs, where the recipe leaves it open.
+
+    Raises:
+        RecipeError: The method trains the model's own weights, and they are to be quantised.
+    """
+    if method.needs_float32 and config.quantization is not None:
+        raise RecipeError(
+            f"model.quantization: weights that are rounded to {config.quantization} cannot learn.",
+            "Choose a method with adapters (lora), or leave model.quantization out.",
+        )
     open_to_it = method.needs_float32 and config.dtype == "auto"
     return config.model_copy(update={"dtype": "float32"}) if open_to_it else config
 

@@ -19,7 +19,7 @@ from weitiao.evaluation.task import Task
 from weitiao.files import sha256
 from weitiao.machine.versions import COMPUTING, versions
 from weitiao.models.fingerprint import model_fingerprint
-from weitiao.models.load import dtype_of
+from weitiao.models.load import format_of
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
 from weitiao.study.dataset import model_context, prepare_tokenizer
@@ -151,7 +151,7 @@ def _common_rows(shots: Sequence[Shots]) -> tuple[str, ...]:
 
 def _weights(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str) -> list[object]:
     """What names the model's weights, their number format, the tokens that end an answer, and what computes them."""
-    dtype = dtype_of(recipe.model, device=device)
+    dtype = format_of(recipe.model, device=device)
     path = resolve_model(recipe.model)
     generation = path / "generation_config.json"
     ends = generation.read_text(encoding="utf-8") if generation.is_file() else ""

@@ -17,7 +17,7 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.task import Task
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.load import dtype_of
+from weitiao.models.load import format_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.study.compare.sides import Side, side_tokenizer
 from weitiao.study.setup import device_here
@@ -76,7 +76,7 @@ def key_of_answers(task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelC
         weights: Hash of model and adapter.
     """
     prompts = prompts_of(tokenizer, task.gradable)
-    return answers_key(weights, dtype_of(model, device=device_here()), task.gradable, prompts, task.generation)
+    return answers_key(weights, format_of(model, device=device_here()), task.gradable, prompts, task.generation)
 
 
 def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Prediction, ...]:

@@ -1,0 +1,59 @@
+"""A base model in four bits: adapters learn as on the same numbers written out, and are merged into those."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from reference import plain_loop, plain_sequences
+from transformers import AutoModelForCausalLM
+from workbench import steps_of, weitiao, write_recipe
+
+from weitiao.errors import RecipeError
+from weitiao.methods.open import open_model
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import load_model
+from weitiao.recipe import load_recipe
+from weitiao.study.train import train
+
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@pytest.mark.parametrize("code", ["nf4", "fp4"])
+def test_weights_are_rounded_and_adapters_learn_as_on_the_rounded_ones(
+    code: str, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    settings = {"max_steps": 5, "warmup": 0, "seed": 7}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train=settings)
+    run = train(load_recipe(recipe, [f"model.quantization={code}"])).path
+    config = ModelConfig(name=str(tiny_llama_dir), dtype="float32", quantization=code)  # type: ignore[arg-type]
+    rounded = load_model(config, dequantize=True)
+    exact = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
+    weight = "model.layers.0.mlp.up_proj.weight"
+    error = rounded.state_dict()[weight] - exact.state_dict()[weight]
+    assert 0.02 < error.norm() / exact.state_dict()[weight].norm() < 0.2
+    assert type(rounded.model.layers[0].mlp.up_proj) is torch.nn.Linear
+    torch.manual_seed(7)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
+    plain.load_state_dict(rounded.state_dict())
+    model = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR))
+    sequences = plain_sequences(tmp_path / "rows.jsonl", tiny_llama_dir)
+    expected = plain_loop(model, sequences, steps=5, seed=7, learning_rate=0.01)
+    assert [line["loss"] for line in steps_of(run)] == pytest.approx(expected, rel=1e-4)
+
+    merged = weitiao("merge", run, tmp_path / "merged")
+    assert merged.returncode == 0, merged.stderr
+    ids = torch.tensor([sequences[0].token_ids.tolist()])
+    alone = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", attn_implementation="sdpa")
+    assert getattr(alone.config, "quantization_config", None) is None
+    tuned = open_model(run, attention="sdpa").model
+    torch.testing.assert_close(alone(input_ids=ids).logits, tuned(input_ids=ids).logits, atol=1e-3, rtol=1e-3)
+
+
+def test_rounded_weights_themselves_cannot_learn(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir)
+    recipe.write_text(recipe.read_text().replace('"r": 4', '"type": "full"'))
+    with pytest.raises(RecipeError, match="rounded to nf4 cannot learn"):
+        train(load_recipe(recipe, ["model.quantization=nf4"]))
