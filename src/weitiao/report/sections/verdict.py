@@ -7,11 +7,11 @@ from typing import Any
 
 from weitiao.records import record_of
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import Section, estimate_of, interval_in_words, number
+from weitiao.report.sections.common import Section, estimate_of, interval_in_words
 from weitiao.report.sections.retention import part_name, why_not
 from weitiao.text.wording import Wording, signed
 from weitiao.verdict.text import sentence
-from weitiao.verdict.verdict import Reason, Verdict
+from weitiao.verdict.verdict import Verdict
 
 _TONES = {"ship": "good", "do not ship": "bad", "undecided": "open"}
 _STATUS = {"met": ("✓", "good"), "violated": ("✗", "bad"), "open": ("?", "open")}
@@ -25,40 +25,31 @@ def verdict_section(files: RunFiles, words: Wording) -> Section:
         words: Of the report.
     """
     verdict, stop = files.get("verdict.json"), files.records.stop
-    section: Section = {"tiles": _tiles(files, words), "reasons": [], "noted": [], "set_aside": [], "skipped": ""}
-    if files.records.skipped:
-        names = words("list.comma").join(words(f"step.{name}") for name in files.records.skipped)
-        section["skipped"] = words("verdict.skipped", steps=names)
+    skipped = words("list.comma").join(words(f"step.{name}") for name in files.records.skipped)
+    section: Section = {"tiles": _tiles(files, words), "reasons": [], "noted": [], "skipped": skipped}
     if stop is not None:
         tone, key = ("bad", "verdict.findings") if stop.reason == "findings" else ("info", "verdict.advice")
         return section | {"tone": tone, "word": words(key), "sentence": _stopped(files, words)}
     if verdict is None:
         return section | {"tone": "info", "word": words("verdict.none"), "sentence": words("verdict.none.sentence")}
-    decision, decided = verdict["decision"], record_of(Verdict, verdict)
+    decided = record_of(Verdict, verdict)
+    noted = [words("verdict.noted", text=sentence(one, words.language)) for one in decided.noted]
+    for one in verdict["set_aside"]:
+        name, reason = part_name(one["name"], words), why_not(files, one, words)
+        noted.append(words("verdict.set_aside", name=name, reason=reason))
     return section | {
-        "tone": _TONES[decision],
-        "word": words(f"verdict.{decision}"),
+        "tone": _TONES[decided.decision],
+        "word": words(f"verdict.{decided.decision}"),
         "sentence": _sentence(files, words, verdict),
-        "reasons": [_reason(one, words) for one in decided.reasons],
-        "noted": [words("verdict.noted", text=sentence(one, words.language)) for one in decided.noted],
-        "set_aside": [
-            words("verdict.set_aside", name=part_name(one["name"], words), reason=why_not(files, one, words))
-            for one in verdict["set_aside"]
-        ],
+        "reasons": [(one.status, *_STATUS[one.status], sentence(one, words.language)) for one in decided.reasons],
+        "noted": noted,
     }
-
-
-def _reason(reason: Reason, words: Wording) -> Section:
-    mark, tone = _STATUS[reason.status]
-    text = sentence(reason, words.language)
-    return {"mark": mark, "tone": tone, "status": words(f"status.{reason.status}"), "text": text}
 
 
 def _sentence(files: RunFiles, words: Wording, verdict: Mapping[str, Any]) -> str:
     """What was gained, then what stands in the way, if anything does."""
     gain = next(one for one in verdict["reasons"] if one["kind"] == "gain")["measured"]
-    parts = []
-    scores, comparison = files.get("scores.json"), files.get("comparison.json")
+    comparison = files.get("comparison.json")
     values = {
         "difference": words.points(gain["value"]),
         "low": signed(100 * gain["low"], 1),
@@ -67,24 +58,16 @@ def _sentence(files: RunFiles, words: Wording, verdict: Mapping[str, Any]) -> st
     }
     if comparison is not None:
         change = comparison["metrics"][comparison["primary"]]
-        after, before = words.share(change["after"]["value"]), words.share(change["before"]["value"])
-        parts.append(words("verdict.gain", after=after, before=before, **values))
-    else:
-        assert scores is not None or gain is not None
-        parts.append(words("verdict.gain_only", **values))
-    lost = [
-        part_name(one["name"], words)
-        for one in verdict["reasons"]
-        if one["kind"] == "retention" and one["status"] == "violated"
-    ]
+        values |= {side: words.share(change[side]["value"]) for side in ("after", "before")}
+    parts = [words("verdict.gain_only" if comparison is None else "verdict.gain", **values)]
     kept = [one for one in verdict["reasons"] if one["kind"] == "retention"]
+    lost = [part_name(one["name"], words) for one in kept if one["status"] == "violated"]
     if lost:
         parts.append(words("verdict.lost", names=words("list.comma").join(lost)))
     elif kept and all(one["status"] == "met" for one in kept):
         parts.append(words("verdict.kept"))
-    open_points = sum(one["status"] == "open" for one in verdict["reasons"])
     if verdict["decision"] == "undecided":
-        parts.append(words("verdict.open", n=open_points))
+        parts.append(words("verdict.open", n=sum(one["status"] == "open" for one in verdict["reasons"])))
     return words("list.sentence").join(parts)
 
 
@@ -102,28 +85,24 @@ def _stopped(files: RunFiles, words: Wording) -> str:
     return words("list.sentence").join([*(one[words.language] for one in reasons), words("verdict.advice.sentence")])
 
 
-def _tiles(files: RunFiles, words: Wording) -> list[Section]:
-    """Before, after, gain, time: as far as they are known."""
-    tiles = []
+def _tiles(files: RunFiles, words: Wording) -> list[tuple[str, str, str]]:
+    """Before, after, gain, time, as far as they are known: name, value and a note."""
+    tiles: list[tuple[str, str, str]] = []
     baseline, scores, comparison = (files.get(f"{name}.json") for name in ("baseline", "scores", "comparison"))
     if baseline is not None and (best := files.best_cell) is not None:
-        score = estimate_of(best["metrics"][baseline["primary"]])
         note = words("tile.before.note", prompt=prompt_name(best["prompt"], words))
-        tiles.append({"name": words("tile.before"), "value": words.share(score.value), "note": note})
+        tiles.append(("before", words.share(best["metrics"][baseline["primary"]]["value"]), note))
     if scores is not None and scores["metrics"]:
         after = estimate_of(scores["metrics"][scores["primary"]])
-        note = interval_in_words(after, words, "share")
-        tiles.append({"name": words("tile.after"), "value": words.share(after.value), "note": note})
+        tiles.append(("after", words.share(after.value), interval_in_words(after, words, "share")))
     if comparison is not None:
         paired = comparison["metrics"][comparison["primary"]]["paired"]
-        difference = estimate_of(paired["difference"])
         note = words("tile.gain.note", better=words.count(paired["num_better"]), worse=words.count(paired["num_worse"]))
-        tiles.append({"name": words("tile.gain"), "value": number(difference.value, words, "points"), "note": note})
+        tiles.append(("gain", words.points(paired["difference"]["value"]), note))
     done = [record for record in files.records.steps.values() if record.state == "done"]
     if done:
-        seconds = words.duration(sum(record.seconds for record in done))
         note = words("tile.time.note", memory=words.size(max(record.peak_memory_bytes for record in done)))
-        tiles.append({"name": words("tile.time"), "value": seconds, "note": note})
+        tiles.append(("time", words.duration(sum(record.seconds for record in done)), note))
     return tiles
 
 
