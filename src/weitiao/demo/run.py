@@ -121,11 +121,11 @@ def run_demo(
 def show_first(recipe: Recipe, console: Console) -> None:
     """Print a message, what the untuned model makes of it, and what it shall learn to answer."""
     from weitiao.evaluation.task import evaluate
-    from weitiao.study.setup import open_base
+    from weitiao.study.setup import open_recipe
     from weitiao.terminal.tables import facts
 
     task = task_from_recipe(recipe, load_data(recipe.data))
-    base = open_base(recipe)
+    base = open_recipe(recipe, tuned=False)
     found = evaluate(base.model, base.tokenizer, replace(task, examples=task.examples[:1])).predictions[0]
     message = str(found.messages[-1]["content"]).split("\n", 1)[-1]
     console.print(facts((("message", message), ("untuned", found.answer), ("wanted", found.expected))))

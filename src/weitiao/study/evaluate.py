@@ -21,15 +21,14 @@ from weitiao.evaluation.task import Evaluation, evaluate
 from weitiao.files import write_lines
 from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
-from weitiao.methods.open import OpenModel, find_final, open_model
-from weitiao.models.attention import FOREST
+from weitiao.methods.open import OpenModel, find_final
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import as_items
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.compare.answers import key_of_answers
 from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
-from weitiao.study.setup import device_here, open_base, set_threads
+from weitiao.study.setup import open_recipe, set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.study.train import token_budget
 from weitiao.terminal.console import TextConsole
@@ -113,7 +112,7 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     set_threads(recipe, detect_hardware())
     task = task_from_recipe(recipe, data) if recipe.evaluate.graders else None
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
-    opened = _open(recipe, tuned=tuned)
+    opened = open_recipe(recipe, tuned=tuned)
     held_out = _losses(recipe, opened, data.validation, "validation", tell)
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
@@ -141,19 +140,12 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)
 
 
-def _open(recipe: Recipe, *, tuned: bool, attention: str = FOREST) -> OpenModel:
-    if not tuned:
-        return open_base(recipe, attention=attention)
-    assert recipe.run_dir is not None
-    return open_model(recipe.run_dir, base=recipe.model, attention=attention, device=device_here())
-
-
 def _benchmarks(recipe: Recipe, *, tuned: bool) -> Benchmarks:
     """The benchmarks of a recipe, by a model of its own: lm-evaluation-harness does not know forest attention."""
     config = recipe.evaluate
     if not config.benchmarks:
         return Benchmarks({}, ())
-    opened = _open(recipe, tuned=tuned, attention="sdpa")
+    opened = open_recipe(recipe, tuned=tuned, attention="sdpa")
     return run_benchmarks(
         opened.model,
         opened.tokenizer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,21 +31,12 @@ _READ = ("method", "objective", "optimizer", "train")
 _OF_ANSWERS = ("evaluate.metrics", "evaluate.generation", "evaluate.normalize")
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a run stood when it was opened.
-
-    Attributes:
-        recipe: That it goes on with: what it was asked for, and what was filled in for `auto` when it began.
-        state: Of the newest checkpoint; None for a run that has none.
-    """
-
-    recipe: Recipe
-    state: State | None
-
-
-def open_run(recipe: Recipe, run: RunDir) -> Start:
+def open_run(recipe: Recipe, run: RunDir) -> tuple[Recipe, State | None]:
     """Compare a recipe with the run that it is to go on with. A run without a checkpoint begins anew.
+
+    Returns:
+        The recipe that it goes on with (what it was asked for, and what was filled in for `auto` when it began), and
+        the state of its newest checkpoint; None for a run that has none.
 
     Raises:
         RunError: The run was started with other settings that training reads, its newest checkpoint is damaged, or
@@ -55,7 +45,7 @@ def open_run(recipe: Recipe, run: RunDir) -> Start:
     require_own_recipe(run)
     checkpoints = run.complete_checkpoints()
     if not checkpoints or not run.recipe_path.exists():
-        return Start(recipe, None)
+        return recipe, None
     check_whole(checkpoints[-1])
     values = written_values(run)
     filled = filled_in(recipe, values)
@@ -70,7 +60,7 @@ def open_run(recipe: Recipe, run: RunDir) -> Start:
             f"{run.path} was started with another recipe: {', '.join(changed)} differ.",
             f"Go on as it was started with `weitiao train {quoted(run.path)}`, or choose another run_dir.",
         )
-    return Start(filled, read_state(checkpoints[-1]))
+    return filled, read_state(checkpoints[-1])
 
 
 def require_own_recipe(run: RunDir) -> None:

@@ -29,7 +29,7 @@ from weitiao.retention.scores import RetentionScores
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import prepare_tokenizer
 from weitiao.study.place import place_of_results
-from weitiao.study.setup import device_here, open_base, set_threads
+from weitiao.study.setup import device_here, open_recipe, set_threads
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import retention_progress, teller
 
@@ -140,7 +140,7 @@ def score_retention(recipe: Recipe, *, tuned: bool, console: Console, output: Pa
             teller(console)(f"{which}: scores of {path}")
             return known
         set_threads(recipe, detect_hardware())
-        opened = open_base(recipe) if adapter is None else open_model(adapter, base=recipe.model, device=device_here())
+        opened = open_recipe(recipe, tuned=tuned)
         with retention_progress(console, which) as on_progress:
             scores = run_retention(opened.model, opened.tokenizer, recipe.retention, on_progress=on_progress)
         path.parent.mkdir(parents=True, exist_ok=True)

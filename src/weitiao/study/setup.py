@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from weitiao.errors import MissingExtraError, RecipeError, WeitiaoError
 from weitiao.machine.hardware import Hardware, choose_threads
-from weitiao.methods.open import OpenModel
+from weitiao.methods.open import OpenModel, open_model
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe
@@ -89,8 +89,15 @@ def device_here() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def open_base(recipe: Recipe, *, attention: str = FOREST) -> OpenModel:
-    """The recipe's model as it is before any training, with the recipe's template; errors are those of `load_model`."""
+def open_recipe(recipe: Recipe, *, tuned: bool, attention: str = FOREST) -> OpenModel:
+    """The model that a recipe's run left, or its base model with the recipe's template, where answers are written.
+
+    Raises:
+        WeitiaoError: It cannot be loaded.
+    """
+    if tuned:
+        assert recipe.run_dir is not None, "load_recipe sets run_dir"
+        return open_model(recipe.run_dir, base=recipe.model, attention=attention, device=device_here())
     model = load_model(recipe.model, attention=attention, device=device_here())
     return OpenModel(model, prepare_tokenizer(recipe), recipe.model.name, None)
 

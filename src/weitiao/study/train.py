@@ -112,8 +112,7 @@ def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None =
 
 def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console, tell: Tell | None) -> Run:
     tell = tell or teller(console)
-    start = open_run(recipe, run)
-    recipe, state = start.recipe, start.state
+    recipe, state = open_run(recipe, run)
     hardware = detect_hardware()
     threads = set_threads(recipe, hardware)
     device = accelerator.device

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-
-from markupsafe import Markup
 
 from weitiao.console import quoted
 from weitiao.evaluation.statistics import Estimate
@@ -22,45 +19,13 @@ Axis = list[tuple[str, str]]
 """Where the ticks of an axis stand, in percent of its length, and what they are called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A named number with its interval, drawn.
-
-    Attributes:
-        name: What it is the number of.
-        detail: A smaller line under the name.
-        figure: The number in words.
-        interval: Its interval in words.
-        drawing: Dot and whiskers.
-        strong: Whether it stands out.
-        tag, tone: A word beside it, and the class that colours it.
-    """
-
-    name: str
-    detail: str
-    figure: str
-    interval: str
-    drawing: Markup
-    strong: bool
-    tag: str
-    tone: str
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Why a section is empty, and the command that fills it."""
-
-    text: str
-    command: str
-
-
 def estimate_of(values: Mapping[str, Any]) -> Estimate:
     """An estimate as it stands in a JSON file."""
     return Estimate(values["value"], values["low"], values["high"], values["n"])
 
 
-def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Missing | None:
-    """Why the files of a step are not there; None when they are.
+def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Section | None:
+    """Why the files of a step are not there, and the command that makes them; None when they are.
 
     Args:
         files: Of the run.
@@ -71,21 +36,26 @@ def missing(files: RunFiles, words: Wording, step: str, *names: str) -> Missing 
     presence = files.presence(step, *names)
     if presence == "there":
         return None
-    return Missing(words(f"missing.{presence}", step=words(f"step.{step}")), f"weitiao run {quoted(files.path)}")
+    text = words(f"missing.{presence}", step=words(f"step.{step}"))
+    return {"text": text, "command": f"weitiao run {quoted(files.path)}"}
 
 
 def row(
     name: str, detail: str, one: Estimate, unit: str, scale: Scale, words: Wording, *, tone: str, strong: bool,
     tag: str = "", border: float | None = None, floor: float | None = None,
-) -> Row:  # fmt: skip
-    """A number with its interval, in words and drawn.
+) -> Section:  # fmt: skip
+    """A named number with its interval, in words and drawn.
 
     Args:
-        name, detail, strong, tag, tone: As in `Row`.
+        name: What it is the number of.
+        detail: A smaller line under the name.
         one: The number.
         unit: `share`, `points` or `nats`.
         scale: Of the axis that the rows share.
         words: Of the report.
+        tone: The class that colours it.
+        strong: Whether it stands out.
+        tag: A word beside it.
         border, floor: What was asked for, and half the width of the noise around zero, as `interval` draws them.
     """
     figure, in_words = number(one.value, words, unit), interval_in_words(one, words, unit)
@@ -93,7 +63,8 @@ def row(
     drawing = interval(
         one.value, one.low, one.high, scale, title=title, tone=f"mark-{tone}", border=border, floor=floor
     )
-    return Row(name, detail, figure, in_words, drawing, strong, tag, tone)
+    shown = {"name": name, "detail": detail, "figure": figure, "interval": in_words, "drawing": drawing}
+    return {**shown, "strong": strong, "tag": tag, "tone": tone}
 
 
 def axis_of(scale: Scale, unit: str) -> Axis:

@@ -21,7 +21,7 @@ from weitiao.methods.open import OpenModel
 from weitiao.rendering.render import Prompts
 from weitiao.study.baseline.plan import PlannedCell
 from weitiao.study.dataset import Tell
-from weitiao.study.setup import open_base
+from weitiao.study.setup import open_recipe
 from weitiao.terminal.progress import answer_progress
 
 _NUM_TIMED, _MOST_SECONDS_TIMED = 3, 2.0
@@ -76,7 +76,7 @@ def answer_cells(
             continue
         if loaded is None or loaded.name != plan.model:
             loaded = None  # two models need not fit into the memory
-            loaded = open_base(plan.recipe)
+            loaded = open_recipe(plan.recipe, tuned=False)
         share = f", examples take {plan.cost.context_share:.0%} of the context" if plan.shots else ""
         tell(
             f"{plan.model}, {plan.prompt}: {len(plan.task.examples):,} rows, "

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.comparison import COMPARISON_FILE, Comparison, compare_predictions, write_comparison
+from weitiao.evaluation.comparison import Comparison, compare_predictions, write_comparison
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.pairing import pair_predictions
 from weitiao.feedback.items import pair_answers
@@ -92,35 +92,22 @@ def compare_targets(
         for folder in [kept, *(side.run_dir for side in sides if side.run_dir is not None)]:
             locks.enter_context(locked_around(folder, remedy))
         before, after, metrics = _answers(sides, data, recipe, limit, kept, console)
-        return _compare(sides, (a, b), before, after, metrics, judging, kept / JUDGEMENTS_FILE, place, console)
-
-
-def _compare(
-    sides: tuple[Side, Side],
-    names: tuple[str, str],
-    before: tuple[Prediction, ...],
-    after: tuple[Prediction, ...],
-    metrics: tuple[Metric, ...],
-    judging: JudgeSettings | None,
-    judgements: Path,
-    place: Path,
-    console: Console,
-) -> Compared:
-    pairs = pair_predictions(before, after, names=names)
-    before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
-    comparison = compare_predictions(before, after, names=names, metrics=metrics)
-    if left_out := [name for name in after[0].grades if name in before[0].grades.keys() - comparison.metrics.keys()]:
-        teller(console)(
-            f"Left out: {', '.join(left_out)}. The grades of the rows do not give scores of the whole set; "
-            "--recipe RECIPE does."
-        )
-    place.mkdir(parents=True, exist_ok=True)
-    weights = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}
-    write_comparison(place, comparison, **weights, preferences=None)
-    if judging is None or not judging.judges:
-        return Compared(comparison, None, before, after, place / COMPARISON_FILE)
-    preferences = judge_answers(pair_answers(before, after), judging, judgements, console=console)
-    path = write_comparison(place, comparison, **weights, preferences=preferences)
+        pairs = pair_predictions(before, after, names=(a, b))
+        before, after = tuple(one for one, _ in pairs), tuple(other for _, other in pairs)
+        comparison = compare_predictions(before, after, names=(a, b), metrics=metrics)
+        common = before[0].grades.keys() & after[0].grades
+        if left_out := [name for name in after[0].grades if name in common - comparison.metrics.keys()]:
+            teller(console)(
+                f"Left out: {', '.join(left_out)}. The grades of the rows do not give scores of the whole set; "
+                "--recipe RECIPE does."
+            )
+        place.mkdir(parents=True, exist_ok=True)
+        weights, preferences = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}, None
+        path = write_comparison(place, comparison, **weights, preferences=None)
+        if judging is not None and judging.judges:
+            items = pair_answers(before, after)
+            preferences = judge_answers(items, judging, kept / JUDGEMENTS_FILE, console=console)
+            write_comparison(place, comparison, **weights, preferences=preferences)
     return Compared(comparison, preferences, before, after, path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,19 +92,14 @@ class Identities:
 
     def _packages(self, what: str) -> tuple[str, ...]:
         """Packages of others that a kind of work depends on: `check`, `model`, `metrics`, `examples`."""
-        recipe = self.recipe
-        match what:
-            case "check":
-                return tuple(NEEDS.values())
-            case "model":
-                return COMPUTING
-            case "metrics":
-                benchmarks = ("lm-eval",) if recipe.evaluate.benchmarks else ()
-                return (*(package for one in recipe.evaluate.metrics for package in one.packages), *benchmarks)
-            case "examples":
-                return ("bm25s",) if "nearest" in recipe.baseline.selection else ()
-            case _:
-                raise AssertionError(what)
+        asked, benchmarks = self.recipe.evaluate, ("lm-eval",) if self.recipe.evaluate.benchmarks else ()
+        needed: dict[str, Iterable[str]] = {
+            "check": NEEDS.values(),
+            "model": COMPUTING,
+            "metrics": (*(package for one in asked.metrics for package in one.packages), *benchmarks),
+            "examples": ("bm25s",) if "nearest" in self.recipe.baseline.selection else (),
+        }
+        return tuple(needed[what])
 
 
 def step_key(step: Step, identities: Identities, upstream: Mapping[str, str], **more: Any) -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from weitiao.recipe import Recipe
-from weitiao.runs.record import Records, Stop
+from weitiao.runs.record import Stop
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.pipeline.step import Step
-from weitiao.verdict.file import read_verdict, verdict_values
+from weitiao.verdict.file import verdict_values
 from weitiao.verdict.verdict import Verdict
 
 StepState = Literal["done", "unchanged", "skipped", "left out", "not reached"]
@@ -84,29 +82,6 @@ class PipelineResult:
             "report": str(self.report) if self.report else None,
             "steps": [asdict(step) for step in self.steps],
         }
-
-
-def result_of(
-    run: RunDir, steps: Sequence[Step], outcomes: Mapping[str, StepOutcome], records: Records
-) -> PipelineResult:
-    """Put together what a call did.
-
-    Args:
-        run: The run directory.
-        steps: All steps, in order.
-        outcomes: What became of those that were gone through.
-        records: Of all steps.
-    """
-    gone = tuple(outcomes.get(step.name, StepOutcome(step.name, "not reached")) for step in steps)
-    available = {step.name for step in gone if step.is_available}
-    return PipelineResult(
-        path=run.path,
-        steps=gone,
-        verdict=read_verdict(run.path) if "verdict" in available else None,
-        stop=records.stop,
-        report=run.path / "report.html" if "report" in available else None,
-        reached_end=len(outcomes) == len(steps),
-    )
 
 
 def stop_after(step: str, recipe: Recipe, run: RunDir) -> Stop | None:

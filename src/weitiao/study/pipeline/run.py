@@ -13,11 +13,12 @@ from weitiao.errors import RecipeError, RunError
 from weitiao.files import full_disk_is_named, write_json
 from weitiao.machine.hardware import detect_hardware
 from weitiao.recipe import Recipe
+from weitiao.report.render import REPORT_FILE
 from weitiao.runs.outputs import are_intact, find_outputs, remove_outputs
 from weitiao.runs.record import Records, StepRecord, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities, step_key
-from weitiao.study.pipeline.result import PipelineResult, StepOutcome, result_of, stop_after
+from weitiao.study.pipeline.result import PipelineResult, StepOutcome, stop_after
 from weitiao.study.pipeline.step import Step, Work, dependants, measured, seconds_left
 from weitiao.study.pipeline.steps import STEPS
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
@@ -26,6 +27,7 @@ from weitiao.study.setup import environment, set_threads
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import StepLines
 from weitiao.text.wording import Language
+from weitiao.verdict.file import read_verdict
 
 
 def run_pipeline(
@@ -117,7 +119,16 @@ class Pipeline:
             if step.name == until:
                 break
         records.save()
-        return result_of(self.work.run, self.steps, self.outcomes, records)
+        gone = tuple(self.outcomes.get(step.name, StepOutcome(step.name, "not reached")) for step in self.steps)
+        available, path = {step.name for step in gone if step.is_available}, self.work.run.path
+        return PipelineResult(
+            path=path,
+            steps=gone,
+            verdict=read_verdict(path) if "verdict" in available else None,
+            stop=records.stop,
+            report=path / REPORT_FILE if "report" in available else None,
+            reached_end=len(self.outcomes) == len(self.steps),
+        )
 
     def _settle(self) -> None:
         """Bring the run directory in line with the recipe before anything is done in it."""
