@@ -204,10 +204,8 @@ def test_the_test_part_does_not_depend_on_the_size_of_the_others() -> None:
 def test_written_files_read_back_as_the_same_rows(tmp_path: Path) -> None:
     data = generate(6, 2, 3, seed=5)
     files = write(data, tmp_path / "new" / "tickets")
-    assert [files.train.name, files.validation.name, files.test.name] == [
-        "train.jsonl",
-        "validation.jsonl",
-        "test.jsonl",
-    ]
-    for path, rows in ((files.train, data.train), (files.validation, data.validation), (files.test, data.test)):
-        assert [json.loads(line) for line in path.read_bytes().decode("utf-8").splitlines()] == list(rows)
+    assert [path.name for path in files.values()] == ["train.jsonl", "validation.jsonl", "test.jsonl"]
+    for part, path in files.items():
+        assert [json.loads(line) for line in path.read_bytes().decode("utf-8").splitlines()] == list(
+            getattr(data, part)
+        )

@@ -76,7 +76,7 @@ def demo_recipe(output: Path, *, model: str, seed: int, num_train: int) -> Recip
     return recipe_from_dict(
         {
             "model": model,
-            "data": {"train": str(files.train), "validation": str(files.validation), "test": str(files.test)},
+            "data": {part: str(path) for part, path in files.items()},
             "method": {"type": "lora", "r": 16},
             "train": {"epochs": 1, "batch_size": 8, "learning_rate": 2e-3, "validate_every": 20, "seed": seed},
             "evaluate": {"generation": {"max_new_tokens": ANSWER_TOKENS, "batch_size": NUM_TEST}},

@@ -16,12 +16,13 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
 from weitiao.demo.wording import PRODUCTS, TEST, TRAIN, Wording
+from weitiao.files import write_lines
 
 INSTRUCTION = (
     "Turn the customer message into one line of JSON with the keys order, product, quantity, date, "
@@ -59,15 +60,6 @@ class TicketData:
     test: tuple[Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TicketFiles:
-    """Where `write` put the parts."""
-
-    train: Path
-    validation: Path
-    test: Path
-
-
 def generate(num_train: int, num_validation: int, num_test: int, *, seed: int) -> TicketData:
     """Make the rows; no order number occurs twice, within a part or between parts.
 
@@ -92,7 +84,7 @@ def generate(num_train: int, num_validation: int, num_test: int, *, seed: int) -
     return TicketData(train=train, validation=validation, test=test)
 
 
-def write(data: TicketData, directory: Path) -> TicketFiles:
+def write(data: TicketData, directory: Path) -> dict[str, Path]:
     """Write the parts as JSON Lines, one row a line.
 
     Args:
@@ -100,13 +92,12 @@ def write(data: TicketData, directory: Path) -> TicketFiles:
         directory: Made when it is not there; files of the same names are replaced.
 
     Returns:
-        The paths of `train.jsonl`, `validation.jsonl` and `test.jsonl`.
+        The paths by part: `train.jsonl`, `validation.jsonl` and `test.jsonl`.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    files = TicketFiles(directory / "train.jsonl", directory / "validation.jsonl", directory / "test.jsonl")
-    for path, rows in ((files.train, data.train), (files.validation, data.validation), (files.test, data.test)):
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-        path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    files = {part.name: directory / f"{part.name}.jsonl" for part in fields(data)}
+    for part, path in files.items():
+        write_lines(path, getattr(data, part))
     return files
 
 
