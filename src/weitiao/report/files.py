@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
-
 from weitiao.errors import RunError
 from weitiao.json_text import lines_of
 from weitiao.runs.belonging import Belongings
 from weitiao.runs.record import Records, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.metrics import read_metrics
+from weitiao.yaml_text import parse_yaml
 
 Values = dict[str, Any]
 State = Literal["done", "never", "skipped", "unfinished", "outdated"]
@@ -111,7 +110,7 @@ def read_run(path: Path) -> RunFiles:
     if not run.recipe_path.is_file():
         raise RunError(f"{path} is no run directory: it has no recipe.yaml.", "Name the directory of a run.")
     recipe = run.recipe_path.read_text(encoding="utf-8")
-    files = RunFiles(path, read_records(path), recipe, YAML(typ="safe", pure=True).load(recipe))
+    files = RunFiles(path, read_records(path), recipe, parse_yaml(recipe, str(run.recipe_path)))
     belongings = Belongings(path, files.records)
 
     def keep(target: dict[str, Any], name: str, step: str, read: Callable[[Path], Any]) -> None:

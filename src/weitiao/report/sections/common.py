@@ -58,7 +58,10 @@ def row(
         tag: A word beside it.
         border, floor: What was asked for, and half the width of the noise around zero, as `interval` draws them.
     """
-    figure, in_words = number(one.value, words, unit), interval_in_words(one, words, unit)
+    figure = words.share(one.value) if unit == "share" else words.points(one.value)
+    if unit == "nats":
+        figure = words.nats(one.value, with_sign=True)
+    in_words = interval_in_words(one, words, unit)
     title = f"{name}: {figure}, {in_words}" + (f". {tag}" if tag else "")
     drawing = interval(
         one.value, one.low, one.high, scale, title=title, tone=f"mark-{tone}", border=border, floor=floor
@@ -79,13 +82,6 @@ def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
         return words("interval.none")
     low, high = (_end_of_interval(end, words, unit) for end in (one.low, one.high))
     return words("interval", low=low, high=high, n=words.count(one.n))
-
-
-def number(value: float, words: Wording, unit: str, *, with_sign: bool = True) -> str:
-    """A number in a unit: `share`, `points` or `nats`."""
-    if unit == "share":
-        return words.share(value)
-    return words.points(value) if unit == "points" else words.nats(value, with_sign=with_sign)
 
 
 def shortened(text: str, limit: int) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.records import record_of
 from weitiao.report.charts.scale import around
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, number, row
+from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, row
 from weitiao.retention.comparison import OVERALL, RetentionComparison
 from weitiao.retention.parts import ANSWERS
 from weitiao.retention.run import NO_TEMPLATE
@@ -30,31 +31,25 @@ def retention_section(files: RunFiles, words: Wording) -> Section:
     section: Section = {
         "missing": missing(files, words, "retention-before", "retention-before.json")
         or missing(files, words, "retention-after", "retention-after.json"),
-        "before": [],
+        "before": before["parts"] if before is not None and comparison is None else [],
         "groups": [],
         "set_aside": [],
-        "skipped": [],
+        "skipped": {},
+        "name": partial(part_name, words=words),
+        "score": partial(_score, words=words),
+        "why": partial(why_not, files, words=words),
     }
     if comparison is None:
-        parts = before["parts"] if before is not None else ()
-        return section | {"before": [_before(files, part, words) for part in parts]}
+        return section
     every = (*comparison["parts"], *comparison["overall"])
     of_kinds = {kind: [part for part in every if part["informative"] and part["kind"] == kind] for kind in _UNITS}
-    reasons = {name: words("retention.no_template") if why == NO_TEMPLATE else why
-               for name, why in comparison["skipped"].items()}  # fmt: skip
     return section | {
         "groups": [_group(kind, parts, words) for kind, parts in of_kinds.items() if parts],
-        "set_aside": [
-            {
-                "name": part_name(part["name"], words),
-                "before": _score(part, "before", words),
-                "after": _score(part, "after", words),
-                "reason": why_not(files, part, words),
-            }
-            for part in comparison["parts"]
-            if not part["informative"]
-        ],
-        "skipped": [(part_name(name, words), reason) for name, reason in reasons.items()],
+        "set_aside": [part for part in comparison["parts"] if not part["informative"]],
+        "skipped": {
+            name: words("retention.no_template") if reason == NO_TEMPLATE else reason
+            for name, reason in comparison["skipped"].items()
+        },
     }
 
 
@@ -85,6 +80,7 @@ def _group(kind: str, parts: list[Mapping[str, Any]], words: Wording) -> Section
 
 
 def _score(part: Mapping[str, Any], which: str, words: Wording) -> str:
+    """The mean of a part, as it is `which` of `before` and `after`, or its only `estimate`."""
     value = part[which]["value"]
     return words.share(value) if part["kind"] == "accuracy" else words.nats(value)
 
@@ -117,13 +113,3 @@ def why_not(files: RunFiles, part: Mapping[str, Any], words: Wording) -> str:
     if before["estimate"]["low"] <= before["guessing"]:
         return words("retention.floor", share=words.share(before["guessing"]))
     return words("retention.ceiling")
-
-
-def _before(files: RunFiles, part: Mapping[str, Any], words: Wording) -> Section:
-    unit = "share" if part["kind"] == "accuracy" else "nats"
-    return {
-        "name": part_name(part["name"], words),
-        "figure": number(part["estimate"]["value"], words, unit, with_sign=False),
-        "n": words.count(part["estimate"]["n"]),
-        "reason": why_not(files, part, words),
-    }
