@@ -51,7 +51,7 @@ def test_alpaca_rows_become_history_question_and_answer() -> None:
     ]
     assert example.messages[5]["instruction"] == "Translate." and example.messages[5]["input"] == "chat"
     assert example.columns == {"topic": "fr"}
-    plain = convert({"instruction": "Hi", "input": "", "output": "Hello", "system": "", "history": []})
+    plain = convert({"instruction": "Hi", "input": "", "output": "Hello", "system": "", "history": "[]"})
     assert turns(plain) == [("user", "Hi"), ("assistant", "Hello")]
     assert turns(convert({"instruction": "Hi", "input": None, "output": "Hello"})) == turns(plain)
 
@@ -207,7 +207,9 @@ def messages(*pairs: tuple[str, Any]) -> dict[str, Any]:
         ({"instruction": "a", "output": 3}, {}, "output", "must be text, is a number"),
         ({"instruction": " ", "input": "", "output": "b"}, {}, "instruction", "is empty"),
         ({"instruction": "a", "output": "b", "history": [["q"]]}, {}, "history[0]", "pair"),
-        ({"instruction": "a", "output": "b", "history": [["q", ""]]}, {}, "history[0]", "answer is empty"),
+        ({"instruction": "a", "output": "b", "history": [["q", ""]]}, {}, "history[0][1].content", "answer is empty"),
+        ({"instruction": "a", "output": "b", "history": "[["}, {}, "history", "not valid JSON"),
+        ({"instruction": "a", "output": "b", "history": {"a": 1}}, {}, "history", "must be a list of turns"),
         ({"prompt": "a"}, {"format": "prompt_completion"}, "completion", "`completion` is missing"),
         ({"q": "a"}, {"columns": {"prompt": "q", "completion": "a"}}, "completion", "`a` is missing"),
         ({"instruction": "a", "input": 0, "output": "b"}, {}, "input", "must be text, is a number"),

@@ -11,7 +11,7 @@ from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.example import Judged, Message, Preference
 from weitiao.data.formats.conversations import parsed_json, role_of, to_messages
 from weitiao.data.formats.detection import FORMATS, SIDES, detect
-from weitiao.data.formats.formats import Converter, columns_of
+from weitiao.data.formats.formats import Converter, columns_of, required
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 
 MARKS = ("kto_tag", "label")
@@ -22,25 +22,11 @@ _SPEAKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
-def whole_conversation(value: Any, field: str) -> tuple[Message, ...]:
-    """Reads one side of a comparison that has no prompt of its own.
-
-    Args:
-        value: A list of turns; or the text of a transcript whose turns begin with `Human:` and `Assistant:` after a
-            blank line, as Anthropic's hh-rlhf has it. White space around a turn's text is the transcript's layout.
-        field: Where it stands in the row.
-
-    Raises:
-        BadRow: It is neither, or a turn of it cannot be used.
-    """
-    if isinstance(value, str):
-        value = _transcript(value, field)
-    if not isinstance(value, (list, tuple)):
-        raise BadRow(field, f"must be a list of turns or a transcript, is {kind_of(value)}")
-    return to_messages(value, field)
-
-
 def _transcript(text: str, field: str) -> list[Message]:
+    """The turns of a text in which they begin with `Human:` and `Assistant:` after a blank line (hh-rlhf).
+
+    White space around a turn's text is the transcript's layout.
+    """
     before, *parts = _SPEAKER.split(text)
     if before.strip() or not parts:
         raise BadRow(field, "has no prompt: there is no `prompt`, and it is no transcript that begins with `Human:`")
@@ -100,8 +86,7 @@ class PreferenceReader:
         """
         data = columns_of(row)
         for side in SIDES:
-            if data.get(side) is None:
-                raise BadRow(side, "is null" if side in data else f"the column `{side}` is missing")
+            required(data, side, side)
         format, data = _arranged(data)
         chosen, rejected = (self._side(format, side, Row(row.number, row.line, data), row_id) for side in SIDES)
         prompt, tools, columns = chosen[0], chosen[2], chosen[3]
@@ -155,7 +140,8 @@ def _is_whole(answer: Any) -> bool:
 
 def _parted(row: dict[str, Any], prompt: Any) -> dict[str, Any]:
     """Divides two whole conversations into the prompt that they share and what follows."""
-    chosen, rejected = (whole_conversation(row[side], side) for side in SIDES)
+    given = (_transcript(row[side], side) if isinstance(row[side], str) else row[side] for side in SIDES)
+    chosen, rejected = (to_messages(turns, side) for turns, side in zip(given, SIDES, strict=True))
     size = shared_beginning(chosen, rejected)
     beginning = chosen[:size]
     if isinstance(prompt, str):
@@ -220,10 +206,7 @@ class JudgedReader:
         return {name: value for name, value in data.items() if name != self._mark} if isinstance(data, dict) else data
 
     def _label(self, data: dict[str, Any]) -> bool:
-        value = data.get(self._mark)
-        if value is None:
-            there = self._mark in data
-            raise BadRow(self._mark, "is null" if there else f"the column `{self._mark}` is missing")
+        value = required(data, self._mark, self._mark)
         known = value.strip().lower() if isinstance(value, str) else value
         if not isinstance(known, (int, str)) or known not in _MEANINGS:
             said = f"`{value}`" if isinstance(value, (str, int)) else kind_of(value)

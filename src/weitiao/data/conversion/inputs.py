@@ -7,11 +7,10 @@ from typing import Any
 
 from weitiao.data.conversion.records import Opened
 from weitiao.data.example import Example, Record
-from weitiao.data.formats.formats import columns_of, look_up
+from weitiao.data.formats.formats import columns_of, required
 from weitiao.data.parts.asked import Asked, asked_by, asked_in, asked_values
 from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.json_values import to_json
-from weitiao.data.reading.rows import BadRow
 
 Ask = Callable[[PlacedRow], Asked]
 
@@ -47,9 +46,7 @@ def value_of(row: dict[str, Any], column: str) -> str:
     Raises:
         BadRow: The row does not have it, or it is null.
     """
-    value = look_up(row, column)
-    if value is None:
-        raise BadRow(column, "is null" if column in row else f"the column `{column}` is missing")
+    value = required(row, column, column)
     return value if isinstance(value, str) else to_json(value, strict=False)
 
 

@@ -143,7 +143,7 @@ def _tool(tool: Any, field: str) -> dict[str, Any]:
 
 def _message(turn: Any, field: str, roles: Mapping[str, str]) -> Message:
     if not isinstance(turn, dict):
-        raise BadRow(field, f"a turn must be an object with a role and a content, is {kind_of(turn)}")
+        raise BadRow(field, f"a turn must be an object with role and content, or a pair of texts, is {kind_of(turn)}")
     role_key, name = _first(turn, ("role", "from"), field)
     role = role_of(name, roles)
     if role is None:

@@ -97,26 +97,11 @@ class Converter:
         if not content:
             raise BadRow("instruction", "is empty, and so is `input`")
         question: Message = {"role": "user", "content": content, "instruction": instruction, "input": given}
-        return (*self._history(row), question, _answer(self._text(row, "output")))
-
-    def _history(self, row: dict[str, Any]) -> list[Message]:
-        history = self._optional(row, "history") or []
-        if isinstance(history, str):
+        history = self._optional(row, "history")
+        if history and isinstance(history, str):
             history = parsed_json(history, "history")
-        if not isinstance(history, (list, tuple)):
-            raise BadRow("history", f"must be a list of pairs or of turns, is {kind_of(history)}")
-        if any(isinstance(turn, dict) for turn in history):
-            return list(to_messages(history, "history", self._roles))
-        turns: list[Message] = []
-        for index, pair in enumerate(history):
-            place = f"history[{index}]"
-            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise BadRow(place, "must be a pair of a question and its answer")
-            question, answer = (self._string(part, f"{place}[{at}]") for at, part in enumerate(pair))
-            if not question.strip() or not answer.strip():
-                raise BadRow(place, "the question or the answer is empty")
-            turns += [{"role": "user", "content": question}, _answer(answer)]
-        return turns
+        before = to_messages(history, "history", self._roles) if history else ()
+        return (*before, question, _answer(self._text(row, "output")))
 
     def _prompt_completion(self, row: dict[str, Any]) -> tuple[Message, ...]:
         prompt, completion = self._value(row, "prompt"), self._value(row, "completion")
@@ -186,15 +171,7 @@ class Converter:
         return value
 
     def _required(self, row: dict[str, Any], field: str) -> Any:
-        value = self._look_up(row, field)
-        if value is None:
-            column = self._columns.get(field, field)
-            if column in row:
-                raise BadRow(field, "is null")
-            alike = next((name for name in row if name.strip().casefold() == column.strip().casefold()), None)
-            told = f"; there is `{alike}`, which differs in white space or case" if alike is not None else ""
-            raise BadRow(field, f"the column `{column}` is missing{told}")
-        return value
+        return required(row, self._columns.get(field, field), field)
 
     def _optional(self, row: dict[str, Any], field: str) -> Any:
         allowed = field in self._fields.optional or field in self._columns
@@ -216,6 +193,22 @@ def columns_of(row: Row) -> dict[str, Any]:
     if not isinstance(row.data, dict):
         raise BadRow("", f"the row is {kind_of(row.data)}, not an object with columns")
     return row.data
+
+
+def required(row: dict[str, Any], column: str, field: str) -> Any:
+    """The value of a column, for a field.
+
+    Raises:
+        BadRow: The row does not have it, or it is null.
+    """
+    value = look_up(row, column)
+    if value is None:
+        if column in row:
+            raise BadRow(field, "is null")
+        alike = next((name for name in row if name.strip().casefold() == column.strip().casefold()), None)
+        told = f"; there is `{alike}`, which differs in white space or case" if alike is not None else ""
+        raise BadRow(field, f"the column `{column}` is missing{told}")
+    return value
 
 
 def look_up(row: dict[str, Any], column: str) -> Any:
