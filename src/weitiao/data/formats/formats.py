@@ -101,29 +101,23 @@ class Converter:
         if history and isinstance(history, str):
             history = parsed_json(history, "history")
         before = to_messages(history, "history", self._roles) if history else ()
-        return (*before, question, _answer(self._text(row, "output")))
+        return (*before, question, {"role": "assistant", "content": self._text(row, "output")})
 
     def _prompt_completion(self, row: dict[str, Any]) -> tuple[Message, ...]:
-        prompt, completion = self._value(row, "prompt"), self._value(row, "completion")
-        if isinstance(prompt, str):
-            if not prompt.strip():
-                raise BadRow("prompt", "is empty")
-            turns: tuple[Message, ...] = ({"role": "user", "content": prompt},)
-        else:
-            turns = self._as_turns(row, "prompt", prompt)
-        if isinstance(completion, str):
-            if not completion.strip():
-                raise BadRow("completion", "the answer is empty")
-            return (*turns, _answer(completion))
-        answers = self._as_turns(row, "completion", completion)
+        prompt, answers = self._turns(row, "prompt", "user"), self._turns(row, "completion", "assistant")
         if answers[-1]["role"] != "assistant":
             raise BadRow("completion", "must end with an assistant turn")
-        return (*turns, *answers)
+        return (*prompt, *answers)
 
-    def _as_turns(self, row: dict[str, Any], field: str, value: Any) -> tuple[Message, ...]:
-        """The turns of a field that is no text; what cannot be turns must be text."""
-        is_list = isinstance(value, (list, tuple)) and not (value and all(map(is_scalar, value)))
-        if not is_list:
+    def _turns(self, row: dict[str, Any], field: str, role: str) -> tuple[Message, ...]:
+        """The turns of a field, which a template may make; text is one turn, what cannot be turns must be text."""
+        template = self._templates.get(field)
+        value = self._required(row, field) if template is None else template.render(row, name=field)
+        if isinstance(value, str):
+            if not value.strip():
+                raise BadRow(field, "is empty" if role == "user" else "the answer is empty")
+            return ({"role": role, "content": value},)
+        if not isinstance(value, (list, tuple)) or (value and all(map(is_scalar, value))):
             raise self._must_be_text(row, field, value)
         return to_messages(value, field, self._roles)
 
@@ -149,11 +143,6 @@ class Converter:
         if not text.strip() and "system" in self._templates:
             text = self._templates["system"].render(row, name="system")
         return ({"role": "system", "content": text}, *messages) if text.strip() else messages
-
-    def _value(self, row: dict[str, Any], field: str) -> Any:
-        """A field that a template may make."""
-        template = self._templates.get(field)
-        return self._required(row, field) if template is None else template.render(row, name=field)
 
     def _text(self, row: dict[str, Any], field: str) -> str:
         text = self._required(row, field)
@@ -236,7 +225,3 @@ def _check_unicode(example: Example) -> None:
             _encode(getattr(example, field)).encode()
         except UnicodeEncodeError as error:
             raise BadRow(field, f"holds half of a surrogate pair, {error.object[error.start]!r}") from error
-
-
-def _answer(text: str) -> Message:
-    return {"role": "assistant", "content": text}
