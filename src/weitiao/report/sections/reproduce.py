@@ -20,19 +20,13 @@ def reproduce_section(files: RunFiles, words: Wording) -> Section:
         words: Of the report.
     """
     environment = files.get("environment.json")
-    section: Section = {
+    return {
         "commands": _commands(files),
         "recipe": files.recipe,
-        "facts": [],
-        "versions": [],
+        "facts": _machine(environment, words) if environment else [],
+        "versions": [("python", environment["python"]), *environment["versions"].items()] if environment else [],
         "hashes": _hashes(files, words),
-        "missing": None,
-    }
-    if environment is None:
-        return section | {"missing": missing(files, words, "train", "environment.json")}
-    return section | {
-        "facts": _machine(environment, words),
-        "versions": [("python", environment["python"]), *environment["versions"].items()],
+        "missing": missing(files, words, "train", "environment.json"),
     }
 
 
@@ -47,11 +41,9 @@ def _commands(files: RunFiles) -> list[str]:
 def _machine(environment: Values, words: Wording) -> list[tuple[str, str]]:
     hardware = environment["hardware"]
     gpus = words("list.comma").join(gpu["name"] for gpu in hardware["gpus"])
+    cpu = words("reproduce.cpu.value", name=hardware["cpu_name"], threads=environment["threads"])
     facts = [
-        (
-            words("reproduce.cpu"),
-            words("reproduce.cpu.value", name=hardware["cpu_name"], threads=environment["threads"]),
-        ),
+        (words("reproduce.cpu"), cpu),
         (words("reproduce.memory"), words.size(hardware["memory_bytes"])),
         (words("reproduce.system"), environment["platform"]),
     ]

@@ -47,17 +47,14 @@ def training_section(files: RunFiles, words: Wording) -> Section:
 
 
 def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tuple[str, str]]:
-    last = steps[-1]
-    seconds = sum(line["seconds"] for line in steps)
+    last, seconds = steps[-1], sum(line["seconds"] for line in steps)
     tokens, computed = (sum(line[name] for line in steps) for name in ("num_tokens", "num_computed_tokens"))
+    reached = words("training.steps.value", steps=words.count(last["step"]), epochs=f"{last['epoch']:.2f}")
     facts = [
-        (
-            words("training.steps"),
-            words("training.steps.value", steps=words.count(last["step"]), epochs=f"{last['epoch']:.2f}"),
-        ),
+        (words("training.steps"), reached),
         (words("training.loss"), f"{words.loss(steps[0]['loss'])} → {words.loss(last['loss'])}"),
+        *_sources(steps, words),
     ]
-    facts += _sources(steps, words)
     if best is not None:
         at = words("training.best.value", loss=words.loss(best["validation_loss"]), step=words.count(best["step"]))
         facts.append((words("training.best"), at))
