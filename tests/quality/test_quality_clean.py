@@ -169,6 +169,16 @@ def test_labels_behind_a_template_are_renamed_in_their_column(tmp_path: Path) ->
     assert [row["category"] for row in kept] == ["card_arrival", "card_lost", "top_up"] * 50
 
 
+def test_labels_in_a_conversation_under_another_name_are_renamed(tmp_path: Path) -> None:
+    rows = [
+        {"dialogue": [{"role": "user", "content": row["text"]}, {"role": "assistant", "content": row["category"]}]}
+        for row in labelled(150)
+    ]
+    kept, _, summary = cleaned(write_rows(tmp_path / "a.jsonl", rows), tmp_path / "out", "label_typo")
+    assert [row["dialogue"][1]["content"] for row in kept] == ["card_arrival", "card_lost", "top_up"] * 50
+    assert summary.changed == {"label_typo": 3}
+
+
 def test_a_renamed_label_makes_a_duplicate_that_goes(tmp_path: Path) -> None:
     rows = [*labelled(150), {"text": "Message number 12 of 144!", "category": "card_arrival"}]
     kept, rejected, _ = cleaned(write_rows(tmp_path / "a.jsonl", rows), tmp_path / "out", "label_typo", "duplicate")

@@ -105,16 +105,12 @@ class Mender:
         for fix in TEXT_FIXES:
             if fix not in found:
                 continue
-            changed = {
-                name: self._changes[fix](value) if self._is_used(name) else value for name, value in data.items()
-            }
+            change, used = self._changes[fix], data.keys() if self._columns is None else self._columns
+            changed = {name: change(value) if name in used else value for name, value in data.items()}
             if changed != data:
                 applied[fix] = None
                 data = changed
         return data
-
-    def _is_used(self, column: str) -> bool:
-        return self._columns is None or column in self._columns
 
 
 def _is_unfilled(problem: Problem) -> bool:
@@ -136,12 +132,8 @@ def set_answer(data: dict[str, Any], meaning: Meaning, old: str, new: str) -> bo
     """
     places: list[tuple[dict[str, Any], str]]
     if meaning.format in ("messages", "sharegpt"):
-        turns: list[Any] = next(
-            (data[name] for name in ("messages", "conversations") if isinstance(data.get(name), list)), []
-        )
-        places = [
-            (turn, key) for turn in turns if isinstance(turn, dict) for key in ("content", "value") if key in turn
-        ][-1:]
+        turns = [turn for turn in data.get(meaning.answer_column) or () if isinstance(turn, dict)]
+        places = [(turn, key) for turn in turns for key in ("content", "value") if key in turn][-1:]
     elif meaning.format == "prompt_completion" and meaning.source.completion is not None:
         columns = used_columns(meaning)
         places = [(data, name) for name in data if name in (columns or data) and name in meaning.source.completion]
