@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from weitiao.quality.findings import Findings, Place, Problem
+from weitiao.quality.findings import Finding, Findings, Problem
 from weitiao.quality.labels import find_typos
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import PARTS
@@ -176,16 +176,13 @@ def _add_typos(table: RowTable, part: str, findings: Findings) -> None:
 def _add(
     findings: Findings, table: RowTable, relation: Relation, problem: Problem, *, num_others: int | None = None
 ) -> None:
-    others_of: dict[str, set[int]] = {}
-    first: dict[str, Place] = {}
+    others_of: dict[str, tuple[Finding, set[int]]] = {}
     for row, other in zip(relation.rows.tolist(), relation.others.tolist(), strict=True):
         place = table.place(row)
-        findings.add(place, problem, other=table.place(other))
-        others_of.setdefault(place.file, set()).add(other)
-        first.setdefault(place.file, place)
-    for file, place in first.items():
-        known = len(others_of[file]) if num_others is None or len(first) > 1 else num_others
-        findings.count_others(place, problem, known)
+        finding = findings.add(place, problem, other=table.place(other))
+        others_of.setdefault(place.file, (finding, set()))[1].add(other)
+    for finding, others in others_of.values():
+        finding.num_others = len(others) if num_others is None or len(others_of) > 1 else num_others
 
 
 def _all_keys(table: RowTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:

@@ -109,8 +109,8 @@ class Findings:
         self.counts: Counter[str] = Counter()
         self.rows_of: Counter[tuple[str, str]] = Counter()
 
-    def add(self, place: Place, problem: Problem, *, other: Place | None = None) -> None:
-        """Adds a problem of one row; rows of one file come in their order."""
+    def add(self, place: Place, problem: Problem, *, other: Place | None = None) -> Finding:
+        """Adds a problem of one row to its finding, which it returns; rows of one file come in their order."""
         severity = problem.severity or KINDS[problem.kind].severity
         reason = problem.reason
         key = (problem.kind, severity, place.part, place.file, reason)
@@ -126,7 +126,7 @@ class Findings:
             )
             finding.example = shortened(problem.example)
         if self._last_rows.get(key) == place.row:
-            return
+            return finding
         self._last_rows[key] = place.row
         self.counts[problem.kind] += self._is_new("", problem.kind, place)
         self.counts[severity] += self._is_new(severity, "", place)
@@ -136,6 +136,7 @@ class Findings:
             finding.rows.append(place.row)
             if other is not None:
                 finding.others.append(str(other))
+        return finding
 
     def _is_new(self, severity: str, kind: str, place: Place) -> bool:
         """Whether a row comes for the first time with this; a bit per row is kept."""
@@ -146,13 +147,6 @@ class Findings:
         new = not bits[byte] & bit
         bits[byte] |= bit
         return new
-
-    def count_others(self, place: Place, problem: Problem, num_others: int) -> None:
-        """Says how many different rows the rows of a finding relate to."""
-        severity = problem.severity or KINDS[problem.kind].severity
-        finding = self._findings.get((problem.kind, severity, place.part, place.file, problem.reason))
-        if finding is not None:
-            finding.num_others = num_others
 
     def sorted(self) -> list[Finding]:
         """By severity, then in the order of `KINDS`, then by file and first row."""
