@@ -72,7 +72,6 @@ def test_rows_name_the_right_choice_by_place_letter_or_text(tmp_path: Path) -> N
     items = read(path)
     assert [item.answer for item in items] == [1, 1, 1, 1, 1, 0]
     assert items[0] == ChoiceItem("rows.jsonl:1", "Question: which?\nAnswer:", ("one", "two"), 1)
-    assert len(read(path, limit=2)) == 2
 
 
 def test_columns_may_be_nested_or_one_for_each_choice(tmp_path: Path) -> None:

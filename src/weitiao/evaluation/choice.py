@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.config import SourceConfig
+from weitiao.data.formats.formats import columns_of, look_up
 from weitiao.data.formats.templates import RowTemplate
 from weitiao.data.reading.files import Table, open_source
-from weitiao.data.reading.rows import BadRow, Row, kind_of
+from weitiao.data.reading.rows import BadRow, Row
 from weitiao.errors import DataError
 from weitiao.evaluation.likelihood import Likelihood, Progress, continuation, likelihoods
 
@@ -128,7 +129,6 @@ def read_choices(
     choices: str | Sequence[str],
     answer: str,
     template: str,
-    limit: int | None = None,
 ) -> tuple[ChoiceItem, ...]:
     """Read multiple-choice items from a file of rows.
 
@@ -138,7 +138,6 @@ def read_choices(
         choices: Column of the list of choices, or one column for each choice.
         answer: Column of the right one: its place (from 0), its letter (from A) or its text.
         template: A Jinja template that makes the text before the choices from `question` and the row's columns.
-        limit: Read the first so many rows only.
 
     Raises:
         DataError: The file cannot be read, or a row has not what is needed; file, row and column are named.
@@ -147,13 +146,11 @@ def read_choices(
     items: list[ChoiceItem] = []
     for table in open_source(SourceConfig(path=str(path))):
         for row in table.rows:
-            if len(items) == limit:
-                return tuple(items)
             try:
                 items.append(_item(table, row, question, choices, answer, prompt))
             except BadRow as problem:
                 raise DataError(
-                    f"{table.shown}, row {row.number}: {problem.field or 'the row'} {problem.reason}.",
+                    f"{table.shown}, row {row.number}: {f'{problem.field} '.lstrip()}{problem.reason}.",
                     "Correct the row, or say in the task which columns hold question, choices and answer.",
                 ) from problem
     if not items:
@@ -164,25 +161,19 @@ def read_choices(
 def _item(
     table: Table, row: Row, question: str, choices: str | Sequence[str], answer: str, prompt: RowTemplate
 ) -> ChoiceItem:
-    if row.problem:
-        raise BadRow("", row.problem)
-    if not isinstance(row.data, dict):
-        raise BadRow("", f"is {kind_of(row.data)}, not an object with columns")
-    asked = _column(row.data, question)
-    given = _column(row.data, choices) if isinstance(choices, str) else [_column(row.data, name) for name in choices]
+    columns = columns_of(row)
+    asked = _column(columns, question)
+    given = _column(columns, choices) if isinstance(choices, str) else [_column(columns, name) for name in choices]
     if not isinstance(given, (list, tuple)) or len(given) < 2:
         raise BadRow(str(choices), "must be a list of at least two choices")
     texts = tuple(str(one) for one in given)
-    place = _place(_column(row.data, answer), texts, answer)
-    text = prompt.render({**row.data, "question": asked}, name="template")
+    place = _place(_column(columns, answer), texts, answer)
+    text = prompt.render({**columns, "question": asked}, name="template")
     return ChoiceItem(f"{Path(table.name).name}:{row.number}", text, texts, place)
 
 
 def _column(row: dict[str, Any], name: str) -> Any:
-    """The value of a column; a dotted name that is no column reaches into nested objects."""
-    value: Any = row
-    for part in [name] if name in row else name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+    value = look_up(row, name)
     if value is None or value == "":
         raise BadRow(name, f"is missing (the row has the columns {', '.join(map(str, row))})")
     return value

@@ -137,8 +137,7 @@ def likelihoods(
 
 
 def _require_room(model: nn.Module, sequences: Sequence[TokenSequence]) -> None:
-    from weitiao.models.embeddings import require_embeddings
-    from weitiao.models.parts import causal_model, context_length
+    from weitiao.models.parts import causal_model, context_length, require_embeddings
 
     require_embeddings(model, ((sequence.row_id, sequence.token_ids) for sequence in sequences))
     context = context_length(causal_model(model).config)

@@ -146,7 +146,7 @@ def last_logits(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> lis
     """
     import torch
 
-    from weitiao.models.embeddings import require_embeddings
+    from weitiao.models.parts import require_embeddings
 
     require_embeddings(model, (("A probe prompt", ids) for ids in prompts))
     with torch.inference_mode():

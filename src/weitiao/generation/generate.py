@@ -13,8 +13,7 @@ from torch import nn
 from weitiao.generation.batches import common_beginning, make_batches
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import compute_prefix, decode
-from weitiao.models.embeddings import require_embeddings
-from weitiao.models.parts import causal_model, context_length
+from weitiao.models.parts import causal_model, context_length, require_embeddings
 from weitiao.models.probe import probe_once
 from weitiao.rendering.render import end_of_turn_id
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-ROUTER_NAMES = ("gate", "router")  # linear layers of these exact names choose experts: they are no projections
-
 
 def _as_names(value: Any) -> Any:
     """One name, or several with commas between them, as a list."""
@@ -119,10 +117,14 @@ class Lora(PeftMethod):
 
     def _targets(self, model: PreTrainedModel) -> list[str] | str:
         """What PEFT is to look for: names, or a pattern where names alone would find layers that read no text."""
-        wanted = linear_layer_names(model) if self.config.target_modules == "all-linear" else self.config.target_modules
         named = {name: module for name, module in model.named_modules() if isinstance(module, _linear())}
         head, text = model.get_output_embeddings(), set(model.get_decoder().modules())
         readers = {name for name, module in named.items() if module in text or module is head}
+        wanted = self.config.target_modules
+        if wanted == "all-linear":
+            left_out = {head, *_routers(model.get_decoder())}
+            readers = {name for name in readers if named[name] not in left_out}
+            wanted = sorted({name.rsplit(".", 1)[-1] for name in readers})
         missing = [w for w in wanted if not any(_matches(name, w) for name in readers)]
         if missing or not wanted:
             known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in readers}))
@@ -137,15 +139,21 @@ class Lora(PeftMethod):
         return "|".join(re.escape(name) for name in sorted(found & readers))
 
 
-def linear_layer_names(model: PreTrainedModel) -> list[str]:
-    """The last parts of the names of all linear layers of the decoder of text, without routers, sorted."""
-    head = model.get_output_embeddings()
-    names = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.get_decoder().named_modules()
-        if isinstance(module, _linear()) and module is not head
-    }
-    return sorted(names.difference(ROUTER_NAMES))
+def _routers(decoder: nn.Module) -> set[nn.Module]:
+    """Linear layers that choose experts: they lie beside stacks of matrices, and have one output for each of a stack.
+
+    Keys and values may have as many outputs by chance: those are two layers in one module.
+    """
+    from torch import nn
+
+    found: set[nn.Module] = set()
+    for block in decoder.modules():
+        parts = [part for part in block.children() if not isinstance(part, nn.Conv1d)]
+        stacks = {w.shape[0] for part in parts for w in part.parameters(recurse=False) if w.ndim == 3}
+        for module in block.modules() if stacks else ():
+            chosen = [one for one in module.children() if isinstance(one, nn.Linear) and one.out_features in stacks]
+            found.update(chosen if len(chosen) == 1 else ())
+    return found
 
 
 def _linear() -> tuple[type, ...]:

@@ -38,12 +38,14 @@ def convert_gguf(path: Path, directory: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError("Loading a GGUF file", "gguf")
     from gguf import GGUFReader
+    from transformers import AutoConfig
 
     with loading(f"{path} is not a whole GGUF file", packages=_PACKAGES, remedy=_AGAIN):
         _check_header(path)
         reader = GGUFReader(path)
     with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=_REMEDY):
-        config = _read_config(path)
+        config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
+        del config._model_name_or_path  # the file's free-text title, which is no name that could be loaded
         tokenizer = read_gguf_tokenizer(path, max_length=config.max_position_embeddings)
         model = _read_model(path, reader, config)
     with quiet_transformers():
@@ -65,14 +67,6 @@ def _check_header(path: Path) -> None:
     scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
     if scaling != "none":
         raise ModelError(f"{path} scales its rotary positions ({scaling}), which is not read from GGUF.", _REMEDY)
-
-
-def _read_config(path: Path) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
-    del config._model_name_or_path  # the file's free-text title, which is no name that could be loaded
-    return config
 
 
 def _read_model(path: Path, reader: GGUFReader, config: PretrainedConfig) -> PreTrainedModel:

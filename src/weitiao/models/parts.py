@@ -6,11 +6,13 @@ Training and generation call them apart, because logits are needed at few of the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -71,6 +73,27 @@ def layer_list(model: nn.Module) -> nn.ModuleList:
 
 def _is_list(module: nn.Module) -> bool:
     return isinstance(module, nn.ModuleList)
+
+
+def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, ArrayLike]]) -> None:
+    """Refuse tokens without an embedding before they are looked up. Tokens that no row uses do no harm.
+
+    Args:
+        model: A causal language model, with or without an adapter.
+        rows: Where each row stands, and its token ids.
+
+    Raises:
+        ModelError: A row holds such a token.
+    """
+    causal = causal_model(model)
+    size: int = causal.config.get_text_config().vocab_size
+    for where, ids in rows:
+        if (token := int(np.max(np.asarray(ids, np.int64), initial=0))) >= size:
+            raise ModelError(
+                f"{where}: token {token} has no embedding; {type(causal).__name__} has {size:,} of them.",
+                "Take the tokenizer that belongs to the model, or give the model the tokens that were added to it: "
+                "model.resize_token_embeddings(len(tokenizer)), then save_pretrained.",
+            )
 
 
 class Readout:

@@ -18,13 +18,7 @@ from weitiao.evaluation.choice import read_choices
 from weitiao.files import sha256
 from weitiao.paths import find_path, places_of
 from weitiao.records import first_problem
-from weitiao.retention.config import (
-    ChoiceTaskConfig,
-    GenerateTaskConfig,
-    LossTaskConfig,
-    RetentionConfig,
-    TaskConfig,
-)
+from weitiao.retention.config import ChoiceTaskConfig, GenerateTaskConfig, LossTaskConfig, RetentionConfig, TaskConfig
 from weitiao.retention.parts import GENERATED_TOKEN, ChoicePart, Part, Scoring, num_tokens
 from weitiao.retention.scores import PartScores, loss
 from weitiao.yaml_text import read_yaml

@@ -24,11 +24,10 @@ from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
 from weitiao.models.attention import FOREST
 from weitiao.models.config import ModelConfig
-from weitiao.models.embeddings import require_embeddings
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
-from weitiao.models.parts import router_loss_left_out
+from weitiao.models.parts import require_embeddings, router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
