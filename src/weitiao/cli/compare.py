@@ -49,19 +49,22 @@ def compare(
 
         weitiao compare old/predictions.jsonl new/predictions.jsonl
     """
-    from weitiao.study.compare.preferences import JudgeSettings
+    from weitiao.evaluation.judges.pairwise import JudgeConfig
+    from weitiao.study.compare.preferences import is_person
     from weitiao.study.compare.run import compare_targets
     from weitiao.terminal.comparison import print_comparison, print_preferences
 
     console = messages()
-    judging = JudgeSettings(tuple(judge or ()), judge_language, judge_template, judge_key, seed)
+    asking = {"language": judge_language, "template": judge_template, "api_key_file": judge_key}
+    judges = [one if is_person(one) else JudgeConfig.model_validate({"model": one, **asking}) for one in judge or ()]
     compared = compare_targets(
         a,
         b,
         data=data,
         recipe=recipe,
         limit=limit,
-        judging=judging,
+        judges=judges,
+        seed=seed,
         output=output,
         base_model=base_config(base_model),
         console=console,

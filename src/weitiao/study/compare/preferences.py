@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -31,38 +30,21 @@ if TYPE_CHECKING:
 HUMAN = "human"
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
-    """Who judges the answers, and how.
-
-    Attributes:
-        judges: `human`, `human:NAME`, a model, run or adapter, or a server as `URL#MODEL`.
-        language: Of the built-in question to a judge model, `en` or `zh`.
-        template: A question of the user's own to a judge model.
-        api_key_file: Key of a server.
-        seed: Of the order in which a person sees items and answers.
-    """
-
-    judges: tuple[str, ...] = ()
-    language: Literal["en", "zh"] = "en"
-    template: Path | None = None
-    api_key_file: Path | None = None
-    seed: int = 0
-
-    def config(self, model: str) -> JudgeConfig:
-        """How a judge model is asked."""
-        return JudgeConfig(model=model, language=self.language, template=self.template, api_key_file=self.api_key_file)
+def is_person(judge: str) -> bool:
+    """Whether a judge is called `human`, or `human:NAME`."""
+    return judge == HUMAN or judge.startswith(f"{HUMAN}:")
 
 
 def judge_answers(
-    items: Sequence[PreferenceItem], judging: JudgeSettings, store: Path, *, console: Console
+    items: Sequence[PreferenceItem], judges: Sequence[str | JudgeConfig], store: Path, *, seed: int, console: Console
 ) -> Preferences:
     """Let judges compare answers, and sum up what they say and what others said before.
 
     Args:
         items: Pairs of answers.
-        judging: Who judges, and how.
+        judges: Names of persons (`is_person`), and judge models.
         store: The file that the judgements go to, and whose judgements of these items count as well.
+        seed: Of the order in which a person sees items and answers.
         console: Where questions and progress go.
 
     Returns:
@@ -73,11 +55,11 @@ def judge_answers(
     """
     kept = JudgementStore(store)
     num_unparsable: dict[str, int] = {}
-    for judge in judging.judges:
-        if judge == HUMAN or judge.startswith(f"{HUMAN}:"):
-            _ask_person(items, kept, judge, seed=judging.seed, console=console)
+    for judge in judges:
+        if isinstance(judge, str):
+            _ask_person(items, kept, judge, seed=seed, console=console)
             continue
-        model = _judge_model(judging.config(judge), console)
+        model = _judge_model(judge, console)
         with answer_progress(console, batch_size=1) as on_progress:
             asked = ask_judge(model, items, kept, on_progress=on_progress)
         num_unparsable[model.name] = asked.num_unparsable

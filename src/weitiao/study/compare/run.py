@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.comparison import Comparison, compare_predictions, write_comparison
+from weitiao.evaluation.judges.pairwise import JudgeConfig
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.pairing import pair_predictions
 from weitiao.feedback.items import pair_answers
@@ -21,7 +23,7 @@ from weitiao.machine.hardware import detect_hardware
 from weitiao.models.config import ModelConfig
 from weitiao.runs.run_dir import locked_around
 from weitiao.study.compare.answers import stored_answers, written_answers
-from weitiao.study.compare.preferences import JudgeSettings, judge_answers
+from weitiao.study.compare.preferences import judge_answers
 from weitiao.study.compare.shared import find_shared_task
 from weitiao.study.compare.sides import Side, find_side, require_different
 from weitiao.study.setup import set_threads
@@ -58,7 +60,8 @@ def compare_targets(
     data: Path | None = None,
     recipe: Path | None = None,
     limit: int | None = None,
-    judging: JudgeSettings | None = None,
+    judges: Sequence[str | JudgeConfig] = (),
+    seed: int = 0,
     output: Path | None = None,
     base_model: ModelConfig | None = None,
     console: Console | None = None,
@@ -71,7 +74,8 @@ def compare_targets(
         data: A file of test rows.
         recipe: A recipe whose test rows and settings count. Without either they are those of the run.
         limit: The first so many rows only.
-        judging: Who judges the answers by preference; nobody by default.
+        judges: Who judges the answers by preference: `human`, `human:NAME`, and judge models.
+        seed: Of the order in which a person sees items and answers.
         output: Where files go; by default `compare-A-B` in the run directory of B, else of A, else in `runs`, and the
             comparison of a `limit` to `first-N` in it. Answers of a run go to its own directory.
         base_model: Where the base model of both is now, when it is not where the runs or adapters say.
@@ -104,9 +108,9 @@ def compare_targets(
         place.mkdir(parents=True, exist_ok=True)
         weights, preferences = {"weights_a": sides[0].weights, "weights_b": sides[1].weights}, None
         path = write_comparison(place, comparison, **weights, preferences=None)
-        if judging is not None and judging.judges:
+        if judges:
             items = pair_answers(before, after)
-            preferences = judge_answers(items, judging, kept / JUDGEMENTS_FILE, console=console)
+            preferences = judge_answers(items, judges, kept / JUDGEMENTS_FILE, seed=seed, console=console)
             write_comparison(place, comparison, **weights, preferences=preferences)
     return Compared(comparison, preferences, before, after, path)
 
