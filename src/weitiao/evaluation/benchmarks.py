@@ -20,6 +20,9 @@ from weitiao.evaluation.statistics import Estimate, mean
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+Aggregations = dict[str, Callable[[Sequence[Any]], float]]
+"""By metric: a score of its values."""
+
 _NUM_RESAMPLES = 1_000
 
 
@@ -71,10 +74,10 @@ def run_benchmarks(
         raise MissingExtraError("`evaluate.benchmarks`", "eval") from error
     with _quiet():
         manager = _task_manager(TaskManager, names, path)
-        tasks = _load(manager, names)
+        groups, alone, aggregations = _load(manager, names)
         found = simple_evaluate(
             model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
-            tasks=[*tasks.groups, *tasks.alone],
+            tasks=[*groups, *alone],
             task_manager=manager,
             limit=limit,
             bootstrap_iters=0,  # it would print to stdout; the intervals are our own
@@ -82,30 +85,15 @@ def run_benchmarks(
         )
     items: dict[str, list[dict[str, Any]]] = found["samples"]
     scores = {}
-    for group in tasks.groups:
+    for group in groups:
         samples = [sample for task in group.get_all_tasks() for sample in items[task.task_name]]
         if of_group := dict(_scores(found["results"].get(group.name, {}), samples, {})):
             scores[group.name] = of_group
     for name, samples in items.items():
-        scores[name] = dict(_scores(found["results"][name], samples, tasks.aggregations[name]))
+        scores[name] = dict(_scores(found["results"][name], samples, aggregations[name]))
     return Benchmarks(
         scores, tuple({"benchmark": name, **sample} for name, samples in items.items() for sample in samples)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Tasks:
-    """What the harness is to run.
-
-    Attributes:
-        groups: Groups that were asked for.
-        alone: Tasks outside of them.
-        aggregations: For every task, how it makes a score of the metrics of its items.
-    """
-
-    groups: tuple[Any, ...]
-    alone: tuple[Any, ...]
-    aggregations: dict[str, dict[str, Callable[[Sequence[Any]], float]]]
 
 
 def _task_manager(kind: Any, names: Sequence[str], path: Path | None) -> Any:
@@ -126,8 +114,8 @@ def _task_manager(kind: Any, names: Sequence[str], path: Path | None) -> Any:
     return manager
 
 
-def _load(manager: Any, names: Sequence[str]) -> _Tasks:
-    """The tasks with their data."""
+def _load(manager: Any, names: Sequence[str]) -> tuple[list[Any], list[Any], dict[str, Aggregations]]:
+    """Groups that were asked for, tasks outside of them, and how each task makes scores of the metrics of its items."""
     try:
         found = manager.load(list(names))
     except (OSError, ValueError, RuntimeError) as error:
@@ -137,16 +125,14 @@ def _load(manager: Any, names: Sequence[str]) -> _Tasks:
             "The harness's own tasks fetch their data from the hub; a YAML file in evaluate.benchmark_path may name a "
             "local file.",
         ) from error
-    groups = tuple(found["groups"][name] for name in names if name in found["groups"])
+    groups = [found["groups"][name] for name in names if name in found["groups"]]
     inside = {task.task_name for group in groups for task in group.get_all_tasks()}
-    alone = tuple(task for name, task in found["tasks"].items() if name not in inside)
-    return _Tasks(groups, alone, {name: task.aggregation() for name, task in found["tasks"].items()})
+    alone = [task for name, task in found["tasks"].items() if name not in inside]
+    return groups, alone, {name: task.aggregation() for name, task in found["tasks"].items()}
 
 
 def _scores(
-    results: dict[str, Any],
-    samples: Sequence[dict[str, Any]],
-    aggregations: dict[str, Callable[[Sequence[Any]], float]],
+    results: dict[str, Any], samples: Sequence[dict[str, Any]], aggregations: Aggregations
 ) -> Iterator[tuple[str, Estimate]]:
     """The scores of a task, from what the harness reports and the metrics of its items."""
     for key, value in results.items():

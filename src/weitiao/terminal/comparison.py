@@ -29,7 +29,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print()
     _print_metrics(comparison, console)
     console.print()
-    _print_wins(comparison, console)
+    wins = (
+        ("A right", comparison.both_right, comparison.only_a),
+        ("A not right", comparison.only_b, comparison.both_wrong),
+    )
+    console.print(table((f"Rows by {comparison.primary}", "B right", "B not right"), wins))
     if comparison.classes:
         console.print()
         _print_classes(comparison.classes, console)
@@ -92,14 +96,6 @@ def _print_metrics(comparison: Comparison, console: Console) -> None:
     console.print(table(("Metric", "A", "B", "B - A", "p"), rows))
     tests = dict.fromkeys(change.paired.test for change in comparison.metrics.values())
     console.print(Text(f"Below the scores: 95% intervals. p: {' and '.join(tests)} on the same rows", "dim"))
-
-
-def _print_wins(comparison: Comparison, console: Console) -> None:
-    rows = (
-        ("A right", comparison.both_right, comparison.only_a),
-        ("A not right", comparison.only_b, comparison.both_wrong),
-    )
-    console.print(table((f"Rows by {comparison.primary}", "B right", "B not right"), rows))
 
 
 def _print_classes(classes: Sequence[ClassChange], console: Console) -> None:
