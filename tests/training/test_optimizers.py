@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 from workbench import final_weights, steps_of, write_recipe
 
+from weitiao.errors import RecipeError
 from weitiao.recipe import load_recipe
 from weitiao.study.train import train
 
@@ -44,6 +45,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[[Parameters], torch.optim.Optimi
     "adafactor": ({"optimizer": {"type": "adafactor", "weight_decay": 0.1}}, adafactor),
     "sgd with momentum": ({"optimizer": {"type": "sgd", "momentum": 0.9}}, momentum),
     "sgd": ({"optimizer": {"type": "sgd"}}, plain_sgd),
+    "lomo": ({"optimizer": {"type": "lomo"}}, plain_sgd),
     "lora+": ({"method": {"plus_ratio": 16}}, lora_plus),
     "ranks by pattern": ({"method": {"rank_pattern": {"down_proj": 2}, "alpha_pattern": {"q_proj": 3}}}, None),
     "checkpointing": ({"train": {"checkpointing": True}}, None),
@@ -93,3 +95,45 @@ def test_checkpointing_keeps_a_fraction_for_the_backward_pass(tiny_llama_dir: Pa
             train(recipe)
         kept[checkpointing] = sum(sizes)
     assert kept[True] < 0.5 * kept[False]
+
+
+COUNTING = """
+from pathlib import Path
+
+from weitiao.methods.full import Full
+
+
+class Counted(Full):
+    def apply(self, model, *, seed):
+        model = super().apply(model, seed=seed)
+        parameters, most = list(model.parameters()), Path(__file__).with_name("most")
+
+        def count(parameter):
+            alive = sum(p.grad.numel() for p in parameters if p.grad is not None)
+            most.write_text(str(max(alive, int(most.read_text()) if most.exists() else 0)))
+
+        for parameter in parameters:
+            parameter.register_post_accumulate_grad_hook(count)
+        return model
+"""
+
+
+def test_with_lomo_all_gradients_never_exist(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    most = {}
+    for name in ("lomo", "sgd"):
+        path = write_recipe(tmp_path / name, tiny_llama_dir, train={"max_steps": 2}, optimizer={"type": name})
+        path.write_text(path.read_text().replace('"r": 4', '"type": "my.py:Counted"'))
+        (tmp_path / name / "my.py").write_text(COUNTING)
+        train(load_recipe(path))
+        most[name] = int((tmp_path / name / "most").read_text())
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
+    assert most["lomo"] == max(p.numel() for p in model.parameters())
+    assert most["sgd"] == sum(p.numel() for p in model.parameters())
+
+
+def test_a_step_that_lomo_cannot_compute_at_once_is_refused_before_the_first(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    path = write_recipe(tmp_path, tiny_llama_dir, optimizer={"type": "lomo"})
+    with pytest.raises(RecipeError, match=r"the longest 8 rows have .* tokens, not 300"):
+        train(load_recipe(path, ["train.token_budget=300"]))

@@ -50,11 +50,11 @@ from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
 from weitiao.training.engine import learned_parameters, load_weights
+from weitiao.training.engines import least_budget, make_engine, require_whole_steps
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.schedule import total_steps
-from weitiao.training.side_by_side import make_engine
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
 from weitiao.training.weighing import Unit
@@ -126,11 +126,11 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     num_steps = total_steps(recipe.train, plan.steps_per_epoch)
     _require_work(run, state, num_steps)
     check_budget((*data.train, *data.validation), budget, share_prefixes=recipe.train.share_prefixes)
+    require_whole_steps(recipe.optimizer, data.train, recipe.train.batch_size, budget)
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
     method = recipe.method.build()
-    base = _in_format(recipe.model, method)
-    model = load_model(base, attention=FOREST, device=device, options=method.load_options())
+    model = load_model(_in_format(recipe.model, method), attention=FOREST, device=device, options=method.load_options())
     require_trainable_dtype(model.dtype)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
@@ -139,7 +139,8 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     groups = [*method.groups(adapted), *_of_objective(objective)]
     optimizer = recipe.optimizer.build(groups, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(adapted, data, task)
-    engine = make_engine(recipe.train, accelerator, objective, optimizer, data.train)
+    lomo = recipe.optimizer.type == "lomo"
+    engine = make_engine(recipe.train, accelerator, objective, optimizer, data.train, fused_update=lomo)
     if state.step:
         load_checkpoint(run.checkpoint(state.step), engine)
         tell(f"Going on after step {state.step} of {run.path}")
@@ -334,7 +335,8 @@ def _finish(
 
 
 def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:
-    """The recipe's budget; when left open, the device's usual one, or the longest item if that is more."""
+    """The recipe's budget; when left open, the device's usual one, or what has to be computed at once."""
     if isinstance(recipe.train.token_budget, int):
         return recipe.train.token_budget
-    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), *(item.num_tokens for item in items))
+    least = least_budget(recipe.optimizer, items, recipe.train.batch_size)
+    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), least)

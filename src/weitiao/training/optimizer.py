@@ -73,13 +73,28 @@ class SgdConfig(Config):
         return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum, weight_decay=self.weight_decay)
 
 
+class LomoConfig(Config):
+    """LOMO: SGD inside the backward pass, so that neither moments nor all gradients are ever kept
+    (https://arxiv.org/abs/2306.09782). A step is one portion; with `train.max_grad_norm` there are two passes."""
+
+    type: Literal["lomo"]
+    """The optimiser."""
+
+    def build(self, groups: list[dict[str, Any]], *, learning_rate: float) -> torch.optim.Optimizer:
+        """What holds the learning rates; the engine makes the steps (`training/lomo.py`)."""
+        import torch
+
+        return torch.optim.SGD(groups, lr=learning_rate)
+
+
 OptimizerConfig = Annotated[
     Annotated[AdamWConfig, Tag("adamw")]
     | Annotated[AdafactorConfig, Tag("adafactor")]
-    | Annotated[SgdConfig, Tag("sgd")],
+    | Annotated[SgdConfig, Tag("sgd")]
+    | Annotated[LomoConfig, Tag("lomo")],
     Discriminator(
         type_of("adamw"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such optimiser; there are adamw, adafactor and sgd",
+        custom_error_message="there is no such optimiser; there are adamw, adafactor, sgd and lomo",
     ),
 ]

@@ -7,7 +7,7 @@ the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -15,11 +15,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from weitiao.forest.layout import Forest, build_forest
+from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
 from weitiao.objectives.objective import Losses, Objective
-from weitiao.rendering.items import Item
-from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine, learned_parameters
 
 
@@ -68,27 +66,6 @@ class SideBySide(Engine):
         """See `Engine.end`."""
         self._pool.shutdown()
         super().end()
-
-
-def make_engine(
-    config: TrainConfig,
-    accelerator: Accelerator,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    items: Sequence[Item],
-) -> Engine:
-    """The engine of this launch: with as many workers as the recipe asks for where that is possible, else plain.
-
-    Args:
-        config: The `train` section.
-        accelerator, objective, optimizer: As for `Engine`.
-        items: Of the training; the shortest is tried.
-    """
-    wanted = 2 if config.workers == "auto" else config.workers
-    alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted
-    if wanted == 1 or not alone or draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
-        return Engine(accelerator, objective, optimizer)
-    return SideBySide(accelerator, objective, optimizer, workers=wanted)
 
 
 def draws(objective: Objective, forest: Forest) -> bool:

@@ -1,0 +1,74 @@
+"""Which engine a launch gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from accelerate import Accelerator
+
+from weitiao.errors import RecipeError
+from weitiao.forest.layout import build_forest
+from weitiao.objectives.objective import Objective
+from weitiao.rendering.items import Item
+from weitiao.training.config import TrainConfig
+from weitiao.training.engine import Engine
+from weitiao.training.lomo import Lomo
+from weitiao.training.optimizer import LomoConfig, OptimizerConfig
+from weitiao.training.side_by_side import SideBySide, draws
+
+
+def make_engine(
+    config: TrainConfig,
+    accelerator: Accelerator,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    items: Sequence[Item],
+    *,
+    fused_update: bool,
+) -> Engine:
+    """The engine of this launch: with as many workers as the recipe asks for where that is possible, else plain.
+
+    Args:
+        config: The `train` section.
+        accelerator, objective, optimizer: As for `Engine`.
+        items: Of the training; the shortest is tried.
+        fused_update: Whether weights are updated while gradients are made.
+
+    Raises:
+        RecipeError: They are to be, by several processes.
+    """
+    if fused_update:
+        return Lomo(accelerator, objective, optimizer, max_norm=config.max_grad_norm)
+    wanted = 2 if config.workers == "auto" else config.workers
+    alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted
+    if wanted == 1 or not alone or draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
+        return Engine(accelerator, objective, optimizer)
+    return SideBySide(accelerator, objective, optimizer, workers=wanted)
+
+
+def least_budget(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: int) -> int:
+    """Tokens that have to be computed at once: those of the longest item, and for LOMO those of the longest step.
+
+    Args:
+        optimizer: The `optimizer` section.
+        items: Of the training.
+        batch_size: Items in a step.
+    """
+    lengths = sorted((item.num_tokens for item in items), reverse=True)
+    return sum(lengths[: batch_size if isinstance(optimizer, LomoConfig) else 1])
+
+
+def require_whole_steps(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: int, budget: int) -> None:
+    """Refuse a budget in which a step of LOMO might not be one portion: it forgets gradients, and cannot add them up.
+
+    Raises:
+        RecipeError: It is too small.
+    """
+    least = least_budget(optimizer, items, batch_size)
+    if isinstance(optimizer, LomoConfig) and budget < least:
+        raise RecipeError(
+            f"train.token_budget: with lomo a step is computed at once, and the longest {batch_size} rows have "
+            f"{least:,} tokens, not {budget:,}.",
+            f"Leave train.token_budget open, set it to {least}, or lower train.batch_size or rendering.max_length.",
+        )

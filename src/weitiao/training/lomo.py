@@ -1,0 +1,96 @@
+"""LOMO: every weight is updated as soon as its gradient is there, and the gradient is forgotten
+(https://arxiv.org/abs/2306.09782, algorithm 1 and section 3.3.2). All gradients together never exist."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from weitiao.errors import RecipeError
+from weitiao.forest.layout import Forest
+from weitiao.forest.plan import Step
+from weitiao.objectives.objective import Losses, Objective
+from weitiao.training.engine import Engine, learned_parameters
+
+
+class Lomo(Engine):
+    """Stochastic gradient descent inside the backward pass, in one process.
+
+    With a limit on the norm of the gradient there are two passes: the first finds the norm, the second updates.
+
+    Args:
+        accelerator, objective, optimizer: As for `Engine`; the optimiser holds the learning rates.
+        max_norm: Limit of the norm; None for a single pass.
+
+    Raises:
+        RecipeError: There are several processes.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        max_norm: float | None,
+    ) -> None:
+        super().__init__(accelerator, objective, optimizer)
+        if self.num_ranks > 1:
+            raise RecipeError(
+                "optimizer: lomo updates weights while gradients are made, which one process alone can do.",
+                "Start it without torchrun, or choose optimizer: {type: adafactor}.",
+            )
+        self._max_norm = max_norm
+        self._norm = 0.0
+
+    def accumulate(self, step: Step, weight: float, seed: Callable[[int], int]) -> list[tuple[int, Losses]]:
+        """Learn from the one forest of a step; see `Engine.accumulate`."""
+        (forest,) = step.forests
+        factor = 1.0
+        if self._max_norm is not None:
+            losses = self._pass(forest, weight, seed(0), factor=None)
+            factor = min(1.0, self._max_norm / (self._norm + 1e-6))  # as `torch.nn.utils.clip_grad_norm_` has it
+            if not math.isfinite(self._norm):
+                return [(0, losses)]
+        return [(0, self._pass(forest, weight, seed(0), factor=factor))]
+
+    def finish(self, max_norm: float | None) -> float:
+        """The norm of the gradient as it was; the weights have been updated."""
+        return self._norm
+
+    def update(self) -> None:
+        """Nothing is left to do."""
+
+    def _pass(self, forest: Forest, weight: float, seed: int, *, factor: float | None) -> Losses:
+        """Forward and backward: a gradient counts for the norm, updates its weight if there is a factor, and goes."""
+        rates = {p: group["lr"] for group in self.optimizer.param_groups for p in group["params"]}
+        squares: list[Tensor] = []
+
+        def take(parameter: Tensor) -> None:
+            gradient = parameter.grad
+            assert gradient is not None
+            squares.append(gradient.double().square().sum())
+            if factor is not None:
+                with torch.no_grad():
+                    parameter.add_(gradient, alpha=-factor * rates[parameter])
+            parameter.grad = None
+
+        parameters: list[nn.Parameter] = list(learned_parameters(self.objective).values())
+        hooks = [parameter.register_post_accumulate_grad_hook(take) for parameter in parameters]
+        try:
+            torch.manual_seed(seed)
+            losses: Losses = self._wrapped(forest)
+            if bool(torch.isfinite(losses.total)):  # else the loop says so, and nothing was learned
+                self.accelerator.backward(losses.total * (1 / weight))
+                self._norm = float(torch.stack(squares).sum().sqrt())
+            else:
+                self._norm = math.nan
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return replace(losses, total=losses.total.detach())
