@@ -96,8 +96,8 @@ def write_check(path: Path, *, text: str = "", errors: bool = True) -> None:
     if errors:
         leak = Problem("leak", f"the input stands in test.csv {text}", example="where is my card")
         for row in (40, 77, 91):
-            findings.add(Place("train", "train.csv", row, row), leak, other=Place("test", "test.csv", row))
-        findings.count_others(Place("train", "train.csv", 40), leak, 3)
+            leaked = findings.add(Place("train", "train.csv", row, row), leak, other=Place("test", "test.csv", row))
+        leaked.num_others += 3
     found = findings.sorted()
     report = CheckReport(tuple(found), {one.kind: one.count for one in found}, 2240, 3.1, {}, ("train.csv: CSV",))
     edges = tuple(range(20, 145, 5))
