@@ -127,7 +127,6 @@ def test_a_configuration_that_cannot_be_read(changes: dict[str, object], tiny_ll
     [
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "pip install "),
         ({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm", "zero_point": True}, "pip install "),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "pip install "),
         ({"bits": 4}, "quant_method"),
         ([1], "AttributeError"),
     ],
