@@ -163,7 +163,7 @@ def test_clean_does_what_the_recipe_says(run: Run, tiny_llama_dir: Path, tmp_pat
         (["--fix", "placeholder", "--set", "name"], "NAME=VALUE"),
         (["--fix", "leak"], "what must not leak"),
         (["--fix", "contradiction", "--contradictions", "maybe"], "contradictions"),
-        (["--fix", "near_duplicate", "--near", "2"], "near_threshold"),
+        (["--fix", "near_duplicate", "--near", "2"], "--near: "),
     ],
 )
 def test_options_that_cannot_be_used(run: Run, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -265,7 +265,7 @@ def _clean_config(
         return CleanConfig.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
+        name = {"near_threshold": "near"}.get(str(first["loc"][0]), str(first["loc"][0]))
         raise RecipeError(f"--{name}: {first['msg']}, not {first['input']!r}.", "Correct the option.") from error
 
 
