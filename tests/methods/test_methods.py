@@ -149,6 +149,9 @@ def test_bottleneck_adapters_go_through_the_commands(tiny_llama_dir: Path, tmp_p
     save_file({key: value for key, value in load_file(weights).items() if "layers.1" in key}, weights)
     with pytest.raises(ModelError, match="its tensors are not those that the model has places for"):
         open_model(run)
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ModelError, match="does not fit LlamaForCausalLM"):
+        open_model(run)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from weitiao.config import Config
 from weitiao.errors import ModelError
@@ -63,9 +63,9 @@ class BottleneckAdapter(Method):
         from weitiao.methods.bottleneck_parts import Bottleneck, parts, through
         from weitiao.models.parts import layer_list
 
-        config, whole = self.config, model
+        config, width = self.config, model.config.get_text_config().hidden_size
         torch.manual_seed(seed)
-        module: nn.Module = whole
+        module: nn.Module = model
         module.requires_grad_(False)
         for layer in layer_list(model):
             attention, feed_forward = parts(layer)
@@ -73,8 +73,7 @@ class BottleneckAdapter(Method):
             if config.places == "both":
                 placed = {"attention": attention, **placed}
             for name, part in placed.items():
-                width = model.config.get_text_config().hidden_size
-                adapter = Bottleneck(width, config.size, config.activation).to(whole.device)
+                adapter = Bottleneck(width, config.size, config.activation).to(model.device)
                 layer.add_module(f"{name}_adapter", adapter)
                 part.register_forward_hook(through(adapter))
         return module
@@ -82,7 +81,7 @@ class BottleneckAdapter(Method):
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
         from safetensors.torch import save_file
 
-        weights = {name: p.detach().contiguous().cpu() for name, p in model.named_parameters() if "_adapter." in name}
+        weights = {name: parameter.detach().contiguous().cpu() for name, parameter in _own(model).items()}
         save_file(weights, directory / ADAPTER_WEIGHTS)
         note = {"adapter_type": KIND, **self.config.model_dump(), "base_model_name_or_path": base, "revision": revision}
         (directory / ADAPTER_CONFIG).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
@@ -102,20 +101,24 @@ def load_bottleneck(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
     """
     from safetensors.torch import load_file
 
+    from weitiao.models.boundary import loading
+
     values = read_json_object(directory / ADAPTER_CONFIG)
     settings = {key: value for key, value in values.items() if key in AdapterConfig.model_fields}
-    try:
+    what = f"The adapter in {directory} does not fit {type(model).__name__}"
+    remedy = "Check that it is complete, and name the base model that it was trained on, with --base-model."
+    with loading(what, directory, packages=("safetensors",), remedy=remedy):
         AdapterConfig.model_validate(settings).build().apply(model, seed=0)
         weights = load_file(directory / ADAPTER_WEIGHTS)
-        wanted = {name: p.shape for name, p in model.named_parameters() if "_adapter." in name}
-        if wanted != {name: tensor.shape for name, tensor in weights.items()}:
-            raise ValueError("its tensors are not those that the model has places for")
-    except (OSError, ValueError, ValidationError) as error:
-        raise ModelError(
-            f"The adapter in {directory} does not fit {type(model).__name__}: {error}",
-            "Check that it is complete, and name the base model that it was trained on, with --base-model.",
-        ) from error
+    wanted = {name: parameter.shape for name, parameter in _own(model).items()}
+    if wanted != {name: tensor.shape for name, tensor in weights.items()}:
+        raise ModelError(f"{what}: its tensors are not those that the model has places for", remedy)
     model.load_state_dict(weights, strict=False)
     module: nn.Module = model
     module.requires_grad_(False)
     return model
+
+
+def _own(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters of the adapters, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if "_adapter." in name}

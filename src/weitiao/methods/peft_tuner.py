@@ -17,7 +17,6 @@ from pydantic import (
 )
 
 from weitiao.config import Config
-from weitiao.errors import ModelError
 from weitiao.methods.method import PeftMethod
 
 if TYPE_CHECKING:
@@ -85,13 +84,12 @@ class PeftTuner(PeftMethod):
         Raises:
             ModelError: PEFT cannot put the tuner into this model.
         """
-        try:
+        from weitiao.models.boundary import loading
+
+        what = f"PEFT cannot put {self.config.tuner} into {type(model).__name__}"
+        remedy = "Name layers that are there with method.target_modules, or choose another tuner."
+        with loading(what, packages=("peft",), remedy=remedy):
             return super().apply(model, seed=seed)
-        except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
-            raise ModelError(
-                f"PEFT cannot put {self.config.tuner} into {type(model).__name__}: {error}",
-                "Name layers that are there with method.target_modules, or choose another tuner.",
-            ) from error
 
 
 def _config_class(tuner: str) -> type[Any]:

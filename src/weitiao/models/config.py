@@ -39,6 +39,10 @@ class ModelConfig(Config):
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
 
+    def rounded(self, dtype: str) -> str:
+        """The name of a number format with how the weights are rounded: what decides the answers beside the weights."""
+        return dtype if self.quantization is None else f"{dtype} {self.quantization}"
+
     def moved_to(self, name: str) -> ModelConfig:
         """The same model under another name: where it is now."""
         return self.model_copy(update={"name": name, "revision": None})

@@ -78,9 +78,8 @@ def dtype_of(config: ModelConfig, *, device: str) -> str:
 
 
 def format_of(config: ModelConfig, *, device: str) -> str:
-    """The number format that a model gets, and how its weights are rounded: what decides its answers beside them."""
-    dtype = dtype_of(config, device=device)
-    return dtype if config.quantization is None else f"{dtype} {config.quantization}"
+    """The number format that a model gets, and how its weights are rounded."""
+    return config.rounded(dtype_of(config, device=device))
 
 
 def load_config(config: ModelConfig) -> PreTrainedConfig:

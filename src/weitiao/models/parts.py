@@ -65,14 +65,10 @@ def layer_list(model: nn.Module) -> nn.ModuleList:
     Raises:
         ModelError: The decoder has no list of layers.
     """
-    lists = [(name.count("."), -len(one), one) for name, one in decoder(model).named_modules() if _is_list(one)]
+    lists = [(name, one) for name, one in decoder(model).named_modules() if isinstance(one, nn.ModuleList)]
     if not lists:
         raise ModelError(f"{type(model).__name__} has no list of layers.", "Choose a model of another family.")
-    return cast(nn.ModuleList, min(lists, key=lambda found: found[:2])[2])
-
-
-def _is_list(module: nn.Module) -> bool:
-    return isinstance(module, nn.ModuleList)
+    return min(lists, key=lambda found: (found[0].count("."), -len(found[1])))[1]
 
 
 def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, ArrayLike]]) -> None:

@@ -139,8 +139,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     groups = [*method.groups(adapted), *_of_objective(objective)]
     optimizer = recipe.optimizer.build(groups, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(adapted, data, task)
-    lomo = recipe.optimizer.type == "lomo"
-    engine = make_engine(recipe.train, accelerator, objective, optimizer, data.train, fused_update=lomo)
+    engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer, data.train)
     if state.step:
         load_checkpoint(run.checkpoint(state.step), engine)
         tell(f"Going on after step {state.step} of {run.path}")

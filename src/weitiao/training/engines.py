@@ -20,25 +20,24 @@ from weitiao.training.side_by_side import SideBySide, draws
 
 def make_engine(
     config: TrainConfig,
+    settings: OptimizerConfig,
     accelerator: Accelerator,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     items: Sequence[Item],
-    *,
-    fused_update: bool,
 ) -> Engine:
     """The engine of this launch: with as many workers as the recipe asks for where that is possible, else plain.
 
     Args:
         config: The `train` section.
+        settings: The `optimizer` section.
         accelerator, objective, optimizer: As for `Engine`.
         items: Of the training; the shortest is tried.
-        fused_update: Whether weights are updated while gradients are made.
 
     Raises:
-        RecipeError: They are to be, by several processes.
+        RecipeError: Several processes are to learn by LOMO.
     """
-    if fused_update:
+    if isinstance(settings, LomoConfig):
         return Lomo(accelerator, objective, optimizer, max_norm=config.max_grad_norm)
     wanted = 2 if config.workers == "auto" else config.workers
     alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted

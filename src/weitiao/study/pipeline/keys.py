@@ -151,8 +151,7 @@ def model_identity(config: ModelConfig) -> dict[str, Any]:
 
 def _dtype(config: ModelConfig) -> str:
     """The number format of a model on this machine, and how its weights are rounded."""
-    dtype = config.dtype if config.dtype != "auto" else _default_dtype()
-    return dtype if config.quantization is None else f"{dtype} {config.quantization}"
+    return config.rounded(config.dtype if config.dtype != "auto" else _default_dtype())
 
 
 @cache
