@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from chat_styles import CHATML
 from transformers import ByT5Tokenizer
@@ -193,6 +194,41 @@ def test_raw_text_without_an_eos_token_is_an_error(byte_level: Any) -> None:
     byte_level.eos_token = None
     with pytest.raises(RenderingError, match="EOS"):
         render([Example("t:1", text="a")], byte_level, RenderingConfig(), max_context=100)
+
+
+@pytest.mark.parametrize("with_bos", [False, True])
+@pytest.mark.parametrize(("limit", "overlap"), [(3, 1), (8, 1), (8, 5), (10, 8), (100, 3)])
+def test_every_token_of_a_long_text_is_learned_once_behind_its_context(
+    tokenizer: Any, with_bos: bool, limit: int, overlap: int
+) -> None:
+    from tokenizers.processors import TemplateProcessing
+
+    if with_bos:
+        bos = (tokenizer.bos_token, tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
+    text = " ".join(map(str, range(40)))
+    whole = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    config = RenderingConfig(max_length=limit)
+    rendered = render([Example("t:1", text=text)], tokenizer, config, max_context=100, window_overlap=overlap)
+    done = 1
+    for index, one in enumerate(rendered.sequences):
+        ids, learned = one.token_ids.tolist(), int(np.count_nonzero(one.weights))
+        assert len(ids) <= limit
+        assert one.weights.tolist() == [0.0] * (len(ids) - learned) + [1.0] * learned
+        assert (ids[0] == tokenizer.bos_token_id) == with_bos
+        start = int(with_bos and index > 0)
+        assert ids[start:] == whole[done + learned - len(ids) + start : done + learned]
+        assert index == 0 or len(ids) - learned - start == overlap
+        done += learned
+    assert done == len(whole)
+
+
+def test_a_text_to_pretrain_on_needs_no_eos_token(byte_level: Any) -> None:
+    byte_level.eos_token = None
+    (one,) = render(
+        [Example("t:1", text="abc")], byte_level, RenderingConfig(), max_context=100, window_overlap=1
+    ).sequences
+    assert one.token_ids.tolist() == byte_level("abc")["input_ids"]
 
 
 def test_tokenizer_without_a_fast_backend_gives_the_same_mask() -> None:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Field, Tag
 
 from weitiao.config import Config, type_of
 from weitiao.user_code import OwnConfig
@@ -25,6 +25,10 @@ class ObjectiveConfigBase(Config, ABC):
     @abstractmethod
     def objective(self) -> builtins.type[Objective]:
         """The class of the objective."""
+
+    def window_overlap(self) -> int | None:
+        """Tokens that the windows of a long row have in common; None where rows are not cut into windows."""
+        return None
 
     def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
         """What a step counts; see `Objective.items`."""
@@ -47,6 +51,25 @@ class SftConfig(ObjectiveConfigBase):
         return Sft
 
 
+class PretrainConfig(ObjectiveConfigBase):
+    """Pretraining, continued or from the beginning: every token of raw text, however long the text is."""
+
+    type: Literal["pretrain"]
+    """The objective."""
+
+    overlap: int = Field(default=1, ge=1)
+    """A text longer than `rendering.max_length` is cut into windows of that length. Each begins with so many of the
+    last tokens of the one before, as context alone: the loss of every token counts once."""
+
+    def window_overlap(self) -> int:
+        return self.overlap
+
+    def objective(self) -> builtins.type[Objective]:
+        from weitiao.objectives.pretrain import Pretrain
+
+        return Pretrain
+
+
 class OwnObjectiveConfig(OwnConfig, ObjectiveConfigBase):
     """An objective that a user wrote: a subclass of `weitiao.objectives.objective.Objective`."""
 
@@ -62,10 +85,12 @@ class OwnObjectiveConfig(OwnConfig, ObjectiveConfigBase):
 
 
 ObjectiveConfig = Annotated[
-    Annotated[SftConfig, Tag("sft")] | Annotated[OwnObjectiveConfig, Tag("own")],
+    Annotated[SftConfig, Tag("sft")]
+    | Annotated[PretrainConfig, Tag("pretrain")]
+    | Annotated[OwnObjectiveConfig, Tag("own")],
     Discriminator(
         type_of("sft"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such objective; there are sft, and FILE.py:CLASS",
+        custom_error_message="there is no such objective; there are sft, pretrain, and FILE.py:CLASS",
     ),
 ]

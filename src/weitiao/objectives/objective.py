@@ -66,6 +66,11 @@ class Objective(nn.Module, ABC):
         """The losses of a forest, in training and in validation alike."""
 
     @staticmethod
+    def readings(loss: float) -> dict[str, float]:
+        """What else a mean loss per unit of weight is called; validations show it beside the loss."""
+        return {}
+
+    @staticmethod
     def weights(forest: Forest) -> NDArray[np.float64]:
         """The weight [I] of each item, by which its loss is divided to be shown; by their sum, that of a step."""
         sums_I = np.bincount(forest.target_items, forest.targets.weights, minlength=len(forest.items))

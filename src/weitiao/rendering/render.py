@@ -15,6 +15,7 @@ from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.printing import Printer, common_prefix, special_tokens
 from weitiao.rendering.report import Tally, note_answers, note_other_turns
 from weitiao.rendering.tokens import Encoder
+from weitiao.rendering.windows import windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -45,6 +46,7 @@ def render(
     *,
     max_context: int,
     skip_bad_rows: bool = False,
+    window_overlap: int | None = None,
 ) -> Rendered:
     """Turn examples into token ids with a loss weight per token.
 
@@ -59,6 +61,9 @@ def render(
         config: The recipe section `rendering`.
         max_context: The model's context, in tokens.
         skip_bad_rows: Leave out and count rows that the template cannot render; else they are an error.
+        window_overlap: All rows are raw text, and one longer than the limit becomes several windows, each of which
+            begins with so many of the last tokens of the one before (behind the BOS token, where there is one), which
+            it does not learn. None: rows are not cut.
 
     Returns:
         The sequences, with counts of what was left out.
@@ -67,7 +72,7 @@ def render(
         RenderingError: The template cannot render a row, a row is too long and `on_long` is `error`, or nothing is
             supervised in any row.
     """
-    renderer = _Renderer(tokenizer, config, max_context=max_context)
+    renderer = _Renderer(tokenizer, config, max_context=max_context, window_overlap=window_overlap)
     sequences: list[TokenSequence] = []
     for start in range(0, len(examples), _CHUNK):
         sequences += renderer.chunk(examples[start : start + _CHUNK])
@@ -152,13 +157,26 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 class _Renderer:
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: RenderingConfig, *, max_context: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        config: RenderingConfig,
+        *,
+        max_context: int,
+        window_overlap: int | None,
+    ) -> None:
         if config.max_length is not None and config.max_length > max_context:
             raise RenderingError(
                 f"rendering.max_length is {config.max_length} tokens, the model's context {max_context}.",
                 f"Set rendering.max_length to {max_context} or less, or leave it out.",
             )
         self.limit = config.max_length or max_context
+        if window_overlap is not None and window_overlap + 2 > self.limit:  # the BOS token, and one to learn
+            raise RenderingError(
+                f"objective.overlap: {window_overlap} tokens of context leave no room in windows of {self.limit}.",
+                "Set it to less, or raise rendering.max_length.",
+            )
+        self._overlap = window_overlap
         self.tally = Tally()
         self._tokenizer = tokenizer
         self._config = config
@@ -169,6 +187,11 @@ class _Renderer:
 
     def chunk(self, examples: Sequence[Example]) -> Iterator[TokenSequence]:
         """Render some examples; what becomes of each is in the tally."""
+        if self._overlap is not None and (talks := [one.row_id for one in examples if one.messages]):
+            raise RenderingError(
+                f"{talks[0]} is a conversation, and objective: pretrain learns raw text.",
+                "Give rows of raw text (a column `text`, or a .txt file), or choose objective: sft.",
+            )
         found = {index: self._leaves(example) for index, example in enumerate(examples) if example.messages}
         texts = [leaf for leaves in found.values() for leaf in leaves or ()]
         self._encoder.learn(
@@ -182,7 +205,7 @@ class _Renderer:
                 continue
             self._note_special_text(example)
             if not example.messages:
-                tokens = [self._raw(example.row_id, ids_of[index])]
+                tokens = list(self._raw(example.row_id, ids_of[index]))
             else:
                 tokens = list(self._conversation(conversation))
                 if not tokens:
@@ -239,9 +262,10 @@ class _Renderer:
             weights[0] = 0.0
             yield ids, weights
 
-    def _raw(self, row_id: str, ids: list[int]) -> tuple[list[int], list[float]]:
+    def _raw(self, row_id: str, ids: list[int]) -> Iterator[tuple[list[int], list[float]]]:
+        """The ids and weights of a raw text, or of each of its windows."""
         eos, bos = self._tokenizer.eos_token_id, self._tokenizer.bos_token_id
-        if eos is None:
+        if eos is None and self._overlap is None:
             raise RenderingError(
                 "Raw text is closed with the EOS token, and this tokenizer has none.",
                 "Use a tokenizer with an eos_token.",
@@ -249,8 +273,12 @@ class _Renderer:
         if bos is not None and ids[:2] == [bos, bos]:  # the text brings the token that the tokenizer adds
             self.tally.add("second BOS", row_id)
             ids = ids[1:]
-        ids = ids if ids[-1:] == [eos] else [*ids, eos]
-        return ids, [0.0] + [1.0] * (len(ids) - 1)
+        ids = ids if eos is None or ids[-1:] == [eos] else [*ids, eos]
+        if self._overlap is None or len(ids) <= self.limit:
+            yield ids, [0.0] + [1.0] * (len(ids) - 1)
+        else:
+            self.tally.add("windows", row_id)
+            yield from windows(ids, limit=self.limit, overlap=self._overlap, bos=bos)
 
     def _fit(self, row_id: str, ids: list[int], weights: list[float]) -> TokenSequence | None:
         """Apply the length limit."""

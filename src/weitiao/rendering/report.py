@@ -17,13 +17,14 @@ _NUM_NAMED = 3
 
 What = Literal[
     "dropped long", "truncated", "without target", "inserted", "opened", "restored", "rewritten", "reasoning ignored",
-    "left out", "asked to learn", "second BOS", "special text",
+    "left out", "asked to learn", "second BOS", "special text", "windows",
 ]  # fmt: skip
 """What happens to a row; `_SENTENCES` say it."""
 
 _SENTENCES: dict[What, str] = {
     "dropped long": "Dropped {2}: longer than {limit:,} tokens{why}.",
     "truncated": "Truncated {2} to {limit:,} tokens; the end-of-turn token is cut off with the end.",
+    "windows": "Cut {1} into windows of at most {limit:,} tokens.",
     "without target": "Dropped {2}: no token of it is supervised.",
     "inserted": "The template puts {0!r} in front of the answer in {1}, and the prompt does not hold it: it is "
     "learned, and no part of an answer in evaluation and chat.",
@@ -124,7 +125,7 @@ class Tally:
             f"{counted(tokens, 'token')}, of which {learned:,} are learned; "
             f"the longest {'sequence' if several else 'row'} has {self.longest:,}."
         ]
-        if several:
+        if several and "windows" not in self.rows:
             lines.append(_SEVERAL)
         if self.refused:
             row_id, reason = self.refused[0]

@@ -120,10 +120,10 @@ def check_recipe(
     from weitiao.study.dataset import model_context, prepare_tokenizer
 
     tokenizer = prepare_tokenizer(recipe)
-    context = model_context(recipe)
+    context, overlap = model_context(recipe), recipe.objective.window_overlap()
     settings = replace(
         settings or CheckSettings(workers=usable_cores()),
-        max_tokens=min(recipe.rendering.max_length or context, context),
+        max_tokens=min(recipe.rendering.max_length or context, context) if overlap is None else _NO_LIMIT,
         special_tokens=tuple(str(token) for token in tokenizer.all_special_tokens),
     )
     parts = parts_of_recipe(recipe.data, against)
@@ -134,7 +134,7 @@ def check_recipe(
             held_out = held_out_rows(recipe.data)
         except DataError as error:
             left_out = {"leak": f"between the fractions, which cannot be held out: {error.what}"}
-    measure = token_counter(tokenizer, recipe.rendering)
+    measure = token_counter(tokenizer, recipe.rendering, window_overlap=overlap)
     with _rows_shown(console, "Checking") as on_rows:
         report = check(parts, settings, on_rows=on_rows, measure=measure, held_out=held_out)
     return replace(report, left_out={**report.left_out, **left_out})
@@ -157,7 +157,8 @@ def inspect_data(target: Target, *, workers: int | None = None, console: Console
     recipe = target.recipe()
     measure: Measure | None = None
     if recipe is not None:
-        measure = token_counter(prepare_tokenizer(recipe), recipe.rendering)
+        overlap = recipe.objective.window_overlap()
+        measure = token_counter(prepare_tokenizer(recipe), recipe.rendering, window_overlap=overlap)
     elif target.model is not None:
         measure = token_counter(load_tokenizer(ModelConfig(name=target.model)), RenderingConfig())
     with _rows_shown(console, "Inspecting") as on_rows:
@@ -212,19 +213,22 @@ def parts_of_recipe(data: DataConfig, against: Sequence[str] = ()) -> list[Part]
     return [*parts, *(parts_of_files(against, against)[1:] if against else ())]
 
 
-def token_counter(tokenizer: PreTrainedTokenizerFast, rendering: RenderingConfig) -> Measure:
+def token_counter(
+    tokenizer: PreTrainedTokenizerFast, rendering: RenderingConfig, *, window_overlap: int | None = None
+) -> Measure:
     """Counts the tokens of examples as training sees them.
 
     Args:
         tokenizer: Tokenizer with its chat template.
         rendering: The recipe's section; its limit of length does not count here.
+        window_overlap: As for `render`: not None where rows are raw text to be cut into windows.
     """
     from weitiao.rendering.render import render
 
     unlimited = rendering.model_copy(update={"max_length": None, "on_long": "drop"})
 
     def lengths(examples: Sequence[Example]) -> dict[str, Measured]:
-        rendered = render(examples, tokenizer, unlimited, max_context=_NO_LIMIT)
+        rendered = render(examples, tokenizer, unlimited, max_context=_NO_LIMIT, window_overlap=window_overlap)
         found: dict[str, Measured] = {}
         for one in rendered.sequences:  # a row may be several sequences; the longest has to fit
             row = found.get(one.row_id, Measured(0, 0))

@@ -74,7 +74,9 @@ class RenderedData:
                 stay: in runs from before there were these settings, every learned token weighs the same.
         """
         asked = recipe.train.weigh
-        unit = choose_unit(self.train, self.data.sources) if asked == "auto" else asked
+        windows = recipe.objective.window_overlap() is not None  # of which a long row has more: tokens count alike
+        chosen: Unit = "tokens" if windows else choose_unit(self.train, self.data.sources)
+        unit = chosen if asked == "auto" else asked
         if known is not None and known == self.fingerprint:
             return self, unit
         train, validation = self.train, self.validation
@@ -162,7 +164,14 @@ def render_part(
 ) -> Rendered:
     """Examples as the recipe renders them; what happened to them is told under the name of their part."""
     skip = recipe.data.on_bad_rows == "skip"
-    rendered = render(examples, tokenizer, recipe.rendering, max_context=model_context(recipe), skip_bad_rows=skip)
+    rendered = render(
+        examples,
+        tokenizer,
+        recipe.rendering,
+        max_context=model_context(recipe),
+        skip_bad_rows=skip,
+        window_overlap=recipe.objective.window_overlap(),
+    )
     for line in rendered.report:
         tell(f"{name}: {line}")
     return rendered

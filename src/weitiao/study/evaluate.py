@@ -101,7 +101,7 @@ def evaluate_recipe(
         find_final(recipe.run_dir)  # says what is wrong before data and model are loaded
     console = console or TextConsole(stderr=True)
     tell = tell or teller(console)
-    output = output or place_of_results(recipe, "eval", ("model", "data", "rendering", "evaluate"), tell)
+    output = output or place_of_results(recipe, "eval", ("model", "data", "rendering", "objective", "evaluate"), tell)
     remedy = "Wait for it, or write the scores elsewhere with --output DIRECTORY."
     with locked_around(output, remedy, run=RunDir(recipe.run_dir)):
         return _evaluate(recipe, tuned=tuned, output=output, console=console, tell=tell)

@@ -187,13 +187,15 @@ class Loop:
             state.num_bad_validations += 1
             patience = self.config.patience
             state.stopped_early = patience is not None and state.num_bad_validations >= patience
-        values: dict[str, Any] = {f"validation_{name}": value for name, value in scores.items()}
+        readings = self.engine.objective.readings(loss)
+        values: dict[str, Any] = {f"validation_{name}": value for name, value in (readings | scores).items()}
         sources = by_source(losses, self.sources) if self.sources else {}
         if len(sources) > 1:
             values["validation_sources"] = _as_values(sources)
         self._log(metrics, {"step": state.step, "validation_loss": loss, **values, "best": best})
         shown = describe_losses(loss, {name: one.loss for name, one in sources.items()} if len(sources) > 1 else {})
-        facts = ", ".join([f"validation {shown}", *(f"{name} {value:.1%}" for name, value in scores.items())])
+        others = [f"{name} {value:,.2f}" for name, value in readings.items()]
+        facts = ", ".join([f"validation {shown}", *others, *(f"{name} {value:.1%}" for name, value in scores.items())])
         self.watcher.message(f"step {state.step}: {facts}{' (best so far)' if best else ''}")
         if state.stopped_early:
             self.watcher.message(f"{state.num_bad_validations} validations without improvement: stopping early.")

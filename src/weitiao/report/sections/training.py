@@ -58,6 +58,8 @@ def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tup
     if best is not None:
         at = words("training.best.value", loss=words.loss(best["validation_loss"]), step=words.count(best["step"]))
         facts.append((words("training.best"), at))
+        if (perplexity := best.get("validation_perplexity")) is not None:
+            facts.append((words("training.perplexity"), words.loss(perplexity)))
     facts.append((words("training.rows"), words.count(sum(line["num_sequences"] for line in steps))))
     facts.append((words("training.tokens"), _tokens(tokens, computed, words)))
     if seconds:
