@@ -155,6 +155,14 @@ def build_layout(rows: Sequence[ArrayLike], *, share_prefixes: bool = True) -> t
     return Layout(np.concatenate(token_ids), depth, subtree_end, find_segments(depth, subtree_end)), paths
 
 
+def sequence_lengths(layout: Layout) -> Ints:
+    """For each of the T tokens, the tokens of the sequence that it is of; of the longest, where several share it."""
+    lengths_T = np.empty(len(layout), np.int64)
+    for segment in layout.segments:
+        lengths_T[segment.start : segment.end] = layout.position_ids[segment.start : segment.subtree_end].max() + 1
+    return lengths_T
+
+
 def build_forest(items: Sequence[Item], *, share_prefixes: bool = True) -> Forest:
     """Lay items out in one row, with what they learn.
 

@@ -21,7 +21,7 @@ CHANGEABLE = (
     "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
     "train.workers", "train.checkpointing",
 )  # fmt: skip
-# How a step is computed: the same up to rounding, except that two of them decide which numbers a dropout draws.
+# How a step is computed: the same up to rounding, except that two of them decide which numbers are drawn.
 _SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "method.fused")
 _DRAWN_BY = ("train.token_budget", "train.share_prefixes")
 # Settings that hold from the next step on: how far to go, and which of the weights passed on the way are kept.
@@ -148,7 +148,8 @@ def describe_length(config: TrainConfig, state: State, num_steps: int) -> str | 
 
 def _matters(name: str, recipe: Recipe) -> bool:
     """Whether a setting may not differ when a run goes on."""
-    if name in _DRAWN_BY and any("dropout" in key and value for key, value in recipe.method.model_dump().items()):
+    dropout = any("dropout" in key and value for key, value in recipe.method.model_dump().items())
+    if name in _DRAWN_BY and (dropout or recipe.train.neftune is not None):
         return True
     if name in (*CHANGEABLE, *_SAME_UP_TO_ROUNDING, *_FROM_NOW_ON):
         return False

@@ -27,6 +27,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
+from weitiao.models.noise import add_embedding_noise
 from weitiao.models.parts import require_embeddings, router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.objectives.objective import Objective
@@ -198,6 +199,8 @@ def _adapt(recipe: Recipe, method: Method, model: PreTrainedModel, data: Rendere
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes
     probe_forest(adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=share)
+    if recipe.train.neftune is not None:
+        add_embedding_noise(adapted, recipe.train.neftune)
     if (coefficient := router_loss_left_out(model)) is not None:
         tell(
             f"mixture of experts: the router's auxiliary loss (router_aux_loss_coef={coefficient:g}) is not added to "

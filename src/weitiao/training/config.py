@@ -23,11 +23,15 @@ class TrainConfig(Config):
 
     token_budget: int | Literal["auto"] = "auto"
     """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result
-    (dropout excepted: its noise is drawn anew for each portion)."""
+    (dropout and `neftune` excepted: their noise is drawn anew for each portion)."""
 
     checkpointing: bool = False
     """Keep only the inputs of the layers for the backward pass, and compute the rest a second time: about a third more
     time, and a fraction of the memory for long rows. It does not change the result."""
+
+    neftune: float | None = Field(default=None, gt=0)
+    """NEFTune: uniform noise on the embeddings while learning, of this alpha (https://arxiv.org/abs/2310.05914 has 5
+    to 15). A token that several rows share has one noise for all of them. None is no noise."""
 
     weigh: Literal["auto", "tokens", "rows"] = "auto"
     """What one unit of the loss is: a learned token, or a row, whose learned tokens then weigh 1 together. `auto` is
@@ -51,7 +55,7 @@ class TrainConfig(Config):
     """Largest norm of the gradient; a larger one is scaled down. None switches clipping off."""
 
     seed: int = Field(default=0, ge=0)
-    """Decides the order of the data, the adapters' first values, and dropout."""
+    """Decides the order of the data, the adapters' first values, dropout and noise."""
 
     validate_every: int | Literal["epoch"] = "epoch"
     """Steps between two validations, or after each epoch. Without validation data there are none."""
@@ -84,7 +88,7 @@ class TrainConfig(Config):
     workers: int | Literal["auto"] = "auto"
     """Portions that are computed side by side on a CPU, each with its part of the threads and of `token_budget`, where
     next to no sharing is lost by it; `auto` is 2. It is 1 on a GPU, with several processes, with fewer threads, and
-    where random numbers are drawn (dropout). It changes results by no more than rounding."""
+    where random numbers are drawn (dropout, `neftune`). It changes results by no more than rounding."""
 
     @model_validator(mode="after")
     def _agree(self) -> TrainConfig:
