@@ -133,6 +133,7 @@ def plain_loop(
     weight_decay: float = 0.0,
     weigh: str = "tokens",
     optimizer: torch.optim.Optimizer | None = None,
+    max_norm: float = 1.0,
 ) -> list[float]:
     """The losses of steps of 8 sequences, each alone through the model; AdamW, a cosine to zero, norms up to 1."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -147,7 +148,7 @@ def plain_loop(
         by_rows = sum(one / length for one, length in zip(sums, lengths, strict=True)) / len(batch)
         loss = sum(sums) / sum(lengths) if weigh == "tokens" else by_rows
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()

@@ -138,7 +138,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     adapted = _adapt(recipe, method, model, data, tell)
     objective = recipe.objective.build(adapted)
     groups = [*method.groups(adapted), *_of_objective(objective)]
-    optimizer = recipe.optimizer.build(groups, learning_rate=recipe.train.learning_rate)
+    optimizer = recipe.optimizer.build(groups, adapted, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(adapted, data, task)
     engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer, data.train)
     if state.step:

@@ -188,16 +188,26 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What the optimiser has noted of each parameter, as `moment/parameter`."""
     state: Any = get_optimizer_state_dict(model, optimizer, options=_WHOLE)["state"]
-    named = {f"{key}/{name}": value for name, values in state.items() for key, value in values.items()}
-    return {name: value.detach().contiguous() for name, value in named.items()}
+    moments: dict[str, Tensor] = {}
+    for name, values in state.items():
+        for key, value in values.items():
+            if isinstance(value, dict):  # bitsandbytes keeps tables of its own, which several parameters may share
+                moments |= {f"{key}.{part}/{name}": one.detach().clone() for part, one in value.items()}
+            else:
+                moments[f"{key}/{name}"] = torch.as_tensor(value).detach().contiguous()
+    return moments
 
 
 def load_moments(model: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
     """Put back what `moments_of` gave, wherever the optimiser wants each kind of value to lie."""
-    named: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    named: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for key, value in moments.items():
         moment, name = key.split("/", 1)
-        named[name][moment] = value
+        table, _, part = moment.partition(".")
+        if part:
+            named[name].setdefault(table, {})[part] = value
+        else:  # a count is a whole number for those that count in such, and a tensor for the others
+            named[name][moment] = int(value) if value.dtype == torch.int64 else value
     names = {parameter: name for name, parameter in model.named_parameters()}
     # PyTorch numbers the parameters in the order of the groups, and knows where each kind of value has to lie.
     numbered = enumerate(names[parameter] for group in optimizer.param_groups for parameter in group["params"])

@@ -14,7 +14,7 @@ from weitiao.rendering.items import Item
 from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine
 from weitiao.training.lomo import Lomo
-from weitiao.training.optimizer import LomoConfig, OptimizerConfig
+from weitiao.training.optimizer import InBackward, LomoConfig, OptimizerConfig
 from weitiao.training.side_by_side import SideBySide, draws
 
 
@@ -35,10 +35,11 @@ def make_engine(
         items: Of the training; the shortest is tried.
 
     Raises:
-        RecipeError: Several processes are to learn by LOMO.
+        RecipeError: Several processes are to update in the backward pass.
     """
-    if isinstance(settings, LomoConfig):
-        return Lomo(accelerator, objective, optimizer, max_norm=config.max_grad_norm)
+    if isinstance(settings, InBackward):
+        max_norm = config.max_grad_norm if isinstance(settings, LomoConfig) else None
+        return Lomo(accelerator, objective, optimizer, max_norm=max_norm)
     wanted = 2 if config.workers == "auto" else config.workers
     alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted
     if wanted == 1 or not alone or draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
@@ -47,7 +48,7 @@ def make_engine(
 
 
 def least_budget(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: int) -> int:
-    """Tokens that have to be computed at once: those of the longest item, and for LOMO those of the longest step.
+    """Tokens that have to be computed at once: of the longest item, or of the longest step where it is one portion.
 
     Args:
         optimizer: The `optimizer` section.
@@ -55,19 +56,19 @@ def least_budget(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: 
         batch_size: Items in a step.
     """
     lengths = sorted((item.num_tokens for item in items), reverse=True)
-    return sum(lengths[: batch_size if isinstance(optimizer, LomoConfig) else 1])
+    return sum(lengths[: batch_size if isinstance(optimizer, InBackward) else 1])
 
 
 def require_whole_steps(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: int, budget: int) -> None:
-    """Refuse a budget in which a step of LOMO might not be one portion: it forgets gradients, and cannot add them up.
+    """Refuse a budget in which a step of LOMO or AdaLOMO might not be one portion: they cannot add gradients up.
 
     Raises:
         RecipeError: It is too small.
     """
     least = least_budget(optimizer, items, batch_size)
-    if isinstance(optimizer, LomoConfig) and budget < least:
+    if isinstance(optimizer, InBackward) and budget < least:
         raise RecipeError(
-            f"train.token_budget: with lomo a step is computed at once, and the longest {batch_size} rows have "
-            f"{least:,} tokens, not {budget:,}.",
+            f"train.token_budget: with {optimizer.type} a step is computed at once, and the longest {batch_size} rows "
+            f"have {least:,} tokens, not {budget:,}.",
             f"Leave train.token_budget open, set it to {least}, or lower train.batch_size or rendering.max_length.",
         )

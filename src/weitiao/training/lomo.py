@@ -1,5 +1,11 @@
-"""LOMO: every weight is updated as soon as its gradient is there, and the gradient is forgotten
-(https://arxiv.org/abs/2306.09782, algorithm 1 and section 3.3.2). All gradients together never exist."""
+"""LOMO and AdaLOMO: every weight is updated as soon as its gradient is there, and the gradient is forgotten
+(https://arxiv.org/abs/2306.09782, algorithm 1 and section 3.3.2; https://arxiv.org/abs/2310.10195, algorithm 1). All
+gradients together never exist.
+
+The rule of a step is that of an ordinary optimiser, which steps while one weight alone has a gradient: SGD for LOMO,
+Adafactor for AdaLOMO (the same second moment in a row and a column, the same limit on the size of an update; PyTorch's
+learning rate is at most the inverse root of the number of the step).
+"""
 
 from __future__ import annotations
 
@@ -19,12 +25,12 @@ from weitiao.training.engine import Engine, learned_parameters
 
 
 class Lomo(Engine):
-    """Stochastic gradient descent inside the backward pass, in one process.
+    """Steps inside the backward pass, in one process.
 
     With a limit on the norm of the gradient there are two passes: the first finds the norm, the second updates.
 
     Args:
-        accelerator, objective, optimizer: As for `Engine`; the optimiser holds the learning rates.
+        accelerator, objective, optimizer: As for `Engine`; the optimiser keeps nothing but what it needs of a weight.
         max_norm: Limit of the norm; None for a single pass.
 
     Raises:
@@ -42,7 +48,7 @@ class Lomo(Engine):
         super().__init__(accelerator, objective, optimizer)
         if self.num_ranks > 1:
             raise RecipeError(
-                "optimizer: lomo updates weights while gradients are made, which one process alone can do.",
+                "optimizer: lomo and adalomo update weights while gradients are made, which one process alone can do.",
                 "Start it without torchrun, or choose optimizer: {type: adafactor}.",
             )
         self._max_norm = max_norm
@@ -51,13 +57,14 @@ class Lomo(Engine):
     def accumulate(self, step: Step, weight: float, seed: Callable[[int], int]) -> list[tuple[int, Losses]]:
         """Learn from the one forest of a step; see `Engine.accumulate`."""
         (forest,) = step.forests
-        factor = 1.0
         if self._max_norm is not None:
-            losses = self._pass(forest, weight, seed(0), factor=None)
-            factor = min(1.0, self._max_norm / (self._norm + 1e-6))  # as `torch.nn.utils.clip_grad_norm_` has it
+            losses = self._pass(forest, weight, seed(0), learn=False)
             if not math.isfinite(self._norm):
                 return [(0, losses)]
-        return [(0, self._pass(forest, weight, seed(0), factor=factor))]
+            factor = min(1.0, self._max_norm / (self._norm + 1e-6))  # as `torch.nn.utils.clip_grad_norm_` has it
+            for group in self.optimizer.param_groups:  # a step of SGD is as much shorter as its gradient would be
+                group["lr"] *= factor
+        return [(0, self._pass(forest, weight, seed(0), learn=True))]
 
     def finish(self, max_norm: float | None) -> float:
         """The norm of the gradient as it was; the weights have been updated."""
@@ -66,18 +73,21 @@ class Lomo(Engine):
     def update(self) -> None:
         """Nothing is left to do."""
 
-    def _pass(self, forest: Forest, weight: float, seed: int, *, factor: float | None) -> Losses:
-        """Forward and backward: a gradient counts for the norm, updates its weight if there is a factor, and goes."""
-        rates = {p: group["lr"] for group in self.optimizer.param_groups for p in group["params"]}
+    def _pass(self, forest: Forest, weight: float, seed: int, *, learn: bool) -> Losses:
+        """Forward and backward: a gradient counts for the norm, updates its weight if asked to, and goes.
+
+        From the first gradient that is not finite on, nothing is updated. What was before it is lost with the run,
+        which ends here: checkpoints are written after whole steps.
+        """
         squares: list[Tensor] = []
+        finite = True
 
         def take(parameter: Tensor) -> None:
-            gradient = parameter.grad
-            assert gradient is not None
-            squares.append(gradient.double().square().sum())
-            if factor is not None:
-                with torch.no_grad():
-                    parameter.add_(gradient, alpha=-factor * rates[parameter])
+            nonlocal finite
+            assert parameter.grad is not None
+            squares.append(parameter.grad.double().square().sum())
+            if learn and (finite := finite and math.isfinite(float(squares[-1]))):
+                self.optimizer.step()  # of this weight: no other one has a gradient now
             parameter.grad = None
 
         parameters: list[nn.Parameter] = list(learned_parameters(self.objective).values())

@@ -39,7 +39,7 @@ def require_moved(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: 
         return []
     kinds: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     for name, parameter in learned_parameters(model).items():
-        moments = [one for key, one in optimizer.state[parameter].items() if key != "step" and isinstance(one, Tensor)]
+        moments = [one for key, one in optimizer.state[parameter].items() if _is_moment(key, one)]
         moved = bool(moments) and (steps < 2 or any(bool(one.any()) for one in moments))
         kinds[NUMBER.sub("*", name)].append((name, moved))
     if still := [tensors for tensors in kinds.values() if not any(moved for _, moved in tensors)]:
@@ -51,3 +51,8 @@ def require_moved(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: 
             "Leave their layers out of method.target_modules (or biases out, by method.bias: none).",
         )
     return [name for tensors in kinds.values() for name, moved in tensors if not moved]
+
+
+def _is_moment(key: str, value: object) -> bool:
+    """Whether this is zero where every gradient was: of moments in 8 bits the scales are, not the codes."""
+    return isinstance(value, Tensor) and value.is_floating_point() and key != "step" and not key.startswith("qmap")
