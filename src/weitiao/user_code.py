@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -29,7 +29,7 @@ class OwnConfig(Config):
     type: str = Field(pattern=r"^.+\.py:[A-Za-z_]\w*$")
     """File and class: `my.py:Scale`. A relative path is looked up in the recipe's folder, then in the current one."""
 
-    def located(self, folders: Sequence[Path]) -> OwnConfig:
+    def located(self, folders: Sequence[Path]) -> Self:
         """The same with its file looked up in these folders, in this order, and made absolute."""
         path, name = split(self.type)
         return self.model_copy(update={"type": f"{find_path(path, folders) or path}:{name}"})

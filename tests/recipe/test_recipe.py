@@ -72,7 +72,7 @@ def test_overrides_are_read_as_yaml(recipe: Path) -> None:
     ("change", "message", "remedy"),
     [
         (("epochs: 3", "epoch: 3"), r"recipe.yaml:7: unknown key `train.epoch`", "Did you mean `epochs`?"),
-        (("r: 16", "rank: 16"), r"recipe.yaml:5: unknown key `method.rank`", "Known keys: type, r, alpha"),
+        (("r: 16", "rank: 16"), r"recipe.yaml:5: unknown key `method.rank`", "Known keys: start, type, r"),
         (("method:", "methode:"), r"recipe.yaml:5: unknown key `methode`", "Did you mean `method`?"),
         (
             ("model:", "learning_rate: 1\nmodel:"),

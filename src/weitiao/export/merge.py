@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from weitiao.errors import ModelError
 from weitiao.export.check import (
@@ -24,8 +24,9 @@ from weitiao.generation.generate import write_generation_config
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.base import base_model, find_moved
 from weitiao.methods.bottleneck import is_bottleneck
+from weitiao.methods.merging import merged
 from weitiao.methods.open import find_final, open_model
-from weitiao.models.boundary import loading, quiet_transformers
+from weitiao.models.boundary import quiet_transformers
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.load import load_model
@@ -35,7 +36,7 @@ from weitiao.models.parts import context_length
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 MergedDtype = Literal["float32", "bfloat16", "float16"]
 
@@ -158,56 +159,9 @@ def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory
     """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
     import torch
 
-    kind = str(getattr(model.active_peft_config.peft_type, "value", model.active_peft_config.peft_type))
-    with warnings.catch_warnings():
-        # PEFT warns of adapters on tied embeddings. Whether a merge is faithful is what the check finds out.
-        warnings.simplefilter("ignore", UserWarning)
-        with loading(
-            f"The adapter of type {kind} cannot be merged into {type(model.get_base_model()).__name__}",
-            packages=("peft",),
-            remedy="Serve base and adapter as they are.",
-        ):
-            untied = _untie(model)
-            plain = model.merge_and_unload()
-            if untied:
-                _tie_again(plain)
-        with quiet_transformers():
-            plain.to(getattr(torch, dtype)).save_pretrained(str(directory))
-            tokenizer.save_pretrained(str(directory))
+    plain = merged(model)
+    with quiet_transformers():
+        plain.to(getattr(torch, dtype)).save_pretrained(str(directory))
+        tokenizer.save_pretrained(str(directory))
     write_generation_config(directory, plain, tokenizer)
     return int(plain.num_parameters())
-
-
-def _untie(model: PeftModel) -> bool:
-    """Where an adapter is on one of two tied embeddings, give the head a weight of its own, so that what is merged into
-    one leaves the other alone; returns whether it was done."""
-    from torch import nn
-
-    causal = model.get_base_model()
-    first, head = causal.get_input_embeddings(), causal.get_output_embeddings()
-    inner_first, inner_head = _unwrapped(first), _unwrapped(head)
-    if inner_head.weight is not inner_first.weight or (inner_first is first and inner_head is head):
-        return False
-    inner_head.weight = nn.Parameter(inner_head.weight.detach().clone(), requires_grad=False)
-    return True
-
-
-def _unwrapped(module: Any) -> Any:
-    """The embedding itself, inside what PEFT may have put around it."""
-    for name in ("base_layer", "original_module"):
-        module = getattr(module, name, module)
-    return module
-
-
-def _tie_again(plain: PreTrainedModel) -> None:
-    """Let input embedding and head share a weight again where the adapter changed both alike, else say they do not."""
-    import torch
-
-    first, head = plain.get_input_embeddings(), plain.get_output_embeddings()
-    same = torch.equal(first.weight, head.weight)
-    if same:
-        head.weight = first.weight
-    else:
-        plain.all_tied_weights_keys = {}
-    for config in (plain.config, plain.config.get_text_config()):
-        config.tie_word_embeddings = same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
 from weitiao.methods.final import read_note
@@ -13,10 +13,15 @@ from weitiao.models.directory import is_pointer, read_json_object
 
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
+    from torch import nn
     from transformers import PreTrainedModel
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+
+NOT_COMPUTED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
+"""What a configuration says about where and how the adapter was made, and not about what it computes."""
+_OF_THE_BEGINNING = ("init_lora_weights", "init_weights", "init_ia3_weights", "eva_config", "loftq_config")
 
 _ANOTHER = "Name the base model that the adapter was trained on, with --base-model."
 
@@ -97,6 +102,50 @@ def load_adapter(model: PreTrainedModel, directory: Path) -> PeftModel:
         tuned = PeftModel.from_pretrained(model, str(directory), config=config)
         _check_tensors(tuned, directory, what)
     return tuned
+
+
+def differing_settings(directory: Path, config: PeftConfig) -> str | None:
+    """In what an adapter computes otherwise than one of a configuration; None when its weights fit there as they are.
+
+    How its weights began, and what was dropped while they learned, does not count.
+
+    Args:
+        directory: Of the adapter.
+        config: PEFT's configuration of the other.
+    """
+    there, here = read_adapter_config(directory).to_dict(), config.to_dict()
+    for name in ("peft_type", *sorted(there.keys() | here.keys())):
+        if name in (*NOT_COMPUTED, *_OF_THE_BEGINNING) or name.endswith("dropout"):
+            continue
+        one, other = _plain(there.get(name)), _plain(here.get(name))
+        if one != other:
+            return f"its {name} is {one}, not {other}"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """A setting as it can be compared and shown: sets in order, members of an enumeration by their value."""
+    return sorted(value) if isinstance(value, set | list | tuple) else getattr(value, "value", value)
+
+
+def take_weights(model: nn.Module, directory: Path) -> None:
+    """Give an adapter that is in a model the weights of one of the same form.
+
+    Args:
+        model: A `PeftModel`.
+        directory: Of the adapter whose weights it gets.
+
+    Raises:
+        ModelError: They do not fit.
+    """
+    from peft import PeftModel, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    assert isinstance(model, PeftModel)
+    what = f"The adapter in {directory} does not fit {type(model.get_base_model()).__name__}"
+    with loading(what, directory, packages=("peft",), remedy=f"Check that it is complete. {_ANOTHER}"):
+        _check_tensors(model, directory, what)
+        set_peft_model_state_dict(model, load_file(directory / ADAPTER_WEIGHTS))
 
 
 def _check_tensors(model: PeftModel, directory: Path, what: str) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from weitiao.config import Config
 from weitiao.errors import ModelError
-from weitiao.methods.method import Selected
+from weitiao.methods.method import MethodSettings, Selected
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
 
-class BitFitConfig(Config):
+class BitFitConfig(MethodSettings):
     """The biases learn. A model without any gets zero ones where its architecture can have them."""
 
     usual_learning_rate: ClassVar[float] = 1e-3

@@ -7,15 +7,15 @@ Behind attention and feed-forward (https://arxiv.org/abs/1902.00751, figure 2), 
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from weitiao.config import Config
 from weitiao.errors import ModelError
 from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from weitiao.methods.method import Method
+from weitiao.methods.method import Method, MethodSettings
 from weitiao.models.directory import read_json_object
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 KIND = "weitiao-bottleneck"
+_REMEDY = "Check that it is complete, and name the base model that it was trained on, with --base-model."
 
 
-class AdapterConfig(Config):
+class AdapterConfig(MethodSettings):
     """Bottleneck adapters behind the parts of every decoder layer learn."""
 
     usual_learning_rate: ClassVar[float] = 1e-3
@@ -78,12 +79,25 @@ class BottleneckAdapter(Method):
                 part.register_forward_hook(through(adapter))
         return module
 
+    def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
+        if not is_bottleneck(adapter):
+            return super().differs_from(adapter, model)
+        there = read_json_object(adapter / ADAPTER_CONFIG)
+        for name, value in self.config.model_dump(exclude={"start"}).items():
+            if there.get(name) != value:
+                return f"its {name} is {there.get(name)}, not {value}"
+        return None
+
+    def take(self, model: nn.Module, adapter: Path) -> None:
+        _take(model, adapter)
+
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
         from safetensors.torch import save_file
 
         weights = {name: parameter.detach().contiguous().cpu() for name, parameter in _own(model).items()}
         save_file(weights, directory / ADAPTER_WEIGHTS)
-        note = {"adapter_type": KIND, **self.config.model_dump(), "base_model_name_or_path": base, "revision": revision}
+        settings = self.config.model_dump(exclude={"start"})
+        note = {"adapter_type": KIND, **settings, "base_model_name_or_path": base, "revision": revision}
         (directory / ADAPTER_CONFIG).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
 
 
@@ -99,24 +113,41 @@ def load_bottleneck(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
     Raises:
         ModelError: They are damaged, or made for another model.
     """
-    from safetensors.torch import load_file
-
-    from weitiao.models.boundary import loading
-
     values = read_json_object(directory / ADAPTER_CONFIG)
     settings = {key: value for key, value in values.items() if key in AdapterConfig.model_fields}
-    what = f"The adapter in {directory} does not fit {type(model).__name__}"
-    remedy = "Check that it is complete, and name the base model that it was trained on, with --base-model."
-    with loading(what, directory, packages=("safetensors",), remedy=remedy):
+    with _fitting(model, directory):
         AdapterConfig.model_validate(settings).build().apply(model, seed=0)
-        weights = load_file(directory / ADAPTER_WEIGHTS)
-    wanted = {name: parameter.shape for name, parameter in _own(model).items()}
-    if wanted != {name: tensor.shape for name, tensor in weights.items()}:
-        raise ModelError(f"{what}: its tensors are not those that the model has places for", remedy)
-    model.load_state_dict(weights, strict=False)
+    _take(model, directory)
     module: nn.Module = model
     module.requires_grad_(False)
     return model
+
+
+def _fitting(model: nn.Module, directory: Path) -> AbstractContextManager[None]:
+    from weitiao.models.boundary import loading
+
+    what = f"The adapter in {directory} does not fit {type(model).__name__}"
+    return loading(what, directory, packages=("safetensors",), remedy=_REMEDY)
+
+
+def _take(model: nn.Module, directory: Path) -> None:
+    """Load the weights of a directory into adapters that are in a model.
+
+    Raises:
+        ModelError: They are damaged, or made for another model.
+    """
+    from safetensors.torch import load_file
+
+    with _fitting(model, directory):
+        weights = load_file(directory / ADAPTER_WEIGHTS)
+    wanted = {name: parameter.shape for name, parameter in _own(model).items()}
+    if wanted != {name: tensor.shape for name, tensor in weights.items()}:
+        raise ModelError(
+            f"The adapter in {directory} does not fit {type(model).__name__}: its tensors are not those that the model "
+            "has places for.",
+            _REMEDY,
+        )
+    model.load_state_dict(weights, strict=False)
 
 
 def _own(model: nn.Module) -> dict[str, nn.Parameter]:

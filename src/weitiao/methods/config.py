@@ -12,12 +12,12 @@ from weitiao.methods.bottleneck import AdapterConfig
 from weitiao.methods.freeze import FreezeConfig
 from weitiao.methods.full import FullConfig
 from weitiao.methods.lora import LoraConfig
-from weitiao.methods.method import Method
+from weitiao.methods.method import Method, MethodSettings
 from weitiao.methods.peft_tuner import PeftTunerConfig
 from weitiao.user_code import OwnConfig
 
 
-class OwnMethodConfig(OwnConfig):
+class OwnMethodConfig(MethodSettings, OwnConfig):
     """A method that a user wrote: a subclass of `weitiao.methods.method.Method`."""
 
     def build(self) -> Method:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from weitiao.methods.method import Method
 
 NOTE = "weitiao_base.json"
+BELOW = "start"
+"""In an adapter directory: the adapter that was merged into the base model before this one was trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,13 @@ class Note:
 
 
 def save_final(
-    directory: Path, model: nn.Module, tokenizer: PreTrainedTokenizerFast, *, method: Method, note: Note
+    directory: Path,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    method: Method,
+    note: Note,
+    below: Path | None = None,
 ) -> None:
     """Write weights, tokenizer, chat template, stop tokens and note, so that plain `peft` and `transformers` load them.
 
@@ -51,11 +60,14 @@ def save_final(
         tokenizer: With the chat template that was trained with.
         method: Writes the weights.
         note: What they are.
+        below: The adapter that was merged into the base model first; it is kept beside an adapter, which stands on it.
     """
     from weitiao.generation.generate import write_generation_config
 
     directory.mkdir(parents=True, exist_ok=True)
     method.save(directory, model, base=note.base, revision=note.revision)
+    if below is not None and not (directory / "config.json").exists():
+        shutil.copytree(below, directory / BELOW)
     tokenizer.save_pretrained(str(directory))
     write_generation_config(directory, model, tokenizer)
     values = {key: value for key, value in asdict(note).items() if value is not None}

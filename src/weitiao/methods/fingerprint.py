@@ -8,15 +8,12 @@ from pathlib import Path
 
 from weitiao.errors import ModelError
 from weitiao.files import sha256
-from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from weitiao.methods.final import read_note
+from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NOT_COMPUTED
+from weitiao.methods.final import BELOW, read_note
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
-
-# What a configuration says about where and how the adapter was made, and not about what it computes.
-_NOT_COMPUTED = ("base_model_name_or_path", "inference_mode", "peft_version", "revision")
 
 
 def weights_hash(model: ModelConfig, final: Path | None) -> str:
@@ -36,7 +33,7 @@ def weights_hash(model: ModelConfig, final: Path | None) -> str:
 
 
 def adapter_hash(adapter: Path) -> str:
-    """Hash of what an adapter computes: its weights and its configuration, without names and versions.
+    """Hash of what an adapter computes: its weights, what lies below it, its configuration without names and versions.
 
     Raises:
         ModelError: Its files are missing or damaged.
@@ -48,9 +45,10 @@ def adapter_hash(adapter: Path) -> str:
     computed = {
         key: sorted(value, key=str) if isinstance(value, list) else value
         for key, value in read_json_object(adapter / ADAPTER_CONFIG).items()
-        if key not in _NOT_COMPUTED
+        if key not in NOT_COMPUTED
     }
-    return _combined(json.dumps(computed, sort_keys=True), sha256(weights))
+    below = [adapter_hash(adapter / BELOW)] if (adapter / BELOW).is_dir() else []
+    return _combined(json.dumps(computed, sort_keys=True), sha256(weights), *below)
 
 
 def _combined(*parts: str) -> str:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from weitiao.config import Config
 from weitiao.errors import ModelError
-from weitiao.methods.method import Selected
+from weitiao.methods.method import MethodSettings, Selected
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
 
-class FreezeConfig(Config):
+class FreezeConfig(MethodSettings):
     """Some decoder layers learn, and parts that are named; what is saved is a whole model."""
 
     usual_learning_rate: ClassVar[float] = 5e-5

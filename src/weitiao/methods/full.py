@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from weitiao.config import Config
-from weitiao.methods.method import Selected
+from weitiao.methods.method import MethodSettings, Selected
 
 
-class FullConfig(Config):
+class FullConfig(MethodSettings):
     """All parameters learn; what is saved is a whole model."""
 
     usual_learning_rate: ClassVar[float] = 2e-5

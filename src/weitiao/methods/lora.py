@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from weitiao.config import Config
 from weitiao.errors import ModelError
-from weitiao.methods.method import PeftMethod
+from weitiao.methods.method import MethodSettings, PeftMethod
 
 if TYPE_CHECKING:
     import peft
@@ -24,7 +23,7 @@ def _as_names(value: Any) -> Any:
     return [name for part in value.split(",") if (name := part.strip())]
 
 
-class LoraConfig(Config):
+class LoraConfig(MethodSettings):
     """Low-rank adapters beside frozen weights (LoRA, https://arxiv.org/abs/2106.09685)."""
 
     type: Literal["lora"] = "lora"

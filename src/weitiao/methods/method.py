@@ -6,10 +6,20 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weitiao.config import Config
+
 if TYPE_CHECKING:
     import peft
     from torch import nn
     from transformers import PreTrainedModel
+
+
+class MethodSettings(Config):
+    """What the settings of every method have in common."""
+
+    start: str | None = None
+    """A run or an adapter to go on from. An adapter of the same form learns on; any other is merged into the base model
+    first, and what this method trains stands on the result."""
 
 
 class Method(ABC):
@@ -48,6 +58,23 @@ class Method(ABC):
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The parameter groups of the optimiser, as `torch.optim` takes them; `lr_factor` scales the learning rate."""
         return [{"params": [parameter for parameter in model.parameters() if parameter.requires_grad]}]
+
+    def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
+        """In what an adapter is of another form than what this method trains; None when its weights can learn on.
+
+        Args:
+            adapter: Its directory.
+            model: The base model.
+        """
+        return "it is of another kind than what is trained"
+
+    def take(self, model: nn.Module, adapter: Path) -> None:
+        """Give a model, as `apply` returned it, the weights of an adapter that does not differ.
+
+        Raises:
+            ModelError: They do not fit.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
@@ -116,6 +143,16 @@ class PeftMethod(Method):
         if self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
             fuse_layers(adapted)
         return adapted
+
+    def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
+        from weitiao.methods.adapter import differing_settings
+
+        return differing_settings(adapter, self.peft_config(model))
+
+    def take(self, model: nn.Module, adapter: Path) -> None:
+        from weitiao.methods.adapter import take_weights
+
+        take_weights(model, adapter)
 
     def save(self, directory: Path, model: nn.Module, *, base: str, revision: str | None) -> None:
         from peft import PeftModel

@@ -87,6 +87,7 @@ def open_model(
     """
     from weitiao.methods.base import base_model, find_moved
     from weitiao.methods.bottleneck import is_bottleneck, load_bottleneck
+    from weitiao.methods.merging import with_below
     from weitiao.models.attention import FOREST
     from weitiao.models.fingerprint import model_fingerprint
     from weitiao.models.load import load_model, load_tokenizer
@@ -110,6 +111,7 @@ def open_model(
     tokenizer = final_tokenizer(final, config)
     fingerprint = model_fingerprint(resolve_model(config))
     require_base(final, fingerprint)
+    model = with_below(model, final)
     tuned = load_bottleneck(model, final) if is_own else load_adapter(model, final)
     return OpenModel(tuned.eval(), tokenizer, str(target), final)
 

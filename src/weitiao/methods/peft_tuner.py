@@ -16,8 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from weitiao.config import Config
-from weitiao.methods.method import PeftMethod
+from weitiao.methods.method import MethodSettings, PeftMethod
 
 if TYPE_CHECKING:
     import peft
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _OURS = {"task_type", "peft_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode"}
 
 
-class PeftTunerConfig(Config):
+class PeftTunerConfig(MethodSettings):
     """A tuner of PEFT (`ia3`, `loha`, `oft`, `vera`, `ln_tuning` ...), with its own settings beside `tuner`."""
 
     model_config = ConfigDict(extra="allow")

@@ -287,6 +287,10 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
 
     template = recipe.rendering.template
     models = tuple(map(model, recipe.baseline.models))
+    method = recipe.method.located(folders) if isinstance(recipe.method, OwnConfig) else recipe.method
+    if method.start is not None:
+        method = method.model_copy(update={"start": str(find_path(method.start, folders) or method.start)})
+    objective = recipe.objective
     update = {
         "data": resolve_paths(recipe.data, folders),
         "model": model(recipe.model),
@@ -294,10 +298,7 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "baseline": recipe.baseline.model_copy(update={"models": models}),
         "evaluate": recipe.evaluate.located(folders),
         "retention": recipe.retention.located(folders),
-        **{
-            name: section.located(folders)
-            for name, section in (("method", recipe.method), ("objective", recipe.objective))
-            if isinstance(section, OwnConfig)
-        },
+        "method": method,
+        "objective": objective.located(folders) if isinstance(objective, OwnConfig) else objective,
     }
     return recipe.model_copy(update=update)

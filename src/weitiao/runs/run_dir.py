@@ -5,6 +5,7 @@ environment.json  versions and hardware
 metrics.jsonl     one JSON object per step and per validation
 losses/           row ids and loss of every sequence of every step (Parquet)
 checkpoints/      step-00000100/ ..., and best/
+start/            what `method.start` named, when that is an adapter
 final/            the result in PEFT format
 """
 
@@ -33,6 +34,7 @@ class RunDir:
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best"
         self.final = path / "final"
+        self.start = path / "start"
 
     @property
     def is_finished(self) -> bool:

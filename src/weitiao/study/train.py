@@ -22,6 +22,8 @@ from weitiao.machine.hardware import Hardware, detect_hardware
 from weitiao.methods.final import Note, save_final
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
+from weitiao.methods.open import final_tokenizer
+from weitiao.methods.start import Begun, Start, begin, find_start, require_start
 from weitiao.models.attention import FOREST
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
@@ -50,7 +52,7 @@ from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
-from weitiao.training.engine import learned_parameters, load_weights
+from weitiao.training.engine import Engine, learned_parameters, load_weights
 from weitiao.training.engines import least_budget, make_engine, require_whole_steps
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
@@ -119,7 +121,8 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     main = accelerator.is_main_process
     data, unit = _load(recipe, state, tell, rejected_path=run.rejected_path if main else None)
     fingerprint = model_fingerprint(resolve_model(recipe.model))
-    state = _state(run, state, data, fingerprint)
+    start = find_start(recipe.method.start, kept=run.start if state else None)
+    state = _state(run, state, data, fingerprint if start is None else start.fingerprint(fingerprint))
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     chosen = {"token_budget": budget, "weigh": unit}
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
@@ -131,21 +134,20 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
     method = recipe.method.build()
-    model = load_model(_in_format(recipe.model, method), attention=FOREST, device=device, options=method.load_options())
-    require_trainable_dtype(model.dtype)
+    require_start(start, method, recipe.model, fingerprint)
+    if start is not None and main:
+        start = start.kept_in(run.start)
+    model = _load_base(recipe.model if start is None else start.source(recipe.model), method, device)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
-    adapted = _adapt(recipe, method, model, data, tell)
-    objective = recipe.objective.build(adapted)
-    groups = [*method.groups(adapted), *_of_objective(objective)]
-    optimizer = recipe.optimizer.build(groups, adapted, learning_rate=recipe.train.learning_rate)
-    answers = _answer_validation(adapted, data, task)
+    begun = _adapt(recipe, method, model, start, data, tell)
+    objective = recipe.objective.build(begun.model)
+    groups = [*method.groups(begun.model), *_of_objective(objective)]
+    optimizer = recipe.optimizer.build(groups, begun.model, learning_rate=recipe.train.learning_rate)
+    answers = _answer_validation(begun.model, data, task)
     engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer, data.train)
     if state.step:
-        load_checkpoint(run.checkpoint(state.step), engine)
-        tell(f"Going on after step {state.step} of {run.path}")
-        if line := describe_length(recipe.train, state, num_steps):
-            tell(line)
+        _go_on(recipe, run, state, engine, num_steps, tell)
     if main:
         check_disk(run, objective, recipe.train, state, num_steps, best=bool(data.validation))
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
@@ -170,9 +172,24 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     if finished and (still := require_moved(objective, optimizer, steps=state.step)):
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
-        _finish(recipe, run, method, objective, data, state, fingerprint)
+        _finish(recipe, run, method, objective, data, state, fingerprint, begun.below)
     engine.end()
     return _result(run, state, finished=finished)
+
+
+def _go_on(recipe: Recipe, run: RunDir, state: State, engine: Engine, num_steps: int, tell: Tell) -> None:
+    """Put objective and optimiser where the newest checkpoint left them, and say so."""
+    load_checkpoint(run.checkpoint(state.step), engine)
+    tell(f"Going on after step {state.step} of {run.path}")
+    if line := describe_length(recipe.train, state, num_steps):
+        tell(line)
+
+
+def _load_base(config: ModelConfig, method: Method, device: torch.device) -> PreTrainedModel:
+    """The model that a method is put into, in a number format that it can learn in."""
+    model = load_model(_in_format(config, method), attention=FOREST, device=device, options=method.load_options())
+    require_trainable_dtype(model.dtype)
+    return model
 
 
 def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
@@ -190,9 +207,16 @@ def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
     return config.model_copy(update={"dtype": "float32"}) if open_to_it else config
 
 
-def _adapt(recipe: Recipe, method: Method, model: PreTrainedModel, data: RenderedData, tell: Tell) -> torch.nn.Module:
+def _adapt(
+    recipe: Recipe, method: Method, model: PreTrainedModel, start: Start | None, data: RenderedData, tell: Tell
+) -> Begun:
     """The model with what learns in it, tried on a forest of the run's own rows."""
-    adapted = method.apply(model, seed=recipe.train.seed)
+    begun = begin(method, model, start, seed=recipe.train.seed)
+    adapted = begun.model
+    if start is not None:
+        tell(f"{begun.said}")
+        if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
+            tell(f"{start.name} was trained with another chat template than this training prints")
     if recipe.train.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     rows = sequences_of((*data.train, *data.validation))
@@ -210,7 +234,7 @@ def _adapt(recipe: Recipe, method: Method, model: PreTrainedModel, data: Rendere
     every = sum(p.numel() for p in adapted.parameters())
     fused = num_fused(adapted)
     tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
-    return adapted
+    return begun
 
 
 def _result(run: RunDir, state: State, *, finished: bool) -> Run:
@@ -317,6 +341,7 @@ def _finish(
     data: RenderedData,
     state: State,
     fingerprint: str,
+    below: Path | None,
 ) -> None:
     """Write `final/`: the best weights if they are asked for and there are any, else the last."""
     if recipe.train.keep_best and state.best_step not in (None, state.step):
@@ -333,7 +358,7 @@ def _finish(
             template=recipe.rendering.template,
             date=str(day) if day else None,
         )
-        save_final(directory, objective.model, data.tokenizer, method=method, note=note)
+        save_final(directory, objective.model, data.tokenizer, method=method, note=note, below=below)
 
 
 def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:

@@ -16,6 +16,8 @@ from weitiao.data.reading.typed_files import is_saved_dataset
 from weitiao.files import sha256
 from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.machine.versions import COMPUTING, versions
+from weitiao.methods.fingerprint import weights_hash
+from weitiao.methods.open import find_final
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
@@ -67,6 +69,9 @@ class Identities:
                 unimportant.add("weigh")
             kept = {key: setting for key, setting in dumped.items() if key not in unimportant}
             return {**kept, "evaluate": self.of("evaluate")} if value.validate_answers else kept
+        if name == "method" and value.start is not None:
+            final = find_final(value.start)
+            dumped["start"] = value.start if final is None else weights_hash(self.recipe.model, final)
         if name == "baseline":
             dumped["models"] = [model_identity(model) for model in value.models]
         if name == "retention":

@@ -7,20 +7,21 @@ from pathlib import Path
 
 from weitiao.errors import DataError, RunError
 from weitiao.methods.final import read_note
+from weitiao.methods.start import find_start
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered
-from weitiao.study.resume import CHANGEABLE, filled_in, require_same_content, written_values
+from weitiao.study.resume import CHANGEABLE, START, filled_in, require_same_content, written_values
 from weitiao.training.checkpoint import read_state
 
 EARLIER = "earlier"
-_OF_TRAINING = ("checkpoints", "losses", "metrics.jsonl", "rejected.jsonl", "environment.json", "final")
+_OF_TRAINING = ("checkpoints", "losses", "metrics.jsonl", "rejected.jsonl", "environment.json", "start", "final")
 # What decides what a training learns; the rest may differ in a run that is adopted.
 _DECISIVE = ("model", "data", "rendering", "method", "objective", "optimizer", "train")
-_INDIFFERENT = (*CHANGEABLE, "data.test")
+_INDIFFERENT = (*CHANGEABLE, START, "data.test")
 
 Tell = Callable[[str], None]
 
@@ -106,6 +107,8 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     if not checkpoints:
         return not recorded
     state = read_state(checkpoints[-1])
+    if (start := find_start(recipe.method.start, kept=run.start)) is not None:
+        model = start.fingerprint(model)
     rendered = load_rendered(recipe, tell=lambda line: None)
     data = rendered.weighed(recipe, known=state.data_fingerprint)[0]
     try:
