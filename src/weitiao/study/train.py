@@ -30,7 +30,7 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.noise import add_embedding_noise
-from weitiao.models.parts import require_embeddings, router_loss_left_out
+from weitiao.models.parts import layer_list, require_embeddings, router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
@@ -57,6 +57,7 @@ from weitiao.training.engines import least_budget, make_engine, require_whole_st
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
+from weitiao.training.offload import offloading
 from weitiao.training.schedule import total_steps
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
@@ -146,6 +147,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     optimizer = recipe.optimizer.build(groups, begun.model, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(begun.model, data, task)
     engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer, data.train)
+    engine.saving = offloading(recipe.train.offload_activations, objective, device, run.path)
     if state.step:
         _go_on(recipe, run, state, engine, num_steps, tell)
     if main:
@@ -217,8 +219,10 @@ def _adapt(
         tell(f"{begun.said}")
         if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
             tell(f"{start.name} was trained with another chat template than this training prints")
-    if recipe.train.checkpointing:
+    if nth := int(recipe.train.checkpointing):
         model.gradient_checkpointing_enable({"use_reentrant": False})
+        for index, layer in enumerate(layer_list(model)):
+            setattr(layer, "gradient_checkpointing", index % nth == 0)  # noqa: B010
     rows = sequences_of((*data.train, *data.validation))
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes

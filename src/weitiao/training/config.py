@@ -25,9 +25,14 @@ class TrainConfig(Config):
     """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result
     (dropout and `neftune` excepted: their noise is drawn anew for each portion)."""
 
-    checkpointing: bool = False
+    checkpointing: bool | int = False
     """Keep only the inputs of the layers for the backward pass, and compute the rest a second time: about a third more
-    time, and a fraction of the memory for long rows. It does not change the result."""
+    time, and a fraction of the memory for long rows. A number n does so with every n-th layer: less is saved, and less
+    computed again. It does not change the result."""
+
+    offload_activations: Literal["memory", "disk"] | None = None
+    """Where the activations wait for the backward pass: in the host's memory (for a GPU), or in a file in the run
+    directory. It does not change the result."""
 
     neftune: float | None = Field(default=None, gt=0)
     """NEFTune: uniform noise on the embeddings while learning, of this alpha (https://arxiv.org/abs/2310.05914 has 5
@@ -92,9 +97,9 @@ class TrainConfig(Config):
 
     @model_validator(mode="after")
     def _agree(self) -> TrainConfig:
-        for name in ("token_budget", "validate_every", "threads", "workers"):
+        for name in ("token_budget", "validate_every", "threads", "workers", "checkpointing"):
             value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
+            if isinstance(value, int) and value < 1 and value is not False:
                 raise ValueError(f"{name} must be at least 1")
         if self.best_by == "metric" and not self.validate_answers:
             raise ValueError("best_by=metric needs answers: set validate_answers to a number of validation rows")

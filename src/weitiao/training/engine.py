@@ -47,6 +47,8 @@ class Engine:
         self.accelerator = accelerator
         self.objective = objective
         self.optimizer = optimizer
+        self.saving: Callable[[], AbstractContextManager[Any]] = nullcontext
+        """Around every forward pass of a training: where what the backward pass needs is kept."""
         self._wrapped, self._prepared = accelerator.prepare(objective, optimizer)
 
     @property
@@ -90,12 +92,17 @@ class Engine:
             forest = forests[index] if index < len(forests) else _weightless(forests[0])
             torch.manual_seed(seed(index))
             with self._micro(last=turn == rounds - 1):
-                losses: Losses = self._wrapped(forest)
+                losses = self._losses(forest)
                 # DistributedDataParallel divides the sum of the gradients by the number of ranks
                 self.accelerator.backward(losses.total * (self.num_ranks / weight))
             if index < len(forests):
                 done.append((index, replace(losses, total=losses.total.detach())))  # without what autograd kept
         return done
+
+    def _losses(self, forest: Forest) -> Losses:
+        with self.saving():
+            losses: Losses = self._wrapped(forest)
+        return losses
 
     def _micro(self, *, last: bool) -> AbstractContextManager[Any]:
         """Around forward and backward of one forest; gradients are exchanged with the last one of a step."""

@@ -94,7 +94,7 @@ class Lomo(Engine):
         hooks = [parameter.register_post_accumulate_grad_hook(take) for parameter in parameters]
         try:
             torch.manual_seed(seed)
-            losses: Losses = self._wrapped(forest)
+            losses = self._losses(forest)
             if bool(torch.isfinite(losses.total)):  # else the loop says so, and nothing was learned
                 self.accelerator.backward(losses.total * (1 / weight))
                 self._norm = float(torch.stack(squares).sum().sqrt())

@@ -46,7 +46,7 @@ class SideBySide(Engine):
         parameters = list(learned_parameters(self.objective).values())
 
         def compute(forest: Forest) -> tuple[Losses, tuple[Tensor | None, ...]]:
-            losses: Losses = self._wrapped(forest)
+            losses = self._losses(forest)
             gradients = torch.autograd.grad(losses.total * (1 / weight), parameters, allow_unused=True)
             return replace(losses, total=losses.total.detach()), gradients
 

@@ -54,7 +54,7 @@ VALUES: dict[str, Any] = {
     "method.r": 2, "method.alpha": 3.0, "method.dropout": 0.1, "method.target_modules": ["q_proj"],
     "method.rank_pattern": {"q_proj": 2}, "method.alpha_pattern": {"q_proj": 2.0}, "method.plus_ratio": 4.0,
     "train.checkpointing": True, "train.neftune": 5.0,
-    "method.start": "runs/other",
+    "method.start": "runs/other", "train.offload_activations": "disk",
     "method.bias": "all", "method.rslora": True, "method.dora": True, "method.fused": False,
     "optimizer.weight_decay": 0.1, "optimizer.betas": [0.8, 0.9], "optimizer.epsilon": 1e-4,
     "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999, "train.weigh": "rows",

@@ -1,0 +1,95 @@
+"""Activations computed twice, or kept on the disk: the same weights bit for bit, in a fraction of the memory."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+from workbench import final_weights, steps_of, write_recipe
+
+from weitiao.errors import RecipeError
+from weitiao.forest.layout import build_forest
+from weitiao.models.attention import FOREST
+from weitiao.objectives.sft import Sft
+from weitiao.recipe import load_recipe
+from weitiao.rendering.items import TokenSequence, as_items
+from weitiao.study.train import train
+from weitiao.training.offload import offloading
+
+QUIET = Console(quiet=True)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_wherever_activations_wait_the_weights_are_the_same_bytes(
+    fused: bool, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    path = write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 3, "seed": 7}, method={"fused": fused})
+    expected = final_weights(train(load_recipe(path), console=QUIET).path)
+    for number, setting in enumerate(["offload_activations=disk", "checkpointing=true", "checkpointing=2"]):
+        settings = [f"train.{setting}", f"run_dir={tmp_path / str(number)}"]
+        if setting == "checkpointing=true":
+            settings.append("train.offload_activations=disk")
+        run = train(load_recipe(path, settings), console=QUIET).path
+        assert final_weights(run) == expected
+        assert len(steps_of(run)) == 3
+        assert sorted(one.name for one in run.iterdir()) == sorted(one.name for one in (tmp_path / "run").iterdir())
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=64,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+    )
+    torch.manual_seed(0)
+    made = LlamaForCausalLM._from_config(config, attn_implementation=FOREST)
+    return made.train()
+
+
+def held(model: nn.Module, around: Callable[[], AbstractContextManager[Any]]) -> tuple[int, list[torch.Tensor]]:
+    """Bytes of memory that stand between the forward and the backward pass, and the gradients behind it."""
+    row = torch.arange(400) * 7 % 64
+    items = as_items([TokenSequence.of("a:1", row.tolist(), [0.0] + [1.0] * 399)] * 6)
+    forest = build_forest(items, share_prefixes=False)
+    model.zero_grad()
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    with around():
+        loss = Sft(model)(forest).total
+    gc.collect()
+    kept = psutil.Process().memory_info().rss - before
+    loss.backward()
+    return kept, [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def test_on_the_disk_activations_take_a_fraction_of_the_memory(model: nn.Module, tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    held(model, offloading(None, model, device, tmp_path))  # what PyTorch keeps for itself is there from now on
+    plain, expected = held(model, offloading(None, model, device, tmp_path))
+    kept, gradients = held(model, offloading("disk", model, device, tmp_path))
+    assert plain > 40 * 2**20
+    assert kept < 0.25 * plain
+    assert all(map(torch.equal, gradients, expected))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_would_save_nothing_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, tiny_llama_dir)
+    with pytest.raises(RecipeError, match="on a CPU the activations are in the host's memory already"):
+        train(load_recipe(path, ["train.offload_activations=memory"]), console=QUIET)
+    with pytest.raises(RecipeError, match="checkpointing must be at least 1"):
+        load_recipe(path, ["train.checkpointing=0"])
