@@ -38,7 +38,7 @@ def report() -> Report:
 def test_the_report_is_json_with_stable_keys(report: Report) -> None:
     told = json.loads(json.dumps(asdict(report)))
     assert set(told) == {
-        "python", "platform", "packages", "hardware", "device", "dtype", "num_threads", "features",
+        "python", "platform", "packages", "hardware", "device", "dtype", "num_threads", "product_speeds", "features",
     }  # fmt: skip
     assert {feature["key"] for feature in told["features"]} == KEYS
     assert all(set(feature) == {"key", "title", "available", "reason", "remedy"} for feature in told["features"])

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 
 from weitiao.machine.catalogue import CATALOGUE, find_catalogue_file
 from weitiao.machine.hardware import Hardware, choose_dtype, choose_threads, detect_hardware
+from weitiao.machine.products import product_speeds
 from weitiao.machine.versions import version_of
 
 _PACKAGES = (
@@ -51,6 +52,7 @@ class Report:
         device: Where a model trains by default, `cuda` or `cpu`.
         dtype: The number format that `model.dtype: auto` means here.
         num_threads: Threads that a training process takes.
+        product_speeds: Billions of operations per second in matrix products on that device, by number format.
         features: What works.
     """
 
@@ -61,6 +63,7 @@ class Report:
     device: str
     dtype: str
     num_threads: int
+    product_speeds: dict[str, float]
     features: tuple[Feature, ...]
 
 
@@ -77,6 +80,7 @@ def diagnose() -> Report:
         device=device,
         dtype=dtype,
         num_threads=choose_threads(hardware),
+        product_speeds=product_speeds(device),
         features=(
             _package("lora", "LoRA training", "peft"),
             _gguf(),

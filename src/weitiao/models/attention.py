@@ -19,6 +19,7 @@ from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout, Segment
 from weitiao.forest.masks import dense_mask
 from weitiao.models.attention_blocks import block_attention
+from weitiao.models.head import short_format
 
 FOREST = "weitiao_forest"
 Backend = Literal["blocks", "flex", "dense"]
@@ -117,6 +118,8 @@ class ForestAttention:
     ) -> Tensor:
         """See `Attends`."""
         window = self.window(sliding_window)
+        if (short := short_format(query.device)) is not None:
+            query, key, value = (one.to(short) for one in (query, key, value))
         if self.backend == "flex":
             return self._flex(query, key, value, scale, window)
         if self.backend == "dense" or window is not None or value.shape[-1] != query.shape[-1]:

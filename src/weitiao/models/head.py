@@ -94,7 +94,10 @@ def cross_entropy(hidden_ND: Tensor, head: Callable[[Tensor], Tensor], labels_N:
         float32 [N], differentiable in the hidden states and in what learns in the head.
     """
     if is_linear(head):
-        return cast(Tensor, cast(Any, _CrossEntropy).apply(hidden_ND, head.weight, head.bias, labels_N))
+        given: list[Tensor | None] = [hidden_ND, head.weight, head.bias]
+        if (short := short_format(hidden_ND.device)) is not None:
+            given = [None if one is None else one.to(short) for one in given]
+        return cast(Tensor, cast(Any, _CrossEntropy).apply(*given, labels_N))
 
     def losses(states: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(head(states).float(), labels, reduction="none")
@@ -104,6 +107,11 @@ def cross_entropy(hidden_ND: Tensor, head: Callable[[Tensor], Tensor], labels_N:
     size = max(1, CHUNK_LOGITS // vocabulary)
     parts = zip(hidden_ND.split(size), labels_N.split(size), strict=True)
     return torch.cat([cast(Tensor, checkpoint(losses, *part, use_reentrant=False)) for part in parts])
+
+
+def short_format(device: torch.device) -> torch.dtype | None:
+    """The number format of products under autocast, for what PyTorch does not cast by itself; None without it."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 def is_linear(head: object) -> TypeGuard[nn.Linear]:

@@ -35,7 +35,7 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
     if mixed != "no":
         raise RecipeError(
             f"Accelerate is asked for mixed precision ({mixed}); weitiao computes in the type of the weights.",
-            "Launch with --mixed_precision no (or unset ACCELERATE_MIXED_PRECISION), and set model.dtype instead.",
+            "Launch with --mixed_precision no (or unset ACCELERATE_MIXED_PRECISION), and set train.precision instead.",
         )
     try:
         return Accelerator(
@@ -61,7 +61,7 @@ def require_trainable_dtype(dtype: torch.dtype) -> None:
     if dtype == torch.float16:
         raise RecipeError(
             "model.dtype: float16 cannot be trained in: gradients below 6e-8 become zero, and the loss is not scaled.",
-            "Set model.dtype to bfloat16 (as wide as float32) or float32.",
+            "Set model.dtype to bfloat16 (as wide as float32), or train.precision to float16 (the loss is scaled).",
         )
 
 

@@ -19,6 +19,7 @@ from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import Hardware, detect_hardware
+from weitiao.machine.products import FORMATS
 from weitiao.methods.final import Note, save_final
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
@@ -58,6 +59,7 @@ from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.offload import offloading
+from weitiao.training.precision import require_precision, slower
 from weitiao.training.schedule import total_steps
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
@@ -125,8 +127,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     start = find_start(recipe.method.start, kept=run.start if state else None)
     state = _state(run, state, data, fingerprint if start is None else start.fingerprint(fingerprint))
     budget = token_budget(recipe, (*data.train, *data.validation), device)
-    chosen = {"token_budget": budget, "weigh": unit}
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
+    recipe = _chosen(recipe, budget, unit, device.type, tell)
     plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
     num_steps = total_steps(recipe.train, plan.steps_per_epoch)
     _require_work(run, state, num_steps)
@@ -194,6 +195,23 @@ def _load_base(config: ModelConfig, method: Method, device: torch.device) -> Pre
     return model
 
 
+def _chosen(recipe: Recipe, budget: int, unit: Unit, device: str, tell: Tell) -> Recipe:
+    """The recipe with what it leaves open. A number format that is slow here is told.
+
+    Raises:
+        RecipeError: The format cannot be used, or is slower.
+    """
+    chosen = {"token_budget": budget, "weigh": unit}
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
+    config, name = recipe.model, recipe.train.precision
+    require_precision(name, config.dtype, device, recipe.optimizer)
+    if name != "weights":
+        return recipe.model_copy(update={"model": config.model_copy(update={"dtype": "float32"})})
+    if config.dtype in FORMATS[1:] and (line := slower(config.dtype, device)):
+        tell(f"model.dtype: {line}")
+    return recipe
+
+
 def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
     """The `model` section with the number format that the method needs, where the recipe leaves it open.
 
@@ -236,7 +254,7 @@ def _adapt(
         )
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
     every = sum(p.numel() for p in adapted.parameters())
-    fused = num_fused(adapted)
+    fused = num_fused(adapted) if recipe.train.precision == "weights" else 0  # they compute in float32 alone
     tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     return begun
 

@@ -41,4 +41,5 @@ def _machine_rows(report: Report) -> list[tuple[str, str]]:
         ("Memory", memory),
         ("GPU", "; ".join(gpus) or "none"),
         ("Trains on", f"{report.device} in {report.dtype}"),
+        ("Products", ", ".join(f"{name} {speed:,.1f}" for name, speed in report.product_speeds.items()) + " GFLOP/s"),
     ]

@@ -24,8 +24,11 @@ from torch.distributed.checkpoint.state_dict import (
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
 from weitiao.objectives.objective import Losses, Objective
+from weitiao.training.precision import Precision
 
 T = TypeVar("T")
+
+_SCALE = "loss_scale."
 
 
 class Engine:
@@ -38,15 +41,23 @@ class Engine:
         accelerator: Of this launch.
         objective: The model and what it learns, on the device.
         optimizer: Of what learns.
+        precision: In which number format is computed.
     """
 
     at_once = 1
     """Forests that a rank computes at the same time."""
 
-    def __init__(self, accelerator: Accelerator, objective: Objective, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        precision: Precision | None = None,
+    ) -> None:
         self.accelerator = accelerator
         self.objective = objective
         self.optimizer = optimizer
+        self.precision = precision or Precision("weights", accelerator.device)
         self.saving: Callable[[], AbstractContextManager[Any]] = nullcontext
         """Around every forward pass of a training: where what the backward pass needs is kept."""
         self._wrapped, self._prepared = accelerator.prepare(objective, optimizer)
@@ -94,13 +105,13 @@ class Engine:
             with self._micro(last=turn == rounds - 1):
                 losses = self._losses(forest)
                 # DistributedDataParallel divides the sum of the gradients by the number of ranks
-                self.accelerator.backward(losses.total * (self.num_ranks / weight))
+                self.accelerator.backward(self.precision.scaled(losses.total * (self.num_ranks / weight)))
             if index < len(forests):
                 done.append((index, replace(losses, total=losses.total.detach())))  # without what autograd kept
         return done
 
     def _losses(self, forest: Forest) -> Losses:
-        with self.saving():
+        with self.saving(), self.precision.computing():
             losses: Losses = self._wrapped(forest)
         return losses
 
@@ -110,6 +121,7 @@ class Engine:
 
     def finish(self, max_norm: float | None) -> float:
         """Clip the gradient of the step; its norm before that."""
+        self.precision.unscale(self.optimizer)
         limit = math.inf if max_norm is None else max_norm
         norm = self.accelerator.clip_grad_norm_(learned_parameters(self.objective).values(), limit)
         assert isinstance(norm, Tensor)
@@ -117,15 +129,18 @@ class Engine:
 
     def update(self) -> None:
         """Step the optimiser."""
-        self._prepared.step()
+        self.precision.step(self.optimizer, self._prepared.step)
 
     def gather(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """All that a checkpoint holds: the weights that learn, and the optimiser's moments, whole and on the CPU."""
-        return weights_of(self.objective), moments_of(self.objective, self.optimizer)
+        scale = {f"{_SCALE}{name}": value for name, value in self.precision.state().items()}
+        return weights_of(self.objective), moments_of(self.objective, self.optimizer) | scale
 
     def restore(self, weights: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
         """Put the objective and the optimiser where `gather` found them."""
         load_weights(self.objective, weights)
+        scale = {name: moments.pop(name) for name in list(moments) if name.startswith(_SCALE)}
+        self.precision.restore({name.removeprefix(_SCALE): value for name, value in scale.items()})
         load_moments(self.objective, self.optimizer, moments)
 
     def sum(self, value: Tensor) -> Tensor:
@@ -194,6 +209,8 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
 
 def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What the optimiser has noted of each parameter, as `moment/parameter`."""
+    if not optimizer.state:  # else PyTorch makes a step with gradients of zero, to find out what would be in it
+        return {}
     state: Any = get_optimizer_state_dict(model, optimizer, options=_WHOLE)["state"]
     moments: dict[str, Tensor] = {}
     for name, values in state.items():

@@ -15,6 +15,7 @@ from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine
 from weitiao.training.lomo import Lomo
 from weitiao.training.optimizer import InBackward, LomoConfig, OptimizerConfig
+from weitiao.training.precision import Precision
 from weitiao.training.side_by_side import SideBySide, draws
 
 
@@ -37,14 +38,15 @@ def make_engine(
     Raises:
         RecipeError: Several processes are to update in the backward pass.
     """
+    precision = Precision(config.precision, accelerator.device)
     if isinstance(settings, InBackward):
         max_norm = config.max_grad_norm if isinstance(settings, LomoConfig) else None
-        return Lomo(accelerator, objective, optimizer, max_norm=max_norm)
+        return Lomo(accelerator, objective, optimizer, precision, max_norm=max_norm)
     wanted = 2 if config.workers == "auto" else config.workers
     alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted
     if wanted == 1 or not alone or draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
-        return Engine(accelerator, objective, optimizer)
-    return SideBySide(accelerator, objective, optimizer, workers=wanted)
+        return Engine(accelerator, objective, optimizer, precision)
+    return SideBySide(accelerator, objective, optimizer, precision, workers=wanted)
 
 
 def least_budget(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: int) -> int:

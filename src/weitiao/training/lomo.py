@@ -22,6 +22,7 @@ from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
 from weitiao.objectives.objective import Losses, Objective
 from weitiao.training.engine import Engine, learned_parameters
+from weitiao.training.precision import Precision
 
 
 class Lomo(Engine):
@@ -30,7 +31,8 @@ class Lomo(Engine):
     With a limit on the norm of the gradient there are two passes: the first finds the norm, the second updates.
 
     Args:
-        accelerator, objective, optimizer: As for `Engine`; the optimiser keeps nothing but what it needs of a weight.
+        accelerator, objective, optimizer, precision: As for `Engine`; the optimiser keeps nothing but what it needs of
+            a weight, and no loss is scaled.
         max_norm: Limit of the norm; None for a single pass.
 
     Raises:
@@ -42,10 +44,11 @@ class Lomo(Engine):
         accelerator: Accelerator,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
+        precision: Precision | None = None,
         *,
         max_norm: float | None,
     ) -> None:
-        super().__init__(accelerator, objective, optimizer)
+        super().__init__(accelerator, objective, optimizer, precision)
         if self.num_ranks > 1:
             raise RecipeError(
                 "optimizer: lomo and adalomo update weights while gradients are made, which one process alone can do.",

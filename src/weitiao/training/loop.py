@@ -156,7 +156,8 @@ class Loop:
 
     def _require_finite(self, values: dict[str, Any], items: list[ItemLoss], log: LossLog | None) -> None:
         bad = [s.row_id for s in items if not math.isfinite(s.loss)]
-        if not bad and math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"]):
+        overflow = not math.isfinite(values["grad_norm"]) and not self.engine.precision.may_overflow
+        if not bad and math.isfinite(values["loss"]) and not overflow:
             return
         if log is not None:
             log.flush()  # for `weitiao why`
@@ -208,7 +209,8 @@ class Loop:
         mine = self.validation[engine.rank :: engine.num_ranks]
         budget, share = config.token_budget, config.share_prefixes
         if mine:
-            with suppress(Stopped), stoppable(decoder(engine.objective.model), self.interrupt):
+            stopping = stoppable(decoder(engine.objective.model), self.interrupt)
+            with suppress(Stopped), stopping, engine.precision.computing():
                 losses = validation_losses(engine.objective, mine, token_budget=budget, share_prefixes=share)
         return engine.collect(losses)
 

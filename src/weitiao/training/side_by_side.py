@@ -19,21 +19,29 @@ from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
 from weitiao.objectives.objective import Losses, Objective
 from weitiao.training.engine import Engine, learned_parameters
+from weitiao.training.precision import Precision
 
 
 class SideBySide(Engine):
     """One process with several workers.
 
     Args:
-        accelerator, objective, optimizer: As for `Engine`; one process, on a CPU, and an objective that draws no random
-            numbers (see `draws`), because threads would take them from each other.
+        accelerator, objective, optimizer, precision: As for `Engine`; one process, on a CPU (where no loss is scaled),
+            and an objective that draws no random numbers (see `draws`), because threads would take them from each
+            other.
         workers: At least two; they divide PyTorch's threads among them.
     """
 
     def __init__(
-        self, accelerator: Accelerator, objective: Objective, optimizer: torch.optim.Optimizer, *, workers: int
+        self,
+        accelerator: Accelerator,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        precision: Precision | None = None,
+        *,
+        workers: int,
     ) -> None:
-        super().__init__(accelerator, objective, optimizer)
+        super().__init__(accelerator, objective, optimizer, precision)
         self.at_once = workers
         threads = torch.get_num_threads()
         each = max(1, threads // workers)

@@ -53,7 +53,7 @@ VALUES: dict[str, Any] = {
     "rendering.max_length": 100, "rendering.on_long": "error", "rendering.date": "2025-01-02",
     "method.r": 2, "method.alpha": 3.0, "method.dropout": 0.1, "method.target_modules": ["q_proj"],
     "method.rank_pattern": {"q_proj": 2}, "method.alpha_pattern": {"q_proj": 2.0}, "method.plus_ratio": 4.0,
-    "train.checkpointing": True, "train.neftune": 5.0,
+    "train.checkpointing": True, "train.neftune": 5.0, "train.precision": "bfloat16",
     "method.start": "runs/other", "train.offload_activations": "disk",
     "method.bias": "all", "method.rslora": True, "method.dora": True, "method.fused": False,
     "optimizer.weight_decay": 0.1, "optimizer.betas": [0.8, 0.9], "optimizer.epsilon": 1e-4,

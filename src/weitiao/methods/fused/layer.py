@@ -12,6 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, Norm, adapters
 from weitiao.methods.fused.linear import read_linear
 from weitiao.models.attention import ForestAttention
+from weitiao.models.head import short_format
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class FusedLayer(GradientCheckpointingLayer):
         attn: Any = getattr(self, form.attention)
         mlp = getattr(self, form.mlp)
         if not isinstance(forest, ForestAttention) or forest.backend != "blocks" or x.dtype != torch.float32:
+            return None
+        if short_format(x.device) is not None:
             return None
         if forest.window(_sliding_window(attn)) is not None or (self.training and attn.attention_dropout > 0):
             return None
