@@ -1,0 +1,31 @@
+"""The catalogue of devices."""
+
+from __future__ import annotations
+
+import pytest
+
+from weitiao.errors import RecipeError
+from weitiao.planning.devices import device_names, find_device
+
+
+def test_a_device_has_the_numbers_of_its_data_sheet() -> None:
+    device = find_device("RTX 4090")
+    assert device == find_device("rtx-4090")
+    assert (device.memory_bytes, device.bytes_per_second, device.watts) == (24 * 2**30, 1.008e12, 450)
+    assert device.flops == pytest.approx({"float32": 82.6e12, "bfloat16": 165.2e12, "float16": 165.2e12})
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_every_device_is_possible(name: str) -> None:
+    device = find_device(name)
+    assert device.key == name
+    assert device.flops["float32"] <= device.flops["float16"]
+    # From one multiplication per byte and more, up to what no memory has kept up with so far.
+    assert 50 < device.flops["float16"] / device.bytes_per_second < 600
+    assert 2 < device.memory_bytes / device.bytes_per_second * 1000 < 80  # ms to read all of it once
+    assert device.source.startswith("https://")
+
+
+def test_an_unknown_device_is_an_error_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"no 'rtx-4091'\.\nDid you mean rtx-4090"):
+        find_device("rtx-4091")
