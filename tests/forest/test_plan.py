@@ -44,6 +44,19 @@ def test_a_step_depends_on_its_number_alone() -> None:
     assert plan.step(11).forests[0].row_ids == again.step(11).forests[0].row_ids
 
 
+def test_fixed_batches_come_again_in_another_order() -> None:
+    free, fixed = (Plan(rows(53), 8, 100, share_prefixes=True, seed=1, fixed_batches=fixed) for fixed in (False, True))
+
+    def epoch(plan: Plan, number: int) -> list[tuple[tuple[str, ...], ...]]:
+        steps = range(number * 7, number * 7 + 7)
+        return [tuple(forest.row_ids for forest in plan.step(index).forests) for index in steps]
+
+    assert epoch(fixed, 0) == epoch(free, 0)
+    for number in (1, 2):
+        assert sorted(epoch(fixed, number)) == sorted(epoch(fixed, 0)) != sorted(epoch(free, number))
+    assert epoch(fixed, 0) != epoch(fixed, 1) != epoch(fixed, 2)
+
+
 def test_batches_do_not_depend_on_budget_or_sharing() -> None:
     def batch(budget: int, share: bool) -> set[str]:
         step = Plan(rows(30), batch_size=6, token_budget=budget, share_prefixes=share, seed=1).step(2)

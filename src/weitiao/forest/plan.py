@@ -60,6 +60,7 @@ class Plan:
         share_prefixes: Whether a shared beginning is stored and computed once.
         seed: Seed of the order.
         at_once: Forests that are to share the budget where that costs next to nothing.
+        fixed_batches: Whether every epoch has the batches of the first, in an order of its own.
     """
 
     items: Sequence[Item]
@@ -68,6 +69,7 @@ class Plan:
     share_prefixes: bool
     seed: int
     at_once: int = 1
+    fixed_batches: bool = False
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,6 +78,8 @@ class Plan:
     def step(self, index: int) -> Step:
         """The step with this number, counted from 0 over all epochs."""
         epoch, place = divmod(index, self.steps_per_epoch)
+        if self.fixed_batches and epoch > 0:
+            epoch, place = 0, _order(self.steps_per_epoch, self.seed, epoch)[place]
         order = _order(len(self.items), self.seed, epoch)
         batch = [self.items[i] for i in order[place * self.batch_size : (place + 1) * self.batch_size]]
         return make_step(
@@ -87,7 +91,7 @@ class Plan:
         return True
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _order(num_items: int, seed: int, epoch: int) -> tuple[int, ...]:
     """`shuffled`, kept for the steps of the epoch: sorting a million rows takes longer than many a step."""
     return tuple(shuffled(num_items, seed=seed, epoch=epoch))

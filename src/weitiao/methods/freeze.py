@@ -35,6 +35,10 @@ class FreezeConfig(MethodSettings):
     head: bool = False
     """Whether the head learns. Where it is tied to the embeddings, they learn with it."""
 
+    keep_states: float = Field(default=4, ge=0)
+    """GiB on the disk of the run directory for what the layers below all that learns make of each batch, which later
+    epochs then need not compute; gone when the run ends. 0 keeps nothing; the weights are the same, bit for bit."""
+
     def build(self) -> Freeze:
         """The method with these settings."""
         return Freeze(self)
@@ -44,6 +48,10 @@ class Freeze(Selected):
     """The method `freeze`."""
 
     config: FreezeConfig
+
+    def __init__(self, config: FreezeConfig) -> None:
+        super().__init__(config)
+        self.keep_states = config.keep_states
 
     def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
         """See `Method.apply`.

@@ -36,6 +36,10 @@ class Method(ABC):
     """Whether the model is loaded in float32 where the recipe leaves the format open: in a shorter one, updates that
     are small beside the weight they belong to are rounded away."""
 
+    keep_states: float | None = None
+    """GiB of hidden states that may be kept of the layers below all that learns. For them to be found again, every
+    epoch then has the batches of the first; None draws new batches for every epoch."""
+
     def __init__(self, config: Any = None) -> None:
         self.config = config
 

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from weitiao.forest.layout import Forest
+from weitiao.forest.layout import Forest, Layout
 from weitiao.models.attention import ForestAttention, choose_backend
 from weitiao.models.head import cross_entropy
 from weitiao.models.parts import Readout, decoder
 
+if TYPE_CHECKING:
+    from weitiao.models.kept_states import KeptStates
 
-def token_losses(model: nn.Module, forest: Forest) -> tuple[Tensor, Tensor]:
+
+def token_losses(model: nn.Module, forest: Forest, kept: KeptStates | None = None) -> tuple[Tensor, Tensor]:
     """Cross-entropy of every target of a forest.
 
     Args:
         model: A causal language model with forest attention, possibly inside PEFT's.
         forest: At least one target.
+        kept: What the frozen layers of this model gave before; the losses are the same, bit for bit.
 
     Returns:
         Losses [N] with gradient, and their weights [N]; float32 on the model's device.
     """
-    network = decoder(model)
-    device = network.device
-    layout, targets = forest.layout, forest.targets
-    hidden_TD = network(
-        input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
-        position_ids=torch.from_numpy(layout.position_ids).unsqueeze(0).to(device),
-        use_cache=False,
-        forest=ForestAttention(layout, device, choose_backend(device)),
-    ).last_hidden_state[0]
+    targets = forest.targets
+    hidden_TD = final_states(decoder(model) if kept is None else kept.decoder(forest.layout), forest.layout)
+    device = hidden_TD.device
     positions_N = torch.from_numpy(targets.positions).to(device)
     labels_N = torch.from_numpy(targets.labels).to(device)
     hidden_ND = hidden_TD.index_select(0, positions_N)
     losses_N = cross_entropy(hidden_ND, Readout(model).shortest(hidden_ND[:1]), labels_N)
     return losses_N, torch.from_numpy(targets.weights).to(device)
+
+
+def final_states(network: nn.Module, layout: Layout) -> Tensor:
+    """The final hidden states [T, D] of a layout, with gradient.
+
+    Args:
+        network: The decoder of a model with forest attention.
+        layout: T tokens.
+    """
+    device = cast(PreTrainedModel, network).device
+    output = network(
+        input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
+        position_ids=torch.from_numpy(layout.position_ids).unsqueeze(0).to(device),
+        use_cache=False,
+        forest=ForestAttention(layout, device, choose_backend(device)),
+    )
+    return cast(Tensor, output.last_hidden_state[0])

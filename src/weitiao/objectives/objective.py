@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from weitiao.config import Config
 from weitiao.forest.layout import Forest
+from weitiao.models.kept_states import KeptStates
 from weitiao.rendering.items import Item, TokenSequence, as_items
 
 
@@ -47,6 +48,8 @@ class Objective(nn.Module, ABC):
         super().__init__()
         self.model = model
         self.config = config
+        self.kept: KeptStates | None = None
+        """For `token_losses`: what the frozen layers below all that learns gave before. A training sets it."""
 
     @classmethod
     def items(cls, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:

@@ -11,6 +11,6 @@ class Sft(Objective):
     """The objective `sft`."""
 
     def forward(self, forest: Forest) -> Losses:
-        losses_N, weights_N = token_losses(self.model, forest)
+        losses_N, weights_N = token_losses(self.model, forest, self.kept)
         per_item = sum_per_item(losses_N.double() * weights_N.double(), forest)
         return Losses((losses_N * weights_N).sum(), per_item)

@@ -53,7 +53,7 @@ def check_settings(config: TrainConfig, data: RenderedData, num_steps: int, tell
         tell(f"A step has all {len(data.train):,} training sequences: train.batch_size is {config.batch_size:,}")
 
 
-def check_disk(run: RunDir, model: nn.Module, config: TrainConfig, state: State, num_steps: int, *, best: bool) -> None:
+def check_disk(run: RunDir, model: nn.Module, config: TrainConfig, state: State, num_steps: int, *, best: bool) -> int:
     """Require room for all that a run will keep: checkpoints (weights and two moments), the best weights, the result.
 
     Args:
@@ -63,6 +63,9 @@ def check_disk(run: RunDir, model: nn.Module, config: TrainConfig, state: State,
         state: Where the run stands.
         num_steps: Steps of the whole run.
         best: Whether there are validations.
+
+    Returns:
+        Bytes that are left over.
 
     Raises:
         RunError: There is not enough.
@@ -80,3 +83,4 @@ def check_disk(run: RunDir, model: nn.Module, config: TrainConfig, state: State,
             f"for {checkpoints} checkpoints and its result.",
             "Free some space, lower train.keep_checkpoints, or choose another run_dir.",
         )
+    return free + there - needed

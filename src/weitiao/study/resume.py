@@ -19,7 +19,7 @@ from weitiao.yaml_text import read_yaml
 # Settings that change nothing but what a run costs and where it lies.
 CHANGEABLE = (
     "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
-    "train.workers", "train.checkpointing", "train.offload_activations",
+    "train.workers", "train.checkpointing", "train.offload_activations", "method.keep_states",
 )  # fmt: skip
 # How a step is computed: the same up to rounding, except that two of them decide which numbers are drawn.
 _SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "method.fused")

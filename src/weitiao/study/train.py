@@ -39,6 +39,7 @@ from weitiao.rendering.items import Item, sequences_of
 from weitiao.rendering.templates import fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
+from weitiao.study.keeping import keeping_states, room_for_states
 from weitiao.study.preflight import check_budget, check_disk, check_settings
 from weitiao.study.resume import describe_length, open_run, require_same_content
 from weitiao.study.setup import (
@@ -53,6 +54,7 @@ from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
+from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine, learned_parameters, load_weights
 from weitiao.training.engines import least_budget, make_engine, require_whole_steps
 from weitiao.training.interrupt import interruptible
@@ -128,14 +130,14 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     state = _state(run, state, data, fingerprint if start is None else start.fingerprint(fingerprint))
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     recipe = _chosen(recipe, budget, unit, device.type, tell)
-    plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
+    method = recipe.method.build()
+    plan = _plan(recipe.train, data, budget, method)
     num_steps = total_steps(recipe.train, plan.steps_per_epoch)
     _require_work(run, state, num_steps)
     check_budget((*data.train, *data.validation), budget, share_prefixes=recipe.train.share_prefixes)
     require_whole_steps(recipe.optimizer, data.train, recipe.train.batch_size, budget)
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
-    method = recipe.method.build()
     require_start(start, method, recipe.model, fingerprint)
     if start is not None and main:
         start = start.kept_in(run.start)
@@ -151,12 +153,18 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     engine.saving = offloading(recipe.train.offload_activations, objective, device, run.path)
     if state.step:
         _go_on(recipe, run, state, engine, num_steps, tell)
+    spare = engine.from_main(
+        lambda: check_disk(run, objective, recipe.train, state, num_steps, best=bool(data.validation))
+    )
     if main:
-        check_disk(run, objective, recipe.train, state, num_steps, best=bool(data.validation))
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             _begin(recipe, run, model, hardware, data, state)
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
-    with interruptible() as interrupt, full_disk_is_named(f"a file in {run.path}", remedy):
+    with (
+        interruptible() as interrupt,
+        full_disk_is_named(f"a file in {run.path}", remedy),
+        keeping_states(engine, plan, run.path, room_for_states(method, plan, num_steps, spare, engine), tell),
+    ):
         start_trackers(accelerator, recipe)
         loop = Loop(
             engine=engine,
@@ -272,6 +280,12 @@ def _load(recipe: Recipe, state: State | None, tell: Tell, *, rejected_path: Pat
     if line := describe_loss(plain, data, unit):
         tell(line)
     return data, unit
+
+
+def _plan(config: TrainConfig, data: RenderedData, budget: int, method: Method) -> Plan:
+    """What is learned from when; the engine has a word in how many forests are computed at once."""
+    fixed = method.keep_states is not None
+    return Plan(data.train, config.batch_size, budget, config.share_prefixes, config.seed, fixed_batches=fixed)
 
 
 def _state(run: RunDir, state: State | None, data: RenderedData, model: str) -> State:

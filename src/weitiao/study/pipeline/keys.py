@@ -63,12 +63,13 @@ class Identities:
         if isinstance(value, ModelConfig):
             return model_identity(value)
         dumped = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        if name in ("train", "method"):
+            unimportant = {name.partition(".")[2] for name in CHANGEABLE if name.startswith(f"{section}.")}
+            dumped = {key: setting for key, setting in dumped.items() if key not in unimportant}
         if name == "train":
-            unimportant = {name.partition(".")[2] for name in CHANGEABLE if name.startswith("train.")}
             if value.weigh == "auto":  # a run keeps what its training chose, also one from before the setting
-                unimportant.add("weigh")
-            kept = {key: setting for key, setting in dumped.items() if key not in unimportant}
-            return {**kept, "evaluate": self.of("evaluate")} if value.validate_answers else kept
+                del dumped["weigh"]
+            return {**dumped, "evaluate": self.of("evaluate")} if value.validate_answers else dumped
         if name == "method" and value.start is not None:
             final = find_final(value.start)
             dumped["start"] = value.start if final is None else weights_hash(self.recipe.model, final)
