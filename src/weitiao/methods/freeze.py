@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from weitiao.errors import ModelError
 from weitiao.methods.method import MethodSettings, Selected
+from weitiao.methods.named import find_named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,14 +86,6 @@ class Freeze(Selected):
         parts: list[nn.Module] = list(chosen) if config.layers else []
         parts += [model.get_input_embeddings()] if config.embeddings else []
         parts += [model.get_output_embeddings()] if config.head else []
-        found = [names[id(part)] for part in parts]
-        for wanted in config.modules:
-            matching = [name for name in names.values() if name == wanted or name.endswith(f".{wanted}")]
-            if not matching:
-                near = difflib.get_close_matches(wanted, {name.rsplit(".", 1)[-1] for name in names.values()}, n=3)
-                raise ModelError(
-                    f"method.modules: {type(model).__name__} has no part named {wanted}.",
-                    f"Near it are: {', '.join(near)}." if near else "Print the model to see the names of its parts.",
-                )
-            found += matching
-        return found
+        of = f"{type(model).__name__} has no part"
+        named = find_named(names.values(), config.modules, setting="method.modules", of=of)
+        return [names[id(part)] for part in parts] + named

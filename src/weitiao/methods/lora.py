@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from weitiao.errors import ModelError
+from weitiao.errors import ModelError, RecipeError
 from weitiao.methods.method import MethodSettings, PeftMethod
+from weitiao.methods.named import find_named
 
 if TYPE_CHECKING:
     import peft
     from torch import nn
     from transformers import PreTrainedModel
+
+    from weitiao.forest.layout import Forest
+    from weitiao.models.config import ModelConfig
+
+
+_NOT_CONVERTED = ("dora", "bias", "rslora with patterns", "modules_to_save", "trainable_token_indices")
+"""What PEFT's conversion of adapters that were taken out of the weights leaves out."""
+_INIT = r"^(gaussian|orthogonal|pissa(_niter_[1-9]\d*)?|olora|eva|loftq)$"
 
 
 def _as_names(value: Any) -> Any:
@@ -39,11 +50,21 @@ class LoraConfig(MethodSettings):
     """Dropout on the adapters' input. Above 0, layers run unfused, which is slower."""
 
     target_modules: Annotated[
-        Literal["all-linear"] | Annotated[list[str], Field(min_length=1)],
+        Literal["all-linear"] | list[str],
         BeforeValidator(_as_names, json_schema_input_type=str | list[str]),
     ] = "all-linear"
     """Names of the linear layers that get an adapter (`q_proj`, `[q_proj, v_proj]`), or `all-linear`: every one inside
     the decoder layers, routers of mixtures of experts excepted."""
+
+    target_parameters: list[str] = Field(default_factory=list)
+    """Names of stacks of matrices that get an adapter as well, one for each matrix: the experts of a mixture, such as
+    `experts.gate_up_proj` and `experts.down_proj`. Without `dropout` and `dora`."""
+
+    modules_to_save: list[str] = Field(default_factory=list)
+    """Names of parts that learn as a whole, beside the adapters, and are saved with them: `lm_head`, `norm`."""
+
+    trainable_token_indices: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
+    """Ids of tokens whose embeddings learn: those of new or special tokens, for instance."""
 
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases learn as well."""
@@ -58,6 +79,11 @@ class LoraConfig(MethodSettings):
     """How much faster the second of an adapter's two matrices learns than the first (LoRA+, which advises 16,
     https://arxiv.org/abs/2402.12354)."""
 
+    init: Annotated[str, Field(pattern=_INIT)] | None = None
+    """How new adapters begin: by default, with `gaussian`, `orthogonal` and `eva` (directions in which the data varies)
+    they change nothing at first; `pissa`, `pissa_niter_4` (faster) and `olora` begin as a large part of the weights,
+    `loftq` as what a quantised base lost by rounding."""
+
     rslora: bool = False
     """Scale by `alpha / sqrt(r)` instead of `alpha / r` (rsLoRA, https://arxiv.org/abs/2312.03732)."""
 
@@ -66,6 +92,36 @@ class LoraConfig(MethodSettings):
 
     fused: bool = True
     """Run layers of a known form as fused ones: the same results, faster and in less memory (CPU, float32)."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LoraConfig:
+        """Refuse what PEFT cannot do together, or loses without a word."""
+        patterns = bool(self.rank_pattern or self.alpha_pattern)
+        given = {
+            "dora": self.dora,
+            "dropout": self.dropout > 0,
+            "init": self.init is not None,
+            "bias": self.bias != "none",
+            "rank_pattern": bool(self.rank_pattern),
+            "rslora with patterns": self.rslora and patterns,
+            "modules_to_save": bool(self.modules_to_save),
+            "trainable_token_indices": bool(self.trainable_token_indices),
+        }
+        alone = {
+            "target_parameters": ("dropout", "dora", "init") if self.target_parameters else (),
+            f"init={self.init}": _NOT_CONVERTED if self.takes_out else ("rank_pattern",) if self.init == "eva" else (),
+        }
+        for what, others in alone.items():
+            if together := [name for name in others if given[name]]:
+                raise ValueError(f"{what} does not go together with {', '.join(together)}")
+        if not self.target_modules and not self.target_parameters:
+            raise ValueError("method.target_modules may be empty only beside method.target_parameters")
+        return self
+
+    @property
+    def takes_out(self) -> bool:
+        """Whether the adapters begin as a part of the base weights, which then lack it."""
+        return self.init is not None and self.init.startswith(("pissa", "olora"))
 
     def build(self) -> Lora:
         """The method with these settings."""
@@ -85,23 +141,74 @@ class Lora(PeftMethod):
         """PEFT's configuration for this model.
 
         Raises:
-            ModelError: No layer of the model has one of the target names.
+            ModelError: Something that is named is not in the model.
         """
         import peft
 
-        config = self.config
+        config, size = self.config, model.get_input_embeddings().weight.shape[0]
+        if (last := max(config.trainable_token_indices, default=0)) >= size:
+            raise ModelError(
+                f"method.trainable_token_indices: {type(model).__name__} has {size:,} tokens, and none is {last}.",
+                f"Choose from 0 to {size - 1}.",
+            )
         return peft.LoraConfig(
             task_type="CAUSAL_LM",
             r=config.r,
             lora_alpha=2 * config.r if config.alpha is None else config.alpha,
             lora_dropout=config.dropout,
             target_modules=self._targets(model),
+            target_parameters=self._stacks(model),
+            modules_to_save=config.modules_to_save or None,
+            trainable_token_indices=config.trainable_token_indices or None,
             bias=config.bias,
             rank_pattern=config.rank_pattern,
             alpha_pattern=config.alpha_pattern,
             use_rslora=config.rslora,
             use_dora=config.dora,
+            init_lora_weights=True if config.init in (None, "loftq") else config.init,
+            eva_config=peft.EvaConfig(rho=1.0) if config.init == "eva" else None,
         )
+
+    def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
+        """See `Method.apply`.
+
+        Raises:
+            RecipeError: The adapters cannot begin so on these weights.
+        """
+        from weitiao.methods.first_values import values_of
+
+        init, quantized = self.config.init, getattr(model, "is_quantized", False)
+        if (quantized and self.config.takes_out) or (not quantized and init == "loftq"):
+            raise RecipeError(
+                f"method.init: {init} needs a base model that is {'' if init == 'loftq' else 'not '}quantised.",
+                "Choose another init (model.quantization decides whether the weights are rounded).",
+            )
+        adapted = super().apply(model, seed=seed)
+        if self.config.takes_out:
+            self._first = values_of(adapted)
+        return adapted
+
+    def initialize(self, model: nn.Module, *, base: ModelConfig, forests: Callable[[], Sequence[Forest]]) -> None:
+        from weitiao.methods import first_values
+        from weitiao.models.names import resolve_model
+
+        if self.config.init == "eva":
+            first_values.eva(model, forests())
+        if self.config.init == "loftq":
+            first_values.loftq(model, resolve_model(base))
+
+    def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
+        if self.config.init is not None:
+            return f"a new one begins with method.init: {self.config.init}"
+        return super().differs_from(adapter, model)
+
+    def write(self, directory: Path, model: peft.PeftModel, **options: Any) -> None:
+        from weitiao.methods.first_values import save_converted
+
+        if self.config.takes_out:
+            save_converted(model, directory, self._first, **options)
+        else:
+            super().write(directory, model, **options)
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """See `Method.groups`: with LoRA+, the matrices that begin at zero are a group of their own."""
@@ -125,7 +232,7 @@ class Lora(PeftMethod):
             readers = {name for name in readers if named[name] not in left_out}
             wanted = sorted({name.rsplit(".", 1)[-1] for name in readers})
         missing = [w for w in wanted if not any(_matches(name, w) for name in readers)]
-        if missing or not wanted:
+        if missing or not (wanted or self.config.target_parameters):
             known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in readers}))
             raise ModelError(
                 f"method.target_modules: {type(model).__name__} has no linear layer for text named "
@@ -136,6 +243,18 @@ class Lora(PeftMethod):
         if found <= readers:
             return wanted
         return "|".join(re.escape(name) for name in sorted(found & readers))
+
+    def _stacks(self, model: PreTrainedModel) -> list[str] | None:
+        """The names that PEFT looks for of stacks of matrices.
+
+        Raises:
+            ModelError: There is none of a name.
+        """
+        wanted = self.config.target_parameters
+        stacks = (name for name, weight in model.named_parameters() if weight.ndim == 3)
+        of = f"{type(model).__name__} has no stack of matrices"
+        find_named(stacks, wanted, setting="method.target_parameters", of=of)
+        return wanted or None
 
 
 def _routers(decoder: nn.Module) -> set[nn.Module]:

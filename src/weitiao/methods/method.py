@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import peft
     from torch import nn
     from transformers import PreTrainedModel
+
+    from weitiao.forest.layout import Forest
+    from weitiao.models.config import ModelConfig
 
 
 class MethodSettings(Config):
@@ -58,6 +62,16 @@ class Method(ABC):
         Returns:
             The model to be trained.
         """
+
+    def initialize(self, model: nn.Module, *, base: ModelConfig, forests: Callable[[], Sequence[Forest]]) -> None:
+        """Set first values that more than the model decides. Not called for a run that goes on from a checkpoint.
+
+        Args:
+            model: As `apply` returned it; its parameters are changed in place.
+            base: Where the weights of the base model lie.
+            forests: The data of the first steps.
+        """
+        return
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The parameter groups of the optimiser, as `torch.optim` takes them; `lr_factor` scales the learning rate."""
@@ -139,11 +153,16 @@ class PeftMethod(Method):
         import torch
 
         from weitiao.methods.fused.layer import fuse_layers
+        from weitiao.methods.named import find_named
         from weitiao.models.boundary import quiet_transformers
 
+        config = self.peft_config(model)
+        whole = getattr(config, "modules_to_save", None) or []
+        names, of = (name for name, _ in model.named_modules()), f"{type(model).__name__} has no part"
+        find_named(names, whole, setting="method.modules_to_save", of=of)  # PEFT passes over what is not there
         torch.manual_seed(seed)
         with quiet_transformers():
-            adapted: nn.Module = peft.get_peft_model(model, self.peft_config(model))
+            adapted: nn.Module = peft.get_peft_model(model, config)
         if self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
             fuse_layers(adapted)
         return adapted
@@ -164,4 +183,8 @@ class PeftMethod(Method):
         assert isinstance(model, PeftModel)
         for config in model.peft_config.values():  # PEFT writes down where the model was loaded from, a cache perhaps
             config.base_model_name_or_path, config.revision = base, revision
-        model.save_pretrained(str(directory), save_embedding_layers=False)
+        self.write(directory, model, save_embedding_layers=False)
+
+    def write(self, directory: Path, model: peft.PeftModel, **options: Any) -> None:
+        """Write the adapter with PEFT's own function and these options of it."""
+        model.save_pretrained(str(directory), **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from weitiao.errors import RecipeError, RunError
 from weitiao.evaluation.answers import check_rows, prompts_of
 from weitiao.evaluation.task import Task, evaluate
 from weitiao.files import check_whole, full_disk_is_named, write_json, written_whole
+from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import Hardware, detect_hardware
 from weitiao.machine.products import FORMATS
@@ -66,6 +68,9 @@ from weitiao.training.schedule import total_steps
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
 from weitiao.training.weighing import Unit
+
+_LOOKED_AT = 16
+"""Steps whose data a method may look at before the first."""
 
 AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 8192}
 
@@ -144,7 +149,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     model = _load_base(recipe.model if start is None else start.source(recipe.model), method, device)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
-    begun = _adapt(recipe, method, model, start, data, tell)
+    begun = _adapt(recipe, method, model, start, data, None if state.step else plan, tell)
     objective = recipe.objective.build(begun.model)
     groups = [*method.groups(begun.model), *_of_objective(objective)]
     optimizer = recipe.optimizer.build(groups, begun.model, learning_rate=recipe.train.learning_rate)
@@ -186,6 +191,10 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         _finish(recipe, run, method, objective, data, state, fingerprint, begun.below)
     engine.end()
     return _result(run, state, finished=finished)
+
+
+def _first_forests(plan: Plan) -> list[Forest]:
+    return [forest for index in range(_LOOKED_AT) for forest in plan.step(index).forests]
 
 
 def _go_on(recipe: Recipe, run: RunDir, state: State, engine: Engine, num_steps: int, tell: Tell) -> None:
@@ -236,11 +245,19 @@ def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
 
 
 def _adapt(
-    recipe: Recipe, method: Method, model: PreTrainedModel, start: Start | None, data: RenderedData, tell: Tell
+    recipe: Recipe,
+    method: Method,
+    model: PreTrainedModel,
+    start: Start | None,
+    data: RenderedData,
+    plan: Plan | None,
+    tell: Tell,
 ) -> Begun:
-    """The model with what learns in it, tried on a forest of the run's own rows."""
+    """The model with what learns in it, tried on a forest of its own rows; with the plan of a run that begins."""
     begun = begin(method, model, start, seed=recipe.train.seed)
     adapted = begun.model
+    if plan is not None:
+        method.initialize(adapted, base=recipe.model, forests=partial(_first_forests, plan))
     if start is not None:
         tell(f"{begun.said}")
         if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:

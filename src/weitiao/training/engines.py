@@ -16,7 +16,7 @@ from weitiao.training.engine import Engine
 from weitiao.training.lomo import Lomo
 from weitiao.training.optimizer import InBackward, LomoConfig, OptimizerConfig
 from weitiao.training.precision import Precision
-from weitiao.training.side_by_side import SideBySide, draws
+from weitiao.training.side_by_side import SideBySide, draws, rebuilds
 
 
 def make_engine(
@@ -44,7 +44,9 @@ def make_engine(
         return Lomo(accelerator, objective, optimizer, precision, max_norm=max_norm)
     wanted = 2 if config.workers == "auto" else config.workers
     alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted
-    if wanted == 1 or not alone or draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
+    if wanted == 1 or not alone or rebuilds(objective):
+        return Engine(accelerator, objective, optimizer, precision)
+    if draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
         return Engine(accelerator, objective, optimizer, precision)
     return SideBySide(accelerator, objective, optimizer, precision, workers=wanted)
 

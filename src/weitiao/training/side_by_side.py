@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import torch
 from accelerate import Accelerator
+from peft.tuners.lora.layer import ParamWrapper
 from torch import Tensor
 
 from weitiao.forest.layout import Forest
@@ -74,6 +75,12 @@ class SideBySide(Engine):
         """See `Engine.end`."""
         self._pool.shutdown()
         super().end()
+
+
+def rebuilds(objective: Objective) -> bool:
+    """Whether modules are changed while they run, which threads would do to each other: PEFT's adapters on parameters
+    put themselves into the module for the time of every call."""
+    return any(isinstance(module, ParamWrapper) for module in objective.modules())
 
 
 def draws(objective: Objective, forest: Forest) -> bool:

@@ -37,8 +37,11 @@ class LoraLinear:
 def read_linear(module: nn.Module) -> LoraLinear | None:
     """The tensors of a linear layer as it is now; None when it does something that this form does not express.
 
-    Expressed are `nn.Linear`, and PEFT's LoRA around one with a single active adapter without dropout at work.
+    Expressed are `nn.Linear`, and PEFT's LoRA around one with a single active adapter without dropout at work; and no
+    hooks.
     """
+    if module._forward_hooks:
+        return None
     if type(module) is nn.Linear:
         return _frozen(LoraLinear(module.weight, module.bias))
     if type(module) is not PeftLinear or type(module.base_layer) is not nn.Linear or module.merged:
