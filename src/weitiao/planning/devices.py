@@ -19,11 +19,12 @@ class Device:
     Attributes:
         key: Its name in the catalogue.
         title: Its name.
-        memory_bytes: Its memory; a data sheet's GB are taken as GiB, which is what such a device has.
+        memory_bytes: Its memory. What data sheets call GB is GiB, but for a percent or two that the driver keeps; GDDR
+            memory of devices for servers has a sixteenth less, because their error correction is on.
         bytes_per_second: Bandwidth of that memory.
-        flops: Floating-point operations per second in dense matrix products, by the name of the number format.
-            `float32` is without TF32, as PyTorch multiplies unless told otherwise. A format that the device has no
-            units for is not there.
+        flops: Floating-point operations per second in dense matrix products with sums in float32, by the name of the
+            number format. `float32` is without TF32, as PyTorch multiplies unless told otherwise. A format that the
+            device has no units for is not there.
         watts: Power that it may draw at most.
         source: Where these numbers stand.
     """
