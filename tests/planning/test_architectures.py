@@ -70,3 +70,5 @@ def test_every_model_is_found_under_all_its_names_and_no_name_is_given_twice() -
 def test_an_unknown_model_is_an_error_with_the_nearest() -> None:
     with pytest.raises(ModelError, match=r"no 'someone/mistral-8b'\.\nDid you mean mistral-7b"):
         find_architecture("someone/mistral-8b")
+    with pytest.raises(ModelError, match=r"Did you mean llama-3\.1-8b\b"):
+        find_architecture("someone/Meta-Llama-3.1-8B-Instruct-bnb-4bit")

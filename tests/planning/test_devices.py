@@ -10,7 +10,7 @@ from weitiao.planning.devices import device_names, find_device
 
 def test_a_device_has_the_numbers_of_its_data_sheet() -> None:
     device = find_device("RTX 4090")
-    assert device == find_device("rtx-4090")
+    assert device == find_device("rtx-4090") == find_device("NVIDIA GeForce RTX 4090")
     assert (device.memory_bytes, device.bytes_per_second, device.watts) == (24 * 2**30, 1.008e12, 450)
     assert device.flops == pytest.approx({"float32": 82.6e12, "bfloat16": 165.2e12, "float16": 165.2e12})
 
@@ -19,6 +19,7 @@ def test_a_device_has_the_numbers_of_its_data_sheet() -> None:
 def test_every_device_is_possible(name: str) -> None:
     device = find_device(name)
     assert device.key == name
+    assert all(find_device(other) == device for other in (device.title, *device.names))
     assert device.flops["float32"] <= device.flops["float16"]
     # A slip by a thousand, or of bits for bytes, would leave these bounds.
     assert 20 < device.flops["float16"] / device.bytes_per_second < 600

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from weitiao.errors import RecipeError
-from weitiao.planning.devices import find_device
 from weitiao.planning.prices import cost, own_prices, read_prices
 
 ROW = "- {provider: me, device: rtx-4090, per_hour: 0.5, currency: USD, date: 2026-01-02, source: a bill}\n"
@@ -20,11 +19,16 @@ def config_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_examples_name_devices_of_the_catalogue(config_home: Path) -> None:
+def test_the_examples_are_read_where_there_is_no_table_of_ones_own(config_home: Path) -> None:
     rows = read_prices(None)
-    assert rows
-    for row in rows:
-        assert row.device is None or find_device(row.device).key == row.device
+    assert {"local", "AutoDL", "Jarvislabs"} <= {row.provider for row in rows}
+    assert {row.currency for row in rows if row.provider == "AutoDL"} == {"CNY"}
+
+
+def test_a_device_is_named_as_one_writes_it_or_left_out_where_the_price_is_for_any(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(ROW.replace("rtx-4090", "RTX 4090") + ROW.replace("device: rtx-4090, ", ""))
+    assert [row.device for row in read_prices(path)] == ["rtx-4090", None]
 
 
 def test_a_table_of_ones_own_is_read_instead_and_a_named_one_before_it(config_home: Path) -> None:
@@ -51,7 +55,7 @@ def test_what_a_training_costs(tmp_path: Path) -> None:
         (ROW.replace("2026-01-02", "yesterday"), r"row 1: date: "),
         (ROW.replace("currency: USD, ", ""), r"row 1: currency: Field required"),
         (ROW.replace("per_hour", "per_day"), r"row 1: "),
-        (ROW.replace("device: rtx-4090, ", ""), r"row 1: a price per_hour names its device"),
+        (ROW.replace("4090", "4091"), r"row 1: device: .* no 'rtx-4091'. Did you mean rtx-4090"),
         (KWH.replace("per_kwh: 0.3, ", ""), r"row 1: a price is either per_hour or per_kwh"),
         (ROW.replace("0.5", "-1"), r"row 1: per_hour: "),
         ("provider: me\n", r"is no list of prices"),

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
-from weitiao.planning.names import did_you_mean, folded
+from weitiao.planning.names import did_you_mean, folded, spellings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def architecture_names() -> tuple[str, ...]:
     """The names of all models of the catalogue, sorted."""
-    return tuple(sorted(_catalogue()))
+    return tuple(_catalogue())
 
 
 def find_architecture(name: str) -> PreTrainedConfig:
@@ -37,17 +37,19 @@ def find_architecture(name: str) -> PreTrainedConfig:
     Raises:
         ModelError: There is no such model in the catalogue.
     """
-    wanted = folded(name.rsplit("/", 1)[-1])
-    for key, values in _catalogue().items():
-        if wanted in (folded(key), *map(folded, values["weitiao"]["names"])):
-            from transformers import AutoConfig  # it takes seconds
+    wanted = name.rsplit("/", 1)[-1]
+    known = spellings({key: values["weitiao"]["names"] for key, values in _catalogue().items()})
+    if folded(wanted) not in known:
+        raise ModelError(f"The catalogue of models has no {name!r}.", did_you_mean(wanted, known))
+    from transformers import AutoConfig  # it takes seconds
 
-            return AutoConfig.for_model(**{field: value for field, value in values.items() if field != "weitiao"})
-    raise ModelError(f"The catalogue of models has no {name!r}.", did_you_mean(name.rsplit("/", 1)[-1], _catalogue()))
+    values = _catalogue()[known[folded(wanted)]]
+    return AutoConfig.for_model(**{field: value for field, value in values.items() if field != "weitiao"})
 
 
 @cache
 def _catalogue() -> dict[str, dict[str, Any]]:
     """The content of all files by their names without `.json`."""
-    files = (resources.files("weitiao.planning") / "architectures").iterdir()
-    return {file.name.removesuffix(".json"): json.loads(file.read_text(encoding="utf-8")) for file in files}
+    folder = resources.files("weitiao.planning") / "architectures"
+    found = {file.name.removesuffix(".json"): json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()}
+    return dict(sorted(found.items()))

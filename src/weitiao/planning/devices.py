@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 
 from weitiao.errors import RecipeError
-from weitiao.planning.names import did_you_mean, folded
+from weitiao.planning.names import did_you_mean, folded, spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Device:
     Attributes:
         key: Its name in the catalogue.
         title: Its name.
+        names: What else it goes by.
         memory_bytes: Its memory. What data sheets call GB is GiB, but for a percent or two that the driver keeps; GDDR
             memory of devices for servers has a sixteenth less, because their error correction is on.
         bytes_per_second: Bandwidth of that memory.
@@ -31,6 +32,7 @@ class Device:
 
     key: str
     title: str
+    names: tuple[str, ...]
     memory_bytes: int
     bytes_per_second: float
     flops: Mapping[str, float]
@@ -44,15 +46,19 @@ def device_names() -> tuple[str, ...]:
 
 
 def find_device(name: str) -> Device:
-    """A device of the catalogue; case, dots, dashes and underscores in its name do not count.
+    """A device of the catalogue.
+
+    Args:
+        name: Its key, its title, or what PyTorch calls it (`Tesla T4`); case, dots, dashes, underscores and blanks do
+            not count.
 
     Raises:
         RecipeError: There is no such device.
     """
-    for key, device in _catalogue().items():
-        if folded(key) == folded(name):
-            return device
-    raise RecipeError(f"The catalogue of devices has no {name!r}.", did_you_mean(name, _catalogue()))
+    known = spellings({key: (device.title, *device.names) for key, device in _catalogue().items()})
+    if folded(name) not in known:
+        raise RecipeError(f"The catalogue of devices has no {name!r}.", did_you_mean(name, known))
+    return _catalogue()[known[folded(name)]]
 
 
 @cache
@@ -63,6 +69,7 @@ def _catalogue() -> dict[str, Device]:
         key: Device(
             key=key,
             title=entry["title"],
+            names=tuple(entry["names"]),
             memory_bytes=int(entry["memory_gib"] * 2**30),
             bytes_per_second=entry["gb_per_second"] * 1e9,
             flops={dtype: teraflops * 1e12 for dtype, teraflops in entry["tflops"].items()},

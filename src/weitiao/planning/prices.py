@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_config_path
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from weitiao.config import Config
 from weitiao.errors import RecipeError
+from weitiao.planning.devices import find_device
 from weitiao.yaml_text import parse_yaml, read_yaml
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -24,7 +25,7 @@ class Price(Config):
     """Who is paid."""
 
     device: str | None = None
-    """A device of the catalogue; not given where the price is that of electricity, for any device."""
+    """A device of the catalogue; not given where the price is for any: that of electricity, of the machine at hand."""
 
     per_hour: _Amount | None = None
     """Price of one hour."""
@@ -41,12 +42,19 @@ class Price(Config):
     source: str
     """Where it stands."""
 
+    @field_validator("device")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        """The device by its key, however the row has it."""
+        try:
+            return None if name is None else find_device(name).key
+        except RecipeError as error:
+            raise ValueError(f"{error.what} {error.remedy}".rstrip(".?")) from error
+
     @model_validator(mode="after")
     def _either(self) -> Price:
         if (self.per_hour is None) == (self.per_kwh is None):
             raise ValueError("a price is either per_hour or per_kwh")
-        if (self.device is None) != (self.per_hour is None):
-            raise ValueError("a price per_hour names its device, a price per_kwh none")
         return self
 
 
@@ -88,7 +96,7 @@ def cost(seconds: float, price: Price, watts: float) -> float:
 
 
 def _rows(values: Any, where: str) -> tuple[Price, ...]:
-    remedy = "A row has provider, device and per_hour (or per_kwh alone), currency, date and source."
+    remedy = "A row has provider, per_hour or per_kwh, currency, date, source, and device unless it holds for any."
     if not isinstance(values, list):
         raise RecipeError(f"{where} is no list of prices.", remedy)
     rows = []
