@@ -1,11 +1,13 @@
-"""GGUF files converted once, and kept in the user's cache directory."""
+"""Models converted once, GGUF files and other number formats, and kept in the user's cache directory."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from platformdirs import user_cache_path
@@ -13,6 +15,10 @@ from safetensors import SafetensorError
 
 from weitiao.errors import ModelError
 from weitiao.files import sha256, sync
+from weitiao.models.fingerprint import model_fingerprint
+
+if TYPE_CHECKING:
+    import torch
 
 _logger = logging.getLogger(__name__)
 
@@ -46,14 +52,44 @@ def converted_gguf(path: Path, *, cache_dir: Path | None = None) -> Path:
         digest = sha256(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the file and its permissions.") from error
-    directory = cache_dir / f"{path.stem}-{digest[:12]}-{_FORMAT}"
+    from weitiao.models.gguf import convert_gguf
+
+    return _kept(path, cache_dir / f"{path.stem}-{digest[:12]}-{_FORMAT}", convert_gguf)
+
+
+def in_number_format(path: Path, dtype: torch.dtype, *, cache_dir: Path | None = None) -> Path:
+    """A model directory whose weights are in a number format, so that they can be mapped as they lie in the files.
+
+    Args:
+        path: A directory with safetensors weights.
+        dtype: A floating-point format.
+        cache_dir: The directory of converted models; `default_cache_dir()` by default.
+
+    Returns:
+        `path` itself where it is in that format; else a directory in the cache, named after the weights.
+
+    Raises:
+        ModelError: The weights cannot be read, or the cache cannot be written.
+    """
+    from weitiao.models.number_format import is_in_format, write_in_format
+
+    if is_in_format(path, dtype):
+        return path
+    name = f"{path.name}-{model_fingerprint(path)[:12]}-{str(dtype).removeprefix('torch.')}-{_FORMAT}"
+    directory = (default_cache_dir() if cache_dir is None else cache_dir) / name
+    return _kept(path, directory, lambda source, target: write_in_format(source, target, dtype))
+
+
+def _kept(path: Path, directory: Path, convert: Callable[[Path, Path], None]) -> Path:
+    """The directory in the cache, converted now if it is not there; of two processes that start at once, one does."""
     if directory.is_dir():
         return directory
+    cache_dir = directory.parent
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(directory.with_name(directory.name + ".lock")):
             if not directory.is_dir():
-                _convert_into(path, directory)
+                _convert_into(path, directory, convert)
     except (OSError, SafetensorError) as error:  # a full disk is the one or the other, whoever writes just then
         raise ModelError(
             f"The model converted from {path} cannot be kept in {cache_dir}: {error}.",
@@ -62,17 +98,15 @@ def converted_gguf(path: Path, *, cache_dir: Path | None = None) -> Path:
     return directory
 
 
-def _convert_into(path: Path, directory: Path) -> None:
+def _convert_into(path: Path, directory: Path, convert: Callable[[Path, Path], None]) -> None:
     """Convert beside `directory`, then rename. The caller holds the lock, so what lies there is left over."""
-    from weitiao.models.gguf import convert_gguf
-
     _logger.info("Converting %s, once; later starts take it from %s.", path, directory)
     prefix = f"{directory.name}.partial-"
     for leftover in directory.parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover)
     partial = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
     try:
-        convert_gguf(path, partial)
+        convert(path, partial)
         for file in partial.iterdir():
             sync(file)
         sync(partial)

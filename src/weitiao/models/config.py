@@ -33,6 +33,11 @@ class ModelConfig(Config):
     """Round the frozen linear layers to four bits while they are loaded, which takes a quarter of the memory of
     bfloat16: `nf4` (QLoRA) or `fp4`, by bitsandbytes. What learns are adapters."""
 
+    map_weights: bool = False
+    """On a CPU, leave weights that do not learn in their files, from where the operating system reads them as they are
+    needed: the model may then be larger than the memory. Files in another format than `dtype` are written in it once,
+    into the cache directory."""
+
     trust_remote_code: bool = False
     """Whether Python code that comes with the model may run. Say yes only to authors that you trust."""
 
@@ -51,3 +56,9 @@ class ModelConfig(Config):
     @classmethod
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _agree(self) -> ModelConfig:
+        if self.map_weights and self.quantization is not None:
+            raise ValueError("map_weights: weights that are rounded while they are loaded cannot stay in their files")
+        return self

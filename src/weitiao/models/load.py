@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.errors import ModelError
 from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.models.boundary import loading
+from weitiao.models.cache import in_number_format
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
 from weitiao.models.quantization import dequantized, quantization_options
@@ -127,6 +128,8 @@ def load_model(
 
     device = torch.device(device)
     dtype = getattr(torch, dtype_of(config, device=device.type))
+    if config.map_weights:
+        path = _mapped(path, dtype, device, cache_dir)
     rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
     with loading(f"The model in {path} cannot be loaded", path):
         try:
@@ -155,6 +158,16 @@ def load_model(
         model = dequantized(model, dtype)
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
+
+
+def _mapped(path: Path, dtype: torch.dtype, device: torch.device, cache_dir: Path | None) -> Path:
+    """The directory from which weights are mapped: transformers copies none that is in the right format already."""
+    if device.type != "cpu":
+        raise ModelError(
+            f"model.map_weights: on {device.type} the weights have to be in the device's own memory.",
+            "Leave it out; model.quantization takes a quarter of the memory.",
+        )
+    return in_number_format(path, dtype, cache_dir=cache_dir)
 
 
 def _check_weights(path: Path, model: PreTrainedModel, report: dict[str, Any]) -> None:
