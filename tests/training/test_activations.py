@@ -44,6 +44,23 @@ def test_wherever_activations_wait_the_weights_are_the_same_bytes(
         assert sorted(one.name for one in run.iterdir()) == sorted(one.name for one in (tmp_path / "run").iterdir())
 
 
+def test_below_frozen_layers_nothing_is_computed_backwards_and_noise_is_never_kept(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    path = write_recipe(tmp_path, tiny_llama_dir, num_rows=16, train={"epochs": 2})
+    path.write_text(path.read_text().replace('"r": 4', '"type": "freeze", "layers": 1'))
+    weights, told = {}, {}
+    for name in ("plain", "checkpointing=true", "neftune=5"):
+        said: list[str] = []
+        settings = [f"run_dir={tmp_path / name}", *([f"train.{name}"] if "=" in name else [])]
+        run = train(load_recipe(path, settings), console=QUIET, tell=said.append).path
+        weights[name], told[name] = (run / "final" / "model.safetensors").read_bytes(), "\n".join(said)
+    assert "1 of 2 layers are frozen below: what they give is kept" in told["plain"]
+    assert "1 of 2 layers are frozen below: what they give is kept" in told["checkpointing=true"]
+    assert weights["checkpointing=true"] == weights["plain"]
+    assert "What the frozen layers give is not kept" in told["neftune=5"]
+
+
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
     config = LlamaConfig(

@@ -33,7 +33,7 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.noise import add_embedding_noise
-from weitiao.models.parts import layer_list, require_embeddings, router_loss_left_out
+from weitiao.models.parts import require_embeddings, router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
@@ -263,9 +263,8 @@ def _adapt(
         if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
             tell(f"{start.name} was trained with another chat template than this training prints")
     if nth := int(recipe.train.checkpointing):
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        for index, layer in enumerate(layer_list(model)):
-            setattr(layer, "gradient_checkpointing", index % nth == 0)  # noqa: B010
+        model.activation_checkpointing_enable({"use_reentrant": False}, every_n_layers=nth)
+        model.disable_input_require_grads()  # the other kind of checkpoint needs them; here frozen layers stay frozen
     rows = sequences_of((*data.train, *data.validation))
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes
