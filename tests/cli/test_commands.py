@@ -14,8 +14,8 @@ import pytest
 from workbench import weitiao, weitiao_anew, write_recipe
 
 COMMANDS = (
-    "init", "demo", "run", "show", "baseline", "train", "why", "eval", "retention", "compare", "verdict", "report",
-    "chat", "merge", "doctor", "schema",
+    "init", "demo", "run", "methods", "show", "baseline", "train", "why", "eval", "retention", "compare", "verdict",
+    "report", "chat", "merge", "doctor", "schema",
 )  # fmt: skip
 
 

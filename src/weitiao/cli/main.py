@@ -19,6 +19,7 @@ from weitiao.cli import (
     eval,
     init,
     merge,
+    methods,
     report,
     retention,
     run,
@@ -38,7 +39,7 @@ from weitiao.paths import expanded_word
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Data: what to learn from": (init.init, show.show),
     "Try: what is possible without tuning": (demo.demo, baseline.baseline),
-    "Train": (run.run, train.train, why.why),
+    "Train": (run.run, methods.methods, train.train, why.why),
     "Prove: better at the task, nothing forgotten": (
         eval.eval, retention.retention, compare.compare, verdict.verdict, report.report,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -36,6 +36,8 @@ def _as_names(value: Any) -> Any:
 
 class LoraConfig(MethodSettings):
     """Low-rank adapters beside frozen weights (LoRA, https://arxiv.org/abs/2106.09685)."""
+
+    usual_learning_rate: ClassVar[float] = 2e-4
 
     type: Literal["lora"] = "lora"
     """The method."""

@@ -29,6 +29,7 @@ from weitiao.objectives.config import ObjectiveConfig, SftConfig
 from weitiao.paths import exists, find_path, user_path
 from weitiao.recipe.overrides import apply_overrides, name_of
 from weitiao.recipe.run_config import RunConfig
+from weitiao.recipe.tournament_config import TournamentConfig
 from weitiao.rendering.config import RenderingConfig
 from weitiao.retention.config import RetentionConfig
 from weitiao.training.config import TrainConfig
@@ -80,6 +81,9 @@ class Recipe(Config):
 
     run: RunConfig = Field(default_factory=RunConfig)
     """Where `weitiao run` stops early."""
+
+    tournament: TournamentConfig = Field(default_factory=TournamentConfig)
+    """What `weitiao methods` tries."""
 
     run_dir: Path | None = None
     """Where everything that the run produces goes; `runs/NAME` of the recipe's file name when not given."""
@@ -287,9 +291,13 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
 
     template = recipe.rendering.template
     models = tuple(map(model, recipe.baseline.models))
-    method = recipe.method.located(folders) if isinstance(recipe.method, OwnConfig) else recipe.method
-    if method.start is not None:
-        method = method.model_copy(update={"start": str(find_path(method.start, folders) or method.start)})
+
+    def located(method: Any) -> Any:
+        found: Any = method.located(folders) if isinstance(method, OwnConfig) else method
+        start = {} if found.start is None else {"start": str(find_path(found.start, folders) or found.start)}
+        return found.model_copy(update=start)
+
+    entries = tuple(one.model_copy(update={"method": located(one.method)}) for one in recipe.tournament.methods)
     objective = recipe.objective
     update = {
         "data": resolve_paths(recipe.data, folders),
@@ -298,7 +306,8 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "baseline": recipe.baseline.model_copy(update={"models": models}),
         "evaluate": recipe.evaluate.located(folders),
         "retention": recipe.retention.located(folders),
-        "method": method,
+        "method": located(recipe.method),
+        "tournament": recipe.tournament.model_copy(update={"methods": entries}),
         "objective": objective.located(folders) if isinstance(objective, OwnConfig) else objective,
     }
     return recipe.model_copy(update=update)

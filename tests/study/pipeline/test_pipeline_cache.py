@@ -39,6 +39,7 @@ OF_SECTION = {
     "retention": ["retention-before", "retention-after", *AFTER_COMPARE],
     "verdict": AFTER_COMPARE,
     "run": REPORT,
+    "tournament": REPORT,
 }
 OF_SETTING = {
     "verdict.target": ["baseline", *AFTER_COMPARE],
@@ -74,6 +75,8 @@ VALUES: dict[str, Any] = {
     "retention.token_budget": 77,
     "verdict.target": 0.5, "verdict.least_gain": 0.1, "verdict.largest_loss": 0.5, "verdict.largest_loss_nats": 0.5,
     "verdict.retention": "parts", "verdict.least_rows": 3,
+    "tournament.methods": [{"method": {"type": "full"}}], "tournament.rates": [1.0], "tournament.rows": 5,
+    "tournament.sample": 7, "tournament.rungs": 1, "tournament.cut": 4,
     "run.on_findings": "continue", "run.on_advice": "continue",
 }  # fmt: skip
 ALSO = {"train.best_by": {"validate_answers": 2}}  # a setting that is not valid without another one
