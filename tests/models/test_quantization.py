@@ -1,21 +1,24 @@
-"""A base model in four bits: adapters learn as on the same numbers written out, and are merged into those."""
+"""A base model in few bits: adapters learn as on the same numbers written out, and are merged into those."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from reference import plain_loop, plain_sequences
+from reference import plain_loop, plain_sequences, sequence_loss_sum
 from transformers import AutoModelForCausalLM
-from workbench import steps_of, weitiao, write_recipe
+from workbench import steps_of, weitiao, write_recipe, write_rows
 
 from weitiao.errors import RecipeError
+from weitiao.export.merge import merge
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import load_model
 from weitiao.recipe import load_recipe
+from weitiao.report.render import write_report
 from weitiao.study.train import train
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -50,6 +53,46 @@ def test_weights_are_rounded_and_adapters_learn_as_on_the_rounded_ones(
     assert getattr(alone.config, "quantization_config", None) is None
     tuned = open_model(run, attention="sdpa").model
     torch.testing.assert_close(alone(input_ids=ids).logits, tuned(input_ids=ids).logits, atol=1e-3, rtol=1e-3)
+
+
+def test_eight_bits_learn_nearly_as_on_the_numbers_written_out_and_rows_stay_apart(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    """Inputs are rounded as well, so the steps are near, and not the same."""
+    settings = {"max_steps": 5, "warmup": 0, "seed": 7}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train=settings, data={"validation": "held_out.jsonl"})
+    write_rows(tmp_path / "held_out.jsonl", 6, start=900)
+    said: list[str] = []
+    run = train(load_recipe(recipe, ["model.quantization=int8"]), tell=said.append).path
+    config = ModelConfig(name=str(tiny_llama_dir), dtype="float32", quantization="int8")
+    rounded = load_model(config, dequantize=True)
+    exact = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
+    weight = "model.layers.0.mlp.up_proj.weight"
+    error = rounded.state_dict()[weight] - exact.state_dict()[weight]
+    assert 0.001 < error.norm() / exact.state_dict()[weight].norm() < 0.02
+    torch.manual_seed(7)
+    plain = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
+    plain.load_state_dict(rounded.state_dict())
+    model = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR))
+    sequences = plain_sequences(tmp_path / "rows.jsonl", tiny_llama_dir)
+    expected = plain_loop(model, sequences, steps=5, seed=7, learning_rate=0.01)
+    assert [line["loss"] for line in steps_of(run)] == pytest.approx(expected, rel=5e-3)
+
+    held_out = plain_sequences(tmp_path / "held_out.jsonl", tiny_llama_dir)
+    first = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["rounding"]
+    with torch.no_grad():
+        plain_loss = sum(float(sequence_loss_sum(exact, s)) for s in held_out) / sum(s.weight for s in held_out)
+    assert first["exact"] == pytest.approx(plain_loss, rel=1e-5)
+    assert first["rounded"] == pytest.approx(plain_loss, rel=0.02)
+    assert first["rounded"] != pytest.approx(plain_loss, rel=1e-6)
+    assert "Rounding the base model" in write_report(run, language="en").read_text(encoding="utf-8")
+    assert sum("int8: the validation loss of the base model is" in line for line in said) == 1
+
+    ids = torch.tensor([sequences[0].token_ids.tolist()])
+    alone = AutoModelForCausalLM.from_pretrained(merge(run, tmp_path / "merged").path)
+    tuned = open_model(run, attention="sdpa").model
+    logits = tuned(input_ids=ids).logits
+    assert (alone(input_ids=ids).logits - logits).norm() < 0.03 * logits.norm()
 
 
 def test_rounded_weights_themselves_cannot_learn(tiny_llama_dir: Path, tmp_path: Path) -> None:

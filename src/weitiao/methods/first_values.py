@@ -76,7 +76,7 @@ def loftq(model: PeftModel, directory: Path) -> None:
         with safe_open(path, framework="pt") as file:
             places.update(dict.fromkeys(file.keys(), path))
     for name, layer in model.named_modules():
-        if not isinstance(layer, LoraLayer) or not hasattr(layer.base_layer.weight, "quant_state"):
+        if not isinstance(layer, LoraLayer) or layer.base_layer.weight.is_floating_point():
             continue
         stored = f"{name.removeprefix('base_model.model.')}.weight"
         if stored not in places:

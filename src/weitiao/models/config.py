@@ -30,8 +30,8 @@ class ModelConfig(Config):
     """Number format of the weights. `auto` is bfloat16 on GPUs that compute in it, float32 elsewhere."""
 
     quantization: Quantization | None = None
-    """Round the frozen linear layers to four bits while they are loaded, which takes a quarter of the memory of
-    bfloat16: `nf4` (QLoRA) or `fp4`, by bitsandbytes. What learns are adapters."""
+    """Round the frozen linear layers while they are loaded, by bitsandbytes: to four bits, a quarter of the memory of
+    bfloat16, with `nf4` (QLoRA) or `fp4`; to eight with `int8`, which rounds inputs too. What learns are adapters."""
 
     map_weights: bool = False
     """On a CPU, leave weights that do not learn in their files, from where the operating system reads them as they are

@@ -1,9 +1,10 @@
-"""A base model in four bits: what bitsandbytes does to the linear layers while they are loaded (QLoRA,
-https://arxiv.org/abs/2305.14314, section 3)."""
+"""A base model in four bits (QLoRA, https://arxiv.org/abs/2305.14314, section 3) or eight (LLM.int8(),
+https://arxiv.org/abs/2208.07339): what bitsandbytes does to the linear layers while they are loaded."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from weitiao.errors import MissingExtraError
@@ -12,14 +13,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-Quantization = Literal["nf4", "fp4"]
+Quantization = Literal["nf4", "fp4", "int8"]
 
 
 def quantization_options(quantization: Quantization, dtype: torch.dtype) -> dict[str, Any]:
-    """Keyword arguments of `from_pretrained` for a model in four bits.
+    """Keyword arguments of `from_pretrained` for a model in four or eight bits.
 
     Args:
-        quantization: The code that weights are rounded to, in blocks of 64 with a scale each, which are quantised too.
+        quantization: The code that weights are rounded to: four bits in blocks of 64 with a scale each, which are
+            quantised too; or eight with a scale for each output, where inputs are rounded as well, token by token.
         dtype: In which the layers compute; the embeddings and the head stay in it.
 
     Raises:
@@ -29,6 +31,11 @@ def quantization_options(quantization: Quantization, dtype: torch.dtype) -> dict
         raise MissingExtraError(f"model.quantization: {quantization}", "quant")
     from transformers import BitsAndBytesConfig
 
+    if quantization == "int8":
+        # It says at every product that inputs go through float16.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        # A threshold above 0 leaves out columns in which any token is large: rows side by side would change each other.
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)}
     settings = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=quantization,
@@ -39,6 +46,6 @@ def quantization_options(quantization: Quantization, dtype: torch.dtype) -> dict
 
 
 def dequantized(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """The same model with the rounded weights written out: an adapter merged into four bits would be rounded away."""
+    """The same model with the rounded weights written out: an adapter merged into few bits would be rounded away."""
     plain: PreTrainedModel = model.dequantize(dtype)
     return plain

@@ -44,6 +44,7 @@ from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_render
 from weitiao.study.keeping import keeping_states, room_for_states
 from weitiao.study.preflight import check_budget, check_disk, check_settings
 from weitiao.study.resume import describe_length, open_run, require_same_content
+from weitiao.study.rounding import state_rounding
 from weitiao.study.setup import (
     describe,
     environment,
@@ -149,7 +150,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
     model = _load_base(recipe.model if start is None else start.source(recipe.model), method, device)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
-    begun = _adapt(recipe, method, model, start, data, None if state.step else plan, tell)
+    begun = _adapt(recipe, method, model, start, data, None if state.step else plan, tell, run if main else None)
     objective = recipe.objective.build(begun.model)
     groups = [*method.groups(begun.model), *_of_objective(objective)]
     optimizer = recipe.optimizer.build(groups, begun.model, learning_rate=recipe.train.learning_rate)
@@ -252,8 +253,11 @@ def _adapt(
     data: RenderedData,
     plan: Plan | None,
     tell: Tell,
+    run: RunDir | None,
 ) -> Begun:
     """The model with what learns in it, tried on a forest of its own rows; with the plan of a run that begins."""
+    if plan is not None:
+        state_rounding(recipe, model, data.validation, tell, metrics=run.metrics_path if run else None)
     begun = begin(method, model, start, seed=recipe.train.seed)
     adapted = begun.model
     if plan is not None:

@@ -16,10 +16,10 @@ from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
@@ -197,9 +197,13 @@ def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The parameters that learn, whole and on the CPU, by name."""
-    options = replace(_WHOLE, ignore_frozen_params=True)
-    state: Any = get_model_state_dict(model, options=options)
-    return {name: state[name].contiguous() for name in learned_parameters(model)}
+    # Not the state of the whole model: that of some frozen layers (bitsandbytes) has entries that are no attributes.
+    return {name: _whole(one).detach().cpu().contiguous() for name, one in learned_parameters(model).items()}
+
+
+def _whole(parameter: Tensor) -> Tensor:
+    """A parameter that may be spread over ranks, gathered; every rank has to ask."""
+    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -42,7 +42,7 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "x_axis": [(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks],
         "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
         "has_validation": bool(validations),
-        "facts": _facts(steps, best, words),
+        "facts": [*_facts(steps, best, words), *_rounding(files.metrics, words)],
     }
 
 
@@ -66,6 +66,23 @@ def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tup
         speed = words("training.time.value", time=words.duration(seconds), speed=words.count(tokens / seconds))
         facts.append((words("training.time"), speed))
     return facts
+
+
+def _rounding(metrics: list[Values], words: Wording) -> list[tuple[str, str]]:
+    """What the quantisation of the base model cost, when it was measured."""
+    return [
+        (
+            words("training.rounding"),
+            words(
+                "training.rounding.value",
+                exact=words.loss(line["rounding"]["exact"]),
+                rounded=words.loss(line["rounding"]["rounded"]),
+                rows=words.count(line["rounding"]["rows"]),
+            ),
+        )
+        for line in metrics
+        if "rounding" in line
+    ]
 
 
 def _sources(steps: list[Values], words: Wording) -> list[tuple[str, str]]:
