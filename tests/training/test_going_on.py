@@ -81,7 +81,7 @@ def test_what_training_reads_may_not(tiny_llama_dir: Path, tmp_path: Path) -> No
     save_file(
         {name: 1.01 * value for name, value in weights.items()}, other / "model.safetensors", metadata={"format": "pt"}
     )
-    with pytest.raises(RunError, match="base model is not what"):
+    with pytest.raises(RunError, match=r"base model or method\.start is not what"):
         train(load_recipe(recipe, [f"model.name={other}"]))
 
 
