@@ -18,6 +18,7 @@ from workbench import evaluate_target, steps_of, write_recipe, write_rows
 
 from weitiao.errors import ModelError, RecipeError, RunError
 from weitiao.export.merge import merge
+from weitiao.methods.bottleneck import load_bottleneck, remove_bottleneck
 from weitiao.methods.fingerprint import adapter_hash
 from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe
@@ -141,6 +142,23 @@ def test_bottleneck_adapters_learn_on(first: dict[str, Path], tiny_llama_dir: Pa
     assert all(torch.allclose(old[name], new[name], atol=1e-20) for name in old)
     with pytest.raises(ModelError, match="not linear, so they cannot be merged: its size is 6, not 5"):
         train(load_recipe(path, ["method.size=5", f"run_dir={tmp_path / 'other'}"]))
+
+
+def test_bottleneck_adapters_take_turns_on_one_base(
+    first: dict[str, Path], tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    other = train(
+        load_recipe(recipe(tmp_path, tiny_llama_dir, {"type": "adapter", "size": 3, "activation": "relu"}))
+    ).path
+    ids = torch.tensor([[5, 7, 13, 9, 301, 11]])
+    alone = [open_model(run, attention="sdpa").model(input_ids=ids).logits for run in (first["adapter"], other)]
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
+    without = model(input_ids=ids).logits
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    for run, logits in ((first["adapter"], alone[0]), (other, alone[1]), (first["adapter"], alone[0])):
+        torch.testing.assert_close(load_bottleneck(model, run / "final")(input_ids=ids).logits, logits)
+    remove_bottleneck(model)
+    assert torch.equal(model(input_ids=ids).logits, without)
 
 
 def test_what_cannot_be_a_start_is_said(first: dict[str, Path], tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ class BottleneckAdapter(Method):
             for name, part in placed.items():
                 adapter = Bottleneck(width, config.size, config.activation).to(model.device)
                 layer.add_module(f"{name}_adapter", adapter)
-                part.register_forward_hook(through(adapter))
+                adapter.hook = part.register_forward_hook(through(adapter))
         return module
 
     def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
@@ -108,19 +108,33 @@ def is_bottleneck(directory: Path) -> bool:
 
 
 def load_bottleneck(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
-    """Put the adapters of a directory into their base model.
+    """Put the adapters of a directory into their base model, in the place of those that are in it.
+
+    So several can take turns on one base model, which is loaded once.
 
     Raises:
         ModelError: They are damaged, or made for another model.
     """
     values = read_json_object(directory / ADAPTER_CONFIG)
     settings = {key: value for key, value in values.items() if key in AdapterConfig.model_fields}
+    remove_bottleneck(model)
     with _fitting(model, directory):
         AdapterConfig.model_validate(settings).build().apply(model, seed=0)
     _take(model, directory)
     module: nn.Module = model
     module.requires_grad_(False)
     return model
+
+
+def remove_bottleneck(model: nn.Module) -> None:
+    """Take bottleneck adapters out of a model again, if there are any: what is left is the base model."""
+    from weitiao.methods.bottleneck_parts import Bottleneck
+
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Bottleneck) and child.hook is not None:
+                child.hook.remove()
+                delattr(module, name)
 
 
 def _fitting(model: nn.Module, directory: Path) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers.activations import ACT2FN
 
 from weitiao.errors import ModelError
@@ -18,6 +19,7 @@ class Bottleneck(nn.Module):
         self.down = nn.Linear(width, size)
         self.up = nn.Linear(size, width)
         self.activation = ACT2FN[activation]
+        self.hook: RemovableHandle | None = None  # by which it stands behind its part
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 

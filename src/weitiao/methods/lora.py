@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -185,7 +186,9 @@ class Lora(PeftMethod):
                 f"method.init: {init} needs a base model that is {'' if init == 'loftq' else 'not '}quantised.",
                 "Choose another init (model.quantization decides whether the weights are rounded).",
             )
-        adapted = super().apply(model, seed=seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*with eva initialization", UserWarning)  # advice to those who call PEFT
+            adapted = super().apply(model, seed=seed)
         if self.config.takes_out:
             self._first = values_of(adapted)
         return adapted
