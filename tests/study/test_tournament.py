@@ -80,6 +80,15 @@ def test_wrong_input_is_named(tiny_llama_dir: Path, tmp_path: Path) -> None:
         assert what in done.stderr
 
 
+def test_a_method_that_the_recipe_rules_out_is_named_and_the_others_go_on(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    path = recipe(tmp_path, tiny_llama_dir, methods=[{"method": {"type": name}} for name in ("full", "lora")], rows=8)
+    settings = ["model.quantization=nf4", "tournament.rates=[1]", "retention={suite: none}"]
+    found = run_tournament(load_recipe(path, settings), console=Console(quiet=True))
+    assert [(one.name, one.rung) for one in found.cells] == [("lora-0.0002", 2), ("full-2e-05", 2)]
+    assert "cannot learn" in str(found.cells[1].failed)
+    assert found.chosen == "lora-0.0002"
+
+
 def test_every_method_is_tried_around_its_usual_rate(tiny_llama_dir: Path, tmp_path: Path) -> None:
     names = [cell.name for cell in entrants(load_recipe(recipe(tmp_path, tiny_llama_dir), ["tournament.methods=[]"]))]
     assert names[:6] == ["lora-6e-05", "lora-0.0002", "lora-0.0006", "full-6e-06", "full-2e-05", "full-6e-05"]

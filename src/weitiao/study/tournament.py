@@ -98,7 +98,7 @@ def _rungs(
             tell(f"Rung {rung} of {config.rungs}, {rows:,} rows: {cell.name} ({number} of {len(cells)})")
             try:
                 done.append(_played(recipe, cell, home, task, before if is_last else None, console, rung, rows))
-            except (ModelError, TrainingError) as error:  # this method cannot be had here; the others may
+            except (ModelError, RecipeError, TrainingError) as error:  # this method cannot be had here; the others may
                 tell(f"{cell.name} is out: {error.what}")
                 out.append(replace(cell, rung=rung, failed=error.what))
                 errors.append(error)
