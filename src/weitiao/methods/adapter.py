@@ -114,7 +114,7 @@ def differing_settings(directory: Path, config: PeftConfig) -> str | None:
         config: PEFT's configuration of the other.
     """
     there, here = read_adapter_config(directory).to_dict(), config.to_dict()
-    for name in ("peft_type", *sorted(there.keys() | here.keys())):
+    for name in ("peft_type", "r", *sorted(there.keys() | here.keys())):
         if name in (*NOT_COMPUTED, *_OF_THE_BEGINNING) or name.endswith("dropout"):
             continue
         one, other = _plain(there.get(name)), _plain(here.get(name))
