@@ -20,6 +20,7 @@ from weitiao.cli import (
     init,
     merge,
     methods,
+    plan,
     report,
     retention,
     run,
@@ -39,7 +40,7 @@ from weitiao.paths import expanded_word
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Data: what to learn from": (init.init, show.show),
     "Try: what is possible without tuning": (demo.demo, baseline.baseline),
-    "Train": (run.run, methods.methods, train.train, why.why),
+    "Train": (plan.plan, run.run, methods.methods, train.train, why.why),
     "Prove: better at the task, nothing forgotten": (
         eval.eval, retention.retention, compare.compare, verdict.verdict, report.report,
     ),

@@ -15,6 +15,7 @@ from weitiao.console import quoted
 def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory to go on with.")],
     overrides: Overrides = None,
+    force: Annotated[bool, typer.Option("--force", help="Train also where the forecast says it does not fit.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Tune a model by a recipe; go on where an earlier call stopped.
@@ -33,7 +34,7 @@ def train(
     from weitiao.study.train import train as run_training
 
     console = messages()
-    run = run_training(load_recipe(recipe, overrides or ()), console=console)
+    run = run_training(load_recipe(recipe, overrides or ()), console=console, force=force)
     path = quoted(run.path)
     if not run.finished:
         closing_panel(

@@ -152,7 +152,6 @@ class PeftMethod(Method):
         import peft
         import torch
 
-        from weitiao.methods.fused.layer import fuse_layers
         from weitiao.methods.named import find_named
         from weitiao.models.boundary import quiet_transformers
 
@@ -163,9 +162,18 @@ class PeftMethod(Method):
         torch.manual_seed(seed)
         with quiet_transformers():
             adapted: nn.Module = peft.get_peft_model(model, config)
-        if self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
-            fuse_layers(adapted)
+        if model.device.type == "cpu":
+            self.fuse(adapted)
         return adapted
+
+    def fuse(self, adapted: nn.Module) -> None:
+        """Put fused layers where there are some for this form of layer, on a CPU."""
+        import torch
+
+        from weitiao.methods.fused.layer import fuse_layers
+
+        if self.fused and next(adapted.parameters()).dtype == torch.float32:
+            fuse_layers(adapted)
 
     def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
         from weitiao.methods.adapter import differing_settings

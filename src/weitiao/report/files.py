@@ -34,6 +34,7 @@ class RunFiles:
             rest, are left out.
         predictions: Predictions file to its rows.
         metrics: The lines of `metrics.jsonl`.
+        forecast: What the training was forecast to need, and what it needed; None for a small model.
         replaced: Files that are there, and do not belong to the rest.
     """
 
@@ -44,6 +45,7 @@ class RunFiles:
     values: dict[str, Values] = field(default_factory=dict)
     predictions: dict[str, list[Values]] = field(default_factory=dict)
     metrics: list[Values] = field(default_factory=list)
+    forecast: Values | None = None
     replaced: set[str] = field(default_factory=set)
 
     def get(self, name: str) -> Values | None:
@@ -110,7 +112,9 @@ def read_run(path: Path) -> RunFiles:
     if not run.recipe_path.is_file():
         raise RunError(f"{path} is no run directory: it has no recipe.yaml.", "Name the directory of a run.")
     recipe = run.recipe_path.read_text(encoding="utf-8")
-    files = RunFiles(path, read_records(path), recipe, parse_yaml(recipe, str(run.recipe_path)))
+    forecast = _read_json(run.forecast_path) if run.forecast_path.is_file() else None
+    settings = parse_yaml(recipe, str(run.recipe_path))
+    files = RunFiles(path, read_records(path), recipe, settings, forecast=forecast)
     belongings = Belongings(path, files.records)
 
     def keep(target: dict[str, Any], name: str, step: str, read: Callable[[Path], Any]) -> None:

@@ -29,6 +29,7 @@ class RunDir:
         self.recipe_path = path / "recipe.yaml"
         self.environment_path = path / "environment.json"
         self.metrics_path = path / "metrics.jsonl"
+        self.forecast_path = path / "forecast.json"
         self.rejected_path = path / "rejected.jsonl"
         self.losses = path / "losses"
         self.checkpoints = path / "checkpoints"

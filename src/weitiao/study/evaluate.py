@@ -28,9 +28,9 @@ from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.compare.answers import key_of_answers
 from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
+from weitiao.study.prepared import token_budget
 from weitiao.study.setup import open_recipe, set_threads
 from weitiao.study.task import askable, task_from_recipe
-from weitiao.study.train import token_budget
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import answer_progress, teller
 

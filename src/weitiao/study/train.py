@@ -21,7 +21,6 @@ from weitiao.files import check_whole, full_disk_is_named, write_json, written_w
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import Hardware, detect_hardware
-from weitiao.machine.products import FORMATS
 from weitiao.methods.final import Note, save_final
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
@@ -37,12 +36,14 @@ from weitiao.models.parts import require_embeddings, router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
-from weitiao.rendering.items import Item, sequences_of
+from weitiao.rendering.items import sequences_of
 from weitiao.rendering.templates import fixed_date
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
+from weitiao.study.dataset import RenderedData, Tell
+from weitiao.study.expected import Comparing, expect, keep_forecast
 from weitiao.study.keeping import keeping_states, room_for_states
 from weitiao.study.preflight import check_budget, check_disk, check_settings
+from weitiao.study.prepared import in_format, prepare
 from weitiao.study.resume import describe_length, open_run, require_same_content
 from weitiao.study.rounding import state_rounding
 from weitiao.study.setup import (
@@ -57,23 +58,17 @@ from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, load_checkpoint, read_weights
-from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine, learned_parameters, load_weights
-from weitiao.training.engines import least_budget, make_engine, require_whole_steps
+from weitiao.training.engines import make_engine, require_whole_steps
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.offload import offloading
-from weitiao.training.precision import require_precision, slower
-from weitiao.training.schedule import total_steps
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
-from weitiao.training.weighing import Unit
 
 _LOOKED_AT = 16
 """Steps whose data a method may look at before the first."""
-
-AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 8192}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +94,14 @@ class Run:
     tokens_per_second: float
 
 
-def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None = None) -> Run:
+def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None = None, force: bool = False) -> Run:
     """Train, or go on with, the run of a recipe.
 
     Args:
         recipe: With `run_dir` set.
         console: Where progress goes; stderr by default.
         tell: Gets every line that a person should see; printed on the console by default.
+        force: Train also where the forecast says that there is not enough memory.
 
     Returns:
         What was reached. After Ctrl-C or SIGTERM `finished` is False and a checkpoint is there.
@@ -118,33 +114,40 @@ def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None =
     accelerator = make_accelerator(recipe)
     run = RunDir(recipe.run_dir)
     if not accelerator.is_main_process:
-        return _train(recipe, run, accelerator, TextConsole(quiet=True), tell)
+        return _train(recipe, run, accelerator, TextConsole(quiet=True), tell, force=force)
     with run.locked():
-        return _train(recipe, run, accelerator, console, tell)
+        return _train(recipe, run, accelerator, console, tell, force=force)
 
 
-def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console, tell: Tell | None) -> Run:
+def _train(
+    recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Console, tell: Tell | None, *, force: bool
+) -> Run:
     tell = tell or teller(console)
     recipe, state = open_run(recipe, run)
     hardware = detect_hardware()
     threads = set_threads(recipe, hardware)
     device = accelerator.device
     main = accelerator.is_main_process
-    data, unit = _load(recipe, state, tell, rejected_path=run.rejected_path if main else None)
+    prepared = prepare(
+        recipe,
+        device,
+        tell,
+        known=state.data_fingerprint if state else None,
+        rejected_path=run.rejected_path if main else None,
+    )
+    data, method, num_steps = prepared.data, prepared.method, prepared.num_steps
     fingerprint = model_fingerprint(resolve_model(recipe.model))
     start = find_start(recipe.method.start, kept=run.start if state else None)
     state = _state(run, state, data, fingerprint if start is None else start.fingerprint(fingerprint))
-    budget = token_budget(recipe, (*data.train, *data.validation), device)
-    recipe = _chosen(recipe, budget, unit, device.type, tell)
-    method = recipe.method.build()
-    plan = _plan(recipe.train, data, budget, method)
-    num_steps = total_steps(recipe.train, plan.steps_per_epoch)
     _require_work(run, state, num_steps)
+    asked, recipe, plan, budget = recipe, prepared.recipe, prepared.plan, prepared.plan.token_budget
     check_budget((*data.train, *data.validation), budget, share_prefixes=recipe.train.share_prefixes)
     require_whole_steps(recipe.optimizer, data.train, recipe.train.batch_size, budget)
     check_settings(recipe.train, data, num_steps, tell)
     task = _validation_task(recipe, data)
     require_start(start, method, recipe.model, fingerprint)
+    prepared, expected = expect(prepared, hardware, device, asked=asked, force=force, tell=tell)
+    recipe, plan, budget = prepared.recipe, prepared.plan, prepared.plan.token_budget
     if start is not None and main:
         start = start.kept_in(run.start)
     model = _load_base(recipe.model if start is None else start.source(recipe.model), method, device)
@@ -182,7 +185,7 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
             config=recipe.train,
             run=run,
             state=state,
-            watcher=TrainingLine(console),
+            watcher=TrainingLine(console) if expected is None else Comparing(TrainingLine(console), expected),
             interrupt=interrupt,
         )
         finished = loop.run_to_end()
@@ -190,6 +193,8 @@ def _train(recipe: Recipe, run: RunDir, accelerator: Accelerator, console: Conso
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
         _finish(recipe, run, method, objective, data, state, fingerprint, begun.below)
+        if expected is not None:
+            keep_forecast(run, expected, [line["seconds"] for line in read_metrics(run.metrics_path) if "loss" in line])
     engine.end()
     return _result(run, state, finished=finished)
 
@@ -208,41 +213,9 @@ def _go_on(recipe: Recipe, run: RunDir, state: State, engine: Engine, num_steps:
 
 def _load_base(config: ModelConfig, method: Method, device: torch.device) -> PreTrainedModel:
     """The model that a method is put into, in a number format that it can learn in."""
-    model = load_model(_in_format(config, method), attention=FOREST, device=device, options=method.load_options())
+    model = load_model(in_format(config, method), attention=FOREST, device=device, options=method.load_options())
     require_trainable_dtype(model.dtype)
     return model
-
-
-def _chosen(recipe: Recipe, budget: int, unit: Unit, device: str, tell: Tell) -> Recipe:
-    """The recipe with what it leaves open. A number format that is slow here is told.
-
-    Raises:
-        RecipeError: The format cannot be used, or is slower.
-    """
-    chosen = {"token_budget": budget, "weigh": unit}
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
-    config, name = recipe.model, recipe.train.precision
-    require_precision(name, config.dtype, device, recipe.optimizer)
-    if name != "weights":
-        return recipe.model_copy(update={"model": config.model_copy(update={"dtype": "float32"})})
-    if config.dtype in FORMATS[1:] and (line := slower(config.dtype, device)):
-        tell(f"model.dtype: {line}")
-    return recipe
-
-
-def _in_format(config: ModelConfig, method: Method) -> ModelConfig:
-    """The `model` section with the number format that the method needs, where the recipe leaves it open.
-
-    Raises:
-        RecipeError: The method trains the model's own weights, and they are to be quantised.
-    """
-    if method.needs_float32 and config.quantization is not None:
-        raise RecipeError(
-            f"model.quantization: weights that are rounded to {config.quantization} cannot learn.",
-            "Choose a method with adapters (lora), or leave model.quantization out.",
-        )
-    open_to_it = method.needs_float32 and config.dtype == "auto"
-    return config.model_copy(update={"dtype": "float32"}) if open_to_it else config
 
 
 def _adapt(
@@ -291,21 +264,6 @@ def _result(run: RunDir, state: State, *, finished: bool) -> Run:
     steps = [m for m in read_metrics(run.metrics_path) if "loss" in m]
     speed = state.num_tokens / state.seconds if state.seconds else 0.0
     return Run(run.path, finished, state.step, steps[-1]["loss"], state.best_loss, state.seconds, speed)
-
-
-def _load(recipe: Recipe, state: State | None, tell: Tell, *, rejected_path: Path | None) -> tuple[RenderedData, Unit]:
-    """The data with the weights that it is learned with, and the unit of the loss."""
-    plain = load_rendered(recipe, tell=tell, rejected_path=rejected_path)
-    data, unit = plain.weighed(recipe, known=state.data_fingerprint if state else None)
-    if line := describe_loss(plain, data, unit):
-        tell(line)
-    return data, unit
-
-
-def _plan(config: TrainConfig, data: RenderedData, budget: int, method: Method) -> Plan:
-    """What is learned from when; the engine has a word in how many forests are computed at once."""
-    fixed = method.keep_states is not None
-    return Plan(data.train, config.batch_size, budget, config.share_prefixes, config.seed, fixed_batches=fixed)
 
 
 def _state(run: RunDir, state: State | None, data: RenderedData, model: str) -> State:
@@ -415,11 +373,3 @@ def _finish(
             date=str(day) if day else None,
         )
         save_final(directory, objective.model, data.tokenizer, method=method, note=note, below=below)
-
-
-def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:
-    """The recipe's budget; when left open, the device's usual one, or what has to be computed at once."""
-    if isinstance(recipe.train.token_budget, int):
-        return recipe.train.token_budget
-    least = least_budget(recipe.optimizer, items, recipe.train.batch_size)
-    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), least)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from weitiao.console import quoted
@@ -59,7 +59,7 @@ class State:
 
 def save_weights(directory: Path, model: nn.Module) -> None:
     """Write the parameters that learn."""
-    (directory / WEIGHTS).write_bytes(save(weights_of(model)))
+    save_file(weights_of(model), directory / WEIGHTS)
 
 
 def read_weights(directory: Path, model: nn.Module) -> dict[str, Tensor]:
@@ -89,8 +89,8 @@ def save_checkpoint(run: RunDir, engine: Engine, state: State, *, keep: int) -> 
         full_disk_is_named(f"the checkpoint of step {state.step} in {run.checkpoints}", remedy),
         written_whole(run.checkpoint(state.step)) as directory,
     ):
-        (directory / WEIGHTS).write_bytes(save(weights))
-        (directory / OPTIMIZER).write_bytes(save(moments))
+        save_file(weights, directory / WEIGHTS)  # `save` would hold them twice more
+        save_file(moments, directory / OPTIMIZER)
         (directory / STATE).write_text(json.dumps(asdict(state), indent=2), encoding="utf-8")
     for old in run.complete_checkpoints()[:-keep]:
         shutil.rmtree(old)

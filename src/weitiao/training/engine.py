@@ -75,13 +75,9 @@ class Engine:
         return bool(self.accelerator.is_main_process)
 
     def begin_step(self, learning_rate: float) -> None:
-        """Forget the gradients of the step before, and set the learning rate of this one.
-
-        A parameter group may have a factor of its own, `lr_factor`.
-        """
+        """Set the learning rate of this step. A parameter group may have a factor of its own, `lr_factor`."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group.get("lr_factor", 1.0)
-        self._prepared.zero_grad()
 
     def accumulate(self, step: Step, weight: float, seed: Callable[[int], int]) -> list[tuple[int, Losses]]:
         """Add up the gradients of this rank's forests of a step.
@@ -128,8 +124,9 @@ class Engine:
         return float(norm)
 
     def update(self) -> None:
-        """Step the optimiser."""
+        """Step the optimiser, and let the gradients go: a checkpoint or a validation may come before the next step."""
         self.precision.step(self.optimizer, self._prepared.step)
+        self._prepared.zero_grad()
 
     def gather(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """All that a checkpoint holds: the weights that learn, and the optimiser's moments, whole and on the CPU."""

@@ -42,7 +42,11 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "x_axis": [(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks],
         "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
         "has_validation": bool(validations),
-        "facts": [*_facts(steps, best, words), *_rounding(files.metrics, words)],
+        "facts": [
+            *_facts(steps, best, words),
+            *_rounding(files.metrics, words),
+            *_forecast(files.forecast, words),
+        ],
     }
 
 
@@ -83,6 +87,21 @@ def _rounding(metrics: list[Values], words: Wording) -> list[tuple[str, str]]:
         for line in metrics
         if "rounding" in line
     ]
+
+
+def _forecast(values: Values | None, words: Wording) -> list[tuple[str, str]]:
+    """What the training was forecast to need, beside what it needed."""
+    if values is None:
+        return []
+    memory, seconds = values["memory_bytes"], values["seconds_per_step"]
+    said = words(
+        "training.forecast.value",
+        memory=words.size(memory["forecast"]),
+        of_memory=words.size(memory["measured"]),
+        time=f"{seconds['forecast']:.3g}",
+        of_time=f"{seconds['measured']:.3g}",
+    )
+    return [(words("training.forecast"), said)]
 
 
 def _sources(steps: list[Values], words: Wording) -> list[tuple[str, str]]:

@@ -1,0 +1,150 @@
+"""What a training needs: memory, time, energy and money, each with where the figure comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from transformers import PreTrainedConfig
+
+from weitiao.planning.seconds import Clock
+from weitiao.planning.simulation import Simulated, simulate
+from weitiao.planning.sketch import Sketch, Way
+from weitiao.planning.trace import Call
+from weitiao.planning.workload import Workload
+
+ALLOCATOR_SHARE, LIBRARIES_BYTES = 0.12, 60 * 2**20
+"""Of what a step allocates and frees: what the allocator holds beside it; and what libraries load and reserve when they
+first compute. Both as measured on a CPU (`python -m benchmarks.plan`)."""
+
+FORWARD_SHARE = 1 / 3
+"""Of the time of a forward and a backward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A part of the memory.
+
+    Attributes:
+        name: What it is.
+        bytes: How much.
+        source: Where the figure comes from.
+    """
+
+    name: str
+    bytes: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a training needs.
+
+    Attributes:
+        num_parameters, num_learned: Of the model with what the method adds.
+        memory: Its parts; their sum is what is needed at most.
+        num_steps: Optimiser steps.
+        tokens_per_step: Tokens that a step computes, on average, and what they are without sharing.
+        seconds_per_step: On average in the first epoch.
+        seconds: Of all steps and validations.
+    """
+
+    num_parameters: int
+    num_learned: int
+    memory: tuple[Line, ...]
+    num_steps: int
+    tokens_per_step: tuple[float, float]
+    seconds_per_step: float
+    seconds: float
+
+    @property
+    def num_bytes(self) -> float:
+        """Memory that is needed at most."""
+        return sum(line.bytes for line in self.memory)
+
+    @property
+    def learned_share(self) -> float:
+        """Of all parameters."""
+        return self.num_learned / self.num_parameters
+
+
+def forecast(
+    architecture: PreTrainedConfig, way: Way, work: Workload, clock: Clock, *, program_bytes: float
+) -> Forecast:
+    """Forecast a training from the shapes of a model and the forests of its data; nothing is loaded.
+
+    Args:
+        architecture: The model's configuration.
+        way: How it is tuned.
+        work: What the data ask.
+        clock: Knows how long operations take on the device.
+        program_bytes: Memory of the program itself there.
+
+    Raises:
+        ModelError: The method does not fit the model.
+    """
+    sketch = Sketch(architecture, way)
+    several = work.num_forests > work.at_once
+    most = simulate(sketch, work.largest, accumulated=several)
+    usual = most if work.usual is work.largest else simulate(sketch, work.usual, accumulated=several)
+    per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
+    first_epoch = min(work.num_steps, work.steps_per_epoch)
+    validating = work.num_validations * _seconds_of(
+        usual, clock, work.validation_tokens, work.validation_targets
+    ) * FORWARD_SHARE  # fmt: skip
+    return Forecast(
+        num_parameters=sketch.num_parameters,
+        num_learned=sketch.num_learned,
+        memory=tuple(_lines(sketch, most, work, program_bytes)),
+        num_steps=work.num_steps,
+        tokens_per_step=(work.tokens, work.source_tokens),
+        seconds_per_step=per_step,
+        seconds=first_epoch * per_step + (work.num_steps - first_epoch) * later + validating,
+    )
+
+
+def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float) -> list[Line]:
+    memory, tokens = step.memory, len(step.forest.layout)
+    gradients = memory.gradients * (1 if work.at_once == 1 else 1 + work.at_once)
+    transient = (memory.peak - memory.states - memory.gradients) * work.at_once + sketch.written_out_bytes
+    beside = ALLOCATOR_SHARE * (transient + gradients) + LIBRARIES_BYTES
+    activations = min(memory.activations * work.at_once, transient)
+    weights = f"{sketch.num_parameters:,} parameters" + (
+        f", {sketch.num_quantized:,} of them in four bits" if sketch.num_quantized else ""
+    )
+    side = f", {work.at_once} forests side by side" if work.at_once > 1 else ""
+    return [
+        Line("the program", program_bytes, "before a model is loaded"),
+        Line("weights", sketch.weight_bytes, weights),
+        Line("gradients", gradients, f"{sketch.num_learned:,} parameters learn" + side),
+        Line("optimiser", memory.states, f"what {sketch.way.optimizer.type} keeps"),
+        Line("activations", activations, f"the largest forest, of {tokens:,} tokens" + side),
+        Line("temporary", transient - activations, "the most that is alive beside all that, logits for instance"),
+        Line("allocator", beside, f"{ALLOCATOR_SHARE:.0%} of what comes and goes, and 60 MiB of libraries (measured)"),
+    ]
+
+
+def _kept_layers(sketch: Sketch) -> int:
+    """Layers below the lowest one that learns, where a method keeps what they give for later epochs."""
+    if sketch.method.keep_states is None:
+        return 0
+    return min(sketch.learning_layers(), default=0)
+
+
+def _seconds(step: Simulated, work: Workload, clock: Clock, *, kept: int) -> tuple[float, float]:
+    """Seconds of a step in the first epoch, and in later ones."""
+    update = clock.seconds(step.update)
+    saved = work.tokens / len(step.forest.layout) * sum(
+        clock.seconds(calls) for indices, calls in step.layers if indices[-1] < kept
+    )  # fmt: skip
+    whole = _seconds_of(step, clock, work.tokens, work.targets) + update
+    return whole, whole - saved
+
+
+def _seconds_of(step: Simulated, clock: Clock, tokens: float, targets: float) -> float:
+    """Seconds of forward and backward passes over so many tokens, with so many targets."""
+    in_layers: list[Mapping[Call, float]] = [calls for _, calls in step.layers]
+    return (
+        tokens / len(step.forest.layout) * sum(map(clock.seconds, in_layers))
+        + targets / max(1, len(step.forest.targets)) * clock.seconds(step.rest)
+    )  # fmt: skip

@@ -1,0 +1,155 @@
+"""A plan: the forecast of a training on a device, what it costs, other ways to tune, and advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedConfig
+
+from weitiao.planning.forecast import Forecast
+from weitiao.planning.options import Option, fitting_budget, options, recommended
+from weitiao.planning.prices import Price, cost
+from weitiao.planning.seconds import Clock
+from weitiao.planning.sketch import Way
+from weitiao.planning.workload import Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The device that is planned for.
+
+    Attributes:
+        name: For people.
+        memory_bytes: What a training may take there.
+        program_bytes: What the program itself takes of it.
+        watts: Power that it draws.
+        clock: Knows how long operations take there.
+        source: How it knows.
+        kind: `cpu` or `cuda`.
+        key: Name of the device in the catalogue; None is this machine.
+    """
+
+    name: str
+    memory_bytes: float
+    program_bytes: float
+    watts: float
+    clock: Clock
+    source: str
+    kind: str
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the training costs at one of the prices."""
+
+    provider: str
+    amount: float
+    currency: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What `weitiao plan` tells.
+
+    Attributes:
+        model: Its name.
+        method, precision: How it is tuned.
+        device: Its name.
+        limit_bytes: Memory that there is.
+        time_source: Where the times come from.
+        data: What is learned from, in a line.
+        forecast: Of the recipe as it is.
+        fits: Whether it does.
+        rule_of_thumb: Bytes by the rule of courses, for all parameters in float32: full tuning five times the weights,
+            LoRA little more than once.
+        options: Other ways, the recipe's own first.
+        recommended: The row of them that is advised; None where nothing fits.
+        advice: What to do.
+        kilowatt_hours: Energy.
+        costs: At the prices that apply.
+    """
+
+    model: str
+    method: str
+    precision: str
+    device: str
+    limit_bytes: float
+    time_source: str
+    data: str
+    forecast: Forecast
+    fits: bool
+    rule_of_thumb: dict[str, float]
+    options: tuple[Option, ...]
+    recommended: int | None
+    advice: str
+    kilowatt_hours: float
+    costs: tuple[Cost, ...]
+
+
+def make_plan(
+    model: str,
+    architecture: PreTrainedConfig,
+    way: Way,
+    work: Workload,
+    where: Where,
+    *,
+    data: str,
+    longest: int,
+    prices: tuple[Price, ...],
+) -> PlanReport:
+    """Plan a training.
+
+    Args:
+        model: Its name, for people.
+        architecture: The model's configuration.
+        way: How it is tuned.
+        work: What the data ask.
+        where: The device.
+        data: What is learned from, in a line.
+        longest: Tokens of the longest item.
+        prices: Of devices and of electricity; those of this device are used.
+
+    Raises:
+        ModelError: The method does not fit the model.
+    """
+    rows = tuple(options(architecture, way, work, where.clock, program_bytes=where.program_bytes, longest=longest))
+    budget = way.train.token_budget
+    assert isinstance(budget, int)
+    own, best = rows[0], recommended(rows, where.memory_bytes)
+    weights = 4.0 * own.forecast.num_parameters
+    hours = own.forecast.seconds / 3600
+    return PlanReport(
+        model=model,
+        method=own.method,
+        precision=own.precision,
+        device=where.name,
+        limit_bytes=where.memory_bytes,
+        time_source=where.source,
+        data=data,
+        forecast=own.forecast,
+        fits=own.fits(where.memory_bytes),
+        rule_of_thumb={"full": 5 * weights, "lora": weights},
+        options=rows,
+        recommended=None if best is None else rows.index(best),
+        advice=_advice(own, best, budget, longest, where.memory_bytes),
+        kilowatt_hours=hours * where.watts / 1000,
+        costs=tuple(
+            Cost(price.provider, cost(own.forecast.seconds, price, where.watts), price.currency, str(price.date))
+            for price in prices
+            if price.per_kwh is not None or price.device == where.key
+        ),
+    )
+
+
+def _advice(own: Option, best: Option | None, budget: int, longest: int, limit_bytes: float) -> str:
+    if best is own:
+        return "It fits as it is."
+    if size := fitting_budget(own.forecast, budget, longest, limit_bytes):
+        return f"It fits with train.token_budget={size}, which changes nothing but memory and a little time."
+    less = "train.checkpointing=true, a lower rendering.max_length"
+    if best is not None:
+        rounding = " with model.quantization=nf4" if best.precision == "nf4" else ""
+        return f"It does not fit. method.type={best.method}{rounding} does; or try {less}."
+    return f"Nothing fits. Try {less}, optimizer.type=lomo for full tuning, or a smaller model."

@@ -1,0 +1,166 @@
+"""How long operations take: measured here, or reckoned for a device by its data sheet."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from platformdirs import user_cache_path
+
+from weitiao.files import write_json
+from weitiao.machine.hardware import Hardware
+from weitiao.planning.trace import Call, Shape
+
+_PYTHON_SECONDS = 1e-5
+"""Of Python and autograd around an operation, on a CPU."""
+
+_REPEAT_BELOW_SECONDS = 0.05
+"""An operation that takes less is measured several times; the shortest time counts."""
+
+_FLASH, _FLASH_BACKWARD = (f"aten._scaled_dot_product_flash_attention_for_cpu{ending}" for ending in ("", "_backward"))
+
+
+class Clock(Protocol):
+    """Knows how long operations take."""
+
+    def seconds(self, calls: Mapping[Call, float]) -> float:
+        """Of operations that run so often."""
+        ...
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Measures every operation once on this machine, on random numbers, and remembers it.
+
+    Args:
+        path: Where it remembers; None forgets.
+        budget_seconds: How long it may measure in all. What is left then is reckoned from the most expensive ones of
+            the same name that were measured.
+    """
+
+    path: Path | None
+    budget_seconds: float
+    spent_seconds: float = 0.0
+    _known: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.path is not None and self.path.is_file():
+            self._known = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def seconds(self, calls: Mapping[Call, float]) -> float:
+        """See `Clock`."""
+        fresh = [call for call in calls if str(call) not in self._known]
+        for call in sorted(fresh, key=lambda one: -work(one) * calls[one]):
+            if self.spent_seconds < self.budget_seconds:
+                begun = time.perf_counter()
+                self._known[str(call)] = _measured(call)
+                self.spent_seconds += time.perf_counter() - begun
+        if fresh and self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, self._known)
+        rates = _rates(self._known, calls)
+        return sum(
+            number * (_PYTHON_SECONDS + self._known.get(str(call), work(call) * rates.get(call.name, 0.0)))
+            for call, number in calls.items()
+        )
+
+
+def stopwatch_here(hardware: Hardware, *, budget_seconds: float) -> Stopwatch:
+    """One that remembers what was measured on a machine like this with as many threads."""
+    machine = f"{hardware.cpu_name}-{torch.get_num_threads()}-threads-torch-{torch.__version__}"
+    name = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in machine)
+    return Stopwatch(user_cache_path("weitiao") / "seconds" / f"{name}.json", budget_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSheet:
+    """Reckons by a device's data sheet: an operation takes as long as its arithmetic or its traffic, or its launch.
+
+    Args:
+        flops: Floating-point operations per second, by the name of the number format.
+        bytes_per_second: Of its memory.
+        share: What is reached of both in practice.
+        launch_seconds: Least time of an operation.
+    """
+
+    flops: Mapping[str, float]
+    bytes_per_second: float
+    share: float = 0.5
+    launch_seconds: float = 1e-5
+
+    def seconds(self, calls: Mapping[Call, float]) -> float:
+        """See `Clock`."""
+        total = 0.0
+        for call, number in calls.items():
+            shapes = call.shapes()
+            dtype = str(shapes[0].dtype).removeprefix("torch.") if shapes else "float32"
+            arithmetic = arithmetic_of(call) / self.flops.get(dtype, self.flops["float32"])
+            traffic = sum(shape.num_bytes for shape in shapes) / self.bytes_per_second
+            total += number * max(self.launch_seconds, max(arithmetic, traffic) / self.share)
+        return total
+
+
+def arithmetic_of(call: Call) -> float:
+    """Floating-point operations of a matrix product or an attention; 0 of everything else."""
+    shapes = [one for one in call.arguments if isinstance(one, Shape)]
+    if call.name in (_FLASH, _FLASH_BACKWARD):
+        # [..., queries, D] and [..., keys, D]: two products forward, five backward; the half of them where causal
+        query, key = shapes[0 if call.name == _FLASH else 1], shapes[1 if call.name == _FLASH else 2]
+        causal = any(one is True for one in call.arguments)
+        products = 2 if call.name == _FLASH else 5
+        return products * 2 * torch.Size(query.size).numel() * key.size[-2] * (0.5 if causal else 1.0)
+    if call.name.split(".")[-1] in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "_grouped_mm") and len(shapes) >= 2:
+        left, right = shapes[-2:] if "_grouped" not in call.name else shapes[:2]
+        return 2 * torch.Size(left.size).numel() * right.size[-1]
+    return 0.0
+
+
+def work(call: Call) -> float:
+    """What makes one call take longer than another of the same name: arithmetic, and traffic as much as it weighs."""
+    return arithmetic_of(call) + 4 * sum(shape.num_bytes for shape in call.shapes())
+
+
+def _rates(known: Mapping[str, float], calls: Iterable[Call]) -> dict[str, float]:
+    """Seconds per unit of work by the names of the operations, of those that were measured."""
+    sums: dict[str, tuple[float, float]] = {}
+    for call in calls:
+        if str(call) in known:
+            seconds, amount = sums.get(call.name, (0.0, 0.0))
+            sums[call.name] = seconds + known[str(call)], amount + work(call)
+    everything = tuple(map(sum, zip(*sums.values(), strict=True))) if sums else (0.0, 1.0)
+    rates = {name: seconds / amount for name, (seconds, amount) in sums.items() if amount}
+    default = everything[0] / max(everything[1], 1.0)
+    return {call.name: rates.get(call.name, default) for call in calls}
+
+
+def _measured(call: Call) -> float:
+    """Seconds of an operation on random numbers."""
+    arguments, named = _real(call.arguments), {name: _real(value) for name, value in call.named}
+    shortest, spent = float("inf"), 0.0
+    with torch.no_grad():
+        while spent < _REPEAT_BELOW_SECONDS:
+            begun = time.perf_counter()
+            call.operation(*arguments, **named)
+            seconds = time.perf_counter() - begun
+            shortest, spent = min(shortest, seconds), spent + seconds + 1e-4
+    return shortest
+
+
+def _real(value: Any) -> Any:
+    """The same with a tensor for every shape; whole numbers are 0, which any index may be."""
+    if isinstance(value, tuple):
+        return [_real(one) for one in value]
+    if not isinstance(value, Shape):
+        return value
+    tensor = torch.empty_strided(value.size, value.stride, dtype=value.dtype)
+    flat = tensor.as_strided((tensor.untyped_storage().nbytes() // tensor.element_size(),), (1,))
+    if value.dtype.is_floating_point:
+        flat.normal_(std=0.1)
+    else:
+        flat.zero_()
+    return tensor

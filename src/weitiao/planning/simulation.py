@@ -1,0 +1,212 @@
+"""A step of a training on tensors without data: what it allocates, and which operations it runs.
+
+It is the training's own code that runs: method, objective, engine and optimiser. A deep model is run with few of its
+layers, and once more with one more of each kind; what a layer adds is then counted as often as there are such layers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+
+from weitiao.forest.layout import Forest
+from weitiao.forest.plan import Step
+from weitiao.objectives.objective import Objective
+from weitiao.planning.sketch import Sketch
+from weitiao.planning.trace import BACKWARD, Call, Trace
+from weitiao.training.engine import learned_parameters
+from weitiao.training.engines import make_engine
+from weitiao.training.offload import LEAST_BYTES
+
+_FEW = 2
+"""Layers of each kind in the short model: the top of one and the bottom of another are then different ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes of a step, beside the weights.
+
+    Attributes:
+        states: What the optimiser keeps.
+        gradients: Of what learns, all together; 0 where they never all exist.
+        activations: What the forward pass leaves for the backward pass.
+        peaks: Most bytes alive in each part of the step, all of the above included.
+    """
+
+    states: float
+    gradients: float
+    activations: float
+    peaks: tuple[float, ...]
+
+    @property
+    def peak(self) -> float:
+        """Most bytes alive at once."""
+        return max(self.peaks)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A step of one forest.
+
+    Attributes:
+        forest: The forest.
+        memory: What it allocates.
+        layers: The decoder layers that are alike, by their numbers, and how often each operation runs in all of them.
+            Their cost grows with the tokens of a forest.
+        rest: The same outside of them; it grows with the targets.
+        update: The same in clipping and in the optimiser; once for each step.
+    """
+
+    forest: Forest
+    memory: Bytes
+    layers: tuple[tuple[tuple[int, ...], Mapping[Call, float]], ...]
+    rest: Mapping[Call, float]
+    update: Mapping[Call, float]
+
+
+def simulate(sketch: Sketch, forest: Forest, *, accumulated: bool, whole: bool = False) -> Simulated:
+    """Run a step of one forest.
+
+    Args:
+        sketch: The model, and how it is tuned.
+        forest: What is learned from.
+        accumulated: Whether the gradients of other forests are there already, because a step has several.
+        whole: Run all layers instead of counting some of them several times: exact, and slow.
+    """
+    kinds = sketch.kinds()
+    few = kinds if whole else [alike[:_FEW] for alike in kinds]
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def run(kept: list[list[int]]) -> _Measured:
+        with fake, sketch.shortened(sorted(index for alike in kept for index in alike)):
+            return _run(sketch, forest, accumulated=accumulated)
+
+    base = run(few)
+    if whole:
+        return Simulated(forest, base.memory, (), base.step, base.update)
+    total, rest = base, Counter(base.step)
+    layers: list[tuple[tuple[int, ...], Mapping[Call, float]]] = []
+    for place, alike in enumerate(kinds):
+        count = len(few[place])
+        deep = len(alike) > _FEW  # else what a layer costs is seen by leaving one out
+        other = run([*few[:place], alike[: count + 1 if deep else count - 1], *few[place + 1 :]])
+        more, less = (other, base) if deep else (base, other)
+        layers.append((tuple(alike), _scaled(more.step, less.step, len(alike))))
+        rest.subtract(_scaled(more.step, less.step, count))
+        if deep:
+            total = total.plus(more, less, len(alike) - count)
+    return Simulated(forest, total.memory, tuple(layers), +rest, total.update)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    memory: Bytes
+    step: Mapping[Call, float]
+    update: Mapping[Call, float]
+
+    def plus(self, more: _Measured, base: _Measured, times: int) -> _Measured:
+        """With so many more layers of the kind of which `more` has one more than `base`."""
+
+        def number(own: float, with_it: float, without: float) -> float:
+            return own + times * (with_it - without)
+
+        mine, other, first = self.memory, more.memory, base.memory
+        memory = Bytes(
+            states=number(mine.states, other.states, first.states),
+            gradients=number(mine.gradients, other.gradients, first.gradients),
+            activations=number(mine.activations, other.activations, first.activations),
+            peaks=tuple(map(number, mine.peaks, other.peaks, first.peaks)),
+        )
+        step = Counter(self.step) + Counter(_scaled(more.step, base.step, times))
+        return _Measured(memory, step, Counter(self.update) + Counter(_scaled(more.update, base.update, times)))
+
+
+def _scaled(more: Mapping[Call, float], base: Mapping[Call, float], times: int) -> dict[Call, float]:
+    return {call: times * more_often for call, number in more.items() if (more_often := number - base.get(call, 0)) > 0}
+
+
+def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
+    """A step, after a first one that made the optimiser's states."""
+    way = sketch.way
+    sketch.without_data()
+    objective = sketch.objective
+    train = way.train.model_copy(update={"workers": 1})
+    groups = sketch.method.groups(sketch.adapted)
+    optimizer = way.optimizer.build(groups, sketch.adapted, learning_rate=train.learning_rate)
+    engine = make_engine(train, way.optimizer, cast(Accelerator, _Alone()), objective, optimizer, forest.items)
+    if way.train.offload_activations is not None:
+        engine.saving = lambda: _elsewhere(objective)
+    learned = list(learned_parameters(objective).values())
+    trace = Trace(known=(*objective.parameters(), *objective.buffers()))
+    objective.train()
+    with trace:
+        for parameter in learned:
+            parameter.grad = torch.zeros_like(parameter)
+        with_gradients = trace.live
+        engine.begin_step(train.learning_rate)
+        trace.begin("first")
+        engine.update()
+        for parameter in learned:
+            parameter.grad = None
+        states = trace.live
+        if accumulated:
+            for parameter in learned:
+                parameter.grad = torch.zeros_like(parameter)
+        trace.begin("forward")
+        engine.accumulate(Step((forest,)), 1.0, lambda index: 0)
+        gradients = trace.live - states
+        trace.begin("update")
+        engine.finish(train.max_grad_norm)
+        engine.update()
+    forward, backward, update = (trace.phases[name].alive for name in ("forward", BACKWARD, "update"))
+    half = len(backward) // 2
+    held = states + (with_gradients if accumulated else 0)
+    peaks = tuple(max(part, default=0) for part in (forward, backward[:half], backward[half:], update))
+    memory = Bytes(states, gradients, trace.kept - held, peaks)
+    calls = trace.phases["forward"].calls + trace.phases[BACKWARD].calls
+    return _Measured(memory, calls, trace.phases["update"].calls)
+
+
+class _Alone:
+    """What an engine asks Accelerate for, in one process and without moving anything."""
+
+    num_processes, process_index, is_main_process = 1, 0, True
+    device = torch.device("cpu")
+
+    def prepare(self, *parts: Any) -> tuple[Any, ...]:
+        return parts
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+    def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def clip_grad_norm_(self, parameters: Any, max_norm: float) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+
+
+@contextmanager
+def _elsewhere(objective: Objective) -> Iterator[None]:
+    """Activations leave the memory until they are needed (see `training/offload.py`)."""
+    weights = {id(one.untyped_storage()) for one in (*objective.parameters(), *objective.buffers())}
+
+    def pack(tensor: Tensor) -> Any:
+        stays = tensor.nbytes < LEAST_BYTES or id(tensor.untyped_storage()) in weights
+        size, stride, dtype = tensor.size(), tensor.stride(), tensor.dtype
+        return tensor if stays else lambda: torch.empty_strided(size, stride, dtype=dtype)
+
+    def unpack(kept: Tensor | Callable[[], Tensor]) -> Tensor:
+        return kept if isinstance(kept, Tensor) else kept()
+
+    with saved_tensors_hooks(pack, unpack):
+        yield

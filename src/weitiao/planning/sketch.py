@@ -1,0 +1,170 @@
+"""A model without weights, with what a method puts into it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedConfig
+
+from weitiao.methods.config import MethodConfig
+from weitiao.methods.method import Method, PeftMethod
+from weitiao.models.attention import FOREST
+from weitiao.models.boundary import quiet_transformers
+from weitiao.models.parts import decoder, layer_list
+from weitiao.models.quantization import Quantization
+from weitiao.objectives.config import ObjectiveConfig
+from weitiao.objectives.objective import Objective
+from weitiao.training.config import TrainConfig
+from weitiao.training.optimizer import OptimizerConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a model is tuned: all that decides memory and time beside the data.
+
+    Attributes:
+        method, objective, optimizer, train: Sections of a recipe.
+        dtype: Number format of the weights.
+        quantization: To what frozen linear layers are rounded.
+        device: `cpu` or `cuda`.
+    """
+
+    method: MethodConfig
+    objective: ObjectiveConfig
+    optimizer: OptimizerConfig
+    train: TrainConfig
+    dtype: str
+    quantization: Quantization | None = None
+    device: str = "cpu"
+
+
+class Sketch:
+    """A model and what it learns, every parameter of it a shape.
+
+    Args:
+        architecture: The model's configuration.
+        way: How it is tuned.
+
+    Raises:
+        ModelError: The method does not fit the model.
+    """
+
+    def __init__(self, architecture: PreTrainedConfig, way: Way) -> None:
+        self.way = way
+        self.method: Method = way.method.build()
+        with torch.device("meta"), quiet_transformers():
+            model = AutoModelForCausalLM.from_config(
+                copy.deepcopy(architecture), attn_implementation=FOREST, dtype=getattr(torch, way.dtype)
+            )
+            self.num_base = sum(parameter.numel() for parameter in model.parameters())
+            self.adapted = self.method.apply(model, seed=way.train.seed)
+        if way.device == "cpu" and way.quantization is None and isinstance(self.method, PeftMethod):
+            self.method.fuse(self.adapted)
+        if nth := int(way.train.checkpointing):
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            for index, layer in enumerate(layer_list(model)):
+                setattr(layer, "gradient_checkpointing", index % nth == 0)  # noqa: B010
+        self.objective: Objective = way.objective.build(self.adapted)
+
+        self._parameters = list(self.objective.parameters())
+        self._quantized = _linear_in_layers(self.adapted) if way.quantization else []
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the model with what the method added."""
+        return sum(one.numel() for one in self._parameters)
+
+    @property
+    def num_learned(self) -> int:
+        """Parameters that learn."""
+        return sum(one.numel() for one in self._parameters if one.requires_grad)
+
+    @property
+    def num_saved_bytes(self) -> int:
+        """Bytes of what learns: what the best weights take, and a third of a checkpoint with AdamW."""
+        return sum(one.nbytes for one in self._parameters if one.requires_grad)
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of all parameters; of those that are quantised half a byte each, and the scales of their blocks."""
+        whole = float(sum(one.nbytes for one in self._parameters))
+        return whole + sum(one.numel() * FOUR_BITS_BYTES - one.nbytes for one in self._quantized)
+
+    @property
+    def written_out_bytes(self) -> int:
+        """Bytes of the largest weight that is written out again whenever it is used."""
+        return max((one.nbytes for one in self._quantized), default=0)
+
+    @property
+    def num_quantized(self) -> int:
+        """Parameters that are quantised."""
+        return sum(one.numel() for one in self._quantized)
+
+    def kinds(self) -> list[list[int]]:
+        """The decoder layers that are alike, by their numbers, in the order of the first of each kind."""
+        layers = [(index, _kind(layer)) for index, layer in enumerate(layer_list(self.adapted))]
+        found: dict[Any, list[int]] = {}
+        for kind, alike in groupby(layers, key=lambda one: one[1]):
+            found.setdefault(kind, []).extend(index for index, _ in alike)
+        return list(found.values())
+
+    def learning_layers(self) -> list[int]:
+        """The numbers of the decoder layers in which something learns."""
+        layers = enumerate(layer_list(self.adapted))
+        return [index for index, layer in layers if any(one.requires_grad for one in layer.parameters())]
+
+    @contextmanager
+    def shortened(self, kept: list[int]) -> Iterator[None]:
+        """Inside the block the model has only these of its decoder layers."""
+        layers, network = layer_list(self.adapted), decoder(self.adapted)
+        parent, name = next(
+            (module, name) for module in network.modules() for name, child in module.named_children() if child is layers
+        )
+        parent.register_module(name, nn.ModuleList(layers[index] for index in kept))
+        try:
+            yield
+        finally:
+            parent.register_module(name, layers)
+
+    def without_data(self) -> None:
+        """Make every parameter and buffer on the meta device one of the CPU that has no data.
+
+        To be called inside a `FakeTensorMode`, always the same one.
+        """
+        made: dict[int, Tensor] = {}
+        for module in self.objective.modules():
+            held: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for tensors in held:
+                for name, tensor in tensors.items():
+                    if tensor is not None and tensor.is_meta:
+                        tensors[name] = made.setdefault(id(tensor), _empty(tensor))
+
+
+FOUR_BITS_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Of a parameter in four bits: blocks of 64 have a scale of one byte, and 256 scales one of four."""
+
+
+def _linear_in_layers(model: nn.Module) -> list[Tensor]:
+    """The frozen weights of the linear layers inside the decoder layers."""
+    linears = [one for layer in layer_list(model) for one in layer.modules() if isinstance(one, nn.Linear)]
+    return [one.weight for one in linears if not one.weight.requires_grad]
+
+
+def _empty(tensor: Tensor) -> Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _kind(layer: nn.Module) -> Any:
+    """Equal for layers that cost the same."""
+    parts = tuple((name, type(part)) for name, part in layer.named_modules())
+    tensors = tuple((name, one.shape, one.dtype, one.requires_grad) for name, one in layer.named_parameters())
+    settings = getattr(layer, "gradient_checkpointing", False), getattr(layer, "attention_type", None)
+    return parts, tensors, settings

@@ -1,0 +1,95 @@
+"""What data ask of a training: how many tokens lie in its forests, and which of them is the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from weitiao.forest.layout import Forest
+from weitiao.forest.plan import Plan
+from weitiao.rendering.items import Item, TokenSequence, as_items
+
+_MOST_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The forests of a training.
+
+    Attributes:
+        largest: The forest with the most tokens.
+        usual: One whose tokens are nearest to the mean.
+        num_forests: In a step, on average.
+        at_once: How many of them are computed side by side.
+        tokens: Tokens that a step computes, on average.
+        source_tokens: What they are before shared beginnings are merged.
+        targets: Tokens that a step learns, on average.
+        steps_per_epoch, num_steps: Optimiser steps.
+        validation_tokens, validation_targets: Of all validation items together.
+        num_validations: How often they are gone through.
+    """
+
+    largest: Forest
+    usual: Forest
+    num_forests: float
+    at_once: int
+    tokens: float
+    source_tokens: float
+    targets: float
+    steps_per_epoch: int
+    num_steps: int
+    validation_tokens: int = 0
+    validation_targets: int = 0
+    num_validations: int = 0
+
+
+def workload(
+    plan: Plan, num_steps: int, *, workers: int = 1, validation: Sequence[Item] = (), num_validations: int = 0
+) -> Workload:
+    """Look at the steps of the first epoch, or at a hundred of them.
+
+    Args:
+        plan: Of the training.
+        num_steps: Of the whole run.
+        workers: Forests that are computed side by side where that costs next to nothing.
+        validation: Held-out items.
+        num_validations: How often they are gone through.
+    """
+    plan = replace(plan, at_once=workers)
+    count = min(num_steps, plan.steps_per_epoch)
+    chosen = sorted({round(place) for place in np.linspace(0, count - 1, min(count, _MOST_STEPS))})
+    steps = [plan.step(index) for index in chosen]
+    forests = [forest for step in steps for forest in step.forests]
+    lengths = np.array([len(forest.layout) for forest in forests])
+    return Workload(
+        largest=forests[int(lengths.argmax())],
+        usual=forests[int(np.abs(lengths - lengths.mean()).argmin())],
+        num_forests=len(forests) / len(steps),
+        at_once=max(step.at_once for step in steps),
+        tokens=float(lengths.sum()) / len(steps),
+        source_tokens=sum(forest.num_source_tokens for forest in forests) / len(steps),
+        targets=sum(len(forest.targets) for forest in forests) / len(steps),
+        steps_per_epoch=plan.steps_per_epoch,
+        num_steps=num_steps,
+        validation_tokens=sum(item.num_tokens for item in validation),
+        validation_targets=sum(one.num_learned for item in validation for one in item.sequences),
+        num_validations=num_validations if validation else 0,
+    )
+
+
+def invented_items(num_rows: int, num_tokens: int, *, learned: float = 0.5) -> tuple[Item, ...]:
+    """Rows of one length that share nothing, where there are no data yet.
+
+    Args:
+        num_rows: How many.
+        num_tokens: Tokens of each.
+        learned: Share of them that are learned, at the end.
+    """
+    prompt = max(1, round(num_tokens * (1 - learned)))
+    weights = np.r_[np.zeros(prompt), np.ones(num_tokens - prompt)] if prompt < num_tokens else np.zeros(num_tokens)
+    return as_items(
+        TokenSequence.of(f"row {row}", np.r_[row % 1000, np.zeros(num_tokens - 1)].astype(np.int32), weights)
+        for row in range(num_rows)
+    )

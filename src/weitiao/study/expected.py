@@ -1,0 +1,152 @@
+"""What a training is forecast to need: said and kept before it, refused where there is not so much, compared after."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import psutil
+import torch
+
+from weitiao.errors import RecipeError
+from weitiao.files import write_json
+from weitiao.machine.hardware import Hardware
+from weitiao.models.load import load_config
+from weitiao.models.names import resolve_model
+from weitiao.planning.forecast import Forecast, forecast
+from weitiao.planning.options import ROOM, fitting_budget
+from weitiao.planning.seconds import stopwatch_here
+from weitiao.recipe import Recipe
+from weitiao.runs.run_dir import RunDir
+from weitiao.study.dataset import Tell
+from weitiao.study.plan import way_of, work_of
+from weitiao.study.prepared import Prepared
+from weitiao.terminal.plan import duration, gib
+from weitiao.training.progress import Watcher
+
+LEAST_BYTES = 100 * 2**20
+"""Weights that take less are trained without a forecast: it would take as long as the first steps."""
+
+CALIBRATION_SECONDS = 5.0
+"""Operations are measured for so long at most; those measured before are remembered."""
+
+
+def expect(
+    prepared: Prepared, hardware: Hardware, device: torch.device, *, asked: Recipe, force: bool, tell: Tell
+) -> tuple[Prepared, Forecast | None]:
+    """Forecast a training that is about to begin on this machine's CPU, in one process.
+
+    Args:
+        prepared: The training.
+        hardware: This machine.
+        device: Of the training; there is no forecast for a GPU yet.
+        asked: The recipe as it was; a token budget that it leaves open is halved until the training fits.
+        force: Train also where it does not fit.
+        tell: Gets a line about what is expected.
+
+    Returns:
+        The training with the token budget that fits; and the forecast, None for a small model and elsewhere.
+
+    Raises:
+        RecipeError: It does not fit.
+    """
+    folder = resolve_model(prepared.recipe.model)
+    alone = device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone or sum(file.stat().st_size for file in folder.glob("*.safetensors")) < LEAST_BYTES:
+        return prepared, None
+    resident = psutil.Process().memory_info().rss
+    room = hardware.available_memory_bytes + resident
+    found = _forecast(prepared, hardware, resident)
+    if found.num_bytes > ROOM * room and asked.train.token_budget == "auto":
+        items = (*prepared.data.train, *prepared.data.validation)
+        longest = max(item.num_tokens for item in items)
+        budget = fitting_budget(found, prepared.plan.token_budget, longest, room)
+        if budget is not None:
+            prepared = _with_budget(prepared, budget)
+            found = _forecast(prepared, hardware, resident)
+    fits = found.num_bytes <= ROOM * room
+    said = f"{gib(found.num_bytes)} of the {gib(room)} that there are"
+    if not fits and not force:
+        raise RecipeError(
+            f"The training is forecast to need {said}.",
+            "See what fits with `weitiao plan RECIPE`, or train all the same with --force.",
+        )
+    tell(f"Forecast: {said}{'' if fits else ' (forced)'}, {_times(found)}")
+    return prepared, found
+
+
+def _forecast(prepared: Prepared, hardware: Hardware, resident: int) -> Forecast:
+    clock = stopwatch_here(hardware, budget_seconds=CALIBRATION_SECONDS)
+    way, work = way_of(prepared.recipe, "cpu"), work_of(prepared, "cpu")
+    return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
+
+
+def _with_budget(prepared: Prepared, budget: int) -> Prepared:
+    train = prepared.recipe.train.model_copy(update={"token_budget": budget})
+    recipe = prepared.recipe.model_copy(update={"train": train})
+    return replace(prepared, recipe=recipe, plan=replace(prepared.plan, token_budget=budget))
+
+
+def _times(found: Forecast) -> str:
+    return f"{found.seconds_per_step:.3g} s a step, {duration(found.seconds)} in all"
+
+
+class Comparing:
+    """A watcher that says after the first step how right the forecast was.
+
+    Args:
+        watcher: Is told everything.
+        found: The forecast.
+    """
+
+    def __init__(self, watcher: Watcher, found: Forecast) -> None:
+        self._watcher, self._found = watcher, found
+        self._begun: float | None = None
+
+    def start(self, step: int, num_steps: int) -> None:
+        self._begun = time.monotonic()
+        self._watcher.start(step, num_steps)
+
+    def step(self, step: int, loss: float, tokens_per_second: float, by_source: Mapping[str, float]) -> None:
+        self._watcher.step(step, loss, tokens_per_second, by_source)
+        if self._begun is not None:
+            seconds, self._begun = time.monotonic() - self._begun, None
+            found = self._found
+            self._watcher.message(
+                f"first step: {seconds:.3g} s (forecast {found.seconds_per_step:.3g}), "
+                f"memory so far {gib(peak_bytes())} (forecast for the whole {gib(found.num_bytes)})"
+            )
+
+    def message(self, text: str) -> None:
+        self._watcher.message(text)
+
+    def stop(self) -> None:
+        self._watcher.stop()
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def keep_forecast(run: RunDir, found: Forecast, seconds: list[float]) -> None:
+    """Write forecast and measurement beside each other, for the report.
+
+    Args:
+        run: Of the training, which has come to its end.
+        found: The forecast.
+        seconds: Of each step.
+    """
+    write_json(
+        run.forecast_path,
+        {
+            "memory_bytes": {"forecast": round(found.num_bytes), "measured": peak_bytes()},
+            "seconds_per_step": {"forecast": found.seconds_per_step, "measured": statistics.mean(seconds)},
+            "memory": {line.name: round(line.bytes) for line in found.memory},
+        },
+    )

@@ -1,0 +1,186 @@
+"""`weitiao plan`: what a training needs, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import torch
+from ruamel.yaml.comments import CommentedMap
+from transformers import PreTrainedConfig
+
+from weitiao.errors import ModelError
+from weitiao.forest.plan import Plan
+from weitiao.machine.hardware import Hardware, detect_hardware
+from weitiao.models.load import dtype_of, load_config
+from weitiao.models.names import local_path
+from weitiao.planning.architectures import find_architecture
+from weitiao.planning.devices import Device, find_device
+from weitiao.planning.forecast import Forecast, forecast
+from weitiao.planning.plan import PlanReport, Where, make_plan
+from weitiao.planning.prices import read_prices
+from weitiao.planning.seconds import DataSheet, stopwatch_here
+from weitiao.planning.sketch import Way
+from weitiao.planning.workload import Workload, invented_items, workload
+from weitiao.recipe import Recipe
+from weitiao.recipe.overrides import apply_overrides
+from weitiao.recipe.recipe import recipe_from_dict
+from weitiao.study.dataset import Tell
+from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, in_format, prepare
+from weitiao.study.setup import set_threads
+from weitiao.training.config import TrainConfig
+from weitiao.training.schedule import total_steps
+
+CALIBRATION_SECONDS = 20.0
+"""Operations are measured here for so long at most; what was measured is remembered."""
+
+GPU_PROGRAM_BYTES = 0.7 * 2**30
+"""Of a program on a GPU: its context and the libraries' own memory. Assumed."""
+
+CPU_WATTS = 45.0
+"""Power of a laptop's processor at work. Assumed, where the device is this machine."""
+
+
+def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell: Tell) -> PlanReport:
+    """Plan the training of a recipe with its own data.
+
+    Args:
+        recipe: Of the training.
+        device: A name of the catalogue of devices; None is this machine.
+        prices: A table of prices; the person's own, or the examples, by default.
+        tell: Gets every line that a person should see.
+
+    Raises:
+        WeitiaoError: Model, data or device cannot be used.
+    """
+    where = _where(recipe, device)
+    prepared = prepare(recipe, torch.device(where.kind), tell)
+    work = work_of(prepared, where.kind)
+    rows = f"{len(prepared.data.train):,} rows in {work.num_steps:,} steps"
+    longest = max(item.num_tokens for item in prepared.data.train)
+    return make_plan(
+        recipe.model.name,
+        load_config(recipe.model),
+        way_of(prepared.recipe, where.kind),
+        work,
+        where,
+        data=rows,
+        longest=longest,
+        prices=read_prices(prices),
+    )
+
+
+def recipe_of_model(name: str, overrides: Sequence[str]) -> Recipe:
+    """A recipe for a model that need not be there, with settings as on the command line and no data yet.
+
+    Raises:
+        RecipeError: A setting cannot be used.
+    """
+    values = CommentedMap(model=CommentedMap(name=name), data=CommentedMap(train="no/data"))
+    apply_overrides(values, overrides)
+    return recipe_from_dict(values)
+
+
+def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, prices: Path | None) -> PlanReport:
+    """Plan a training of a model of the catalogue on rows of one length; neither model nor data are needed.
+
+    Args:
+        recipe: Its model is looked up in the catalogue of architectures first; its data are not read.
+        rows: How many rows there are to be.
+        tokens: Tokens of each, half of them learned.
+        device, prices: As for `plan_recipe`.
+
+    Raises:
+        WeitiaoError: Model or device are not known.
+    """
+    where = _where(recipe, device)
+    architecture = _architecture(recipe)
+    asked = recipe.train.token_budget
+    budget = asked if isinstance(asked, int) else max(AUTO_TOKEN_BUDGET[where.kind], tokens)
+    train = recipe.train.model_copy(update={"token_budget": budget, "weigh": "tokens"})
+    plan = Plan(invented_items(rows, tokens), train.batch_size, budget, train.share_prefixes, train.seed)
+    num_steps = total_steps(train, plan.steps_per_epoch)
+    work = workload(plan, num_steps, workers=_workers(train, where.kind))
+    said = f"{rows:,} rows of {tokens:,} tokens (assumed) in {num_steps:,} steps"
+    way = way_of(recipe.model_copy(update={"train": train}), where.kind)
+    return make_plan(
+        recipe.model.name, architecture, way, work, where, data=said, longest=tokens, prices=read_prices(prices)
+    )
+
+
+def _architecture(recipe: Recipe) -> PreTrainedConfig:
+    if local_path(recipe.model.name) is not None:
+        return load_config(recipe.model)
+    try:
+        return find_architecture(recipe.model.name)
+    except ModelError:
+        if "/" not in recipe.model.name:
+            raise
+        return load_config(recipe.model)  # a hub id: its configuration alone is fetched
+
+
+def work_of(prepared: Prepared, kind: str) -> Workload:
+    """What the data of a training ask."""
+    train = prepared.recipe.train
+    every = train.validate_every
+    period = prepared.plan.steps_per_epoch if every == "epoch" else int(every)
+    return workload(
+        prepared.plan,
+        prepared.num_steps,
+        workers=_workers(train, kind),
+        validation=prepared.data.validation,
+        num_validations=-(-prepared.num_steps // period),
+    )
+
+
+def _workers(train: TrainConfig, kind: str) -> int:
+    """Forests side by side, as `make_engine` has them where nothing is drawn at random."""
+    wanted = 2 if train.workers == "auto" else train.workers
+    return wanted if kind == "cpu" and torch.get_num_threads() >= wanted else 1
+
+
+def way_of(recipe: Recipe, kind: str) -> Way:
+    """How a recipe tunes its model, with the number format that it gets."""
+    config = in_format(recipe.model, recipe.method.build())
+    dtype = "bfloat16" if kind == "cuda" and config.dtype == "auto" else dtype_of(config, device=kind)
+    return Way(recipe.method, recipe.objective, recipe.optimizer, recipe.train, dtype, config.quantization, kind)
+
+
+def forecast_here(prepared: Prepared, architecture: PreTrainedConfig, *, calibration_seconds: float) -> Forecast:
+    """The forecast of a training that is about to begin on this machine's CPU."""
+    clock = stopwatch_here(detect_hardware(), budget_seconds=calibration_seconds)
+    way, work = way_of(prepared.recipe, "cpu"), work_of(prepared, "cpu")
+    return forecast(architecture, way, work, clock, program_bytes=psutil.Process().memory_info().rss)
+
+
+def _where(recipe: Recipe, device: str | None) -> Where:
+    hardware = detect_hardware()
+    set_threads(recipe, hardware)
+    if device is None and hardware.gpus:
+        return _on(find_device(hardware.gpus[0].name), hardware)
+    if device is not None:
+        return _on(find_device(device), hardware)
+    resident = float(psutil.Process().memory_info().rss)
+    return Where(
+        name=f"{hardware.cpu_name}, {torch.get_num_threads()} threads",
+        memory_bytes=hardware.available_memory_bytes + resident,
+        program_bytes=resident,
+        watts=CPU_WATTS,
+        clock=stopwatch_here(hardware, budget_seconds=CALIBRATION_SECONDS),
+        source="its operations measured on this machine",
+        kind="cpu",
+    )
+
+
+def _on(device: Device, hardware: Hardware) -> Where:
+    return Where(
+        name=device.title,
+        memory_bytes=device.memory_bytes,
+        program_bytes=GPU_PROGRAM_BYTES,
+        watts=device.watts,
+        clock=DataSheet(device.flops, device.bytes_per_second),
+        source="half of what the data sheet says; not measured here",
+        kind="cuda",
+        key=device.key,
+    )

@@ -1,0 +1,115 @@
+"""What a training has to know before a model is loaded: its data, and all that the recipe leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from weitiao.errors import RecipeError
+from weitiao.forest.plan import Plan
+from weitiao.machine.products import FORMATS
+from weitiao.methods.method import Method
+from weitiao.models.config import ModelConfig
+from weitiao.recipe import Recipe
+from weitiao.rendering.items import Item
+from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
+from weitiao.training.config import TrainConfig
+from weitiao.training.engines import least_budget
+from weitiao.training.precision import require_precision, slower
+from weitiao.training.schedule import total_steps
+
+AUTO_TOKEN_BUDGET = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A training before its model is there.
+
+    Attributes:
+        recipe: Nothing that decides the training is open in it.
+        data: With the weights that it is learned with.
+        method: As the recipe has it.
+        plan: Which items form which forest at which step.
+        num_steps: Of the whole run.
+    """
+
+    recipe: Recipe
+    data: RenderedData
+    method: Method
+    plan: Plan
+    num_steps: int
+
+
+def prepare(
+    recipe: Recipe,
+    device: torch.device,
+    tell: Tell,
+    *,
+    known: str | None = None,
+    rejected_path: Path | None = None,
+) -> Prepared:
+    """Load the data of a recipe, and choose what it leaves open.
+
+    Args:
+        recipe: Of the training.
+        device: On which it will run.
+        tell: Gets every line that a person should see.
+        known: The fingerprint of the data that the run was started with.
+        rejected_path: Where rows go that cannot be used.
+
+    Raises:
+        RecipeError: The number format cannot be used, or is slower here than float32.
+    """
+    plain = load_rendered(recipe, tell=tell, rejected_path=rejected_path)
+    data, unit = plain.weighed(recipe, known=known)
+    if line := describe_loss(plain, data, unit):
+        tell(line)
+    budget = token_budget(recipe, (*data.train, *data.validation), device)
+    chosen = {"token_budget": budget, "weigh": unit}
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
+    recipe = _with_precision(recipe, device.type, tell)
+    method = recipe.method.build()
+    plan = _plan(recipe.train, data, budget, method)
+    return Prepared(recipe, data, method, plan, total_steps(recipe.train, plan.steps_per_epoch))
+
+
+def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:
+    """The recipe's budget; when left open, the device's usual one, or what has to be computed at once."""
+    if isinstance(recipe.train.token_budget, int):
+        return recipe.train.token_budget
+    least = least_budget(recipe.optimizer, items, recipe.train.batch_size)
+    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), least)
+
+
+def _with_precision(recipe: Recipe, device: str, tell: Tell) -> Recipe:
+    """The recipe with weights in float32 where a shorter format is computed in beside them. A slow one is told."""
+    config, name = recipe.model, recipe.train.precision
+    require_precision(name, config.dtype, device, recipe.optimizer)
+    if name != "weights":
+        return recipe.model_copy(update={"model": config.model_copy(update={"dtype": "float32"})})
+    if config.dtype in FORMATS[1:] and (line := slower(config.dtype, device)):
+        tell(f"model.dtype: {line}")
+    return recipe
+
+
+def in_format(config: ModelConfig, method: Method) -> ModelConfig:
+    """The `model` section with the number format that the method needs, where the recipe leaves it open.
+
+    Raises:
+        RecipeError: The method trains the model's own weights, and they are to be quantised.
+    """
+    if method.needs_float32 and config.quantization is not None:
+        raise RecipeError(
+            f"model.quantization: weights that are rounded to {config.quantization} cannot learn.",
+            "Choose a method with adapters (lora), or leave model.quantization out.",
+        )
+    open_to_it = method.needs_float32 and config.dtype == "auto"
+    return config.model_copy(update={"dtype": "float32"}) if open_to_it else config
+
+
+def _plan(config: TrainConfig, data: RenderedData, budget: int, method: Method) -> Plan:
+    """What is learned from when; the engine has a word in how many forests are computed at once."""
+    fixed = method.keep_states is not None
+    return Plan(data.train, config.batch_size, budget, config.share_prefixes, config.seed, fixed_batches=fixed)

@@ -1,0 +1,88 @@
+"""What a training needs, for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from weitiao.planning.options import Option
+from weitiao.planning.plan import PlanReport
+from weitiao.terminal.tables import facts, table
+
+_GIB = 2**30
+
+
+def print_plan(report: PlanReport, console: Console) -> None:
+    """Print a plan: the forecast with the source of each figure, then other ways to tune.
+
+    Args:
+        report: From `weitiao.study.plan`.
+        console: Where to.
+    """
+    found = report.forecast
+    fits = Text("fits", "green") if report.fits else Text("does not fit", "red")
+    learned = f"{found.num_learned:,} of {found.num_parameters:,} parameters learn ({found.learned_share:.4%})"
+    tokens, without_sharing = found.tokens_per_step
+    console.print(
+        facts(
+            [
+                ("Model", f"{report.model}, {report.method}, {report.precision}"),
+                ("", learned),
+                ("Data", report.data),
+                ("", f"{tokens:,.0f} tokens computed in a step, {without_sharing:,.0f} without sharing"),
+                ("Device", f"{report.device}, {gib(report.limit_bytes)} free"),
+                ("Memory", Text.assemble(f"{gib(found.num_bytes)}: ", fits)),
+                ("Time", f"{duration(found.seconds)}, {found.seconds_per_step:.3g} s a step ({report.time_source})"),
+                ("Energy", ", ".join([f"{report.kilowatt_hours:.3g} kWh", *_costs(report)])),
+            ]
+        )
+    )
+    console.print()
+    lines = [(line.name, gib(line.bytes), line.source) for line in found.memory]
+    console.print(
+        table(("Memory", "GiB", "From"), [(n, size.removesuffix(" GiB"), s) for n, size, s in lines], words=(0, 2))
+    )
+    full, lora = (gib(report.rule_of_thumb[name]) for name in ("full", "lora"))
+    console.print(
+        Text(f"Rule of thumb, float32: full tuning 5 x the weights = {full}, LoRA a little over {lora}", "dim")
+    )
+    console.print()
+    console.print(_options(report))
+    console.print()
+    console.print(Text(report.advice, "bold"))
+
+
+def _options(report: PlanReport) -> object:
+    budgets = sorted({budget for row in report.options for budget, _ in row.budgets})
+    headings = ("", "Method", "Precision", "Learn", "Time", *(f"{budget:,} tok" for budget in budgets))
+    rows = []
+    for index, row in enumerate(report.options):
+        mark = "*" if index == report.recommended else ""
+        cells = [_cell(dict(row.budgets).get(budget), report.limit_bytes) for budget in budgets]
+        share = f"{row.forecast.learned_share:.3%}"
+        rows.append((mark, row.method, row.precision, share, duration(row.forecast.seconds), *cells))
+    return table(headings, rows, words=(0, 1, 2))
+
+
+def _cell(needed: float | None, limit: float) -> Text:
+    if needed is None:
+        return Text("")
+    return (
+        Text(f"{needed / _GIB:.1f}", "green") if needed <= Option.room(limit) else Text(f"{needed / _GIB:.1f} !", "red")
+    )
+
+
+def _costs(report: PlanReport) -> list[str]:
+    return [f"{one.amount:.2f} {one.currency} ({one.provider}, {one.date})" for one in report.costs]
+
+
+def gib(size: float) -> str:
+    """Bytes as GiB."""
+    return f"{size / _GIB:,.2f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as people say it."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

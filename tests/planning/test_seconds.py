@@ -1,0 +1,58 @@
+"""How long operations take: by a data sheet, and measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from weitiao.planning.seconds import DataSheet, Stopwatch, arithmetic_of
+from weitiao.planning.trace import Call, Shape
+
+
+def shape(*size: int, dtype: torch.dtype = torch.float32) -> Shape:
+    return Shape(size, torch.empty(size, device="meta").stride(), dtype)
+
+
+def product(m: int, k: int, n: int, dtype: torch.dtype = torch.float32) -> Call:
+    arguments = (shape(m, k, dtype=dtype), shape(k, n, dtype=dtype))
+    return Call(torch.ops.aten.mm.default, arguments, (), (shape(m, n, dtype=dtype),))
+
+
+def test_a_data_sheet_takes_arithmetic_traffic_or_the_launch() -> None:
+    sheet = DataSheet({"float32": 1e12, "bfloat16": 4e12}, 1e11, share=0.5, launch_seconds=1e-5)
+    assert sheet.seconds({product(1000, 1000, 1000): 3}) == pytest.approx(3 * 2e9 / 1e12 / 0.5)
+    assert sheet.seconds({product(1000, 1000, 1000, torch.bfloat16): 1}) == pytest.approx(2e9 / 4e12 / 0.5)
+    skinny = 4 * (100_000 * 10 + 10 * 1 + 100_000)
+    assert sheet.seconds({product(100_000, 10, 1): 1}) == pytest.approx(skinny / 1e11 / 0.5)
+    assert sheet.seconds({product(2, 2, 2): 1}) == 1e-5
+
+
+def test_attention_counts_half_where_it_is_causal() -> None:
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    query, key = shape(1, 4, 100, 32), shape(1, 4, 300, 32)
+    full = Call(flash, (query, key, key, 0.0, False), (), (query,))
+    causal = Call(flash, (query, key, key, 0.0, True), (), (query,))
+    assert arithmetic_of(full) == 2 * 2 * 4 * 100 * 300 * 32 == 2 * arithmetic_of(causal)
+
+
+def test_a_stopwatch_measures_once_and_remembers(tmp_path: Path) -> None:
+    path = tmp_path / "seconds.json"
+    call, small = product(512, 512, 512), product(8, 8, 8)
+    first = Stopwatch(path, budget_seconds=60)
+    assert first.seconds({call: 10}) > 10 * first.seconds({small: 1}) > 0
+    spent = first.spent_seconds
+    assert first.seconds({call: 10}) == first.seconds({call: 5}) * 2
+    assert first.spent_seconds == spent
+    again = Stopwatch(path, budget_seconds=0)
+    assert again.seconds({call: 10}) == first.seconds({call: 10})
+    assert len(json.loads(path.read_text())) == 2
+
+
+def test_what_there_is_no_time_to_measure_is_reckoned_from_its_like(tmp_path: Path) -> None:
+    watch = Stopwatch(None, budget_seconds=1e-9)
+    both = watch.seconds({product(1024, 512, 512): 1, product(512, 512, 512): 1})
+    large = watch.seconds({product(1024, 512, 512): 1})
+    assert both / large == pytest.approx(1.5, abs=0.05)

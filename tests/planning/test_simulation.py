@@ -1,0 +1,123 @@
+"""What a step is said to allocate and to run, against a step that is made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch.profiler import ProfilerActivity, profile
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig
+
+from weitiao.forest.layout import Forest, build_forest
+from weitiao.methods.config import MethodConfig
+from weitiao.models.attention import FOREST
+from weitiao.objectives.config import SftConfig
+from weitiao.planning.simulation import Simulated, simulate
+from weitiao.planning.sketch import Sketch, Way
+from weitiao.rendering.items import TokenSequence, as_items
+from weitiao.training.config import TrainConfig
+from weitiao.training.optimizer import OptimizerConfig
+
+LAYERS = 7
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "lora": ({"r": 8}, {}, {}),
+    "unfused": ({"r": 8, "fused": False}, {}, {}),
+    "full": ({"type": "full"}, {}, {}),
+    "freeze": ({"type": "freeze", "layers": 2}, {}, {}),
+    "sgd": ({"type": "full"}, {"type": "sgd"}, {}),
+    "checkpointing": ({"r": 8}, {}, {"checkpointing": True}),
+    "lomo": ({"type": "full"}, {"type": "lomo"}, {}),
+}
+
+
+def architecture() -> PreTrainedConfig:
+    return LlamaConfig(
+        hidden_size=128, intermediate_size=352, num_hidden_layers=LAYERS, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=1000, max_position_embeddings=512, tie_word_embeddings=True,
+    )  # fmt: skip
+
+
+def way(name: str) -> Way:
+    method, optimizer, train = WAYS[name]
+    return Way(
+        TypeAdapter(MethodConfig).validate_python(method), SftConfig(),
+        TypeAdapter(OptimizerConfig).validate_python(optimizer), TrainConfig(**train), "float32",
+    )  # fmt: skip
+
+
+def forest() -> Forest:
+    rows = [[7, 8, 9, *range(10 * i, 10 * i + 60)] for i in range(6)]
+    return build_forest(as_items(TokenSequence.of(str(i), row, [0.0] * 5 + [1.0] * 58) for i, row in enumerate(rows)))
+
+
+def simulated(name: str, *, whole: bool = False, of: Forest | None = None) -> Simulated:
+    return simulate(Sketch(architecture(), way(name)), of or forest(), accumulated=False, whole=whole)
+
+
+def in_all(step: Simulated) -> Counter[Any]:
+    calls: Counter[Any] = Counter(step.rest)
+    for _, of_layers in step.layers:
+        calls.update(of_layers)
+    return calls
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_few_layers_stand_for_all(name: str) -> None:
+    short, whole = simulated(name), simulated(name, whole=True)
+    assert short.memory.peak == pytest.approx(whole.memory.peak, rel=0.01)
+    assert short.memory.states == whole.memory.states
+    by_name: Counter[str] = Counter()
+    for call, number in (in_all(whole) - in_all(short)).items():
+        by_name[call.name] += number
+    assert sum(by_name.values()) <= 0.02 * sum(in_all(whole).values()), by_name
+
+
+def made(name: str) -> tuple[int, int]:
+    """Peak of a step that is made, by PyTorch's own profiler, and bytes of the optimiser's states."""
+    chosen = way(name)
+    model = AutoModelForCausalLM.from_config(architecture(), attn_implementation=FOREST, dtype=torch.float32)
+    method = chosen.method.build()
+    adapted = method.apply(model, seed=0)
+    if chosen.train.checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    objective = chosen.objective.build(adapted).train()
+    optimizer = chosen.optimizer.build(method.groups(adapted), adapted, learning_rate=1e-3)
+    learned = [one for one in objective.parameters() if one.requires_grad]
+
+    def step() -> None:
+        objective(forest()).total.backward()
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    assert seen.profiler is not None and seen.profiler.kineto_results is not None
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    alive = peak = 0
+    for event in sorted(events, key=lambda one: one.start_ns()):
+        alive += event.nbytes()
+        peak = max(peak, alive)
+    states = [value for held in optimizer.state.values() for value in held.values() if isinstance(value, torch.Tensor)]
+    return peak, sum(value.nbytes for value in states)
+
+
+@pytest.mark.parametrize("name", ["lora", "unfused", "full", "freeze", "checkpointing"])
+def test_peak_and_states_are_those_of_a_step_that_is_made(name: str) -> None:
+    step = simulated(name, whole=True)
+    peak, states = made(name)
+    assert step.memory.states == pytest.approx(states, rel=0.01)
+    assert step.memory.peak - step.memory.states == pytest.approx(peak, rel=0.05)
+
+
+def test_lomo_never_holds_all_gradients() -> None:
+    short = build_forest(as_items([TokenSequence.of("", [1, 2, 3], [0.0, 1.0, 1.0])]))  # next to no activations
+    plain, lomo = simulated("sgd", of=short).memory, simulated("lomo", of=short).memory
+    learned = 4 * Sketch(architecture(), way("lomo")).num_learned
+    assert plain.gradients == pytest.approx(learned, rel=0.01)
+    assert lomo.gradients == 0
+    assert lomo.peak < plain.peak - learned / 2
