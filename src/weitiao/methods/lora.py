@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from weitiao.errors import ModelError, RecipeError
 from weitiao.methods.method import MethodSettings, PeftMethod
 from weitiao.methods.named import find_named
+from weitiao.methods.targets import linear_targets
 
 if TYPE_CHECKING:
     import peft
@@ -159,7 +159,7 @@ class Lora(PeftMethod):
             r=config.r,
             lora_alpha=2 * config.r if config.alpha is None else config.alpha,
             lora_dropout=config.dropout,
-            target_modules=self._targets(model),
+            target_modules=linear_targets(model, config.target_modules, required=not config.target_parameters),
             target_parameters=self._stacks(model),
             modules_to_save=config.modules_to_save or None,
             trainable_token_indices=config.trainable_token_indices or None,
@@ -226,29 +226,6 @@ class Lora(PeftMethod):
             {"params": [learned[name] for name in learned if name in second], "lr_factor": self.config.plus_ratio},
         ]
 
-    def _targets(self, model: PreTrainedModel) -> list[str] | str:
-        """What PEFT is to look for: names, or a pattern where names alone would find layers that read no text."""
-        named = {name: module for name, module in model.named_modules() if isinstance(module, _linear())}
-        head, text = model.get_output_embeddings(), set(model.get_decoder().modules())
-        readers = {name for name, module in named.items() if module in text or module is head}
-        wanted = self.config.target_modules
-        if wanted == "all-linear":
-            left_out = {head, *_routers(model.get_decoder())}
-            readers = {name for name in readers if named[name] not in left_out}
-            wanted = sorted({name.rsplit(".", 1)[-1] for name in readers})
-        missing = [w for w in wanted if not any(_matches(name, w) for name in readers)]
-        if missing or not (wanted or self.config.target_parameters):
-            known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in readers}))
-            raise ModelError(
-                f"method.target_modules: {type(model).__name__} has no linear layer for text named "
-                f"{', '.join(missing) or 'anything'}.",
-                f"Choose from: {known}; or all-linear." if known else "Choose a model of another family.",
-            )
-        found = {name for name in named if any(_matches(name, w) for w in wanted)}
-        if found <= readers:
-            return wanted
-        return "|".join(re.escape(name) for name in sorted(found & readers))
-
     def _stacks(self, model: PreTrainedModel) -> list[str] | None:
         """The names that PEFT looks for of stacks of matrices.
 
@@ -260,32 +237,3 @@ class Lora(PeftMethod):
         of = f"{type(model).__name__} has no stack of matrices"
         find_named(stacks, wanted, setting="method.target_parameters", of=of)
         return wanted or None
-
-
-def _routers(decoder: nn.Module) -> set[nn.Module]:
-    """Linear layers that choose experts: they lie beside stacks of matrices, and have one output for each of a stack.
-
-    Keys and values may have as many outputs by chance: those are two layers in one module.
-    """
-    from torch import nn
-
-    found: set[nn.Module] = set()
-    for block in decoder.modules():
-        parts = [part for part in block.children() if not isinstance(part, nn.Conv1d)]
-        stacks = {w.shape[0] for part in parts for w in part.parameters(recurse=False) if w.ndim == 3}
-        for module in block.modules() if stacks else ():
-            chosen = [one for one in module.children() if isinstance(one, nn.Linear) and one.out_features in stacks]
-            found.update(chosen if len(chosen) == 1 else ())
-    return found
-
-
-def _linear() -> tuple[type, ...]:
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D  # GPT-2 has its linear layers transposed
-
-    return nn.Linear, Conv1D
-
-
-def _matches(name: str, wanted: str) -> bool:
-    """Whether PEFT takes a module of this name for one that is wanted."""
-    return name == wanted or name.endswith(f".{wanted}")
