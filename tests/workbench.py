@@ -15,8 +15,9 @@ from typing import Any
 from forked import Done, environment, server
 from rich.console import Console
 
-from weitiao.methods.final import Note, save_final
+from weitiao.methods.final import save_final
 from weitiao.methods.lora import LoraConfig
+from weitiao.methods.note import Note
 from weitiao.recipe import load_recipe
 from weitiao.study.evaluate import Scored, evaluate_recipe
 

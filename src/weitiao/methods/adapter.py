@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
-from weitiao.methods.final import read_note
+from weitiao.methods.note import read_note
 from weitiao.models.boundary import loading
 from weitiao.models.directory import is_pointer, read_json_object
 

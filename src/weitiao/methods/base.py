@@ -8,7 +8,7 @@ from pathlib import Path
 from weitiao.errors import ModelError, RecipeError, RunError
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.methods.adapter import ADAPTER_CONFIG
-from weitiao.methods.final import read_note
+from weitiao.methods.note import read_note
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint

@@ -9,7 +9,7 @@ from pathlib import Path
 from weitiao.errors import ModelError
 from weitiao.files import sha256
 from weitiao.methods.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, NOT_COMPUTED
-from weitiao.methods.final import BELOW, read_note
+from weitiao.methods.note import BELOW, read_note
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
 from weitiao.models.fingerprint import model_fingerprint

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
 from weitiao.methods.adapter import load_adapter
-from weitiao.methods.final import BELOW
+from weitiao.methods.note import BELOW
 from weitiao.models.boundary import loading
 
 if TYPE_CHECKING:

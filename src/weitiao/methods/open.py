@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config, require_base
-from weitiao.methods.final import NOTE
+from weitiao.methods.note import NOTE
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import local_path
 

@@ -12,10 +12,10 @@ from weitiao.errors import ModelError, RecipeError
 from weitiao.files import COMPLETE, written_whole
 from weitiao.methods.adapter import ADAPTER_CONFIG, read_adapter_config
 from weitiao.methods.bottleneck import is_bottleneck
-from weitiao.methods.final import BELOW, read_note
 from weitiao.methods.fingerprint import adapter_hash
 from weitiao.methods.merging import merge_stack, with_below
 from weitiao.methods.method import Method, Selected
+from weitiao.methods.note import BELOW, read_note
 from weitiao.methods.open import find_final
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,16 @@ from weitiao.models.attention import ForestAttention, choose_backend
 from weitiao.models.head import cross_entropy
 from weitiao.models.parts import Readout, decoder
 
-if TYPE_CHECKING:
-    from weitiao.models.kept_states import KeptStates
+
+class Begins(Protocol):
+    """Knows what the frozen layers of a model gave for a layout before (`models/kept_states.py`)."""
+
+    def decoder(self, layout: Layout) -> nn.Module:
+        """The decoder, begun above them."""
+        ...
 
 
-def token_losses(model: nn.Module, forest: Forest, kept: KeptStates | None = None) -> tuple[Tensor, Tensor]:
+def token_losses(model: nn.Module, forest: Forest, kept: Begins | None = None) -> tuple[Tensor, Tensor]:
     """Cross-entropy of every target of a forest.
 
     Args:

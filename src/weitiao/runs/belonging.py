@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from weitiao.errors import ModelError
 from weitiao.files import sha256
-from weitiao.methods.final import read_note
 from weitiao.methods.fingerprint import weights_hash
+from weitiao.methods.note import read_note
 from weitiao.models.config import ModelConfig
 from weitiao.runs.outputs import digest_of
 from weitiao.runs.record import Records

@@ -21,9 +21,10 @@ from weitiao.files import check_whole, full_disk_is_named, write_json, written_w
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import Hardware, detect_hardware
-from weitiao.methods.final import Note, save_final
+from weitiao.methods.final import save_final
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
+from weitiao.methods.note import Note
 from weitiao.methods.open import final_tokenizer
 from weitiao.methods.start import Begun, Start, begin, find_start, require_start
 from weitiao.models.attention import FOREST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from weitiao.console import quoted
-from weitiao.methods.final import read_note
+from weitiao.methods.note import read_note
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, missing
 from weitiao.runs.run_dir import RunDir

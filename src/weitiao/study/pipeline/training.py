@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from weitiao.errors import DataError, RunError
-from weitiao.methods.final import read_note
+from weitiao.methods.note import read_note
 from weitiao.methods.start import find_start
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
