@@ -110,7 +110,7 @@ def _recipe(case: dict[str, Any], args: argparse.Namespace, directory: Path) -> 
     return {
         "model": {"name": model, "dtype": "float32", **case.get("model", {})},
         "data": {"train": str(rows)},
-        "rendering": {"max_length": 512, "on_long": "truncate", **case.get("rendering", {})},
+        "rendering": {"max_length": 256, "on_long": "truncate", **case.get("rendering", {})},
         "method": case.get("method", {}),
         "train": {**train, **case.get("train", {})},
         **({"optimizer": case["optimizer"]} if "optimizer" in case else {}),

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedConfig
 
+from weitiao.methods.fused.layer import num_fused
 from weitiao.planning.seconds import Clock
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
 from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload
 
-ALLOCATOR_SHARE, LIBRARIES_BYTES = 0.12, 60 * 2**20
-"""Of what a step allocates and frees: what the allocator holds beside it; and what libraries load and reserve when they
-first compute. Both as measured on a CPU (`python -m benchmarks.plan`)."""
+HELD_SHARE, HELD_SHARE_UNFUSED = 0.12, 0.5
+"""What malloc holds beside what lives, as a share of what a step allocates and frees: little where fused layers use
+their buffers again or all of a model learns, much where adapters make many short-lived tensors. Measured on a CPU with
+glibc (`python -m benchmarks.plan`)."""
+
+LIBRARIES_BYTES = 60 * 2**20
+"""What libraries load and reserve when they first compute. Measured on a CPU."""
 
 FORWARD_SHARE = 1 / 3
 """Of the time of a forward and a backward pass."""
@@ -107,10 +112,12 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
     memory, tokens = step.memory, len(step.forest.layout)
     gradients = memory.gradients * (1 if work.at_once == 1 else 1 + work.at_once)
     transient = (memory.peak - memory.states - memory.gradients) * work.at_once + sketch.written_out_bytes
-    beside = ALLOCATOR_SHARE * (transient + gradients) + LIBRARIES_BYTES
+    most_learns = sketch.num_learned > sketch.num_parameters / 2
+    held = HELD_SHARE if most_learns or num_fused(sketch.adapted) else HELD_SHARE_UNFUSED
+    beside = held * (transient + gradients) + LIBRARIES_BYTES
     activations = min(memory.activations * work.at_once, transient)
     weights = f"{sketch.num_parameters:,} parameters" + (
-        f", {sketch.num_quantized:,} of them in four bits" if sketch.num_quantized else ""
+        f", {sketch.num_quantized:,} of them {sketch.way.quantization}" if sketch.num_quantized else ""
     )
     side = f", {work.at_once} forests side by side" if work.at_once > 1 else ""
     return [
@@ -120,7 +127,7 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
         Line("optimiser", memory.states, f"what {sketch.way.optimizer.type} keeps"),
         Line("activations", activations, f"the largest forest, of {tokens:,} tokens" + side),
         Line("temporary", transient - activations, "the most that is alive beside all that, logits for instance"),
-        Line("allocator", beside, f"{ALLOCATOR_SHARE:.0%} of what comes and goes, and 60 MiB of libraries (measured)"),
+        Line("allocator", beside, f"{held:.0%} of what comes and goes, and 60 MiB of libraries (as measured)"),
     ]
 
 

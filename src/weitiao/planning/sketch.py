@@ -93,9 +93,10 @@ class Sketch:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of all parameters; of those that are quantised half a byte each, and the scales of their blocks."""
+        """Bytes of all parameters, of rounded ones with their scales."""
+        each = 0.0 if self.way.quantization is None else ROUNDED_BYTES[self.way.quantization]
         whole = float(sum(one.nbytes for one in self._parameters))
-        return whole + sum(one.numel() * FOUR_BITS_BYTES - one.nbytes for one in self._quantized)
+        return whole + sum(one.numel() * each - one.nbytes for one in self._quantized)
 
     @property
     def written_out_bytes(self) -> int:
@@ -147,8 +148,9 @@ class Sketch:
                         tensors[name] = made.setdefault(id(tensor), _empty(tensor))
 
 
-FOUR_BITS_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Of a parameter in four bits: blocks of 64 have a scale of one byte, and 256 scales one of four."""
+_FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
+ROUNDED_BYTES: dict[Quantization, float] = {"nf4": _FOUR_BITS, "fp4": _FOUR_BITS, "int8": 1.0}
+"""Of a rounded parameter. In four bits, blocks of 64 have a scale of one byte, and 256 scales one of four."""
 
 
 def _linear_in_layers(model: nn.Module) -> list[Tensor]:

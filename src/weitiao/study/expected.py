@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +14,7 @@ import torch
 from weitiao.errors import RecipeError
 from weitiao.files import write_json
 from weitiao.machine.hardware import Hardware
+from weitiao.machine.memory import peak_bytes
 from weitiao.models.load import load_config
 from weitiao.models.names import resolve_model
 from weitiao.planning.forecast import Forecast, forecast
@@ -127,11 +126,6 @@ class Comparing:
 
     def stop(self) -> None:
         self._watcher.stop()
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def keep_forecast(run: RunDir, found: Forecast, seconds: list[float]) -> None:

@@ -21,6 +21,7 @@ from weitiao.files import check_whole, full_disk_is_named, write_json, written_w
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import Hardware, detect_hardware
+from weitiao.machine.memory import give_back_memory
 from weitiao.methods.final import save_final
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
@@ -215,6 +216,7 @@ def _go_on(recipe: Recipe, run: RunDir, state: State, engine: Engine, num_steps:
 def _load_base(config: ModelConfig, method: Method, device: torch.device) -> PreTrainedModel:
     """The model that a method is put into, in a number format that it can learn in."""
     model = load_model(in_format(config, method), attention=FOREST, device=device, options=method.load_options())
+    give_back_memory()
     require_trainable_dtype(model.dtype)
     return model
 
