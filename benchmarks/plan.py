@@ -157,16 +157,16 @@ def _forecast(values: dict[str, Any], calibration_seconds: float) -> dict[str, f
     import torch
 
     from weitiao.machine.hardware import detect_hardware
-    from weitiao.models.load import load_config
     from weitiao.recipe import recipe_from_dict
     from weitiao.study.plan import forecast_here
     from weitiao.study.prepared import prepare
     from weitiao.study.setup import set_threads
 
     recipe = recipe_from_dict({**values, "run_dir": "no/run"})
-    set_threads(recipe, detect_hardware())
+    hardware = detect_hardware()
+    set_threads(recipe, hardware)
     prepared = prepare(recipe, torch.device("cpu"), lambda line: None)
-    found = forecast_here(prepared, load_config(recipe.model), calibration_seconds=calibration_seconds)
+    found = forecast_here(prepared, hardware, calibration_seconds=calibration_seconds)
     return {"bytes": found.num_bytes, "seconds": found.seconds_per_step}
 
 

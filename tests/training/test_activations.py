@@ -18,6 +18,7 @@ from workbench import final_weights, steps_of, write_recipe
 
 from weitiao.errors import RecipeError
 from weitiao.forest.layout import build_forest
+from weitiao.machine.memory import give_back_memory
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
 from weitiao.recipe import load_recipe
@@ -84,10 +85,12 @@ def held(model: nn.Module, around: Callable[[], AbstractContextManager[Any]]) ->
     forest = build_forest(items, share_prefixes=False)
     model.zero_grad()
     gc.collect()
+    give_back_memory()  # what other tests freed would be taken again unseen
     before = psutil.Process().memory_info().rss
     with around():
         loss = Sft(model)(forest).total
     gc.collect()
+    give_back_memory()
     kept = psutil.Process().memory_info().rss - before
     loss.backward()
     return kept, [p.grad.clone() for p in model.parameters() if p.grad is not None]

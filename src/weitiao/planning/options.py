@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from transformers import PreTrainedConfig
@@ -53,17 +53,25 @@ class Option:
 
 
 def options(
-    architecture: PreTrainedConfig, way: Way, work: Workload, clock: Clock, *, program_bytes: float, longest: int
+    architecture: PreTrainedConfig,
+    way: Way,
+    work: Workload,
+    clock: Clock,
+    *,
+    formats: Collection[str],
+    program_bytes: float,
+    longest: int,
 ) -> Iterator[Option]:
     """The recipe's own way, then others.
 
     Args:
         architecture, way, work, clock, program_bytes: As for `forecast`.
+        formats: Number formats that the device computes in.
         longest: Tokens of the longest item; no budget is below it.
     """
     budget = way.train.token_budget
     assert isinstance(budget, int)
-    for other in _ways(way):
+    for other in _ways(way, formats):
         # the own way is looked at closely, the others with one forest
         asked = work if other is way else replace(work, usual=work.largest)
         try:
@@ -105,9 +113,9 @@ def _budgets(budget: int, longest: int) -> list[int]:
     return sorted(sizes)
 
 
-def _ways(way: Way) -> Iterator[Way]:
+def _ways(way: Way, formats: Collection[str]) -> Iterator[Way]:
     yield way
-    long = "bfloat16" if way.device == "cuda" else "float32"
+    long = "bfloat16" if "bfloat16" in formats else "float32"
     own = way.method if isinstance(way.method, LoraConfig) else LoraConfig()
     others: list[tuple[MethodConfig, str, bool]] = [
         (own, long, False),

@@ -26,6 +26,7 @@ class Where:
         clock: Knows how long operations take there.
         source: How it knows.
         kind: `cpu` or `cuda`.
+        formats: Number formats that it computes in.
         key: Name of the device in the catalogue; None is this machine.
     """
 
@@ -36,6 +37,7 @@ class Where:
     clock: Clock
     source: str
     kind: str
+    formats: tuple[str, ...] = ("float32",)
     key: str | None = None
 
 
@@ -114,7 +116,16 @@ def make_plan(
     Raises:
         ModelError: The method does not fit the model.
     """
-    rows = tuple(options(architecture, way, work, where.clock, program_bytes=where.program_bytes, longest=longest))
+    found = options(
+        architecture,
+        way,
+        work,
+        where.clock,
+        formats=where.formats,
+        program_bytes=where.program_bytes,
+        longest=longest,
+    )
+    rows = tuple(found)
     budget = way.train.token_budget
     assert isinstance(budget, int)
     own, best = rows[0], recommended(rows, where.memory_bytes)

@@ -15,15 +15,13 @@ from weitiao.errors import RecipeError
 from weitiao.files import write_json
 from weitiao.machine.hardware import Hardware
 from weitiao.machine.memory import peak_bytes
-from weitiao.models.load import load_config
 from weitiao.models.names import resolve_model
-from weitiao.planning.forecast import Forecast, forecast
+from weitiao.planning.forecast import Forecast
 from weitiao.planning.options import ROOM, fitting_budget
-from weitiao.planning.seconds import stopwatch_here
 from weitiao.recipe import Recipe
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
-from weitiao.study.plan import way_of, work_of
+from weitiao.study.plan import forecast_here
 from weitiao.study.prepared import Prepared
 from weitiao.terminal.plan import duration, gib
 from weitiao.training.progress import Watcher
@@ -58,16 +56,15 @@ def expect(
     alone = device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not alone or sum(file.stat().st_size for file in folder.glob("*.safetensors")) < LEAST_BYTES:
         return prepared, None
-    resident = psutil.Process().memory_info().rss
-    room = hardware.available_memory_bytes + resident
-    found = _forecast(prepared, hardware, resident)
+    room = hardware.available_memory_bytes + psutil.Process().memory_info().rss
+    found = forecast_here(prepared, hardware, calibration_seconds=CALIBRATION_SECONDS)
     if found.num_bytes > ROOM * room and asked.train.token_budget == "auto":
         items = (*prepared.data.train, *prepared.data.validation)
         longest = max(item.num_tokens for item in items)
         budget = fitting_budget(found, prepared.plan.token_budget, longest, room)
         if budget is not None:
             prepared = _with_budget(prepared, budget)
-            found = _forecast(prepared, hardware, resident)
+            found = forecast_here(prepared, hardware, calibration_seconds=CALIBRATION_SECONDS)
     fits = found.num_bytes <= ROOM * room
     said = f"{gib(found.num_bytes)} of the {gib(room)} that there are"
     if not fits and not force:
@@ -77,12 +74,6 @@ def expect(
         )
     tell(f"Forecast: {said}{'' if fits else ' (forced)'}, {_times(found)}")
     return prepared, found
-
-
-def _forecast(prepared: Prepared, hardware: Hardware, resident: int) -> Forecast:
-    clock = stopwatch_here(hardware, budget_seconds=CALIBRATION_SECONDS)
-    way, work = way_of(prepared.recipe, "cpu"), work_of(prepared, "cpu")
-    return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
 
 
 def _with_budget(prepared: Prepared, budget: int) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import psutil
@@ -62,7 +62,7 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
     return make_plan(
         recipe.model.name,
         load_config(recipe.model),
-        way_of(prepared.recipe, where.kind),
+        way_of(prepared.recipe, where.kind, where.formats),
         work,
         where,
         data=rows,
@@ -103,7 +103,7 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
     num_steps = total_steps(train, plan.steps_per_epoch)
     work = workload(plan, num_steps, workers=_workers(train, where.kind))
     said = f"{rows:,} rows of {tokens:,} tokens (assumed) in {num_steps:,} steps"
-    way = way_of(recipe.model_copy(update={"train": train}), where.kind)
+    way = way_of(recipe.model_copy(update={"train": train}), where.kind, where.formats)
     return make_plan(
         recipe.model.name, architecture, way, work, where, data=said, longest=tokens, prices=read_prices(prices)
     )
@@ -140,27 +140,37 @@ def _workers(train: TrainConfig, kind: str) -> int:
     return wanted if kind == "cpu" and torch.get_num_threads() >= wanted else 1
 
 
-def way_of(recipe: Recipe, kind: str) -> Way:
-    """How a recipe tunes its model, with the number format that it gets."""
+def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) -> Way:
+    """How a recipe tunes its model.
+
+    Args:
+        recipe: Of the training.
+        kind: Of the device, `cpu` or `cuda`.
+        formats: Number formats that a GPU computes in.
+    """
     config = in_format(recipe.model, recipe.method.build())
-    dtype = "bfloat16" if kind == "cuda" and config.dtype == "auto" else dtype_of(config, device=kind)
+    if kind == "cuda" and config.dtype == "auto":
+        dtype = "bfloat16" if "bfloat16" in formats else "float32"
+    else:
+        dtype = dtype_of(config, device=kind)
     return Way(recipe.method, recipe.objective, recipe.optimizer, recipe.train, dtype, config.quantization, kind)
 
 
-def forecast_here(prepared: Prepared, architecture: PreTrainedConfig, *, calibration_seconds: float) -> Forecast:
-    """The forecast of a training that is about to begin on this machine's CPU."""
-    clock = stopwatch_here(detect_hardware(), budget_seconds=calibration_seconds)
+def forecast_here(prepared: Prepared, hardware: Hardware, *, calibration_seconds: float) -> Forecast:
+    """The forecast of a training that is about to begin in this process, on the CPU."""
+    resident = psutil.Process().memory_info().rss  # before operations are measured
+    clock = stopwatch_here(hardware, budget_seconds=calibration_seconds)
     way, work = way_of(prepared.recipe, "cpu"), work_of(prepared, "cpu")
-    return forecast(architecture, way, work, clock, program_bytes=psutil.Process().memory_info().rss)
+    return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
 
 
 def _where(recipe: Recipe, device: str | None) -> Where:
     hardware = detect_hardware()
     set_threads(recipe, hardware)
     if device is None and hardware.gpus:
-        return _on(find_device(hardware.gpus[0].name), hardware)
+        device = hardware.gpus[0].name
     if device is not None:
-        return _on(find_device(device), hardware)
+        return _on(find_device(device))
     resident = float(psutil.Process().memory_info().rss)
     return Where(
         name=f"{hardware.cpu_name}, {torch.get_num_threads()} threads",
@@ -173,7 +183,7 @@ def _where(recipe: Recipe, device: str | None) -> Where:
     )
 
 
-def _on(device: Device, hardware: Hardware) -> Where:
+def _on(device: Device) -> Where:
     return Where(
         name=device.title,
         memory_bytes=device.memory_bytes,
@@ -182,5 +192,6 @@ def _on(device: Device, hardware: Hardware) -> Where:
         clock=DataSheet(device.flops, device.bytes_per_second),
         source="half of what the data sheet says; not measured here",
         kind="cuda",
+        formats=tuple(device.flops),
         key=device.key,
     )
