@@ -12,15 +12,21 @@ from weitiao.planning.seconds import Clock
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
 from weitiao.planning.trace import Call
-from weitiao.planning.workload import Workload
+from weitiao.planning.workload import Workload, portion
 
 HELD_SHARE, HELD_SHARE_UNFUSED = 0.12, 0.5
 """What malloc holds beside what lives, as a share of what a step allocates and frees: little where fused layers use
 their buffers again or all of a model learns, much where adapters make many short-lived tensors. Measured on a CPU with
 glibc (`python -m benchmarks.plan`)."""
 
+HELD_SHARE_GPU = 0.05
+"""The same for PyTorch's own allocator on a GPU. Assumed."""
+
 LIBRARIES_BYTES = 60 * 2**20
 """What libraries load and reserve when they first compute. Measured on a CPU."""
+
+_FEW_TOKENS = 1024
+"""Of a forest that is run to get a rough forecast."""
 
 FORWARD_SHARE = 1 / 3
 """Of the time of a forward and a backward pass."""
@@ -74,7 +80,13 @@ class Forecast:
 
 
 def forecast(
-    architecture: PreTrainedConfig, way: Way, work: Workload, clock: Clock, *, program_bytes: float
+    architecture: PreTrainedConfig,
+    way: Way,
+    work: Workload,
+    clock: Clock,
+    *,
+    program_bytes: float,
+    roughly: bool = False,
 ) -> Forecast:
     """Forecast a training from the shapes of a model and the forests of its data; nothing is loaded.
 
@@ -84,14 +96,16 @@ def forecast(
         work: What the data ask.
         clock: Knows how long operations take on the device.
         program_bytes: Memory of the program itself there.
+        roughly: Run one small forest only, and take what comes and goes as proportional to its tokens.
 
     Raises:
         ModelError: The method does not fit the model.
     """
     sketch = Sketch(architecture, way)
     several = work.num_forests > work.at_once
-    most = simulate(sketch, work.largest, accumulated=several)
-    usual = most if work.usual is work.largest else simulate(sketch, work.usual, accumulated=several)
+    most = simulate(sketch, portion(work.largest, _FEW_TOKENS) if roughly else work.largest, accumulated=several)
+    same = roughly or work.usual is work.largest
+    usual = most if same else simulate(sketch, work.usual, accumulated=several)
     per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
     first_epoch = min(work.num_steps, work.steps_per_epoch)
     validating = work.num_validations * _seconds_of(
@@ -109,13 +123,13 @@ def forecast(
 
 
 def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float) -> list[Line]:
-    memory, tokens = step.memory, len(step.forest.layout)
+    memory, tokens = step.memory, len(work.largest.layout)
+    times = work.at_once * tokens / len(step.forest.layout)
     gradients = memory.gradients * (1 if work.at_once == 1 else 1 + work.at_once)
-    transient = (memory.peak - memory.states - memory.gradients) * work.at_once + sketch.written_out_bytes
-    most_learns = sketch.num_learned > sketch.num_parameters / 2
-    held = HELD_SHARE if most_learns or num_fused(sketch.adapted) else HELD_SHARE_UNFUSED
-    beside = held * (transient + gradients) + LIBRARIES_BYTES
-    activations = min(memory.activations * work.at_once, transient)
+    transient = (memory.peak - memory.states - memory.gradients) * times + sketch.written_out_bytes
+    held, libraries = _held(sketch)
+    beside = held * (transient + gradients) + libraries
+    activations = min(memory.activations * times, transient)
     weights = f"{sketch.num_parameters:,} parameters" + (
         f", {sketch.num_quantized:,} of them {sketch.way.quantization}" if sketch.num_quantized else ""
     )
@@ -127,8 +141,16 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
         Line("optimiser", memory.states, f"what {sketch.way.optimizer.type} keeps"),
         Line("activations", activations, f"the largest forest, of {tokens:,} tokens" + side),
         Line("temporary", transient - activations, "the most that is alive beside all that, logits for instance"),
-        Line("allocator", beside, f"{held:.0%} of what comes and goes, and 60 MiB of libraries (as measured)"),
+        Line("allocator", beside, f"{held:.0%} of what comes and goes" + (", and libraries" if libraries else "")),
     ]
+
+
+def _held(sketch: Sketch) -> tuple[float, float]:
+    """What the allocator holds, as a share of what comes and goes; and bytes of libraries at work."""
+    if sketch.way.device != "cpu":
+        return HELD_SHARE_GPU, 0.0
+    most_learns = sketch.num_learned > sketch.num_parameters / 2
+    return HELD_SHARE if most_learns or num_fused(sketch.adapted) else HELD_SHARE_UNFUSED, LIBRARIES_BYTES
 
 
 def _kept_layers(sketch: Sketch) -> int:

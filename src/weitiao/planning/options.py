@@ -72,15 +72,15 @@ def options(
     budget = way.train.token_budget
     assert isinstance(budget, int)
     for other in _ways(way, formats):
-        # the own way is looked at closely, the others with one forest
-        asked = work if other is way else replace(work, usual=work.largest)
+        rough = other is not way
         try:
-            found = forecast(architecture, other, asked, clock, program_bytes=program_bytes)
+            found = forecast(architecture, other, work, clock, program_bytes=program_bytes, roughly=rough)
         except ModelError:  # the method does not fit this model: it has not the biases that bitfit adds, for instance
             if other is way:
                 raise
             continue
-        of_budgets = tuple((size, with_budget(found, size / budget)) for size in _budgets(budget, longest))
+        shown = sorted({longest, *_budgets(budget, longest)[-1::-2][:3]})  # every quarter
+        of_budgets = tuple((size, with_budget(found, size / budget)) for size in shown)
         yield Option(other.method.type, other.quantization or other.dtype, of_budgets, found)
 
 

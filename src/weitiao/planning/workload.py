@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from weitiao.forest.layout import Forest
+from weitiao.forest.layout import Forest, build_forest
 from weitiao.forest.plan import Plan
 from weitiao.rendering.items import Item, TokenSequence, as_items
 
@@ -77,6 +77,15 @@ def workload(
         validation_targets=sum(one.num_learned for item in validation for one in item.sequences),
         num_validations=num_validations if validation else 0,
     )
+
+
+def portion(forest: Forest, num_tokens: int) -> Forest:
+    """A forest of the first items of another, of so many tokens at most, but of one item at least."""
+    count = len(forest.items)
+    while count > 1 and len(forest.layout) > num_tokens:
+        count = max(1, min(count - 1, count * num_tokens // len(forest.layout)))
+        forest = build_forest(forest.items[:count])
+    return forest
 
 
 def invented_items(num_rows: int, num_tokens: int, *, learned: float = 0.5) -> tuple[Item, ...]:

@@ -47,6 +47,7 @@ def print_plan(report: PlanReport, console: Console) -> None:
         Text(f"Rule of thumb, float32: full tuning 5 x the weights = {full}, LoRA a little over {lora}", "dim")
     )
     console.print()
+    console.print(Text("Other ways: share of parameters that learn, time, and GiB with so many tokens at once", "bold"))
     console.print(_options(report))
     console.print()
     console.print(Text(report.advice, "bold"))
@@ -54,12 +55,12 @@ def print_plan(report: PlanReport, console: Console) -> None:
 
 def _options(report: PlanReport) -> object:
     budgets = sorted({budget for row in report.options for budget, _ in row.budgets})
-    headings = ("", "Method", "Precision", "Learn", "Time", *(f"{budget:,} tok" for budget in budgets))
+    headings = ("", "Method", "Format", "Learn", "Time", *(f"{budget:,}" for budget in budgets))
     rows = []
     for index, row in enumerate(report.options):
         mark = "*" if index == report.recommended else ""
         cells = [_cell(dict(row.budgets).get(budget), report.limit_bytes) for budget in budgets]
-        share = f"{row.forecast.learned_share:.3%}"
+        share = f"{row.forecast.learned_share:.2%}"
         rows.append((mark, row.method, row.precision, share, duration(row.forecast.seconds), *cells))
     return table(headings, rows, words=(0, 1, 2))
 
