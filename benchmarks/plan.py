@@ -163,10 +163,9 @@ def _forecast(values: dict[str, Any], calibration_seconds: float) -> dict[str, f
     from weitiao.study.setup import set_threads
 
     recipe = recipe_from_dict({**values, "run_dir": "no/run"})
-    hardware = detect_hardware()
-    set_threads(recipe, hardware)
+    set_threads(recipe, detect_hardware())
     prepared = prepare(recipe, torch.device("cpu"), lambda line: None)
-    found = forecast_here(prepared, hardware, calibration_seconds=calibration_seconds)
+    found = forecast_here(prepared, calibration_seconds=calibration_seconds)
     return {"bytes": found.num_bytes, "seconds": found.seconds_per_step}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from forked import Done, environment, server
 from rich.console import Console
+from safetensors.torch import load_file
 
 from weitiao.methods.final import save_final
 from weitiao.methods.lora import LoraConfig
 from weitiao.methods.note import Note
 from weitiao.recipe import load_recipe
 from weitiao.study.evaluate import Scored, evaluate_recipe
+from weitiao.study.train import train
 
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]
@@ -111,6 +115,18 @@ def steps_of(run: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` about steps."""
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [line for line in map(json.loads, lines) if "loss" in line]
+
+
+def require_same_after_resume(run: Path, step: int, *, recipe: Path | None = None) -> None:
+    """Take a run's result and its checkpoint of this step away: going on leaves the same numbers in every tensor."""
+    (weights,) = (run / "final").glob("*model.safetensors")
+    whole = load_file(weights)
+    shutil.rmtree(run / "final")
+    shutil.rmtree(run / "checkpoints" / f"step-{step:08d}")
+    train(load_recipe(recipe or run))
+    again = load_file(weights)
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
 
 
 def final_weights(run: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from peft import AutoPeftModelForCausalLM, EvaConfig, LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from reference import plain_loop, plain_sequences
-from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM
-from workbench import steps_of, write_recipe
+from workbench import require_same_after_resume, steps_of, write_recipe
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.export.merge import merge
@@ -72,14 +70,7 @@ def test_steps_equal_those_of_peft_and_the_result_fits_the_base(
     ):
         torch.testing.assert_close(opened(input_ids=ids).logits, logits, atol=5e-4, rtol=1e-3)
     assert json.loads((run / "final" / "adapter_config.json").read_text())["r"] == (4 if model_is_whole(init) else 8)
-    weights = run / "final" / "adapter_model.safetensors"
-    whole = load_file(weights)
-    shutil.rmtree(run / "final")
-    shutil.rmtree(run / "checkpoints" / "step-00000004")
-    train(load_recipe(path))
-    again = load_file(weights)
-    assert whole.keys() == again.keys()
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    require_same_after_resume(run, 4, recipe=path)
 
 
 def model_is_whole(init: str) -> bool:

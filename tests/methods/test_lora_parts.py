@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
 from reference import plain_loop, plain_sequences
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig, Qwen3MoeConfig
-from workbench import steps_of, write_recipe
+from workbench import require_same_after_resume, steps_of, write_recipe
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.export.merge import merge
@@ -83,14 +81,7 @@ def test_steps_files_and_merging_are_those_of_peft(name: str, bases: dict[str, P
         AutoModelForCausalLM.from_pretrained(merged, attn_implementation="eager"),
     ):
         torch.testing.assert_close(opened(input_ids=ids).logits, logits, atol=5e-4, rtol=1e-3)
-    weights = run / "final" / "adapter_model.safetensors"
-    whole = load_file(weights)
-    shutil.rmtree(run / "final")
-    shutil.rmtree(run / "checkpoints" / "step-00000004")
-    train(load_recipe(path))
-    again = load_file(weights)
-    assert whole.keys() == again.keys()
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    require_same_after_resume(run, 4, recipe=path)
 
 
 @pytest.mark.parametrize(

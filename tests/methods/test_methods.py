@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from reference import plain_loop, plain_sequences
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
-from workbench import steps_of, weitiao, write_recipe, write_rows
+from workbench import require_same_after_resume, steps_of, weitiao, write_recipe, write_rows
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.methods.open import open_model
@@ -116,14 +115,7 @@ def test_steps_equal_a_plain_loop_and_a_resume_leaves_the_same_bytes(
         loader = AutoPeftModelForCausalLM if METHODS[name]["type"] == "peft" else AutoModelForCausalLM
         opened = loader.from_pretrained(run / "final", attn_implementation="eager")
     torch.testing.assert_close(opened(input_ids=ids).logits, logits, atol=2e-4, rtol=1e-4)
-    (weights,) = (run / "final").glob("*model.safetensors")
-    whole = load_file(weights)
-    shutil.rmtree(run / "final")
-    shutil.rmtree(run / "checkpoints" / "step-00000005")
-    train(load_recipe(path))
-    again = load_file(weights)
-    assert whole.keys() == again.keys()
-    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    require_same_after_resume(run, 5, recipe=path)
 
 
 def test_a_whole_model_goes_through_the_commands(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,15 @@ from weitiao.study.train import train
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
+def losses_on(rounded: torch.nn.Module, sequences: Any, model_dir: Path) -> list[float]:
+    """Five steps of LoRA by a plain loop on weights that were rounded and written out."""
+    torch.manual_seed(7)
+    plain = AutoModelForCausalLM.from_pretrained(model_dir, attn_implementation="eager")
+    plain.load_state_dict(rounded.state_dict())
+    model = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR))
+    return plain_loop(model, sequences, steps=5, seed=7, learning_rate=0.01)
+
+
 @pytest.mark.parametrize("code", ["nf4", "fp4"])
 def test_weights_are_rounded_and_adapters_learn_as_on_the_rounded_ones(
     code: str, tiny_llama_dir: Path, tmp_path: Path
@@ -38,12 +48,8 @@ def test_weights_are_rounded_and_adapters_learn_as_on_the_rounded_ones(
     error = rounded.state_dict()[weight] - exact.state_dict()[weight]
     assert 0.02 < error.norm() / exact.state_dict()[weight].norm() < 0.2
     assert type(rounded.model.layers[0].mlp.up_proj) is torch.nn.Linear
-    torch.manual_seed(7)
-    plain = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
-    plain.load_state_dict(rounded.state_dict())
-    model = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR))
     sequences = plain_sequences(tmp_path / "rows.jsonl", tiny_llama_dir)
-    expected = plain_loop(model, sequences, steps=5, seed=7, learning_rate=0.01)
+    expected = losses_on(rounded, sequences, tiny_llama_dir)
     assert [line["loss"] for line in steps_of(run)] == pytest.approx(expected, rel=1e-4)
 
     merged = weitiao("merge", run, tmp_path / "merged")
@@ -70,12 +76,8 @@ def test_eight_bits_learn_nearly_as_on_the_numbers_written_out_and_rows_stay_apa
     weight = "model.layers.0.mlp.up_proj.weight"
     error = rounded.state_dict()[weight] - exact.state_dict()[weight]
     assert 0.001 < error.norm() / exact.state_dict()[weight].norm() < 0.02
-    torch.manual_seed(7)
-    plain = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation="eager")
-    plain.load_state_dict(rounded.state_dict())
-    model = get_peft_model(plain, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR))
     sequences = plain_sequences(tmp_path / "rows.jsonl", tiny_llama_dir)
-    expected = plain_loop(model, sequences, steps=5, seed=7, learning_rate=0.01)
+    expected = losses_on(rounded, sequences, tiny_llama_dir)
     assert [line["loss"] for line in steps_of(run)] == pytest.approx(expected, rel=5e-3)
 
     held_out = plain_sequences(tmp_path / "held_out.jsonl", tiny_llama_dir)

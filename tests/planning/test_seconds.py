@@ -56,3 +56,10 @@ def test_what_there_is_no_time_to_measure_is_reckoned_from_its_like(tmp_path: Pa
     both = watch.seconds({product(1024, 512, 512): 1, product(512, 512, 512): 1})
     large = watch.seconds({product(1024, 512, 512): 1})
     assert both / large == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_damaged_file_and_a_place_that_cannot_be_written_cost_measuring_only(tmp_path: Path) -> None:
+    damaged = tmp_path / "seconds.json"
+    damaged.write_text('{"half', encoding="utf-8")
+    for path in (damaged, damaged / "below-a-file" / "seconds.json"):
+        assert Stopwatch(path, budget_seconds=60).seconds({product(8, 8, 8): 1}) > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from weitiao.files import write_json
+from weitiao.machine.measured import keep_measured, measured_on, read_measured
 
 FORMATS = ("float32", "bfloat16", "float16")
 _SIZE = {"cpu": 512, "cuda": 4096}
@@ -29,29 +28,12 @@ def product_speeds(device: str = "cpu", *, cache_dir: Path | None = None) -> dic
         The figure of every one of `FORMATS`. Where the directory cannot be written they are measured anew every time.
     """
     path = (cache_dir or user_cache_path("weitiao")) / "products.json"
-    key = _key(device)
-    try:
-        known: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there yet, or half of it: it is made anew
-        known = {}
+    key, known = measured_on(device), read_measured(path)
     if set(known.get(key, {})) != set(FORMATS):
         known[key] = {name: _speed(name, device) for name in FORMATS}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, known)
-        except OSError:
-            pass
-    return known[key]
-
-
-def _key(device: str) -> str:
-    import torch
-
-    from weitiao.machine.hardware import detect_hardware
-
-    hardware = detect_hardware()
-    where = f"{hardware.cpu_name}, {torch.get_num_threads()} threads" if device == "cpu" else hardware.gpus[0].name
-    return f"{where}; torch {torch.__version__}"
+        keep_measured(path, known)
+    speeds: dict[str, float] = known[key]
+    return speeds
 
 
 def _speed(name: str, device: str) -> float:

@@ -71,6 +71,13 @@ def layer_list(model: nn.Module) -> nn.ModuleList:
     return min(lists, key=lambda found: (found[0].count("."), -len(found[1])))[1]
 
 
+def checkpoint_layers(model: PreTrainedModel, every: int) -> None:
+    """Let every so-manieth decoder layer keep its input alone for the backward pass; 0 leaves all as they are."""
+    if every:
+        model.activation_checkpointing_enable({"use_reentrant": False}, every_n_layers=every)
+        model.disable_input_require_grads()  # the other kind of checkpoint needs them; here frozen layers stay frozen
+
+
 def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, ArrayLike]]) -> None:
     """Refuse tokens without an embedding before they are looked up. Tokens that no row uses do no harm.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from typing import Any, Protocol
 import torch
 from platformdirs import user_cache_path
 
-from weitiao.files import write_json
-from weitiao.machine.hardware import Hardware
+from weitiao.machine.measured import keep_measured, measured_on, read_measured
 from weitiao.planning.trace import Call, Shape
 
 _PYTHON_SECONDS = 1e-5
@@ -49,8 +47,8 @@ class Stopwatch:
     _known: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.path is not None and self.path.is_file():
-            self._known = json.loads(self.path.read_text(encoding="utf-8"))
+        if self.path is not None:
+            self._known = read_measured(self.path)
 
     def seconds(self, calls: Mapping[Call, float]) -> float:
         """See `Clock`."""
@@ -61,8 +59,7 @@ class Stopwatch:
                 self._known[str(call)] = _measured(call)
                 self.spent_seconds += time.perf_counter() - begun
         if fresh and self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.path, self._known)
+            keep_measured(self.path, self._known)
         rates = _rates(self._known, calls)
         return sum(
             number * (_PYTHON_SECONDS + self._known.get(str(call), work(call) * rates.get(call.name, 0.0)))
@@ -70,10 +67,9 @@ class Stopwatch:
         )
 
 
-def stopwatch_here(hardware: Hardware, *, budget_seconds: float) -> Stopwatch:
+def stopwatch_here(*, budget_seconds: float) -> Stopwatch:
     """One that remembers what was measured on a machine like this with as many threads."""
-    machine = f"{hardware.cpu_name}-{torch.get_num_threads()}-threads-torch-{torch.__version__}"
-    name = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in machine)
+    name = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in measured_on())
     return Stopwatch(user_cache_path("weitiao") / "seconds" / f"{name}.json", budget_seconds)
 
 

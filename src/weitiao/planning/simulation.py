@@ -7,25 +7,24 @@ layers, and once more with one more of each kind; what a layer adds is then coun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
 
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
-from weitiao.objectives.objective import Objective
 from weitiao.planning.sketch import Sketch
 from weitiao.planning.trace import BACKWARD, Call, Trace
 from weitiao.training.engine import learned_parameters
 from weitiao.training.engines import make_engine
-from weitiao.training.offload import LEAST_BYTES
+from weitiao.training.offload import elsewhere
 
 _FEW = 2
 """Layers of each kind in the short model: the top of one and the bottom of another are then different ones."""
@@ -144,7 +143,7 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
     optimizer = way.optimizer.build(groups, sketch.adapted, learning_rate=train.learning_rate)
     engine = make_engine(train, way.optimizer, cast(Accelerator, _Alone()), objective, optimizer, forest.items)
     if way.train.offload_activations is not None:
-        engine.saving = lambda: _elsewhere(objective)
+        engine.saving = elsewhere(objective, lambda: _forgotten)
     learned = list(learned_parameters(objective).values())
     trace = Trace(known=(*objective.parameters(), *objective.buffers()))
     objective.train()
@@ -195,18 +194,6 @@ class _Alone:
         return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
-@contextmanager
-def _elsewhere(objective: Objective) -> Iterator[None]:
-    """Activations leave the memory until they are needed (see `training/offload.py`)."""
-    weights = {id(one.untyped_storage()) for one in (*objective.parameters(), *objective.buffers())}
-
-    def pack(tensor: Tensor) -> Any:
-        stays = tensor.nbytes < LEAST_BYTES or id(tensor.untyped_storage()) in weights
-        size, stride, dtype = tensor.size(), tensor.stride(), tensor.dtype
-        return tensor if stays else lambda: torch.empty_strided(size, stride, dtype=dtype)
-
-    def unpack(kept: Tensor | Callable[[], Tensor]) -> Tensor:
-        return kept if isinstance(kept, Tensor) else kept()
-
-    with saved_tensors_hooks(pack, unpack):
-        yield
+def _forgotten(tensor: Tensor) -> Callable[[], Tensor]:
+    """Keeps nothing of a tensor but its shape."""
+    return partial(torch.empty_strided, tensor.size(), tensor.stride(), dtype=tensor.dtype)

@@ -17,7 +17,7 @@ from weitiao.methods.config import MethodConfig
 from weitiao.methods.method import Method, PeftMethod
 from weitiao.models.attention import FOREST
 from weitiao.models.boundary import quiet_transformers
-from weitiao.models.parts import decoder, layer_list
+from weitiao.models.parts import checkpoint_layers, decoder, layer_list
 from weitiao.models.quantization import Quantization
 from weitiao.objectives.config import ObjectiveConfig
 from weitiao.objectives.objective import Objective
@@ -63,16 +63,11 @@ class Sketch:
             model = AutoModelForCausalLM.from_config(
                 copy.deepcopy(architecture), attn_implementation=FOREST, dtype=getattr(torch, way.dtype)
             )
-            self.num_base = sum(parameter.numel() for parameter in model.parameters())
             self.adapted = self.method.apply(model, seed=way.train.seed)
         if way.device == "cpu" and way.quantization is None and isinstance(self.method, PeftMethod):
             self.method.fuse(self.adapted)
-        if nth := int(way.train.checkpointing):
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-            for index, layer in enumerate(layer_list(model)):
-                setattr(layer, "gradient_checkpointing", index % nth == 0)  # noqa: B010
+        checkpoint_layers(model, int(way.train.checkpointing))
         self.objective: Objective = way.objective.build(self.adapted)
-
         self._parameters = list(self.objective.parameters())
         self._quantized = _linear_in_layers(self.adapted) if way.quantization else []
 
@@ -85,11 +80,6 @@ class Sketch:
     def num_learned(self) -> int:
         """Parameters that learn."""
         return sum(one.numel() for one in self._parameters if one.requires_grad)
-
-    @property
-    def num_saved_bytes(self) -> int:
-        """Bytes of what learns: what the best weights take, and a third of a checkpoint with AdamW."""
-        return sum(one.nbytes for one in self._parameters if one.requires_grad)
 
     @property
     def weight_bytes(self) -> float:

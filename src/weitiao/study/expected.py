@@ -23,7 +23,8 @@ from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
 from weitiao.study.plan import forecast_here
 from weitiao.study.prepared import Prepared
-from weitiao.terminal.plan import duration, gib
+from weitiao.terminal.plan import gib
+from weitiao.terminal.progress import duration
 from weitiao.training.progress import Watcher
 
 LEAST_BYTES = 100 * 2**20
@@ -57,14 +58,14 @@ def expect(
     if not alone or sum(file.stat().st_size for file in folder.glob("*.safetensors")) < LEAST_BYTES:
         return prepared, None
     room = hardware.available_memory_bytes + psutil.Process().memory_info().rss
-    found = forecast_here(prepared, hardware, calibration_seconds=CALIBRATION_SECONDS)
+    found = forecast_here(prepared, calibration_seconds=CALIBRATION_SECONDS)
     if found.num_bytes > ROOM * room and asked.train.token_budget == "auto":
         items = (*prepared.data.train, *prepared.data.validation)
         longest = max(item.num_tokens for item in items)
         budget = fitting_budget(found, prepared.plan.token_budget, longest, room)
         if budget is not None:
             prepared = _with_budget(prepared, budget)
-            found = forecast_here(prepared, hardware, calibration_seconds=CALIBRATION_SECONDS)
+            found = forecast_here(prepared, calibration_seconds=CALIBRATION_SECONDS)
     fits = found.num_bytes <= ROOM * room
     said = f"{gib(found.num_bytes)} of the {gib(room)} that there are"
     if not fits and not force:

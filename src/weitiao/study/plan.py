@@ -12,7 +12,7 @@ from transformers import PreTrainedConfig
 
 from weitiao.errors import ModelError
 from weitiao.forest.plan import Plan
-from weitiao.machine.hardware import Hardware, detect_hardware
+from weitiao.machine.hardware import detect_hardware
 from weitiao.models.load import dtype_of, load_config
 from weitiao.models.names import local_path
 from weitiao.planning.architectures import find_architecture
@@ -156,10 +156,10 @@ def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) 
     return Way(recipe.method, recipe.objective, recipe.optimizer, recipe.train, dtype, config.quantization, kind)
 
 
-def forecast_here(prepared: Prepared, hardware: Hardware, *, calibration_seconds: float) -> Forecast:
+def forecast_here(prepared: Prepared, *, calibration_seconds: float) -> Forecast:
     """The forecast of a training that is about to begin in this process, on the CPU."""
     resident = psutil.Process().memory_info().rss  # before operations are measured
-    clock = stopwatch_here(hardware, budget_seconds=calibration_seconds)
+    clock = stopwatch_here(budget_seconds=calibration_seconds)
     way, work = way_of(prepared.recipe, "cpu"), work_of(prepared, "cpu")
     return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
 
@@ -177,7 +177,7 @@ def _where(recipe: Recipe, device: str | None) -> Where:
         memory_bytes=hardware.available_memory_bytes + resident,
         program_bytes=resident,
         watts=CPU_WATTS,
-        clock=stopwatch_here(hardware, budget_seconds=CALIBRATION_SECONDS),
+        clock=stopwatch_here(budget_seconds=CALIBRATION_SECONDS),
         source="its operations measured on this machine",
         kind="cpu",
     )

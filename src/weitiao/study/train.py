@@ -34,7 +34,7 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.noise import add_embedding_noise
-from weitiao.models.parts import require_embeddings, router_loss_left_out
+from weitiao.models.parts import checkpoint_layers, require_embeddings, router_loss_left_out
 from weitiao.models.probe import probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
@@ -242,9 +242,7 @@ def _adapt(
         tell(f"{begun.said}")
         if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
             tell(f"{start.name} was trained with another chat template than this training prints")
-    if nth := int(recipe.train.checkpointing):
-        model.activation_checkpointing_enable({"use_reentrant": False}, every_n_layers=nth)
-        model.disable_input_require_grads()  # the other kind of checkpoint needs them; here frozen layers stay frozen
+    checkpoint_layers(model, int(recipe.train.checkpointing))
     rows = sequences_of((*data.train, *data.validation))
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes

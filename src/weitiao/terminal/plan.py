@@ -7,6 +7,7 @@ from rich.text import Text
 
 from weitiao.planning.options import Option
 from weitiao.planning.plan import PlanReport
+from weitiao.terminal.progress import duration
 from weitiao.terminal.tables import facts, table
 
 _GIB = 2**30
@@ -80,10 +81,3 @@ def _costs(report: PlanReport) -> list[str]:
 def gib(size: float) -> str:
     """Bytes as GiB."""
     return f"{size / _GIB:,.2f} GiB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as people say it."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

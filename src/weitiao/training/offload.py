@@ -16,10 +16,11 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from weitiao.errors import RecipeError
 
-LEAST_BYTES = 2**14
+_LEAST_BYTES = 2**14
 """Smaller tensors stay where they are: together they are little, and each costs a call."""
 
 Restore = Callable[[], Tensor]
+Keep = Callable[[Tensor], Restore]
 
 
 def offloading(
@@ -43,16 +44,26 @@ def offloading(
             "train.offload_activations: on a CPU the activations are in the host's memory already.",
             "Set it to disk, or leave it out; train.checkpointing keeps fewer of them.",
         )
-    weights = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
+    return elsewhere(model, lambda: _in_memory if where == "memory" else _File(directory).keep)
+
+
+def elsewhere(model: nn.Module, place: Callable[[], Keep]) -> Callable[[], AbstractContextManager[Any]]:
+    """What to put around every forward pass, so that its activations are kept in some way of one's own.
+
+    Args:
+        model: Its weights stay where they are.
+        place: Makes, for each forward pass, what keeps a tensor and returns how it comes back.
+    """
+    weights = {one.untyped_storage()._cdata for one in (*model.parameters(), *model.buffers())}
 
     def around() -> AbstractContextManager[Any]:
-        keep = _in_memory if where == "memory" else _File(directory).keep
+        keep = place()
 
         def pack(tensor: Tensor) -> Tensor | Restore:
-            stays = tensor.nbytes < LEAST_BYTES or tensor.untyped_storage().data_ptr() in weights
+            stays = tensor.nbytes < _LEAST_BYTES or tensor.untyped_storage()._cdata in weights
             return tensor if stays else keep(tensor)
 
-        return saved_tensors_hooks(pack, lambda kept: kept() if callable(kept) else kept)
+        return saved_tensors_hooks(pack, lambda kept: kept if isinstance(kept, Tensor) else kept())
 
     return around
 
