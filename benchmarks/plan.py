@@ -38,7 +38,6 @@ CASES: dict[str, dict[str, Any]] = {
     "lora dora": {"method": {"dora": True}},
     "lora mlp": {"method": {"target_modules": ["gate_proj", "up_proj", "down_proj"], "r": 64}},
     "lora checkpointing": {"train": {"checkpointing": True}},
-    "lora 2 workers": {"train": {"workers": 2}},
     "lora nf4": {"model": {"quantization": "nf4"}},
     "lora short rows": {"rendering": {"max_length": 96}},
     "ia3": {"method": {"type": "peft", "tuner": "ia3"}},
@@ -58,7 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
     "deep freeze": {"shape": "deep", "method": {"type": "freeze"}},
 }
 """Settings of a recipe by the name of the case; the rest is SmolLM2, LoRA,
-batches of 6 `alpaca` rows, 1,024 tokens at once, one worker."""
+batches of 6 `alpaca` rows, 1,024 tokens at once."""
 
 
 def main() -> None:
@@ -106,7 +105,7 @@ def _recipe(case: dict[str, Any], args: argparse.Namespace, directory: Path) -> 
     rows.write_text("".join(json.dumps({"messages": one}) + "\n" for one in messages), encoding="utf-8")
     model = _random_model(case["shape"], directory) if "shape" in case else "smollm2-135m"
     threads = {} if args.threads is None else {"threads": args.threads}
-    train = {"max_steps": STEPS, "batch_size": 6, "token_budget": 1024, "workers": 1, **threads}
+    train = {"max_steps": STEPS, "batch_size": 6, "token_budget": 1024, **threads}
     return {
         "model": {"name": model, "dtype": "float32", **case.get("model", {})},
         "data": {"train": str(rows)},

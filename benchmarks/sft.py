@@ -45,7 +45,6 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--token-budget", type=int)
-    parser.add_argument("--workers", type=int)
     parser.add_argument("--no-fused", dest="fused", action="store_false")
     parser.add_argument("--no-sharing", dest="sharing", action="store_false")
     parser.add_argument("--no-floor", dest="floor", action="store_false")
@@ -81,7 +80,6 @@ def main() -> None:
                     "warmup": 0,
                     "save_every": 10**6,
                     "share_prefixes": args.sharing,
-                    "workers": args.workers or "auto",
                 },
                 "run_dir": str(Path(directory) / "run"),
             }

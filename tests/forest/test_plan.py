@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import pytest
 
 from weitiao.errors import DataError
-from weitiao.forest.plan import Plan, Step, make_step, pack
+from weitiao.forest.plan import Plan, pack
 from weitiao.rendering.items import Item, TokenSequence, as_items
 from weitiao.seeding import shuffled
 
@@ -76,25 +75,6 @@ def test_forests_of_a_step_are_few_and_about_equally_large() -> None:
     sizes = [len(f.layout) for f in forests]
     assert len(sizes) == -(-sum(len(item.sequences[0].inputs) for item in data) // 400)
     assert max(sizes) - min(sizes) <= 2 * max(item.num_tokens for item in data)
-
-
-def test_forests_side_by_side_share_the_budget_where_that_costs_no_sharing() -> None:
-    def step(items: Sequence[Item], *, share: bool, budget: int = 400) -> Step:
-        return make_step(items, token_budget=budget, share_prefixes=share, at_once=2)
-
-    apart = step(rows(40), share=False)
-    assert apart.at_once == 2
-    assert len(apart.forests) % 2 == 0
-    sizes = [len(forest.layout) for forest in apart.forests]
-    assert max(sizes) <= 200
-    assert sorted(row for forest in apart.forests for row in forest.row_ids) == sorted(s.row_id for s in rows(40))
-    longest = max(len(item.sequences[0].inputs) for item in rows(40))
-    assert step(rows(40), share=False, budget=2 * longest - 1).at_once == 1  # it does not fit a half
-    stem = tuple(range(1000, 1150))
-    shared = as_items([TokenSequence.of(f"row{i}", (*stem, i, i), (0.0,) * 151 + (1.0,)) for i in range(60)])
-    together = step(shared, share=True)
-    assert together.at_once == 1  # halves would hold the stem twice
-    assert len(together.forests) == 1
 
 
 def test_a_row_longer_than_the_budget_is_named() -> None:

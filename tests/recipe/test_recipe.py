@@ -79,6 +79,11 @@ def test_overrides_are_read_as_yaml(recipe: Path) -> None:
             r"recipe.yaml:1: unknown key `learning_rate`",
             "`train.learning_rate`",
         ),
+        (
+            ("epochs: 3", "workers: 2"),
+            r"recipe.yaml:7: unknown key `train.workers`",
+            "Remove it: portions are computed",
+        ),
         (("epochs: 3", "epochs: many"), r"recipe.yaml:7: `train.epochs`: .*number.*, not 'many'", "weitiao schema"),
         (("r: 16", "r: 0"), r"recipe.yaml:5: `method.r`: .*greater than or equal to 1, not 0", "weitiao schema"),
         (("test: 0.1", "test: 1.5"), r"recipe.yaml:4: `data.test`", "weitiao schema"),

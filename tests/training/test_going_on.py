@@ -108,9 +108,10 @@ def test_a_run_from_before_the_weighing_goes_on_as_it_was(tiny_llama_dir: Path, 
 
 
 def _make_old(run: RunDir, recipe: Recipe) -> None:
-    """Take away what earlier versions did not write, and note the data as they did: with every weight 1."""
+    """Take away what earlier versions did not write, add what they did, and note the data with every weight 1."""
     values = YAML(typ="safe", pure=True).load(run.recipe_path.read_text())
     del values["train"]["weigh"]
+    values["train"]["workers"] = 2
     run.recipe_path.write_text(json.dumps(values))
     directory = run.complete_checkpoints()[-1]
     state = json.loads((directory / "state.json").read_text())

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from workbench import final_weights, steps_of, write_recipe
 
 from weitiao.errors import RecipeError
-from weitiao.forest.plan import make_step
+from weitiao.forest.plan import Step, pack
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
 from weitiao.recipe import load_recipe
@@ -221,12 +221,12 @@ def test_a_gradient_that_is_not_finite_updates_nothing_from_there_on(kind: str) 
     optimizer = settings.build([{"params": list(model.parameters())}], model, learning_rate=0.1)
     config = TrainConfig(max_grad_norm=None)
     items = as_items(forest_rows())
-    engine = make_engine(config, settings, Accelerator(cpu=True), Sft(model), optimizer, items)
+    engine = make_engine(config, settings, Accelerator(cpu=True), Sft(model), optimizer)
     layers = model.model.layers
     layers[1].mlp.up_proj.weight.register_hook(lambda gradient: gradient.fill_(math.inf))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     engine.begin_step(0.1)
-    engine.accumulate(make_step(items, token_budget=999, share_prefixes=True), 1.0, lambda index: 0)
+    engine.accumulate(Step(pack(items, token_budget=999, share_prefixes=True)), 1.0, lambda index: 0)
     assert not math.isfinite(engine.finish(None))
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert all(torch.isfinite(p).all() for p in model.parameters())

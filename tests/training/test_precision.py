@@ -16,7 +16,7 @@ from torch import nn
 from workbench import final_weights, steps_of, write_recipe
 
 from weitiao.errors import RecipeError
-from weitiao.forest.plan import make_step
+from weitiao.forest.plan import Step, pack
 from weitiao.machine.products import FORMATS, product_speeds
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
@@ -28,7 +28,7 @@ from weitiao.training.precision import Precision
 
 CPU = torch.device("cpu")
 QUIET = Console(quiet=True)
-STEP = make_step(as_items(forest_rows()), token_budget=999, share_prefixes=True)
+STEP = Step(pack(as_items(forest_rows()), token_budget=999, share_prefixes=True))
 WEIGHT = sum(row.weight for row in forest_rows())
 
 

@@ -17,21 +17,16 @@ from weitiao.forest.layout import Forest, build_forest, common_prefix_length, so
 from weitiao.rendering.items import Item, TokenIds
 from weitiao.seeding import shuffled
 
-_ACCEPTED = 1.05
-"""Tokens of forests side by side over those one after the other: the waiting that is saved is worth more."""
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The work of one optimiser step: forests to be run one after the other, or side by side.
+    """The work of one optimiser step.
 
     Attributes:
-        forests: All that the step learns from, for all ranks together.
-        at_once: How many of them the budget holds together.
+        forests: All that the step learns from, for all ranks together; they are run one after the other.
     """
 
     forests: tuple[Forest, ...]
-    at_once: int = 1
 
 
 class Steps(Protocol):
@@ -59,7 +54,6 @@ class Plan:
         token_budget: Tokens that a forest may hold at most, counted after sharing.
         share_prefixes: Whether a shared beginning is stored and computed once.
         seed: Seed of the order.
-        at_once: Forests that are to share the budget where that costs next to nothing.
         fixed_batches: Whether every epoch has the batches of the first, in an order of its own.
     """
 
@@ -68,7 +62,6 @@ class Plan:
     token_budget: int
     share_prefixes: bool
     seed: int
-    at_once: int = 1
     fixed_batches: bool = False
 
     @property
@@ -82,9 +75,7 @@ class Plan:
             epoch, place = 0, _order(self.steps_per_epoch, self.seed, epoch)[place]
         order = _order(len(self.items), self.seed, epoch)
         batch = [self.items[i] for i in order[place * self.batch_size : (place + 1) * self.batch_size]]
-        return make_step(
-            batch, token_budget=self.token_budget, share_prefixes=self.share_prefixes, at_once=self.at_once
-        )
+        return Step(pack(batch, token_budget=self.token_budget, share_prefixes=self.share_prefixes))
 
     def may_save(self, index: int) -> bool:
         """Always: nothing that a step did decides what another one is."""
@@ -98,11 +89,6 @@ def _order(num_items: int, seed: int, epoch: int) -> tuple[int, ...]:
 
 
 def pack(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool) -> tuple[Forest, ...]:
-    """Distribute items over forests that are run one after the other; see `make_step`."""
-    return make_step(batch, token_budget=token_budget, share_prefixes=share_prefixes).forests
-
-
-def make_step(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool, at_once: int = 1) -> Step:
     """Distribute items over forests of at most `token_budget` tokens, counted after sharing.
 
     Neighbours in sorted order share most; they are kept together, and no item is split. The fewest forests are then
@@ -112,8 +98,6 @@ def make_step(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool,
         batch: At least one item.
         token_budget: Tokens that are computed at once.
         share_prefixes: Whether a shared beginning is stored once.
-        at_once: Forests that are to share the budget. They do where every item fits its part, and where what is no
-            longer shared adds at most a twentieth to the tokens; else the step has forests for the whole budget.
 
     Raises:
         DataError: An item alone is longer than the budget.
@@ -126,16 +110,9 @@ def make_step(batch: Sequence[Item], *, token_budget: int, share_prefixes: bool,
                 f"{item.row_id} has {length} tokens, more than train.token_budget={token_budget}.",
                 "Raise train.token_budget, or lower rendering.max_length.",
             )
-    cuts, together = _even_cuts(alone, after, token_budget), 1
-    if at_once > 1 and max(alone) <= token_budget // at_once:
-        apart = _even_cuts(alone, after, token_budget // at_once, multiple=at_once)
-        if _total(alone, after, apart) <= _ACCEPTED * _total(alone, after, cuts):
-            cuts, together = apart, at_once
+    cuts = _even_cuts(alone, after, token_budget)
     ends = [*cuts[1:], len(ordered)]
-    return Step(
-        tuple(build_forest(ordered[i:j], share_prefixes=share_prefixes) for i, j in zip(cuts, ends, strict=True)),
-        together,
-    )
+    return tuple(build_forest(ordered[i:j], share_prefixes=share_prefixes) for i, j in zip(cuts, ends, strict=True))
 
 
 def _costs(items: Sequence[Item], *, share_prefixes: bool) -> tuple[list[int], list[int]]:
@@ -169,14 +146,9 @@ def _tokens(inputs: Sequence[TokenIds], *, share_prefixes: bool) -> int:
     return sum(map(len, ordered)) - shared
 
 
-def _total(alone: Sequence[int], after: Sequence[int], cuts: Sequence[int]) -> int:
-    """Tokens of all forests that begin at `cuts`."""
-    return sum(after) + sum(alone[i] - after[i] for i in cuts)
-
-
-def _even_cuts(alone: Sequence[int], after: Sequence[int], limit: int, *, multiple: int = 1) -> list[int]:
-    """Where forests of at most `limit` tokens begin: the fewest, rounded up to a multiple, about equally large."""
-    wanted = -(-len(_cuts(alone, after, limit)) // multiple) * multiple
+def _even_cuts(alone: Sequence[int], after: Sequence[int], limit: int) -> list[int]:
+    """Where forests of at most `limit` tokens begin: the fewest, about equally large."""
+    wanted = len(_cuts(alone, after, limit))
     low, high = max(alone), limit
     while low < high:  # the smallest limit that needs no more forests
         middle = (low + high) // 2

@@ -102,7 +102,7 @@ def forecast(
         ModelError: The method does not fit the model.
     """
     sketch = Sketch(architecture, way)
-    several = work.num_forests > work.at_once
+    several = work.num_forests > 1
     most = simulate(sketch, portion(work.largest, _FEW_TOKENS) if roughly else work.largest, accumulated=several)
     same = roughly or work.usual is work.largest
     usual = most if same else simulate(sketch, work.usual, accumulated=several)
@@ -124,22 +124,20 @@ def forecast(
 
 def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float) -> list[Line]:
     memory, tokens = step.memory, len(work.largest.layout)
-    times = work.at_once * tokens / len(step.forest.layout)
-    gradients = memory.gradients * (1 if work.at_once == 1 else 1 + work.at_once)
+    times = tokens / len(step.forest.layout)
     transient = (memory.peak - memory.states - memory.gradients) * times + sketch.written_out_bytes
     held, libraries = _held(sketch)
-    beside = held * (transient + gradients) + libraries
+    beside = held * (transient + memory.gradients) + libraries
     activations = min(memory.activations * times, transient)
     weights = f"{sketch.num_parameters:,} parameters" + (
         f", {sketch.num_quantized:,} of them {sketch.way.quantization}" if sketch.num_quantized else ""
     )
-    side = f", {work.at_once} forests side by side" if work.at_once > 1 else ""
     return [
         Line("the program", program_bytes, "before a model is loaded"),
         Line("weights", sketch.weight_bytes, weights),
-        Line("gradients", gradients, f"{sketch.num_learned:,} parameters learn" + side),
+        Line("gradients", memory.gradients, f"{sketch.num_learned:,} parameters learn"),
         Line("optimiser", memory.states, f"what {sketch.way.optimizer.type} keeps"),
-        Line("activations", activations, f"the largest forest, of {tokens:,} tokens" + side),
+        Line("activations", activations, f"the largest forest, of {tokens:,} tokens"),
         Line("temporary", transient - activations, "the most that is alive beside all that, logits for instance"),
         Line("allocator", beside, f"{held:.0%} of what comes and goes" + (", and libraries" if libraries else "")),
     ]

@@ -138,10 +138,9 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
     way = sketch.way
     sketch.without_data()
     objective = sketch.objective
-    train = way.train.model_copy(update={"workers": 1})
     groups = sketch.method.groups(sketch.adapted)
-    optimizer = way.optimizer.build(groups, sketch.adapted, learning_rate=train.learning_rate)
-    engine = make_engine(train, way.optimizer, cast(Accelerator, _Alone()), objective, optimizer, forest.items)
+    optimizer = way.optimizer.build(groups, sketch.adapted, learning_rate=way.train.learning_rate)
+    engine = make_engine(way.train, way.optimizer, cast(Accelerator, _Alone()), objective, optimizer)
     if way.train.offload_activations is not None:
         engine.saving = elsewhere(objective, lambda: _forgotten)
     learned = list(learned_parameters(objective).values())
@@ -151,7 +150,7 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
         for parameter in learned:
             parameter.grad = torch.zeros_like(parameter)
         with_gradients = trace.live
-        engine.begin_step(train.learning_rate)
+        engine.begin_step(way.train.learning_rate)
         trace.begin("first")
         engine.update()
         for parameter in learned:
@@ -164,7 +163,7 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
         engine.accumulate(Step((forest,)), 1.0, lambda index: 0)
         gradients = trace.live - states
         trace.begin("update")
-        engine.finish(train.max_grad_norm)
+        engine.finish(way.train.max_grad_norm)
         engine.update()
     forward, backward, update = (trace.phases[name].alive for name in ("forward", BACKWARD, "update"))
     half = len(backward) // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,6 @@ class Workload:
         largest: The forest with the most tokens.
         usual: One whose tokens are nearest to the mean.
         num_forests: In a step, on average.
-        at_once: How many of them are computed side by side.
         tokens: Tokens that a step computes, on average.
         source_tokens: What they are before shared beginnings are merged.
         targets: Tokens that a step learns, on average.
@@ -34,7 +33,6 @@ class Workload:
     largest: Forest
     usual: Forest
     num_forests: float
-    at_once: int
     tokens: float
     source_tokens: float
     targets: float
@@ -45,19 +43,15 @@ class Workload:
     num_validations: int = 0
 
 
-def workload(
-    plan: Plan, num_steps: int, *, workers: int = 1, validation: Sequence[Item] = (), num_validations: int = 0
-) -> Workload:
+def workload(plan: Plan, num_steps: int, *, validation: Sequence[Item] = (), num_validations: int = 0) -> Workload:
     """Look at the steps of the first epoch, or at a hundred of them.
 
     Args:
         plan: Of the training.
         num_steps: Of the whole run.
-        workers: Forests that are computed side by side where that costs next to nothing.
         validation: Held-out items.
         num_validations: How often they are gone through.
     """
-    plan = replace(plan, at_once=workers)
     count = min(num_steps, plan.steps_per_epoch)
     chosen = sorted({round(place) for place in np.linspace(0, count - 1, min(count, _MOST_STEPS))})
     steps = [plan.step(index) for index in chosen]
@@ -67,7 +61,6 @@ def workload(
         largest=forests[int(lengths.argmax())],
         usual=forests[int(np.abs(lengths - lengths.mean()).argmin())],
         num_forests=len(forests) / len(steps),
-        at_once=max(step.at_once for step in steps),
         tokens=float(lengths.sum()) / len(steps),
         source_tokens=sum(forest.num_source_tokens for forest in forests) / len(steps),
         targets=sum(len(forest.targets) for forest in forests) / len(steps),

@@ -40,6 +40,9 @@ from weitiao.yaml_text import read_yaml
 MOVED = {"weight_decay": "optimizer", "betas": "optimizer", "epsilon": "optimizer", "fused": "method"}
 """Settings that `train` had, and the section that has them now."""
 
+REMOVED = {"workers": "Remove it: portions are computed one after the other, which is as fast."}
+"""Settings that `train` had and nobody has now, with what to do about one that a recipe still names."""
+
 _TEXT_EXPECTED = frozenset(("string_type", "path_type"))
 
 
@@ -133,9 +136,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             f"There is no recipe {path}.", "Check the path; `weitiao schema` describes what a recipe holds."
         )
     values = _read_yaml(path)
-    if run_dir is not None and isinstance(values.get("data"), dict):
-        # A run from before this setting was split without regard to almost equal inputs; its test rows stay its own.
-        values["data"].setdefault("keep_together", "same")
+    if is_run or (path.name == "recipe.yaml" and (path.parent / "environment.json").is_file()):
+        take_earlier(values)
     apply_overrides(values, overrides)
     recipe = _validate(values, path, overrides)
     run_dir = run_dir or user_path(recipe.run_dir or Path("runs") / path.stem)
@@ -153,6 +155,16 @@ def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe
     """
     recipe = _validate(values, Path("recipe"), ())
     return _located(recipe, [*([base.resolve()] if base else []), Path.cwd()])
+
+
+def take_earlier(values: Any) -> None:
+    """Bring the values of a run's own recipe up to date: an earlier version wrote down every setting that it had."""
+    data, train = (values.get(name) if isinstance(values, dict) else None for name in ("data", "train"))
+    if isinstance(data, dict):  # it was split without regard to almost equal inputs; its test rows stay its own
+        data.setdefault("keep_together", "same")
+    if isinstance(train, dict):
+        for name in REMOVED:
+            train.pop(name, None)
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -262,6 +274,8 @@ def _nearest(place: Sequence[Any], loc: Sequence[str | int]) -> str:
             section = field.annotation if field is not None else None
         else:
             section = _forms(section).get(part)
+    if section is TrainConfig and place[-1] in REMOVED:
+        return REMOVED[place[-1]]
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return "Remove it; `weitiao schema` lists the known keys."
     known = list(section.model_fields)

@@ -29,7 +29,6 @@ from weitiao.recipe.recipe import recipe_from_dict
 from weitiao.study.dataset import Tell
 from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, in_format, prepare
 from weitiao.study.setup import set_threads
-from weitiao.training.config import TrainConfig
 from weitiao.training.schedule import total_steps
 
 CALIBRATION_SECONDS = 20.0
@@ -56,7 +55,7 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
     """
     where = _where(recipe, device)
     prepared = prepare(recipe, torch.device(where.kind), tell)
-    work = work_of(prepared, where.kind)
+    work = work_of(prepared)
     rows = f"{len(prepared.data.train):,} rows in {work.num_steps:,} steps"
     longest = max(item.num_tokens for item in prepared.data.train)
     return make_plan(
@@ -101,7 +100,7 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
     train = recipe.train.model_copy(update={"token_budget": budget, "weigh": "tokens"})
     plan = Plan(invented_items(rows, tokens), train.batch_size, budget, train.share_prefixes, train.seed)
     num_steps = total_steps(train, plan.steps_per_epoch)
-    work = workload(plan, num_steps, workers=_workers(train, where.kind))
+    work = workload(plan, num_steps)
     said = f"{rows:,} rows of {tokens:,} tokens (assumed) in {num_steps:,} steps"
     way = way_of(recipe.model_copy(update={"train": train}), where.kind, where.formats)
     return make_plan(
@@ -120,24 +119,16 @@ def _architecture(recipe: Recipe) -> PreTrainedConfig:
         return load_config(recipe.model)  # a hub id: its configuration alone is fetched
 
 
-def work_of(prepared: Prepared, kind: str) -> Workload:
+def work_of(prepared: Prepared) -> Workload:
     """What the data of a training ask."""
-    train = prepared.recipe.train
-    every = train.validate_every
+    every = prepared.recipe.train.validate_every
     period = prepared.plan.steps_per_epoch if every == "epoch" else int(every)
     return workload(
         prepared.plan,
         prepared.num_steps,
-        workers=_workers(train, kind),
         validation=prepared.data.validation,
         num_validations=-(-prepared.num_steps // period),
     )
-
-
-def _workers(train: TrainConfig, kind: str) -> int:
-    """Forests side by side, as `make_engine` has them where nothing is drawn at random."""
-    wanted = 2 if train.workers == "auto" else train.workers
-    return wanted if kind == "cpu" and torch.get_num_threads() >= wanted else 1
 
 
 def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) -> Way:
@@ -160,7 +151,7 @@ def forecast_here(prepared: Prepared, *, calibration_seconds: float) -> Forecast
     """The forecast of a training that is about to begin in this process, on the CPU."""
     resident = psutil.Process().memory_info().rss  # before operations are measured
     clock = stopwatch_here(budget_seconds=calibration_seconds)
-    way, work = way_of(prepared.recipe, "cpu"), work_of(prepared, "cpu")
+    way, work = way_of(prepared.recipe, "cpu"), work_of(prepared)
     return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
 
 

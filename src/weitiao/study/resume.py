@@ -10,6 +10,7 @@ from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.files import check_whole
 from weitiao.recipe import Recipe, differences
+from weitiao.recipe.recipe import take_earlier
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.checkpoint import State, read_state
 from weitiao.training.config import TrainConfig
@@ -19,7 +20,7 @@ from weitiao.yaml_text import read_yaml
 # Settings that change nothing but what a run costs and where it lies.
 CHANGEABLE = (
     "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
-    "train.workers", "train.checkpointing", "train.offload_activations", "method.keep_states",
+    "train.checkpointing", "train.offload_activations", "method.keep_states",
 )  # fmt: skip
 # How a step is computed: the same up to rounding, except that two of them decide which numbers are drawn.
 _SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "method.fused")
@@ -83,6 +84,7 @@ def require_own_recipe(run: RunDir) -> None:
 def written_values(run: RunDir) -> dict[str, Any]:
     """The recipe of a run as plain values: the files that it names may have been moved since."""
     values: dict[str, Any] = read_yaml(run.recipe_path)
+    take_earlier(values)
     return values
 
 

@@ -160,7 +160,7 @@ def _train(
     groups = [*method.groups(begun.model), *_of_objective(objective)]
     optimizer = recipe.optimizer.build(groups, begun.model, learning_rate=recipe.train.learning_rate)
     answers = _answer_validation(begun.model, data, task)
-    engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer, data.train)
+    engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer)
     engine.saving = offloading(recipe.train.offload_activations, objective, device, run.path)
     if state.step:
         _go_on(recipe, run, state, engine, num_steps, tell)
@@ -179,7 +179,7 @@ def _train(
         start_trackers(accelerator, recipe)
         loop = Loop(
             engine=engine,
-            steps=replace(plan, items=objective.prepare(plan.items), at_once=engine.at_once),
+            steps=replace(plan, items=objective.prepare(plan.items)),
             sources=data.several_sources,
             num_steps=num_steps,
             validation=objective.prepare(data.validation),

@@ -97,14 +97,9 @@ class TrainConfig(Config):
     threads: int | Literal["auto"] = "auto"
     """CPU threads of each process."""
 
-    workers: int | Literal["auto"] = "auto"
-    """Portions that are computed side by side on a CPU, each with its part of the threads and of `token_budget`, where
-    next to no sharing is lost by it; `auto` is 2. It is 1 on a GPU, with several processes, with fewer threads, and
-    where random numbers are drawn (dropout, `neftune`). It changes results by no more than rounding."""
-
     @model_validator(mode="after")
     def _agree(self) -> TrainConfig:
-        for name in ("token_budget", "validate_every", "threads", "workers", "checkpointing"):
+        for name in ("token_budget", "validate_every", "threads", "checkpointing"):
             value = getattr(self, name)
             if isinstance(value, int) and value < 1 and value is not False:
                 raise ValueError(f"{name} must be at least 1")

@@ -34,8 +34,8 @@ _SCALE = "loss_scale."
 class Engine:
     """One process, or several with the same model in each (DistributedDataParallel), through Accelerate.
 
-    The loop knows no more of where it runs than what stands here; an engine that runs forests side by side, or shards
-    the model, is a subclass.
+    The loop knows no more of where it runs than what stands here; an engine that updates in the backward pass, or
+    shards the model, is a subclass.
 
     Args:
         accelerator: Of this launch.
@@ -43,9 +43,6 @@ class Engine:
         optimizer: Of what learns.
         precision: In which number format is computed.
     """
-
-    at_once = 1
-    """Forests that a rank computes at the same time."""
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ import torch
 from accelerate import Accelerator
 
 from weitiao.errors import RecipeError
-from weitiao.forest.layout import build_forest
 from weitiao.objectives.objective import Objective
 from weitiao.rendering.items import Item
 from weitiao.training.config import TrainConfig
@@ -16,7 +15,6 @@ from weitiao.training.engine import Engine
 from weitiao.training.lomo import Lomo
 from weitiao.training.optimizer import InBackward, LomoConfig, OptimizerConfig
 from weitiao.training.precision import Precision
-from weitiao.training.side_by_side import SideBySide, draws, rebuilds
 
 
 def make_engine(
@@ -25,15 +23,13 @@ def make_engine(
     accelerator: Accelerator,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    items: Sequence[Item],
 ) -> Engine:
-    """The engine of this launch: with as many workers as the recipe asks for where that is possible, else plain.
+    """The engine of this launch: one that updates in the backward pass for the optimisers that do, else the plain one.
 
     Args:
         config: The `train` section.
         settings: The `optimizer` section.
         accelerator, objective, optimizer: As for `Engine`.
-        items: Of the training; the shortest is tried.
 
     Raises:
         RecipeError: Several processes are to update in the backward pass.
@@ -42,13 +38,7 @@ def make_engine(
     if isinstance(settings, InBackward):
         max_norm = config.max_grad_norm if isinstance(settings, LomoConfig) else None
         return Lomo(accelerator, objective, optimizer, precision, max_norm=max_norm)
-    wanted = 2 if config.workers == "auto" else config.workers
-    alone = accelerator.num_processes == 1 and accelerator.device.type == "cpu" and torch.get_num_threads() >= wanted
-    if wanted == 1 or not alone or rebuilds(objective):
-        return Engine(accelerator, objective, optimizer, precision)
-    if draws(objective, build_forest([min(items, key=lambda item: item.num_tokens)])):
-        return Engine(accelerator, objective, optimizer, precision)
-    return SideBySide(accelerator, objective, optimizer, precision, workers=wanted)
+    return Engine(accelerator, objective, optimizer, precision)
 
 
 def least_budget(optimizer: OptimizerConfig, items: Sequence[Item], batch_size: int) -> int:

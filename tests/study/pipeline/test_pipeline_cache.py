@@ -65,7 +65,7 @@ VALUES: dict[str, Any] = {
     "train.warmup": 0.5,
     "train.max_grad_norm": 2.0, "train.seed": 4, "train.validate_every": 2, "train.validate_answers": 2,
     "train.best_by": "metric", "train.patience": 3, "train.keep_best": False, "train.save_every": 7,
-    "train.keep_checkpoints": 9, "train.trackers": ["tensorboard"], "train.threads": 3, "train.workers": 2,
+    "train.keep_checkpoints": 9, "train.trackers": ["tensorboard"], "train.threads": 3,
     "evaluate.metrics": ["contains"], "evaluate.generation": {"max_new_tokens": 9}, "evaluate.normalize": "casefold",
     "evaluate.limit": 5, "evaluate.benchmarks": ["arc_easy"], "evaluate.benchmark_path": "tasks",
     "evaluate.benchmark_limit": 3,
