@@ -22,7 +22,7 @@ from weitiao.terminal.doctor import print_report
 
 KEYS = {
     "lora", "gguf", "smollm2_135m", "bf16", "flex_attention", "hub", "tracker_tensorboard", "tracker_wandb",
-    "tracker_mlflow", "tracker_trackio", "extra_cluster", "extra_data", "extra_demo", "extra_eval", "extra_gguf",
+    "tracker_mlflow", "tracker_trackio", "extra_data", "extra_demo", "extra_eval", "extra_gguf",
     "extra_quant", "extra_tensorboard",
 }  # fmt: skip
 
@@ -65,7 +65,7 @@ def test_the_extras_are_those_of_pyproject(report: Report) -> None:
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert {f"extra_{name}" for name in declared["optional-dependencies"] if name != "dev"} <= KEYS
     told = {feature.key: feature for feature in report.features}
-    for name in ("data", "eval", "cluster"):
+    for name in ("data", "eval"):
         feature = told[f"extra_{name}"]
         needed = [re.split(r"[\[<>=]", text)[0] for text in declared["optional-dependencies"][name]]
         assert all(one in feature.reason for one in needed)
