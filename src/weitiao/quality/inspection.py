@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weitiao.data.formats.columns import LONGEST_LABEL
 from weitiao.quality.findings import shortened
 from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
-from weitiao.quality.look import LONGEST_LABEL, Measure, Measured, Task
+from weitiao.quality.look import Measure, Measured, Task
 from weitiao.quality.scan import in_order, tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, open_sources

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from weitiao.data.formats.columns import is_closed
 from weitiao.text.folding import fold
 
 _MOST_LABELS = 5_000
-_LEAST_ROWS_PER_LABEL = 5
 _RARE_SHARE = 0.05
 _LEAST_LENGTH = 5
 
@@ -51,17 +51,6 @@ class LabelNames:
     def names(self) -> list[str]:
         """The answers by their numbers; none when there are too many."""
         return list(self._ids) if len(self._ids) <= _MOST_LABELS else []
-
-
-def is_closed(counts: Mapping[str, int], num_rows: int) -> bool:
-    """Whether answers are labels: nine of ten rows have a short one, and each stands in five rows on average.
-
-    Args:
-        counts: How often each short answer stands.
-        num_rows: All rows.
-    """
-    total = sum(counts.values())
-    return bool(counts) and total * 10 >= num_rows * 9 and total >= _LEAST_ROWS_PER_LABEL * len(counts)
 
 
 def find_typos(counts: Mapping[str, int]) -> dict[str, str]:

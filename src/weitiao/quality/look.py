@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.data.example import Example
+from weitiao.data.formats.columns import LONGEST_LABEL
 from weitiao.data.parts.asked import Boilerplate, own_text
 from weitiao.data.reading.rows import Row
 from weitiao.quality.findings import Problem
@@ -23,7 +24,6 @@ from weitiao.quality.subject import Subject, SubjectReader
 from weitiao.text.folding import fold, key_of
 from weitiao.text.minhash import shingles, signatures
 
-LONGEST_LABEL = 80
 _SHORT_ANSWER = 40
 _AGAINST_KINDS = frozenset({"format", "encoding"})
 

@@ -8,8 +8,10 @@ from typing import Any, cast
 
 from weitiao.data.config import FormatName, SourceConfig
 from weitiao.data.conversion.records import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, compared_reader
-from weitiao.data.formats.detection import FORMATS, SIDES, detect, holds
+from weitiao.data.formats.columns import find_pair
+from weitiao.data.formats.detection import FORMATS, SIDES, detect
 from weitiao.data.formats.formats import Converter
+from weitiao.data.formats.templates import variable
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
@@ -17,12 +19,6 @@ ANSWER_COLUMN = "\0answer"
 """Stands for an answer that a row does not have, so that the rest of the row can be looked at."""
 TEXT_COLUMN = "\0text"
 """Stands for all text of a row that has no columns of a known meaning."""
-
-_INPUTS = ("prompt", "question", "query", "instruction", "input", "text", "sentence", "utterance", "message", "content")
-_OUTPUTS = (
-    "completion", "answer", "output", "response", "std_answer", "solution", "target", "label", "category", "intent",
-    "class", "chosen",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +111,11 @@ def _as_told(
                 f"{shown}: the rows have no column `{name}`.", f"Their columns are {', '.join(map(str, names))}."
             )
     if given is None:
-        others = [name for name in names if name != wanted and isinstance(objects[0].get(name), str)]
-        given = next((name for name in _INPUTS if name in others), others[0] if others else None)
-    if given is None:
-        raise DataError(f"{shown}: no column holds text beside `{wanted}`.", "Name the input: --input COLUMN.")
+        pair = find_pair([{k: v for k, v in row.items() if k != wanted} for row in objects], guess=False)
+        question = pair.question or next((one for one in pair.columns if one.is_text), None)
+        if question is None:
+            raise DataError(f"{shown}: no column holds text beside `{wanted}`.", "Name the input: --input COLUMN.")
+        given = question.name
     return _pair(source, objects, given, wanted)
 
 
@@ -127,7 +124,7 @@ def _pair(source: SourceConfig, objects: Sequence[dict[str, Any]], given: str, w
     columns = {"prompt": given, "completion": wanted if wanted is not None else ANSWER_COLUMN}
     completion = None
     if wanted is not None and not any(isinstance(row.get(wanted), (str, type(None))) for row in objects):
-        completion = "{{ row[" + repr(wanted) + "] }}"
+        completion = variable(wanted)
         del columns["completion"]
     note = f"input `{given}`" + (f", answer `{wanted}`" if wanted is not None else ", no answers")
     # A column named `prompt` may hold turns: `format` says that it is the prompt all the same.
@@ -137,39 +134,8 @@ def _pair(source: SourceConfig, objects: Sequence[dict[str, Any]], given: str, w
 
 
 def _guess(source: SourceConfig, objects: Sequence[dict[str, Any]]) -> Meaning:
-    names = list(dict.fromkeys(key for row in objects for key in row))
-    texts = [name for name in names if holds(objects, name, (str,))]
-    scalars = [name for name in names if holds(objects, name, (str, int, float, bool))]
-    given = next((name for name in _INPUTS if name in texts), None)
-    wanted = next((name for name in _OUTPUTS if name in scalars and name != given), None)
-    if given is not None:
-        return _pair(source, objects, given, wanted or _label_column(objects, scalars, given))
-    if len(texts) == 2:
-        label = next((name for name in texts if _has_few_values(objects, name)), texts[1])
-        return _pair(source, objects, next(name for name in texts if name != label), label)
-    if wanted is not None and len(texts) > 1:
-        longest = max((name for name in texts if name != wanted), key=lambda name: _length(objects, name))
-        return _pair(source, objects, longest, wanted)
-    if len(texts) == 1:
-        return _pair(source, objects, texts[0], _label_column(objects, scalars, texts[0]))
+    pair = find_pair(objects, guess=False)
+    if pair.question is not None:
+        return _pair(source, objects, pair.question.name, pair.answer.name if pair.answer else None)
     source = source.model_copy(update={"columns": {"text": TEXT_COLUMN}, "format": "text"})
     return Meaning(source, "text", Converter(source, "text"), note="no known columns: all text of a row as one")
-
-
-def _has_few_values(objects: Sequence[dict[str, Any]], name: str) -> bool:
-    """Whether a column looks like labels: each value stands in four rows or more, on average."""
-    values = [str(row[name]) for row in objects if row.get(name) is not None]
-    return len(set(values)) * 4 <= len(values) and max(map(len, values)) <= 100
-
-
-def _label_column(objects: Sequence[dict[str, Any]], scalars: Sequence[str], given: str) -> str | None:
-    labels = [
-        name
-        for name in scalars
-        if name != given and _has_few_values(objects, name) and not isinstance(objects[0].get(name), bool)
-    ]
-    return labels[0] if len(labels) == 1 else None
-
-
-def _length(objects: Sequence[dict[str, Any]], name: str) -> int:
-    return sum(len(row[name]) for row in objects if isinstance(row.get(name), str))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
+from weitiao.data.formats.columns import find_pair
 from weitiao.data.formats.conversations import role_of, to_messages
 from weitiao.data.formats.templates import template_for, variable
 from weitiao.data.reading.rows import BadRow, Row, kind_of
@@ -106,29 +107,11 @@ def proposal(objects: Sequence[dict[str, Any]]) -> dict[str, str]:
     names = list(dict.fromkeys(key for row in objects for key in row))
     if conversations := _alone(_conversations(objects, names, {}), names):
         return {"messages": conversations[0]}
-    names = [name for name in names if name not in _BESIDE_A_PAIR]
-    texts = [name for name in names if holds(objects, name, (str,))]
-    scalars = [name for name in names if holds(objects, name, (str, int, float))]
-    asked = [name for name in texts if role_of(name) == "user"] or texts
-    inner = _inner(objects[0])
-    answers = [name for name in (*scalars, *inner) if role_of(name.split(".")[-1]) == "assistant"]
-    answers += [name for name in scalars if name not in answers and name not in asked[:1] and "key" not in name]
-    question, answer = next(iter(asked), "NAME"), next(iter(answers), "NAME")
-    if question == "instruction":
-        given = next((name for name in (*texts, *inner) if name.split(".")[-1] in ("input", "context")), "input")
-        return {**({"input": given} if given != "input" else {}), "output": answer}
-    return {"prompt": question, "completion": answer}
-
-
-def _inner(row: dict[str, Any]) -> list[str]:
-    """The dotted names of texts in the objects of a row, and in the first objects of its lists."""
-    found = []
-    for name, value in row.items():
-        first = value[0] if isinstance(value, list) and value else value
-        path = f"{name}.0" if first is not value else name
-        if isinstance(first, dict):
-            found += [f"{path}.{key}" for key, inner in first.items() if isinstance(inner, str)]
-    return found
+    pair = find_pair([{k: v for k, v in row.items() if k not in _BESIDE_A_PAIR} for row in objects], guess=True)
+    question = pair.question or next((one for one in pair.columns if one.is_text and one is not pair.answer), None)
+    others = (one for one in pair.columns if one is not question and "key" not in one.name)
+    answer = pair.answer or next(others, None)
+    return pair.fields(question.name if question else "NAME", answer.name if answer else "NAME")
 
 
 def _by_values(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from weitiao.data.example import Example
-from weitiao.study.init.columns import is_closed
+from weitiao.data.formats.columns import labels_of
 
 _ENDS_IN_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,.]*\s?(%|[^\W\d]{1,8})?[.)]?$")
 _LONGEST_SHORT = 60
@@ -41,8 +41,7 @@ def task_of(examples: Sequence[Example]) -> Task:
     if not answers:
         return Task("text", ("perplexity",), "raw text has no answers: its perplexity is measured")
     room = _room(answers)
-    labels = sorted({answer.strip() for answer in answers})
-    if is_closed([answer.strip() for answer in answers]):
+    if labels := sorted(labels_of([answer.strip() for answer in answers])):
         system = f"Answer with exactly one of: {', '.join(labels)}."
         why = f"the answers are {len(labels)} labels"
         return Task("labels", ("accuracy", "macro_f1"), why, system if len(system) <= _LONGEST_LIST else "", room)
