@@ -89,6 +89,22 @@ def test_a_method_that_the_recipe_rules_out_is_named_and_the_others_go_on(tiny_l
     assert found.chosen == "lora-0.0002"
 
 
+def test_an_entry_has_its_own_rounding_and_optimiser(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    entries = [
+        {"name": "qlora", "method": {"type": "lora"}, "quantization": "nf4"},
+        {"name": "lomo", "method": {"type": "full"}, "optimizer": {"type": "lomo"}},
+        {"method": {"type": "lora"}},
+    ]
+    path = recipe(tmp_path, tiny_llama_dir, methods=entries, rows=8)
+    found = run_tournament(
+        load_recipe(path, ["tournament.rates=[1]", "retention={suite: none}"]), console=Console(quiet=True)
+    )
+    made = {one.name.partition("-")[0]: load_recipe(one.path / "recipe.yaml") for one in found.cells if one.path}
+    assert {name: (one.model.quantization, one.optimizer.type) for name, one in made.items()} == {
+        "qlora": ("nf4", "adamw"), "lomo": (None, "lomo"), "lora": (None, "adamw"),
+    }  # fmt: skip
+
+
 def test_every_method_is_tried_around_its_usual_rate(tiny_llama_dir: Path, tmp_path: Path) -> None:
     names = [cell.name for cell in entrants(load_recipe(recipe(tmp_path, tiny_llama_dir), ["tournament.methods=[]"]))]
     assert names[:6] == ["lora-6e-05", "lora-0.0002", "lora-0.0006", "full-6e-06", "full-2e-05", "full-6e-05"]

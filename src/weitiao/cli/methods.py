@@ -41,8 +41,9 @@ def methods(
     else:
         print_tournament(found, results())
     chosen = next(one for one in found.cells if one.name == found.chosen)
-    method = f"method={dumps(chosen.method)}"
-    words = f"{quoted(method)} train.learning_rate={chosen.learning_rate:g}"
+    sections = {"quantization": "model.quantization", "method": "method", "optimizer": "optimizer"}
+    said = [f"{sections[key]}={dumps(value)}" for key, value in chosen.entry.items() if key in sections]
+    words = " ".join(map(quoted, [*said, f"train.learning_rate={chosen.learning_rate:g}"]))
     closing_panel(
         console,
         "Methods",

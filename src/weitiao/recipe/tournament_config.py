@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from weitiao.config import Config
 from weitiao.methods.config import MethodConfig
+from weitiao.models.quantization import Quantization
+from weitiao.training.optimizer import OptimizerConfig
 
 _USUAL: tuple[dict[str, Any], ...] = (
     {"type": "lora"}, {"type": "full"}, {"type": "freeze"}, {"type": "bitfit"}, {"type": "adapter"},
@@ -23,6 +25,13 @@ class EntryConfig(Config):
 
     method: MethodConfig
     """Written like the section `method`."""
+
+    quantization: Quantization | None = None
+    """How the base is rounded for it: QLoRA is `{method: {type: lora}, quantization: nf4}`. The recipe's, if None."""
+
+    optimizer: OptimizerConfig | None = None
+    """Written like the section `optimizer`: LOMO is `{method: {type: full}, optimizer: {type: lomo}}`. The recipe's, if
+    None."""
 
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Learning rates to try; without any, the usual one of the method times `tournament.rates`."""

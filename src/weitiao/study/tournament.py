@@ -76,9 +76,7 @@ def entrants(recipe: Recipe) -> list[Cell]:
     for entry in config.entries:
         usual = entry.usual_learning_rate or recipe.train.learning_rate
         for rate in entry.learning_rates or [float(f"{usual * factor:.3g}") for factor in config.rates]:
-            found.append(
-                Cell(f"{entry.title}-{rate:g}", entry.method.model_dump(mode="json", exclude_unset=True), rate)
-            )
+            found.append(Cell(f"{entry.title}-{rate:g}", entry.model_dump(mode="json", exclude_unset=True), rate))
     return found
 
 
@@ -161,8 +159,13 @@ def _cell_recipe(recipe: Recipe, cell: Cell, path: Path, rows: int) -> Recipe:
         "learning_rate": cell.learning_rate, "epochs": None, "max_steps": -(-rows // recipe.train.batch_size),
         "validate_every": "epoch", "validate_answers": 0, "best_by": "loss", "patience": None, "keep_checkpoints": 1,
     }  # fmt: skip
-    train, method = recipe.train.model_copy(update=changed), EntryConfig.model_validate({"method": cell.method}).method
-    return recipe.model_copy(update={"method": method, "train": train, "run_dir": path})
+    entry = EntryConfig.model_validate(cell.entry)
+    model = recipe.model.model_copy(update={"quantization": entry.quantization or recipe.model.quantization})
+    parts = {
+        "model": model, "method": entry.method, "optimizer": entry.optimizer or recipe.optimizer,
+        "train": recipe.train.model_copy(update=changed), "run_dir": path,
+    }  # fmt: skip
+    return recipe.model_copy(update=parts)
 
 
 def _num_trainable(run: RunDir) -> int:

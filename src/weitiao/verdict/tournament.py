@@ -20,7 +20,7 @@ class Cell:
 
     Attributes:
         name: Method and learning rate; also that of its folder.
-        method: The section of its recipe: what is not as usual.
+        entry: What the recipe says of the method.
         learning_rate: The highest of its schedule.
         rung: From 1; 0 before the first.
         path: The run directory.
@@ -37,7 +37,7 @@ class Cell:
     """
 
     name: str
-    method: dict[str, Any]
+    entry: dict[str, Any]
     learning_rate: float
     rung: int = 0
     path: Path | None = None
