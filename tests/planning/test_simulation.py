@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,14 @@ def test_peak_and_states_are_those_of_a_step_that_is_made(name: str) -> None:
     peak, states = made(name)
     assert step.memory.states == pytest.approx(states, rel=0.01)
     assert step.memory.peak - step.memory.states == pytest.approx(peak, rel=0.05)
+
+
+def test_of_mapped_weights_one_layer_counts() -> None:
+    lora, full = (Sketch(architecture(), replace(way(name), map_weights=True)) for name in ("lora", "full"))
+    matrices = 4 * (2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 352)
+    whole = 4 * lora.num_parameters
+    assert lora.weight_bytes == whole - (LAYERS - 1) * matrices
+    assert full.weight_bytes == 4 * full.num_parameters
 
 
 def test_lomo_never_holds_all_gradients() -> None:

@@ -13,16 +13,18 @@ import pytest
 import torch
 from rich.console import Console
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPTNeoXJapaneseConfig, GPTNeoXJapaneseForCausalLM, LlamaConfig, LlamaForCausalLM
 from workbench import final_weights, steps_of, write_recipe
 
-from weitiao.errors import RecipeError
+from weitiao.errors import ModelError, RecipeError
 from weitiao.forest.layout import build_forest
 from weitiao.machine.memory import give_back_memory
 from weitiao.models.attention import FOREST
+from weitiao.models.parts import checkpoint_layers
 from weitiao.objectives.sft import Sft
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import TokenSequence, as_items
+from weitiao.study.prepared import prepare
 from weitiao.study.train import train
 from weitiao.training.offload import offloading
 
@@ -113,3 +115,24 @@ def test_what_would_save_nothing_is_refused(tiny_llama_dir: Path, tmp_path: Path
         train(load_recipe(path, ["train.offload_activations=memory"]), console=QUIET)
     with pytest.raises(RecipeError, match="checkpointing must be at least 1"):
         load_recipe(path, ["train.checkpointing=0"])
+
+
+def test_layers_that_cannot_be_computed_twice_are_refused() -> None:
+    config = GPTNeoXJapaneseConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    with pytest.raises(ModelError, match="the layers of GPTNeoXJapaneseForCausalLM cannot be computed a second time"):
+        checkpoint_layers(GPTNeoXJapaneseForCausalLM(config), 1)
+
+
+def test_weights_that_come_to_a_gpu_layer_by_layer_need_every_layer_computed_again(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, mapped, gpu = write_recipe(tmp_path, tiny_llama_dir), "model.map_weights=true", torch.device("cuda")
+    told: list[str] = []
+    assert prepare(load_recipe(path, [mapped]), gpu, told.append).recipe.train.checkpointing is True
+    assert "model.map_weights: a layer's weights go when it has run" in told[-1]
+    assert prepare(load_recipe(path, [mapped]), torch.device("cpu"), told.append).recipe.train.checkpointing is False
+    with pytest.raises(RecipeError, match="every layer and not one of 2"):
+        prepare(load_recipe(path, [mapped, "train.checkpointing=2"]), gpu, told.append)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RecipeError, match="in the memory of each"):
+        prepare(load_recipe(path, [mapped]), gpu, told.append)

@@ -90,6 +90,7 @@ def open_model(
     from weitiao.methods.merging import with_below
     from weitiao.models.attention import FOREST
     from weitiao.models.fingerprint import model_fingerprint
+    from weitiao.models.host_weights import settle
     from weitiao.models.load import load_model, load_tokenizer
     from weitiao.models.names import resolve_model
 
@@ -113,6 +114,7 @@ def open_model(
     require_base(final, fingerprint)
     model = with_below(model, final)
     tuned = load_bottleneck(model, final) if is_own else load_adapter(model, final)
+    settle(tuned)
     return OpenModel(tuned.eval(), tokenizer, str(target), final)
 
 

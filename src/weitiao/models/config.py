@@ -34,9 +34,10 @@ class ModelConfig(Config):
     bfloat16, with `nf4` (QLoRA) or `fp4`; to eight with `int8`, which rounds inputs too. What learns are adapters."""
 
     map_weights: bool = False
-    """On a CPU, leave weights that do not learn in their files, from where the operating system reads them as they are
-    needed: the model may then be larger than the memory. Files in another format than `dtype` are written in it once,
-    into the cache directory."""
+    """Leave weights that do not learn in their files, from where the operating system reads them as they are needed:
+    the model may then be larger than the memory. On a GPU these are the matrices of the decoder layers; they come to it
+    layer by layer, and `train.checkpointing` is on. Files in another format than `dtype` are written in it once, into
+    the cache directory."""
 
     trust_remote_code: bool = False
     """Whether Python code that comes with the model may run. Say yes only to authors that you trust."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, Layout
@@ -64,7 +65,7 @@ def num_frozen_layers(model: nn.Module, forest: Forest) -> int:
     """
     layers = layer_list(model)
     found: list[Any] = []
-    with loading("Its layers cannot be run one by one"):
+    with loading("Its layers cannot be run one by one"), saved_tensors_hooks(lambda _: None, lambda none: none):
         final_states(_noting(model, range(len(layers)), found.append), forest.layout)
     if len(found) != len(layers) or not all(isinstance(states, Tensor) for states in found):
         raise ModelError("Its layers hand on more than one tensor of states each.", "Set method.keep_states to 0.")

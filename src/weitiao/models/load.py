@@ -110,7 +110,8 @@ def load_model(
     Args:
         config: The `model` section.
         attention: A name registered with `transformers.AttentionInterface`.
-        device: Where the weights go.
+        device: Where the model runs. With `config.map_weights`, on a GPU, it is frozen, the matrices of its layers stay
+            in their files, and what is put into it or made to learn has to be settled (`settle`).
         options: Further keyword arguments of `from_pretrained`, as a method wants them.
         cache_dir: Where converted GGUF files are kept; the user's cache directory by default.
         dequantize: Write rounded weights out again: the same numbers, in the number format of the rest.
@@ -119,7 +120,7 @@ def load_model(
         The model, all parameters that are not quantised of the type that `config.dtype` names or `choose_dtype` chose.
 
     Raises:
-        ModelError: There is no such model, or it cannot be loaded.
+        ModelError: There is no such model, it cannot be loaded, or the device has no room for it.
         MissingExtraError: It is to be quantised, and the library for that is not there.
     """
     path = resolve_model(config, cache_dir=cache_dir)
@@ -139,7 +140,7 @@ def load_model(
                 attn_implementation=attention,
                 use_safetensors=True,
                 trust_remote_code=config.trust_remote_code,
-                device_map={"": device},
+                device_map={"": torch.device("cpu") if config.map_weights else device},
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
                 **rounding,
@@ -154,6 +155,10 @@ def load_model(
                 "Choose a model of another family.",
             ) from error
     _check_weights(path, model, report)
+    if config.map_weights and device.type != "cpu":
+        from weitiao.models.host_weights import keep_on_host
+
+        keep_on_host(model, device)
     if rounding and dequantize:
         model = dequantized(model, dtype)
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
@@ -162,10 +167,10 @@ def load_model(
 
 def _mapped(path: Path, dtype: torch.dtype, device: torch.device, cache_dir: Path | None) -> Path:
     """The directory from which weights are mapped: transformers copies none that is in the right format already."""
-    if device.type != "cpu":
+    if device.type not in ("cpu", "cuda"):
         raise ModelError(
             f"model.map_weights: on {device.type} the weights have to be in the device's own memory.",
-            "Leave it out; model.quantization takes a quarter of the memory.",
+            "Leave it out; on a CPU or with CUDA they may stay in their files.",
         )
     return in_number_format(path, dtype, cache_dir=cache_dir)
 

@@ -72,8 +72,17 @@ def layer_list(model: nn.Module) -> nn.ModuleList:
 
 
 def checkpoint_layers(model: PreTrainedModel, every: int) -> None:
-    """Let every so-manieth decoder layer keep its input alone for the backward pass; 0 leaves all as they are."""
+    """Let every so-manieth decoder layer keep its input alone for the backward pass; 0 leaves all as they are.
+
+    Raises:
+        ModelError: The layers of this class cannot be computed twice.
+    """
     if every:
+        if not model.supports_gradient_checkpointing:
+            raise ModelError(
+                f"train.checkpointing: the layers of {type(model).__name__} cannot be computed a second time.",
+                "Leave train.checkpointing out, and model.map_weights on a GPU, or choose a model of another family.",
+            )
         model.activation_checkpointing_enable({"use_reentrant": False}, every_n_layers=every)
         model.disable_input_require_grads()  # the other kind of checkpoint needs them; here frozen layers stay frozen
 

@@ -132,6 +132,7 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
     weights = f"{sketch.num_parameters:,} parameters" + (
         f", {sketch.num_quantized:,} of them {sketch.way.quantization}" if sketch.num_quantized else ""
     )
+    weights += ", in the layers those of the largest alone (mapped)" if sketch.way.map_weights else ""
     return [
         Line("the program", program_bytes, "before a model is loaded"),
         Line("weights", sketch.weight_bytes, weights),

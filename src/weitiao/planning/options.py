@@ -127,4 +127,5 @@ def _ways(way: Way, formats: Collection[str]) -> Iterator[Way]:
     ]
     for method, dtype, rounded in others:
         if (method.type, rounded) != (way.method.type, way.quantization is not None):
-            yield replace(way, method=method, dtype=dtype, quantization="nf4" if rounded else None)
+            mapped = way.map_weights and not rounded
+            yield replace(way, method=method, dtype=dtype, quantization="nf4" if rounded else None, map_weights=mapped)

@@ -180,7 +180,7 @@ class _Alone:
     num_processes, process_index, is_main_process = 1, 0, True
     device = torch.device("cpu")
 
-    def prepare(self, *parts: Any) -> tuple[Any, ...]:
+    def prepare(self, *parts: Any, device_placement: Any) -> tuple[Any, ...]:
         return parts
 
     def backward(self, loss: Tensor) -> None:

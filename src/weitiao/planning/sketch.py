@@ -17,6 +17,7 @@ from weitiao.methods.config import MethodConfig
 from weitiao.methods.method import Method, PeftMethod
 from weitiao.models.attention import FOREST
 from weitiao.models.boundary import quiet_transformers
+from weitiao.models.host_weights import staying
 from weitiao.models.parts import checkpoint_layers, decoder, layer_list
 from weitiao.models.quantization import Quantization
 from weitiao.objectives.config import ObjectiveConfig
@@ -34,6 +35,7 @@ class Way:
         dtype: Number format of the weights.
         quantization: To what frozen linear layers are rounded.
         device: `cpu` or `cuda`.
+        map_weights: Whether frozen matrices of the layers stay in their files until a layer runs.
     """
 
     method: MethodConfig
@@ -43,6 +45,7 @@ class Way:
     dtype: str
     quantization: Quantization | None = None
     device: str = "cpu"
+    map_weights: bool = False
 
 
 class Sketch:
@@ -83,9 +86,12 @@ class Sketch:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of all parameters, of rounded ones with their scales."""
+        """Bytes of all parameters, of rounded ones with their scales; of mapped ones those of the largest layer."""
         each = 0.0 if self.way.quantization is None else ROUNDED_BYTES[self.way.quantization]
         whole = float(sum(one.nbytes for one in self._parameters))
+        if self.way.map_weights:
+            layers = [sum(one.nbytes for one in layer) for layer in staying(self.adapted)]
+            whole -= sum(layers) - max(layers)
         return whole + sum(one.numel() * each - one.nbytes for one in self._quantized)
 
     @property

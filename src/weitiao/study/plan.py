@@ -144,7 +144,8 @@ def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) 
         dtype = "bfloat16" if "bfloat16" in formats else "float32"
     else:
         dtype = dtype_of(config, device=kind)
-    return Way(recipe.method, recipe.objective, recipe.optimizer, recipe.train, dtype, config.quantization, kind)
+    parts = recipe.method, recipe.objective, recipe.optimizer, recipe.train
+    return Way(*parts, dtype, config.quantization, kind, config.map_weights)
 
 
 def forecast_here(prepared: Prepared, *, calibration_seconds: float) -> Forecast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def prepare(
         rejected_path: Where rows go that cannot be used.
 
     Raises:
-        RecipeError: The number format cannot be used, or is slower here than float32.
+        RecipeError: The number format cannot be used, or is slower here than float32; or weights that stay outside of
+            the device do not go together with the rest.
     """
     plain = load_rendered(recipe, tell=tell, rejected_path=rejected_path)
     data, unit = plain.weighed(recipe, known=known)
@@ -69,7 +71,7 @@ def prepare(
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     chosen = {"token_budget": budget, "weigh": unit}
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
-    recipe = _with_precision(recipe, device.type, tell)
+    recipe = _with_checkpointing(_with_precision(recipe, device.type, tell), device.type, tell)
     method = recipe.method.build()
     plan = _plan(recipe.train, data, budget, method)
     return Prepared(recipe, data, method, plan, total_steps(recipe.train, plan.steps_per_epoch))
@@ -92,6 +94,26 @@ def _with_precision(recipe: Recipe, device: str, tell: Tell) -> Recipe:
     if config.dtype in FORMATS[1:] and (line := slower(config.dtype, device)):
         tell(f"model.dtype: {line}")
     return recipe
+
+
+def _with_checkpointing(recipe: Recipe, device: str, tell: Tell) -> Recipe:
+    """The recipe with every layer computed again in the backward pass where its weights come to a GPU only to run."""
+    if not recipe.model.map_weights or device == "cpu":
+        return recipe
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError(
+            "model.map_weights: with several processes on GPUs the weights have to be in the memory of each.",
+            "Start it without torchrun, or leave model.map_weights out.",
+        )
+    why = "a layer's weights go when it has run, so it is computed again in the backward pass"
+    if (every := int(recipe.train.checkpointing)) > 1:
+        raise RecipeError(
+            f"model.map_weights: on a GPU {why}, every layer and not one of {every}.",
+            "Set train.checkpointing to true, or leave it out.",
+        )
+    if not every:
+        tell(f"model.map_weights: {why} (train.checkpointing: true)")
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"checkpointing": True})})
 
 
 def in_format(config: ModelConfig, method: Method) -> ModelConfig:

@@ -24,7 +24,7 @@ def state_rounding(
 ) -> None:
     """Say once, at the start of a training, what the quantisation of its base model costs on validation rows.
 
-    On a CPU the weights before rounding are read from their files as they are needed, so they need no memory.
+    The weights before rounding are read from their files as they are needed, so they need next to no memory.
 
     Args:
         recipe: With its token budget.
@@ -36,8 +36,7 @@ def state_rounding(
     if recipe.model.quantization is None or not validation:
         return
     start, items = time.perf_counter(), validation[:_ROWS]
-    on_cpu = model.device.type == "cpu"
-    update = {"quantization": None, "map_weights": on_cpu}
+    update = {"quantization": None, "map_weights": True}
     exact = load_model(recipe.model.model_copy(update=update), attention=FOREST, device=model.device)
     losses = {}
     for name, one in (("exact", exact), ("rounded", model)):

@@ -31,6 +31,7 @@ from weitiao.methods.start import Begun, Start, begin, find_start, require_start
 from weitiao.models.attention import FOREST
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.host_weights import settle
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.noise import add_embedding_noise
@@ -236,6 +237,7 @@ def _adapt(
         state_rounding(recipe, model, data.validation, tell, metrics=run.metrics_path if run else None)
     begun = begin(method, model, start, seed=recipe.train.seed)
     adapted = begun.model
+    settle(adapted)
     if plan is not None:
         method.initialize(adapted, base=recipe.model, forests=partial(_first_forests, plan))
     if start is not None:

@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor
 
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
+from weitiao.models.host_weights import settle
 from weitiao.objectives.objective import Losses, Objective
 from weitiao.training.precision import Precision
 
@@ -57,7 +58,8 @@ class Engine:
         self.precision = precision or Precision("weights", accelerator.device)
         self.saving: Callable[[], AbstractContextManager[Any]] = nullcontext
         """Around every forward pass of a training: where what the backward pass needs is kept."""
-        self._wrapped, self._prepared = accelerator.prepare(objective, optimizer)
+        placed = [False, True] if settle(objective) else None  # what stays on the host is not moved
+        self._wrapped, self._prepared = accelerator.prepare(objective, optimizer, device_placement=placed)
 
     @property
     def rank(self) -> int:
