@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig
 
 from weitiao.forest.layout import Forest, build_forest
 from weitiao.methods.config import MethodConfig
-from weitiao.models.attention import FOREST
+from weitiao.models.attention import FOREST, set_backend
 from weitiao.objectives.config import SftConfig
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
@@ -42,10 +42,11 @@ def architecture() -> PreTrainedConfig:
 
 
 def way(name: str) -> Way:
-    method, optimizer, train = WAYS[name]
+    method, optimizer, train = WAYS["lora" if name == "dense" else name]
     return Way(
         TypeAdapter(MethodConfig).validate_python(method), SftConfig(),
         TypeAdapter(OptimizerConfig).validate_python(optimizer), TrainConfig(**train), "float32",
+        attention="dense" if name == "dense" else "auto",
     )  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def made(name: str) -> tuple[int, int]:
     model = AutoModelForCausalLM.from_config(architecture(), attn_implementation=FOREST, dtype=torch.float32)
     method = chosen.method.build()
     adapted = method.apply(model, seed=0)
+    set_backend(adapted, chosen.attention)
     if chosen.train.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     objective = chosen.objective.build(adapted).train()
@@ -107,7 +109,7 @@ def made(name: str) -> tuple[int, int]:
     return peak, sum(value.nbytes for value in states)
 
 
-@pytest.mark.parametrize("name", ["lora", "unfused", "full", "freeze", "checkpointing"])
+@pytest.mark.parametrize("name", ["lora", "unfused", "full", "freeze", "checkpointing", "dense"])
 def test_peak_and_states_are_those_of_a_step_that_is_made(name: str) -> None:
     step = simulated(name, whole=True)
     peak, states = made(name)

@@ -14,7 +14,7 @@ from weitiao.generation.batches import Prompt, PromptRow, lay_out
 from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.sampling import Sampler
-from weitiao.models.attention import FOREST, Attends, ForestAttention, choose_backend
+from weitiao.models.attention import FOREST, Attends, ForestAttention
 from weitiao.models.parts import Readout, context_length, decoder, evaluating
 
 
@@ -112,7 +112,7 @@ class _Network:
 
     def _fill(self, layout: Layout, cache: Cache | Prefix, prefix: Prefix | None, places: Sequence[int]) -> Tensor:
         """Run a row behind its prefix, and keep its keys and values; the logits at some places of the row."""
-        forest = ForestAttention(layout, self._device, choose_backend(self._device))
+        forest = ForestAttention(layout, self._device)
         known = 0 if prefix is None else prefix.length
         return self._run(
             torch.from_numpy(layout.token_ids[known:]),

@@ -86,7 +86,7 @@ def diagnose() -> Report:
             _gguf(),
             *(_catalogue_model(name) for name in CATALOGUE),
             _bf16(hardware, device),
-            _flex_attention(hardware),
+            *_attention_on_cuda(hardware),
             *(_package(f"tracker_{name}", f"Tracking: {title}", name) for name, title in _TRACKERS.items()),
             *(_extra(name, needed) for name, needed in extras().items()),
             _hub(),
@@ -155,12 +155,22 @@ def _bf16(hardware: Hardware, device: str) -> Feature:
     return Feature("bf16", "bfloat16", False, f"the {device.upper()} has no units for it, float32 is faster here")
 
 
-def _flex_attention(hardware: Hardware) -> Feature:
-    key, title = "flex_attention", "FlexAttention on CUDA"
-    if hardware.gpus:
-        return Feature(key, title, True, hardware.gpus[0].name)
-    remedy = "a CUDA GPU, and a build of PyTorch for it (https://pytorch.org/get-started)"
-    return Feature(key, title, False, "PyTorch sees no GPU; attention runs per segment on the CPU", remedy)
+def _attention_on_cuda(hardware: Hardware) -> tuple[Feature, Feature]:
+    from torch.backends.cuda import is_flash_attention_available
+
+    flex = "flex_attention", "FlexAttention on CUDA"
+    flash = "flash_attention", "FlashAttention on CUDA"
+    if not hardware.gpus:
+        reason = "PyTorch sees no GPU; attention runs per segment on the CPU"
+        remedy = "a CUDA GPU, and a build of PyTorch for it (https://pytorch.org/get-started)"
+        return Feature(*flex, False, reason, remedy), Feature(*flash, False, reason, remedy)
+    name = hardware.gpus[0].name
+    if (
+        is_flash_attention_available() and choose_dtype(hardware, device="cuda") == "bfloat16"
+    ):  # the same GPUs have both
+        return Feature(*flex, True, name), Feature(*flash, True, f"{name}, where rows share no beginning")
+    reason = "this GPU or this build of PyTorch has no such kernel; FlexAttention computes all"
+    return Feature(*flex, True, name), Feature(*flash, False, reason)
 
 
 def _hub() -> Feature:

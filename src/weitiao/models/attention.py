@@ -6,9 +6,11 @@ One function is registered under `FOREST`. What it computes comes with the call:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +21,12 @@ from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout, Segment
 from weitiao.forest.masks import dense_mask
 from weitiao.models.attention_blocks import block_attention
+from weitiao.models.attention_choice import Backend, Call, candidates, choose
+from weitiao.models.config import AttentionName
 from weitiao.models.head import short_format
+from weitiao.models.parts import decoder
 
 FOREST = "weitiao_forest"
-Backend = Literal["blocks", "flex", "dense"]
 
 
 class Attends(Protocol):
@@ -92,22 +96,34 @@ class ForestAttention:
     Args:
         layout: The forest's layout.
         device: Where the model is.
-        backend: `blocks` (CPU: dense blocks per segment), `flex` (CUDA: FlexAttention with a block mask), or `dense`
-            (anywhere: a boolean mask [T, T]; the reference that the others are tested against).
+        backend: `blocks` (CPU: dense blocks per segment), `flex` (CUDA: FlexAttention with a block mask), `flash`
+            (CUDA: FlashAttention, where nothing is shared), `dense` (anywhere: a boolean mask [T, T]; the reference
+            that the others are tested against), or `auto`: for each call the fastest that can compute it.
     """
 
     layout: Layout
     device: torch.device
-    backend: Backend
-    _masks: dict[int | None, Any] = field(default_factory=dict, repr=False)  # by window, made once for all layers
+    backend: AttentionName = "auto"
+    # made once for all layers: by call what computes it, and what a backend needs of the layout, by window for masks
+    _chosen: dict[Call, Backend] = field(default_factory=dict, repr=False)
+    _made: dict[tuple[Backend, int | None], Any] = field(default_factory=dict, repr=False)
 
     @property
     def segments(self) -> tuple[Segment, ...]:
         return self.layout.segments
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether `blocks` is the first choice."""
+        return candidates(self.backend, self.device)[0] == "blocks"
+
     @cached_property
     def _longest(self) -> int:
         return int(self.layout.position_ids.max()) + 1
+
+    @cached_property
+    def _shared(self) -> bool:
+        return any(segment.subtree_end > segment.end for segment in self.segments)
 
     def window(self, sliding_window: int | None) -> int | None:
         """The window, or None when it is longer than every sequence and so hides nothing."""
@@ -120,27 +136,57 @@ class ForestAttention:
         window = self.window(sliding_window)
         if (short := short_format(query.device)) is not None:
             query, key, value = (one.to(short) for one in (query, key, value))
-        if self.backend == "flex":
+        learns = torch.is_grad_enabled() and any(one.requires_grad for one in (query, key, value))
+        sizes = query.shape[-1], value.shape[-1]
+        call = Call(query.device, query.dtype, *sizes, window=window, shared=self._shared, learns=learns)
+        if (backend := self._chosen.get(call)) is None:
+            backend = self._chosen[call] = choose(self.backend, call)[0]
+        if backend == "flash":
+            return self._flash(query, key, value, scale, window)
+        if backend == "flex":
             return self._flex(query, key, value, scale, window)
-        if self.backend == "dense" or window is not None or value.shape[-1] != query.shape[-1]:
+        if backend == "dense":
             return self._dense(query, key, value, scale, window)
         return block_attention(query, key, value, self.segments, scale)
 
     def _dense(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
-        if window not in self._masks:
-            self._masks[window] = dense_mask(self.layout, sliding_window=window).to(self.device)
+        if ("dense", window) not in self._made:
+            self._made["dense", window] = dense_mask(self.layout, sliding_window=window).to(self.device)
         q, k, v = (t.unsqueeze(0) for t in (query, key, value))
-        mask_TT = self._masks[window]
+        mask_TT = self._made["dense", window]
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_TT, scale=scale, enable_gqa=True)[0]
 
     def _flex(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
         from weitiao.models.attention_flex import attend, block_mask  # only where it is used: it takes a second
 
-        if window not in self._masks:
-            self._masks[window] = block_mask(self.layout, self.device, sliding_window=window)
-        return attend(query, key, value, self._masks[window], scale)
+        if ("flex", window) not in self._made:
+            self._made["flex", window] = block_mask(self.layout, self.device, sliding_window=window)
+        return attend(query, key, value, self._made["flex", window], scale)
+
+    def _flash(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+        from weitiao.models.attention_flash import attend, ends_of  # as above
+
+        if ("flash", None) not in self._made:
+            self._made["flash", None] = ends_of(self.layout, self.device)
+        return attend(query, key, value, self._made["flash", None], scale, window)
 
 
-def choose_backend(device: torch.device) -> Backend:
-    """The fastest backend for a device."""
-    return {"cpu": "blocks", "cuda": "flex"}.get(device.type, "dense")  # type: ignore[return-value]
+def backend_of(network: nn.Module) -> AttentionName:
+    """By what the losses of a decoder are computed; see `set_backend`."""
+    return cast(AttentionName, getattr(network, "forest_backend", "auto"))
+
+
+def set_backend(model: nn.Module, backend: AttentionName) -> None:
+    """Have the losses of a causal language model computed by a backend from now on; answers choose by themselves."""
+    decoder(model).forest_backend = backend
+
+
+@contextmanager
+def choosing_freely(model: nn.Module) -> Iterator[None]:
+    """Inside the block, losses are computed by whatever can."""
+    before = backend_of(decoder(model))
+    set_backend(model, "auto")
+    try:
+        yield
+    finally:
+        set_backend(model, before)

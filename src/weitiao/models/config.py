@@ -10,6 +10,7 @@ from weitiao.config import Config
 from weitiao.models.quantization import Quantization
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+AttentionName = Literal["auto", "blocks", "dense", "flex", "flash"]
 
 
 def _name_or_section(schema: dict[str, Any]) -> None:
@@ -32,6 +33,11 @@ class ModelConfig(Config):
     quantization: Quantization | None = None
     """Round the frozen linear layers while they are loaded, by bitsandbytes: to four bits, a quarter of the memory of
     bfloat16, with `nf4` (QLoRA) or `fp4`; to eight with `int8`, which rounds inputs too. What learns are adapters."""
+
+    attention: AttentionName = "auto"
+    """By what a training and its validations compute attention; the results are the same up to rounding. `auto` is the
+    fastest that can: `blocks` on a CPU (`dense` where a window hides something), on CUDA `flash` where rows share no
+    beginning and `flex` elsewhere. A named one that cannot is refused. Answers are always computed as with `auto`."""
 
     map_weights: bool = False
     """Leave weights that do not learn in their files, from where the operating system reads them as they are needed:

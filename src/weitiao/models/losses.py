@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from weitiao.forest.layout import Forest, Layout
-from weitiao.models.attention import ForestAttention, choose_backend
+from weitiao.models.attention import ForestAttention, backend_of
 from weitiao.models.head import cross_entropy
 from weitiao.models.parts import Readout, decoder
 
@@ -55,6 +55,6 @@ def final_states(network: nn.Module, layout: Layout) -> Tensor:
         input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
         position_ids=torch.from_numpy(layout.position_ids).unsqueeze(0).to(device),
         use_cache=False,
-        forest=ForestAttention(layout, device, choose_backend(device)),
+        forest=ForestAttention(layout, device, backend_of(network)),
     )
     return cast(Tensor, output.last_hidden_state[0])

@@ -8,8 +8,7 @@ the model's own forward, with the attention of `transformers`, against the losse
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,16 +18,16 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, build_forest
+from weitiao.models.asking import asked, attention_function
+from weitiao.models.attention import choosing_freely
 from weitiao.models.boundary import loading
 from weitiao.models.losses import token_losses
 from weitiao.models.parts import causal_model, evaluating
 from weitiao.rendering.items import TokenSequence, as_items
 
-ASKING = "weitiao_asking"
 ANOTHER = "Choose a model of another family."
 TRUNK, BRANCH, SHORT = 16, 8, 6
 """Tokens of a piece, of what two pieces share, and of the piece that stands apart."""
@@ -48,13 +47,6 @@ class _Piece:
 
     token_ids: tuple[int, ...]
     start: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Mask:
-    """What a model gives its layers as a mask while it is asked: its own rule of which key a query sees."""
-
-    rule: Callable[[int, int, Tensor, Tensor], Tensor]
 
 
 def probe_forest(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, share_prefixes: bool = True) -> None:
@@ -176,7 +168,7 @@ def _plain_losses(model: nn.Module, piece: _Piece) -> Tensor:
     places = {}
     if piece.start:
         places["position_ids"] = torch.arange(piece.start, piece.start + ids.shape[1], device=ids.device)[None]
-    with _attention(model, "eager"):
+    with attention_function(model, "eager"):
         logits = model(input_ids=ids, use_cache=False, **places).logits[0, :-1]
     return F.cross_entropy(logits.double(), ids[0, 1:], reduction="none").cpu()
 
@@ -190,7 +182,8 @@ def _forest_losses(model: nn.Module, pieces: Sequence[_Piece], *, share_prefixes
     positions = forest.layout.position_ids.copy()
     for piece, at in zip(pieces, places, strict=True):
         positions[forest.targets.positions[at]] += piece.start
-    losses_N, _ = token_losses(model, _with_positions(forest, positions))
+    with choosing_freely(model):  # it is the model that is tried, and two pieces share a beginning
+        losses_N, _ = token_losses(model, _with_positions(forest, positions))
     losses_N = losses_N.double().cpu()
     return [losses_N[torch.from_numpy(at)] for at in places]
 
@@ -207,56 +200,13 @@ def _masks_agree(model: nn.Module, piece: _Piece, longest: int) -> bool:
     """
     if longest <= TRUNK:
         return True
-    asked: set[tuple[_Mask | None, int | None]] = set()
-    causal = causal_model(model)
-    with _attention(model, ASKING):
-        causal(input_ids=torch.tensor([piece.token_ids], device=causal.device), use_cache=False, asked=asked)
-    keys = torch.arange(longest, device=causal.device)
-    for mask, window in asked:
-        if mask is None:
+    keys = torch.arange(longest, device=causal_model(model).device)
+    for call in asked(model, piece.token_ids):
+        if call.rule is None:
             continue
         for query in {longest - 1, longest // 2}:
-            seen = mask.rule(0, 0, torch.tensor(query), keys).broadcast_to(keys.shape)
-            ours = (keys <= query) & (query - keys < (longest if window is None else window))
+            seen = call.rule.visible(0, 0, torch.tensor(query), keys).broadcast_to(keys.shape)
+            ours = (keys <= query) & (query - keys < (longest if call.window is None else call.window))
             if not torch.equal(seen, ours):
                 return False
     return True
-
-
-def _answer(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Any,
-    *,
-    asked: set[tuple[Any, int | None]] | None = None,
-    sliding_window: int | None = None,
-    **unused: Any,
-) -> tuple[Tensor, None]:
-    """An attention function that notes what it is called with; every query gets the mean of all values."""
-    if asked is not None:
-        asked.add((attention_mask if isinstance(attention_mask, _Mask) else None, sliding_window))
-    num_heads, num_tokens = query.shape[1:3]
-    mean = value.mean(2, keepdim=True).repeat_interleave(num_heads // value.shape[1], 1)
-    return mean.expand(-1, -1, num_tokens, -1).transpose(1, 2).contiguous(), None
-
-
-def _own_rule(*args: Any, mask_function: Callable[..., Tensor], **unused: Any) -> _Mask:
-    return _Mask(mask_function)
-
-
-AttentionInterface.register(ASKING, _answer)
-AttentionMaskInterface.register(ASKING, _own_rule)
-
-
-@contextmanager
-def _attention(model: nn.Module, name: str) -> Iterator[None]:
-    """The model with another attention function inside the block."""
-    causal = causal_model(model)
-    before = causal.config._attn_implementation
-    causal.set_attn_implementation(name)
-    try:
-        yield
-    finally:
-        causal.set_attn_implementation(before)

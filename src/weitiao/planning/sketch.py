@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from weitiao.methods.config import MethodConfig
 from weitiao.methods.method import Method, PeftMethod
-from weitiao.models.attention import FOREST
+from weitiao.models.attention import FOREST, set_backend
 from weitiao.models.boundary import quiet_transformers
+from weitiao.models.config import AttentionName
 from weitiao.models.host_weights import staying
 from weitiao.models.parts import checkpoint_layers, decoder, layer_list
 from weitiao.models.quantization import Quantization
@@ -36,6 +37,7 @@ class Way:
         quantization: To what frozen linear layers are rounded.
         device: `cpu` or `cuda`.
         map_weights: Whether frozen matrices of the layers stay in their files until a layer runs.
+        attention: The setting `model.attention`; what it means on a CPU, where the sketch is run.
     """
 
     method: MethodConfig
@@ -46,6 +48,7 @@ class Way:
     quantization: Quantization | None = None
     device: str = "cpu"
     map_weights: bool = False
+    attention: AttentionName = "auto"
 
 
 class Sketch:
@@ -69,6 +72,8 @@ class Sketch:
             self.adapted = self.method.apply(model, seed=way.train.seed)
         if way.device == "cpu" and way.quantization is None and isinstance(self.method, PeftMethod):
             self.method.fuse(self.adapted)
+        if way.device == "cpu":
+            set_backend(self.adapted, way.attention)
         checkpoint_layers(model, int(way.train.checkpointing))
         self.objective: Objective = way.objective.build(self.adapted)
         self._parameters = list(self.objective.parameters())

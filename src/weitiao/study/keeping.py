@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from weitiao.methods.method import Method
 from weitiao.models.kept_states import KeptStates, num_frozen_layers, require_exact
 from weitiao.models.parts import layer_list
 from weitiao.models.state_store import StateStore
-from weitiao.rendering.items import Item
 from weitiao.study.dataset import Tell
 from weitiao.training.engine import Engine
 
@@ -31,7 +30,7 @@ def keeping_states(engine: Engine, plan: Plan, directory: Path, limit_bytes: int
         limit_bytes: What they may take; with 0 nothing is kept, and nothing is tried.
         tell: Gets a line about what is kept.
     """
-    store = _store(engine, plan.items, directory, limit_bytes, tell) if limit_bytes > 0 else None
+    store = _store(engine, plan, directory, limit_bytes, tell) if limit_bytes > 0 else None
     try:
         yield
     finally:
@@ -47,12 +46,14 @@ def room_for_states(method: Method, plan: Plan, num_steps: int, spare_bytes: int
     return int(min(method.keep_states * 2**30, spare_bytes)) // engine.num_ranks
 
 
-def _store(engine: Engine, items: Sequence[Item], directory: Path, limit_bytes: int, tell: Tell) -> StateStore | None:
+def _store(engine: Engine, plan: Plan, directory: Path, limit_bytes: int, tell: Tell) -> StateStore | None:
     """Where the objective keeps states from now on; None where it cannot."""
     model, size = engine.objective.model, f"{limit_bytes / 2**30:.3g} GiB"
-    forest = build_forest(sorted(items, key=lambda item: item.num_tokens)[:2])
+    shortest = sorted(plan.items, key=lambda item: item.num_tokens)[:2]
+    forest = build_forest(shortest, share_prefixes=plan.share_prefixes)
     try:
-        frozen = num_frozen_layers(model, forest)
+        with engine.precision.computing():
+            frozen = num_frozen_layers(model, forest)
         if frozen == 0:
             tell("What is below the learning layers learns too, so nothing of it can be kept")
             return None

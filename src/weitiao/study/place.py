@@ -12,8 +12,8 @@ from weitiao.recipe import Recipe, differences, load_recipe
 from weitiao.study.dataset import Tell
 
 _NO_INFLUENCE = (
-    "data.clean", "model.map_weights", "evaluate.generation.batch_size", "evaluate.generation.token_budget",
-    "evaluate.generation.share_prefixes", "retention.token_budget",
+    "data.clean", "model.attention", "model.map_weights", "evaluate.generation.batch_size",
+    "evaluate.generation.token_budget", "evaluate.generation.share_prefixes", "retention.token_budget",
 )  # fmt: skip
 
 

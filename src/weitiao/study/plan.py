@@ -145,7 +145,7 @@ def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) 
     else:
         dtype = dtype_of(config, device=kind)
     parts = recipe.method, recipe.objective, recipe.optimizer, recipe.train
-    return Way(*parts, dtype, config.quantization, kind, config.map_weights)
+    return Way(*parts, dtype, config.quantization, kind, config.map_weights, config.attention)
 
 
 def forecast_here(prepared: Prepared, *, calibration_seconds: float) -> Forecast:

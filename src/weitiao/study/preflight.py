@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.forest.plan import num_tokens
-from weitiao.rendering.items import Item
+from weitiao.models.asking import asked
+from weitiao.models.attention_choice import Call, describe_choice
+from weitiao.models.boundary import loading
+from weitiao.models.parts import causal_model, evaluating
+from weitiao.models.probe import ANOTHER
+from weitiao.recipe import Recipe
+from weitiao.rendering.items import Item, TokenSequence
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.training.checkpoint import State
 from weitiao.training.config import TrainConfig
 from weitiao.training.engine import learned_parameters
+from weitiao.training.precision import Precision
 from weitiao.training.schedule import warmup_steps
+
+_FEW = 16
+"""Tokens of a row by which a model's layers are asked what they want of attention."""
 
 
 def check_budget(items: Iterable[Item], budget: int, *, share_prefixes: bool) -> None:
@@ -51,6 +61,40 @@ def check_settings(config: TrainConfig, data: RenderedData, num_steps: int, tell
         tell(f"The learning rate only rises: train.warmup takes {warmup:,} steps, and there are {num_steps:,}")
     if config.batch_size > len(data.train):
         tell(f"A step has all {len(data.train):,} training sequences: train.batch_size is {config.batch_size:,}")
+
+
+def attention_line(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSequence]) -> str | None:
+    """By what attention will be computed, and why; None for a model without any.
+
+    Args:
+        recipe: Of the training.
+        model: Its model, before or after something that learns was put into it.
+        rows: At least one.
+
+    Raises:
+        ModelError: `model.attention` names a backend that cannot.
+    """
+    device, longest = causal_model(model).device, max(row.num_inputs for row in rows)
+    name, few = type(causal_model(model)).__name__, rows[0].token_ids[:_FEW].tolist()
+    with (
+        loading(f"{name} cannot be run on a forest of rows", remedy=ANOTHER),
+        evaluating(model),
+        Precision(recipe.train.precision, device).computing(),
+    ):
+        found = {(one.window, one.head_dim, one.value_dim, one.dtype) for one in asked(model, few)}
+    calls = [
+        Call(
+            device,
+            dtype,
+            head_dim,
+            value_dim,
+            window=window if window is not None and window < longest else None,
+            shared=recipe.train.share_prefixes,
+            learns=True,
+        )
+        for window, head_dim, value_dim, dtype in sorted(found, key=str)
+    ]
+    return describe_choice(recipe.model.attention, calls) if calls else None
 
 
 def check_disk(run: RunDir, model: nn.Module, config: TrainConfig, state: State, num_steps: int, *, best: bool) -> int:

@@ -28,7 +28,7 @@ from weitiao.methods.method import Method
 from weitiao.methods.note import Note
 from weitiao.methods.open import final_tokenizer
 from weitiao.methods.start import Begun, Start, begin, find_start, require_start
-from weitiao.models.attention import FOREST
+from weitiao.models.attention import FOREST, set_backend
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.host_weights import settle
@@ -45,7 +45,7 @@ from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.study.expected import Comparing, expect, keep_forecast
 from weitiao.study.keeping import keeping_states, room_for_states
-from weitiao.study.preflight import check_budget, check_disk, check_settings
+from weitiao.study.preflight import attention_line, check_budget, check_disk, check_settings
 from weitiao.study.prepared import in_format, prepare
 from weitiao.study.resume import describe_length, open_run, require_same_content
 from weitiao.study.rounding import state_rounding
@@ -233,6 +233,9 @@ def _adapt(
     run: RunDir | None,
 ) -> Begun:
     """The model with what learns in it, tried on a forest of its own rows; with the plan of a run that begins."""
+    rows = sequences_of((*data.train, *data.validation))
+    if line := attention_line(recipe, model, rows):
+        tell(line)
     if plan is not None:
         state_rounding(recipe, model, data.validation, tell, metrics=run.metrics_path if run else None)
     begun = begin(method, model, start, seed=recipe.train.seed)
@@ -245,10 +248,10 @@ def _adapt(
         if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
             tell(f"{start.name} was trained with another chat template than this training prints")
     checkpoint_layers(model, int(recipe.train.checkpointing))
-    rows = sequences_of((*data.train, *data.validation))
     longest = max(row.num_inputs for row in rows)
     share = recipe.train.share_prefixes
     probe_forest(adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=share)
+    set_backend(adapted, recipe.model.attention)
     if recipe.train.neftune is not None:
         add_embedding_noise(adapted, recipe.train.neftune)
     if (coefficient := router_loss_left_out(model)) is not None:
@@ -258,7 +261,9 @@ def _adapt(
         )
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
     every = sum(p.numel() for p in adapted.parameters())
-    fused = num_fused(adapted) if recipe.train.precision == "weights" else 0  # they compute in float32 alone
+    # they compute in float32 and in blocks alone
+    fuses = recipe.train.precision == "weights" and recipe.model.attention in ("auto", "blocks")
+    fused = num_fused(adapted) if fuses else 0
     tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     return begun
 

@@ -81,7 +81,7 @@ class FusedLayer(GradientCheckpointingLayer):
         form = self._form
         attn: Any = getattr(self, form.attention)
         mlp = getattr(self, form.mlp)
-        if not isinstance(forest, ForestAttention) or forest.backend != "blocks" or x.dtype != torch.float32:
+        if not isinstance(forest, ForestAttention) or not forest.in_blocks or x.dtype != torch.float32:
             return None
         if short_format(x.device) is not None:
             return None
