@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from workbench import weitiao, write_recipe
 
-from weitiao.cli.baseline import baseline
+from weitiao.cli.first import baseline
 from weitiao.errors import WeitiaoError
 
 

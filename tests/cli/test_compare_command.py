@@ -18,13 +18,13 @@ import typer
 from typer.testing import CliRunner
 from workbench import environment, weitiao
 
-from weitiao.cli.compare import compare
+from weitiao.cli.proof import compare
 from weitiao.errors import WeitiaoError
 from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.feedback.store import JudgementStore
 
-RUN = "import typer; from weitiao.cli.compare import compare; typer.run(compare)"
+RUN = "import typer; from weitiao.cli.proof import compare; typer.run(compare)"
 # takes the terminal for its own, so that Ctrl-C reaches it; behind `nohup make test &` a process begins by ignoring it
 TAKE = "fcntl.ioctl(0, termios.TIOCSCTTY, 0); signal.signal(signal.SIGINT, signal.default_int_handler)"
 ON_TERMINAL = [sys.executable, "-c", f"import fcntl, signal, termios; {TAKE}; {RUN}"]

@@ -10,9 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from weitiao.cli.data.convert import convert
-from weitiao.cli.data.mix import mix
-from weitiao.cli.data.split import split
+from weitiao.cli.rewriting import convert, mix, split
 from weitiao.errors import DataError
 
 app = typer.Typer()

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workbench import evaluate_target, save_adapter
 
-from weitiao.cli.eval import eval as eval_command
+from weitiao.cli.proof import eval as eval_command
 from weitiao.data.example import Example
 from weitiao.errors import DataError, RecipeError, RenderingError, RunError
 from weitiao.evaluation.config import EvaluationConfig

@@ -15,7 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workbench import save_adapter
 
-from weitiao.cli.merge import merge as merge_command
+from weitiao.cli.use import merge as merge_command
 from weitiao.errors import ModelError
 from weitiao.export.check import TOLERANCES, MergeError, compare, last_logits, probe_prompts, require_agreement
 from weitiao.export.merge import merge

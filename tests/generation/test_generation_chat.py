@@ -15,7 +15,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
-from weitiao.cli.chat import chat
+from weitiao.cli.use import chat
 from weitiao.errors import DataError, ModelError
 from weitiao.generation.chat import AnswerText, Conversation
 from weitiao.generation.config import GenerationConfig

@@ -15,9 +15,7 @@ from checking import pair, read_rows, write_rows
 from typer.testing import CliRunner, Result
 from workbench import weitiao, write_recipe
 
-from weitiao.cli.data.check import check
-from weitiao.cli.data.clean import clean
-from weitiao.cli.data.inspect import inspect
+from weitiao.cli.looking import check, clean, inspect
 from weitiao.errors import DataError, RecipeError, WeitiaoError
 
 Run = Callable[..., Result]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from weitiao.cli.schema import schema
+from weitiao.cli.use import schema
 from weitiao.errors import RecipeError
 from weitiao.recipe import Recipe
 from weitiao.recipe.schema import recipe_schema

@@ -16,7 +16,7 @@ from rich.console import Console
 from scipy import stats
 from typer.testing import CliRunner
 
-from weitiao.cli.verdict import verdict as verdict_command
+from weitiao.cli.proof import verdict as verdict_command
 from weitiao.errors import RunError
 from weitiao.evaluation.borders import rows_needed
 from weitiao.evaluation.paired import PairedDifference, paired_difference

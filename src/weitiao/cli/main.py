@@ -10,45 +10,27 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from weitiao.cli import (
-    baseline,
-    chat,
-    compare,
-    demo,
-    doctor,
-    eval,
-    init,
-    merge,
-    methods,
-    plan,
-    report,
-    retention,
-    run,
-    schema,
-    show,
-    train,
-    verdict,
-    why,
-)  # fmt: skip
+from weitiao.cli import first, looking, proof, rewriting, training, use
 from weitiao.cli.console import print_error
-from weitiao.cli.data import check, clean, convert, inspect, mix, split
 from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
 from weitiao.machine.hardware import configure_process
 from weitiao.paths import expanded_word
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Data: what to learn from": (init.init, show.show),
-    "Try: what is possible without tuning": (demo.demo, baseline.baseline),
-    "Train": (plan.plan, run.run, methods.methods, train.train, why.why),
+    "Data: what to learn from": (first.init, first.show),
+    "Try: what is possible without tuning": (first.demo, first.baseline),
+    "Train": (training.plan, training.run, training.methods, training.train, training.why),
     "Prove: better at the task, nothing forgotten": (
-        eval.eval, retention.retention, compare.compare, verdict.verdict, report.report,
+        proof.eval, proof.retention, proof.compare, proof.verdict, proof.report,
     ),
-    "Use": (chat.chat, merge.merge, doctor.doctor, schema.schema),
+    "Use": (use.chat, use.merge, use.doctor, use.schema),
 }  # fmt: skip
 """Panels of `weitiao --help`, in the order of the work, and their commands."""
 
-DATA_COMMANDS = (inspect.inspect, check.check, clean.clean, split.split, mix.mix, convert.convert)
+DATA_COMMANDS = (
+    looking.inspect, looking.check, looking.clean, rewriting.split, rewriting.mix, rewriting.convert,
+)  # fmt: skip
 
 
 class Grouped(TyperGroup):

@@ -15,6 +15,7 @@ BaseModelName = Annotated[
     str | None,
     typer.Option("--base-model", help="Where the base model is now, when it is not where the run or adapter says."),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 ReportLanguage = Annotated[Literal["en", "zh"], typer.Option(help="Of the report.")]
 DataFiles = Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")]
 DataFile = Annotated[str, typer.Argument(help="A file, a directory of files, or a data set of the hub.")]

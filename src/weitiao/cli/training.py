@@ -1,0 +1,254 @@
+"""`weitiao plan`, `run`, `methods`, `train` and `why`."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.options import BaseModelName, Json, Overrides, ReportLanguage, base_settings
+from weitiao.console import quoted
+from weitiao.errors import RecipeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from weitiao.study.pipeline.result import PipelineResult
+
+
+def plan(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe file; or none, with --model.")] = None,
+    overrides: Overrides = None,
+    model: Annotated[str | None, typer.Option(help="A model of the catalogue, a hub id or a directory.")] = None,
+    method: Annotated[str | None, typer.Option(help="lora, full, freeze, bitfit, adapter, peft.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Rows there are to be, where there is no recipe.")] = 1000,
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens of each of them.")] = 512,
+    device: Annotated[str | None, typer.Option(help="A device of the catalogue; this machine by default.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A table of prices.")] = None,
+    json: Json = False,
+) -> None:
+    """Forecast memory, time and cost of a training, before anything is loaded.
+
+    Examples:
+
+        weitiao plan recipe.yaml
+
+        weitiao plan recipe.yaml train.token_budget=4096 --device rtx-4090
+
+        weitiao plan --model mistral-7b --method lora --device rtx-4090 method.r=8
+    """
+    from weitiao.study.plan import plan_model, plan_recipe, recipe_of_model
+    from weitiao.terminal.plan import print_plan
+    from weitiao.terminal.progress import teller
+
+    settings = list(overrides or ())
+    if model is not None and recipe is not None and "=" in str(recipe):
+        settings, recipe = [str(recipe), *settings], None
+    if (model is None) == (recipe is None):
+        raise RecipeError("Name a recipe, or a model with --model.", "weitiao plan --help shows examples.")
+    if method is not None:
+        settings.insert(0, f"method.type={method}")
+    if recipe is not None:
+        from weitiao.recipe import load_recipe
+
+        report = plan_recipe(load_recipe(recipe, settings), device=device, prices=prices, tell=teller(messages()))
+    else:
+        assert model is not None
+        made = recipe_of_model(model, settings)
+        report = plan_model(made, rows=rows, tokens=tokens, device=device, prices=prices)
+    if json:
+        print_json(report)
+    else:
+        print_plan(report, results())
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory to go on with.")],
+    overrides: Overrides = None,
+    until: Annotated[str | None, typer.Option(help="The last step to do.")] = None,
+    redo: Annotated[
+        list[str] | None, typer.Option(help="A step to do again although nothing changed; repeatable.")
+    ] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
+    language: ReportLanguage = "en",
+    json: Json = False,
+) -> None:
+    """Do the whole work: check the data, try prompting, train, evaluate, compare, decide, and report.
+
+    Steps: check, baseline, retention-before, train, eval, retention-after, compare, verdict, report. What is done stays
+    done: a second call does nothing, a changed recipe redoes what follows from the change, a killed call goes on.
+
+    Exit codes: 0 ship (or prompting suffices), 3 do not ship (or the data has errors), 4 undecided.
+
+    Examples:
+
+        weitiao run recipe.yaml
+
+        weitiao run recipe.yaml --until baseline
+
+        weitiao run recipe.yaml --skip retention-before --skip retention-after train.epochs=1
+
+        weitiao run runs/tickets --redo eval
+    """
+    from weitiao.recipe import load_recipe
+    from weitiao.study.pipeline.run import run_pipeline
+
+    console = messages()
+    loaded = load_recipe(recipe, overrides or ())
+    try:
+        result = run_pipeline(loaded, console=console, until=until, redo=redo or (), skip=skip or (), language=language)
+    except KeyboardInterrupt:
+        closing_panel(console, "Interrupted, what is done is kept", [("run", str(loaded.run_dir))], [_command(recipe)])
+        raise
+    if json:
+        print_json(result.to_dict())
+    else:
+        print_outcome(result, results())
+    closing_panel(console, *_closing(result, recipe))
+    raise typer.Exit(result.exit_code)
+
+
+def print_outcome(result: PipelineResult, console: Console) -> None:
+    """The verdict, or why the run ended before there was one."""
+    from weitiao.terminal.verdict import verdict_panel
+
+    if result.verdict is not None:
+        console.print(verdict_panel(result.verdict))
+    elif result.stop is not None:
+        console.print(result.stop.text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _closing(result: PipelineResult, recipe: Path) -> tuple[str, list[tuple[str, str]], list[str]]:
+    """Title, facts and next commands of the closing panel."""
+    path = result.path
+    facts = [("run", str(path))]
+    if result.report is not None:
+        facts.append(("report", str(result.report)))
+    if result.stop is not None:
+        switch = "run.on_findings" if result.stop.reason == "findings" else "run.on_advice"
+        return "Stopped before the training", facts, [f"{_command(recipe)} {switch}=continue"]
+    if result.verdict is not None:
+        facts.insert(0, ("verdict", result.verdict.decision))
+        return "Done", facts, [f"weitiao chat {quoted(path)} --compare", f"weitiao merge {quoted(path)} MODEL_DIR"]
+    title = "Done, without a verdict" if result.reached_end else "Done so far"
+    return title, facts, [_command(recipe), f"weitiao report {quoted(path)}"]
+
+
+def _command(recipe: Path) -> str:
+    return f"weitiao run {quoted(recipe)}"
+
+
+def methods(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory.")],
+    overrides: Overrides = None,
+    json: Json = False,
+) -> None:
+    """Find out which method to tune with: a small tournament of methods and learning rates on the recipe's own data.
+
+    Every cell is an ordinary run below the run directory; the same command goes on, and does nothing twice.
+
+    Examples:
+
+        weitiao methods recipe.yaml
+
+        weitiao methods recipe.yaml tournament.rows=500 tournament.rungs=1
+
+        weitiao methods recipe.yaml 'tournament.methods=[{method: {type: lora}}, {method: {type: freeze}}]' --json
+    """
+    from weitiao.recipe import load_recipe
+    from weitiao.study.tournament import run_tournament
+    from weitiao.terminal.tournament import print_tournament
+
+    console = messages()
+    found = run_tournament(load_recipe(recipe, overrides or ()), console=console)
+    if json:
+        print_json(found)
+    else:
+        print_tournament(found, results())
+    chosen = next(one for one in found.cells if one.name == found.chosen)
+    sections = {"quantization": "model.quantization", "method": "method", "optimizer": "optimizer"}
+    said = [f"{sections[key]}={dumps(value)}" for key, value in chosen.entry.items() if key in sections]
+    words = " ".join(map(quoted, [*said, f"train.learning_rate={chosen.learning_rate:g}"]))
+    closing_panel(
+        console,
+        "Methods",
+        [("table", str(found.path)), ("runs", str(found.path.parent))],
+        [f"weitiao run {quoted(recipe)} {words}"],
+    )
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory to go on with.")],
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option("--force", help="Train also where the forecast says it does not fit.")] = False,
+    json: Json = False,
+) -> None:
+    """Tune a model by a recipe; go on where an earlier call stopped.
+
+    Examples:
+
+        weitiao train recipe.yaml
+
+        weitiao train recipe.yaml train.epochs=1 run_dir=runs/tickets
+
+        weitiao train runs/tickets
+
+        torchrun --nproc-per-node 2 -m weitiao train recipe.yaml
+    """
+    from weitiao.recipe import load_recipe
+    from weitiao.study.train import train as run_training
+
+    console = messages()
+    run = run_training(load_recipe(recipe, overrides or ()), console=console, force=force)
+    path = quoted(run.path)
+    if not run.finished:
+        closing_panel(
+            console, "Interrupted, everything is saved", [("run", str(run.path)), ("steps", str(run.steps))],
+            [f"weitiao train {path}"],
+        )  # fmt: skip
+        raise typer.Exit(130)
+    best = "" if run.best_validation_loss is None else f", best validation loss {run.best_validation_loss:.4f}"
+    closing_panel(
+        console,
+        "Trained",
+        [
+            ("run", str(run.path)),
+            ("weights", str(run.path / "final")),
+            ("loss", f"{run.loss:.4f} after {run.steps} steps{best}"),
+            ("time", f"{run.seconds:.0f} s, {run.tokens_per_second:.0f} tokens/s"),
+        ],
+        [f"weitiao {what}" for what in (f"eval {path}", f"chat {path}", f"merge {path} MODEL_DIR")],
+    )
+    if json:
+        print_json(run)
+
+
+def why(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    step: Annotated[int, typer.Option(min=1, help="The optimiser step, counted from 1.")],
+    num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many rows.")] = 5,
+    base_model: BaseModelName = None,
+    json: Json = False,
+) -> None:
+    """Show the rows behind a spike of the loss, the worst first.
+
+    Examples:
+
+        weitiao why runs/tickets --step 120
+    """
+    from rich.text import Text
+
+    from weitiao.study.why import rows_behind
+
+    culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))
+    if json:
+        print_json({"step": step, "rows": culprits})
+        return
+    console = results()
+    for culprit in culprits:
+        console.rule(Text(f"{culprit.row_id}  loss {culprit.loss:.4f}  weight {culprit.weight:g}"), align="left")
+        console.print(culprit.prompt, style="dim", markup=False, highlight=False)
+        console.print(culprit.answer, style="bold", markup=False, highlight=False)
