@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from weitiao.feedback.agreement import CHOICES, agreement
+from weitiao.feedback.preference import CHOICES, agreement
 from weitiao.feedback.store import Choice
 
 Table = list[list[int]]

@@ -10,8 +10,8 @@ from reference import VOCABULARY, build
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from weitiao.generation.config import GenerationConfig
+from weitiao.generation.decode import draw
 from weitiao.generation.generate import Completion, generate
-from weitiao.generation.sampling import draw
 from weitiao.models.attention import FOREST
 
 NUM_DRAWS = 20_000

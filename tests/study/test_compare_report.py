@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console
 
 from weitiao.evaluation.statistics import proportion, sign_test
-from weitiao.feedback.agreement import agreement
-from weitiao.feedback.preference import Preference, Preferences
+from weitiao.feedback.preference import Preference, Preferences, agreement
 from weitiao.terminal.comparison import conclusion, print_preferences
 
 OPEN = Preference(

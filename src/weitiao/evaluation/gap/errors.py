@@ -12,8 +12,8 @@ from weitiao.evaluation.metrics.base import Item
 from weitiao.evaluation.metrics.json_text import JsonFields, parse_json
 from weitiao.evaluation.metrics.matching import Contains
 from weitiao.evaluation.metrics.normalize import normalized
-from weitiao.quality.answers import find_refusal
 from weitiao.quality.language import script_of
+from weitiao.quality.row_checks import find_refusal
 
 Kind = Literal[
     "empty",

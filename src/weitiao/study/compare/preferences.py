@@ -11,12 +11,10 @@ from rich.text import Text
 
 from weitiao.evaluation.judges.local import LocalJudge
 from weitiao.evaluation.judges.pairwise import Judge, JudgeConfig, ServerJudge
-from weitiao.feedback.agreement import agreement
 from weitiao.feedback.asking import ask_judge
-from weitiao.feedback.human import judge_by_hand
+from weitiao.feedback.human import judge_by_hand, keyboard
 from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.keyboard import keyboard
-from weitiao.feedback.preference import Preferences, summarise, winners_by_item
+from weitiao.feedback.preference import Preferences, agreement, summarise, winners_by_item
 from weitiao.feedback.store import JudgementStore
 from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
