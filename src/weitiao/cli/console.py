@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from weitiao.console import encodes_unicode
@@ -35,6 +35,14 @@ def print_json(result: Any, *, indent: int | None = None) -> None:
     """
     if _is_first_rank():
         print(json_text(result, ascii=not encodes_unicode(), indent=indent))
+
+
+def print_result(result: Any, show: Callable[[Any, Console], None], *, json: bool) -> None:
+    """Print the result of a command: as JSON, or as `show` prints it for a person."""
+    if json:
+        print_json(result)
+    else:
+        show(result, results())
 
 
 def print_error(error: WeitiaoError) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
 from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Json, Workers
 from weitiao.console import quoted
 
@@ -37,10 +37,7 @@ def inspect(
     console = messages()
     target = Target(files, (), input, answer, model)
     inspection = inspect_data(target, workers=workers, console=console)
-    if json:
-        print_json(inspection)
-    else:
-        print_inspection(inspection, results())
+    print_result(inspection, print_inspection, json=json)
     rows = sum(part.rows for part in inspection.parts)
     closing_panel(console, "Inspected", [("rows", f"{rows:,}")], [f"weitiao data check {' '.join(map(quoted, files))}"])
 
@@ -137,10 +134,7 @@ def clean(
         workers=workers,
         console=console,
     )
-    if json:
-        print_json(summary)
-    else:
-        print_cleaning(summary, results())
+    print_result(summary, print_cleaning, json=json)
     gone = summary.rows_before - summary.rows_after
     facts = [
         ("cleaned", f"{output / 'cleaned.jsonl'}: {summary.rows_after:,} of {summary.rows_before:,} rows"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
 from weitiao.cli.options import BaseModelName, Json, Overrides, ReportLanguage, base_settings
 from weitiao.console import quoted
 from weitiao.errors import RecipeError
@@ -59,10 +59,7 @@ def plan(
         assert model is not None
         made = recipe_of_model(model, settings)
         report = plan_model(made, rows=rows, tokens=tokens, device=device, prices=prices)
-    if json:
-        print_json(report)
-    else:
-        print_plan(report, results())
+    print_result(report, print_plan, json=json)
 
 
 def run(
@@ -164,10 +161,7 @@ def methods(
 
     console = messages()
     found = run_tournament(load_recipe(recipe, overrides or ()), console=console)
-    if json:
-        print_json(found)
-    else:
-        print_tournament(found, results())
+    print_result(found, print_tournament, json=json)
     chosen = next(one for one in found.cells if one.name == found.chosen)
     sections = {"quantization": "model.quantization", "method": "method", "optimizer": "optimizer"}
     said = [f"{sections[key]}={dumps(value)}" for key, value in chosen.entry.items() if key in sections]

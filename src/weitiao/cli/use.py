@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
 from weitiao.cli.options import BaseModelName, Json, base_config
 from weitiao.console import quoted
 
@@ -115,9 +115,7 @@ def merge(
         print_json(merged)
 
 
-def doctor(
-    json: Json = False,
-) -> None:
+def doctor(json: Json = False) -> None:
     """Show what is installed, what works on this machine, and how to get the rest.
 
     Examples:
@@ -130,10 +128,7 @@ def doctor(
     from weitiao.terminal.doctor import print_report
 
     report = diagnose()
-    if json:
-        print_json(report)
-    else:
-        print_report(report, results())
+    print_result(report, print_report, json=json)
 
 
 def schema(

@@ -1,8 +1,9 @@
 r"""The tokenizer that a GGUF file describes, cutting text the way its vocabulary was learned.
 
-A GGUF file names its pre-tokenizer (`tokenizer.ggml.pre`) but does not hold it. What transformers builds for a name
-it does not know is GPT-2's, which gives other tokens, silently; for `smollm` the digits are not cut apart. Here a
-name has the rule that the model's own `tokenizer.json` and llama.cpp publish for it, or the file is refused.
+A GGUF file names its pre-tokenizer (`tokenizer.ggml.pre`) but does not hold it. transformers knows by which expression
+some names split text. What it builds for others is GPT-2's, which gives other tokens, silently; for `smollm` the digits
+are not cut apart. Here a name has the whole rule that the model's own `tokenizer.json` and llama.cpp publish for it, or
+the file is refused.
 """
 
 from __future__ import annotations
@@ -20,17 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizerRule:
-    """How a byte-level vocabulary cuts text before its merges apply.
+    """What a rule has beside the expression by which transformers splits text for it.
 
     Attributes:
-        split: A regular expression whose matches are the pieces; None is GPT-2's own.
         single_digits: Whether every digit is a piece of its own, before anything else.
         nfc: Whether text is brought to Unicode's composed form first.
         ignore_merges: Whether a piece that is a vocabulary entry is taken whole, without merging up to it.
         add_bos: Whether a beginning-of-sequence token is added where the file does not say.
     """
 
-    split: str | None = None
     single_digits: bool = False
     nfc: bool = False
     ignore_merges: bool = False
@@ -39,11 +38,8 @@ class PreTokenizerRule:
 
 _GPT2 = PreTokenizerRule()
 _SINGLE_DIGITS = PreTokenizerRule(single_digits=True)
-_CONTRACTIONS_AND_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
-_PUNCTUATION_AND_SPACE = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_UP_TO_THREE_DIGITS = rf"{_CONTRACTIONS_AND_WORDS}|\p{{N}}{{1,3}}|{_PUNCTUATION_AND_SPACE}"
-_LLAMA3 = PreTokenizerRule(split=_UP_TO_THREE_DIGITS, ignore_merges=True, add_bos=True)
-_QWEN2 = PreTokenizerRule(split=rf"{_CONTRACTIONS_AND_WORDS}|\p{{N}}|{_PUNCTUATION_AND_SPACE}", nfc=True)
+_LLAMA3 = PreTokenizerRule(ignore_merges=True, add_bos=True)
+_QWEN2 = PreTokenizerRule(nfc=True)
 
 PRE_TOKENIZER_RULES = {
     "gpt-2": _GPT2,
@@ -55,8 +51,8 @@ PRE_TOKENIZER_RULES = {
     "llama-bpe": _LLAMA3,
     "llama3": _LLAMA3,
     "llama-v3": _LLAMA3,
-    "dbrx": PreTokenizerRule(split=_UP_TO_THREE_DIGITS),
-    "smaug-bpe": PreTokenizerRule(split=_UP_TO_THREE_DIGITS),
+    "dbrx": PreTokenizerRule(),
+    "smaug-bpe": PreTokenizerRule(),
     "qwen2": _QWEN2,
     "deepseek-r1-qwen": _QWEN2,
 }
@@ -104,14 +100,10 @@ def _rule_for(path: Path, vocabulary: dict[str, Any]) -> PreTokenizerRule:
 
 def _apply(rule: PreTokenizerRule, backend: Tokenizer) -> None:
     """Put the rule's steps into a tokenizer in place."""
-    from tokenizers import Regex, normalizers, pre_tokenizers
+    from tokenizers import normalizers, pre_tokenizers
 
-    steps: list[Any] = []
     if rule.single_digits:
-        steps.append(pre_tokenizers.Digits(individual_digits=True))
-    if rule.split is not None:
-        steps.append(pre_tokenizers.Split(Regex(rule.split), behavior="isolated"))
-    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=rule.split is None))
-    backend.pre_tokenizer = pre_tokenizers.Sequence(steps)
+        steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        backend.pre_tokenizer = pre_tokenizers.Sequence(steps)
     backend.normalizer = normalizers.NFC() if rule.nfc else None
     backend.model.ignore_merges = rule.ignore_merges

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -97,19 +96,10 @@ def check(
     started = time.perf_counter()
     findings = Findings()
     sources = open_sources(parts)
-    with tempfile.TemporaryDirectory(prefix="weitiao-check-") as scratch:
-        table = scan(
-            sources,
-            settings,
-            findings,
-            on_rows=on_rows,
-            measure=measure,
-            scratch=Path(scratch),
-            has_held_out=bool(held_out),
-        )
-        for part, rows in (held_out or {}).items():
-            table.move(rows, part)
-        find_across(table, settings, findings)
+    table = scan(sources, settings, findings, on_rows=on_rows, measure=measure, has_held_out=bool(held_out))
+    for part, rows in (held_out or {}).items():
+        table.move(rows, part)
+    find_across(table, settings, findings)
     return CheckReport(
         findings=tuple(findings.sorted()),
         counts={kind: findings.counts[kind] for kind in KINDS if kind in findings.counts},

@@ -179,7 +179,7 @@ class Cleaning:
         summary, fixes = self.summary, frozenset(self._config.fix)
         first = summary.passes == 1
         settings = CheckSettings(kinds=frozenset())
-        builder, num_rows, changed = TableBuilder(self._sources, self._scratch), 0, False
+        builder, num_rows, changed = TableBuilder(self._sources), 0, False
         gone, unfilled = dict[int, Problem](), dict[int, tuple[str, ...]]()
         batches = tasks(self._sources, settings, near="near_duplicate" in fixes, near_leak="near_leak" in fixes)
         with lines.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:

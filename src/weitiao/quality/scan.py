@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from typing import TypeVar
 
 from weitiao.data.parts.asked import Boilerplate
@@ -87,7 +86,6 @@ def scan(
     *,
     on_rows: Callable[[int], None] = lambda _: None,
     measure: Measure | None = None,
-    scratch: Path | None = None,
     has_held_out: bool = False,
 ) -> RowTable:
     """Looks at all rows once.
@@ -98,7 +96,6 @@ def scan(
         findings: Gets the problems of single rows.
         on_rows: Is told how many rows were looked at since the last time.
         measure: Counts tokens, for rows that are too long; rows are then looked at in this process.
-        scratch: A directory for signatures, which lie in files while they are used.
         has_held_out: Whether some of the training rows belong to other parts.
 
     Returns:
@@ -106,7 +103,7 @@ def scan(
     """
     has_others = has_held_out or any(source.part not in ("train", "replay") for source in sources)
     near, near_leak = settings.available("near_duplicate"), settings.available("near_leak") and has_others
-    builder = TableBuilder(sources, scratch)
+    builder = TableBuilder(sources)
     work = tasks(sources, settings, near=near, near_leak=near_leak)
     workers = settings.workers if measure is None else 1
     for (source, file), looked in in_order(partial(look, measure=measure), work, workers=workers):

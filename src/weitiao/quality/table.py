@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -77,11 +76,9 @@ class TableBuilder:
 
     Args:
         sources: Where the rows come from.
-        scratch: A directory for these files.
     """
 
-    def __init__(self, sources: Sequence[Source], scratch: Path | None) -> None:
-        self._scratch = scratch
+    def __init__(self, sources: Sequence[Source]) -> None:
         self._names = [(source.part, file) for source in sources for file in source.files]
         self._labels = {part: LabelNames() for part in PARTS}
         self._ids = [np.empty(0, dtype=np.int32)]
@@ -109,7 +106,7 @@ class TableBuilder:
 
     def _stream(self, name: str) -> BinaryIO:
         if name not in self._streams:
-            self._streams[name] = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115 - lives with the table
+            self._streams[name] = tempfile.TemporaryFile()  # noqa: SIM115 - lives with the table
         return self._streams[name]
 
     def table(self) -> RowTable:
