@@ -39,9 +39,9 @@ def read(path: Path) -> list[Any]:
 
 
 def write(path: Path, rows: list[dict[str, Any]], **settings: Any) -> Path:
-    with row_writer(path, **settings) as writer:
+    with row_writer(path, **settings) as write_row:
         for row in rows:
-            writer.write(row)
+            write_row(row)
     return path
 
 
@@ -142,9 +142,9 @@ def test_a_file_is_replaced_whole_or_stays(tmp_path: Path, name: str) -> None:
     class StopError(Exception):
         pass
 
-    with pytest.raises(StopError), row_writer(path) as writer:
+    with pytest.raises(StopError), row_writer(path) as write_row:
         for number in range(5000):
-            writer.write({"a": f"new {number}"})
+            write_row({"a": f"new {number}"})
         raise StopError
     assert read(path) == [{"a": "old"}]
     assert [file.name for file in tmp_path.iterdir()] == [name]

@@ -96,7 +96,7 @@ def mix_files(
     names = labels([one.config.path for one in opened])
     with ExitStack() as stack:
         rejected = stack.enter_context(RejectedRows(output.with_name("rejected.jsonl"), skip=skip_bad_rows))
-        writer = stack.enter_context(row_writer(output, format=kind))
+        write = stack.enter_context(row_writer(output, format=kind))
         pools = [_Pool(one, stack.enter_context(Spool(output.parent))) for one in opened]
         read = 0
         for pool, name in zip(pools, names, strict=True):
@@ -113,7 +113,7 @@ def mix_files(
             number, position, _ = picks[index]
             on_row("writing", done)
             try:
-                writer.write(pools[number].rows[position])
+                write(pools[number].rows[position])
             except BadRow as problem:
                 raise pools[number].unwritable(position, problem, output) from problem
     used = tuple(

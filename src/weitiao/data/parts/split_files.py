@@ -228,7 +228,7 @@ def _write(
                 raise changed
             if sides[position] != _BAD:
                 try:
-                    writers[sides[position]].write(columns_of(placed.row))
+                    writers[sides[position]](columns_of(placed.row))
                 except BadRow as problem:
                     where = f"{placed.file}, row {placed.row.number}, field `{problem.field}`"
                     raise DataError(f"{where}: {problem.reason}.", "Write JSON Lines: --format jsonl.") from problem

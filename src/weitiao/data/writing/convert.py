@@ -17,8 +17,8 @@ from weitiao.data.example import Example, Judged, Record
 from weitiao.data.reading.files import PlacedRow
 from weitiao.data.reading.rows import BadRow
 from weitiao.data.writing.rejected import OnRow, RejectedRows, Written, refuse_inputs, silent
-from weitiao.data.writing.spool import Spool
-from weitiao.data.writing.writing import RowWriter, file_format, row_writer
+from weitiao.data.writing.spool import Spool, Write
+from weitiao.data.writing.writing import file_format, row_writer
 from weitiao.errors import DataError
 from weitiao.paths import user_path
 
@@ -96,9 +96,9 @@ def convert_file(
     layout = job.layout(turns=turns)
     with (
         RejectedRows(rejected_path, skip=skip_bad_rows) as rejected,
-        row_writer(output, format=kind) as writer,
+        row_writer(output, format=kind) as write,
     ):
-        job.run(layout, writer, rejected, output.parent)
+        job.run(layout, write, rejected, output.parent)
         if job.alone and job.alone == rejected.count and not skip_bad_rows:
             raise job.without_partner(output)
         rejected.stop()
@@ -133,13 +133,13 @@ class _Job:
             turns = not all(has_text_form(record) for record in self._usable())
         return Layout(self._target, turns=turns and self._kind != "csv", uniform=self._kind == "parquet")
 
-    def run(self, layout: Layout, writer: RowWriter, rejected: RejectedRows, folder: Path) -> None:
+    def run(self, layout: Layout, write: Write, rejected: RejectedRows, folder: Path) -> None:
         """Reads, converts and writes all rows."""
         for placed, records in self._records(rejected, folder):
             try:
                 rows = [(record, to_row(record, layout)) for record in records]
                 for record, row in rows:
-                    self._write(record, row, writer)
+                    self._write(record, row, write)
                 self._done.left_out_bad += not rows
             except BadRow as problem:
                 rejected.add(placed.file, placed.row, problem)
@@ -187,9 +187,9 @@ class _Job:
                 continue
             yield from (record,) if self._pairing else adapted(record, self._target)
 
-    def _write(self, record: Record, fields: dict[str, Any], writer: RowWriter) -> None:
+    def _write(self, record: Record, fields: dict[str, Any], write: Write) -> None:
         kept = {name: value for name, value in record.columns.items() if name not in self._reserved}
-        writer.write({**fields, **kept})
+        write({**fields, **kept})
         self._done.rows_written += 1
         for name in record.columns.keys() - kept.keys():
             self._done.left_out_columns[name] += 1

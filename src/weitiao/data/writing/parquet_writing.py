@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.reading.json_values import check_utf8, to_json
 from weitiao.data.reading.rows import BadRow, kind_of
-from weitiao.data.writing.spool import Spool
+from weitiao.data.writing.spool import Spool, Write
 from weitiao.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,81 +19,77 @@ if TYPE_CHECKING:
 _NUM_ROWS_OF_BATCH = 1024
 
 
-class ParquetWriter:
-    """Writes rows of known types, some at a time; else keeps them until the types of their columns are known.
+@contextmanager
+def parquet_rows(path: Path, schema: pyarrow.Schema | None, waiting: Spool) -> Iterator[Write]:
+    """Writes rows of known types, some at a time; else they wait until the types of their columns are known.
 
     Args:
         path: The file.
         schema: The columns and types of all rows; where they are found, dates and decimal numbers become text.
         waiting: Where rows wait.
+
+    Yields:
+        What takes a row, and raises `BadRow` for a value that cannot be written, or has another type than in the rows
+        before.
+
+    Raises:
+        DataError: The rows have no common type for a column.
     """
+    if schema is not None:
+        with _typed(path, schema) as write:
+            yield write
+        return
+    kinds: dict[str, str] = {}
 
-    def __init__(self, path: Path, schema: pyarrow.Schema | None, waiting: Spool) -> None:
-        self._path = path
-        self._schema = schema
-        self._waiting = waiting
-        self._kinds: dict[str, str] = {}
-        self._rows: list[dict[str, Any]] = []
-        self._file: Any = None
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Adds a row.
-
-        Raises:
-            BadRow: A value cannot be written, or has another type than in the rows before, or no type is known for it.
-            DataError: The rows have no common type for a column.
-        """
-        if self._schema is None:
-            self._keep(row)
-            return
-        if unknown := next((name for name in row if name not in self._schema.names), None):
-            raise BadRow(unknown, "is not a column of the rows before")
-        self._rows.append(row)
-        if len(self._rows) == _NUM_ROWS_OF_BATCH:
-            self._flush()
-
-    def close(self, *, whole: bool) -> None:
-        """Writes what is left, and closes the file."""
-        try:
-            if whole:
-                if self._schema is None:
-                    self._schema = self._found()
-                    for row in self._waiting:
-                        self.write(row)
-                self._flush()
-        finally:
-            if self._file is not None:
-                self._file.close()
-
-    def _keep(self, row: dict[str, Any]) -> None:
-        kinds = {name: kind_of(value) for name, value in row.items()}
-        for name, kind in kinds.items():
-            before = self._kinds.get(name, kind)
+    def keep(row: dict[str, Any]) -> None:
+        found = {name: kind_of(value) for name, value in row.items()}
+        for name, kind in found.items():
+            before = kinds.get(name, kind)
             if before != kind and "null" not in (before, kind):
                 raise BadRow(name, f"is {kind}, and {before} in a row before; a Parquet column has one type")
         check_utf8("", to_json(row, strict=False))
-        self._waiting.append(row)
-        self._kinds |= {name: kind for name, kind in kinds.items() if self._kinds.get(name, "null") == "null"}
+        waiting.append(row)
+        kinds.update({name: kind for name, kind in found.items() if kinds.get(name, "null") == "null"})
 
-    def _found(self) -> pyarrow.Schema:
-        """The narrowest types that all rows fit, with null for what a row lacks."""
-        import pyarrow
+    yield keep
+    with _typed(path, _found(waiting, tuple(kinds))) as write:
+        for row in waiting:
+            write(row)
 
-        found = [pyarrow.schema([])]
-        waiting = iter(self._waiting)
-        while rows := list(islice(waiting, _NUM_ROWS_OF_BATCH)):
-            found.append(pyarrow.schema([(name, _array(rows, name, None).type) for name in self._kinds]))
-        return pyarrow.unify_schemas(found, promote_options="permissive")
 
-    def _flush(self) -> None:
-        import pyarrow.parquet
+@contextmanager
+def _typed(path: Path, schema: pyarrow.Schema) -> Iterator[Write]:
+    """Writes rows of a schema."""
+    import pyarrow.parquet
 
-        if self._file is None:
-            self._file = pyarrow.parquet.ParquetWriter(self._path, self._schema)
-        if self._rows:
-            arrays = [_array(self._rows, field.name, field.type) for field in self._schema or ()]
-            self._file.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
-            self._rows = []
+    rows: list[dict[str, Any]] = []
+    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+
+        def flush() -> None:
+            if rows:
+                arrays = [_array(rows, field.name, field.type) for field in schema]
+                file.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+                rows.clear()
+
+        def write(row: dict[str, Any]) -> None:
+            if unknown := next((name for name in row if name not in schema.names), None):
+                raise BadRow(unknown, "is not a column of the rows before")
+            rows.append(row)
+            if len(rows) == _NUM_ROWS_OF_BATCH:
+                flush()
+
+        yield write
+        flush()
+
+
+def _found(rows: Iterable[dict[str, Any]], names: Sequence[str]) -> pyarrow.Schema:
+    """The narrowest types that all rows fit, with null for what a row lacks."""
+    import pyarrow
+
+    found, waiting = [pyarrow.schema([])], iter(rows)
+    while some := list(islice(waiting, _NUM_ROWS_OF_BATCH)):
+        found.append(pyarrow.schema([(name, _array(some, name, None).type) for name in names]))
+    return pyarrow.unify_schemas(found, promote_options="permissive")
 
 
 def _array(rows: list[dict[str, Any]], name: str, type: pyarrow.DataType | None) -> pyarrow.Array:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from weitiao.data.reading.json_values import to_json
+
+Write = Callable[[dict[str, Any]], None]
+"""Takes a row; raises `BadRow` when the kind of file cannot hold a value of it, and has then written nothing of it."""
 
 
 class Spool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from weitiao.data.reading.json_values import check_utf8, to_json
 from weitiao.data.reading.rows import shown
-from weitiao.data.writing.spool import Spool
+from weitiao.data.writing.spool import Spool, Write
 from weitiao.errors import DataError
 from weitiao.files import sync
 
@@ -29,20 +29,6 @@ FORMATS_BY_SUFFIX = {
 """Kinds of files that are written, by the ending of the name."""
 
 FILE_FORMATS = tuple(dict.fromkeys(FORMATS_BY_SUFFIX.values()))
-
-
-class RowWriter(Protocol):
-    """Takes rows one at a time."""
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Adds a row.
-
-        Raises:
-            BadRow: The kind of file cannot hold a value of it. Nothing of the row was written.
-        """
-
-    def close(self, *, whole: bool) -> None:
-        """Ends the file; what waits is written when the rows are all there (`whole`)."""
 
 
 def file_format(path: Path, format: str | None = None) -> str:
@@ -70,7 +56,7 @@ def file_format(path: Path, format: str | None = None) -> str:
 
 
 @contextmanager
-def row_writer(path: Path, *, format: str | None = None, schema: pyarrow.Schema | None = None) -> Iterator[RowWriter]:
+def row_writer(path: Path, *, format: str | None = None, schema: pyarrow.Schema | None = None) -> Iterator[Write]:
     """Opens a file for rows, in bounded memory.
 
     The rows go to a file beside, which takes the place of `path` at the end; when anything goes wrong it is removed,
@@ -93,13 +79,8 @@ def row_writer(path: Path, *, format: str | None = None, schema: pyarrow.Schema 
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with Spool(path.parent) as waiting:
-                writer, whole = _writer(kind, path.suffix.lower(), beside, schema, waiting), False
-                try:
-                    yield writer
-                    whole = True
-                finally:
-                    writer.close(whole=whole)
+            with Spool(path.parent) as waiting, _opened(kind, path.suffix.lower(), beside, schema, waiting) as write:
+                yield write
             sync(beside)
             beside.replace(path)
         finally:
@@ -117,66 +98,52 @@ def told(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _writer(kind: str, suffix: str, path: Path, schema: pyarrow.Schema | None, waiting: Spool) -> RowWriter:
+def _opened(
+    kind: str, suffix: str, path: Path, schema: pyarrow.Schema | None, waiting: Spool
+) -> AbstractContextManager[Write]:
     if kind == "parquet":
-        from weitiao.data.writing.parquet_writing import ParquetWriter
+        from weitiao.data.writing.parquet_writing import parquet_rows
 
-        return ParquetWriter(path, schema, waiting)
+        return parquet_rows(path, schema, waiting)
     if kind == "csv":
-        return CsvWriter(path, "\t" if suffix == ".tsv" else ",", waiting)
-    return _JsonWriter(path, array=kind == "json")
+        return _csv_rows(path, "\t" if suffix == ".tsv" else ",", waiting)
+    return _json_rows(path, array=kind == "json")
 
 
-class _JsonWriter:
+@contextmanager
+def _json_rows(path: Path, *, array: bool) -> Iterator[Write]:
     """JSON Lines, or a JSON array with one row per line.
 
     Half a surrogate pair is written as the escape that JSON has for it.
     """
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+        before = "[\n" if array else ""
 
-    def __init__(self, path: Path, *, array: bool) -> None:
-        self._stream = path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
-        self._array = array
-        self._before = "[\n"
+        def write(row: dict[str, Any]) -> None:
+            nonlocal before
+            text = to_json(row)
+            stream.write(before + text)
+            before = ",\n" if array else "\n"
 
-    def write(self, row: dict[str, Any]) -> None:
-        text = to_json(row)
-        self._stream.write(f"{self._before}{text}" if self._array else f"{text}\n")
-        self._before = ",\n"
-
-    def close(self, *, whole: bool) -> None:
-        with self._stream:
-            if whole and self._array:
-                self._stream.write("\n]\n" if self._before == ",\n" else "[]\n")
+        yield write
+        stream.write({"[\n": "[]\n", ",\n": "\n]\n"}.get(before, before))
 
 
-class CsvWriter:
-    """Keeps rows until the columns of all are known. All values become text.
+@contextmanager
+def _csv_rows(path: Path, delimiter: str, waiting: Spool) -> Iterator[Write]:
+    """Rows wait until the columns of all are known. Nested values become JSON text, null becomes an empty field."""
+    columns = dict[str, None]()
 
-    Args:
-        path: The file.
-        delimiter: What stands between two fields.
-        waiting: Where rows wait.
-    """
-
-    def __init__(self, path: Path, delimiter: str, waiting: Spool) -> None:
-        self._path = path
-        self._delimiter = delimiter
-        self._waiting = waiting
-        self._columns = dict[str, None]()
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Adds a row; nested values become JSON text, null becomes an empty field."""
+    def write(row: dict[str, Any]) -> None:
         fields = {name: _text(name, value) for name, value in row.items()}
-        self._columns.update(dict.fromkeys(fields))
-        self._waiting.append(fields)
+        columns.update(dict.fromkeys(fields))
+        waiting.append(fields)
 
-    def close(self, *, whole: bool) -> None:
-        """Writes the file."""
-        if whole:
-            with self._path.open("w", encoding="utf-8", newline="") as stream:
-                table = csv.DictWriter(stream, list(self._columns), restval="", delimiter=self._delimiter)
-                table.writeheader()
-                table.writerows(self._waiting)
+    yield write
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.DictWriter(stream, list(columns), restval="", delimiter=delimiter)
+        table.writeheader()
+        table.writerows(waiting)
 
 
 def _text(name: str, value: Any) -> str:
