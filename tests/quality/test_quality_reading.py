@@ -164,6 +164,7 @@ def test_nothing_readable_at_all_is_an_error(tmp_path: Path) -> None:
         ),
         ([{"text": f"t {i}", "label": i % 2} for i in range(40)], "input `text`, answer `label`"),
         ([{"prompt": "q", "key": 1000}] * 3, "input `prompt`, no answers"),
+        ([{"instruction": f"q {i}", "is_classification": i > 9} for i in range(20)], "input `instruction`, no answers"),
         ([{"data": [{"text": "a"}, {"text": "b"}]}] * 3, "no known columns: all text of a row as one"),
         ([{"instruction": "q", "input": "", "output": "a"}] * 3, "alpaca"),
         ([{"text": "raw"}] * 3, "text"),

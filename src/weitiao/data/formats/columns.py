@@ -79,6 +79,11 @@ class Column:
         return all(isinstance(value, str) for value in self.values)
 
     @cached_property
+    def is_flag(self) -> bool:
+        """Whether it holds true and false."""
+        return all(isinstance(value, bool) for value in self.values)
+
+    @cached_property
     def is_prose(self) -> bool:
         """Whether it holds texts that differ, most of them more than a word, an address or a date."""
         if not self.is_text or len(self.values) * 2 <= self.num_rows or len(set(self.texts)) * 2 <= len(self.texts):
@@ -119,12 +124,13 @@ def find_pair(objects: Sequence[dict[str, Any]], *, guess: bool) -> Pair:
     texts = [one for one in columns if one.is_text]
     question = next((one for name in _QUESTIONS for one in texts if one.path[-1] == name), None)
     others = [one for one in columns if one is not question]
-    answers = [one for one in others if _ANSWER.search(one.name)]
+    # A truth value answers only where its column is called so.
+    answers = [one for one in others if (_ANSWER.fullmatch if one.is_flag else _ANSWER.search)(one.name)]
     # A text before a label, a label before a number; the word itself before a longer name.
     answers.sort(key=lambda one: (not one.is_prose, not one.is_text, _ANSWER.fullmatch(one.path[-1]) is None))
     if not answers:
-        labels = sorted((one for one in others if one.is_labels), key=lambda one: isinstance(one.values[0], bool))
-        answers = labels if guess or (len(labels) == 1 and not isinstance(labels[0].values[0], bool)) else []
+        labels = sorted((one for one in others if one.is_labels), key=lambda one: one.is_flag)
+        answers = labels if guess or (len(labels) == 1 and not labels[0].is_flag) else []
     if not answers and guess:
         answers = [one for one in others if one.is_prose][question is None :]
     elif not answers and question is None and len(texts) == 2:
@@ -141,11 +147,13 @@ def find_pair(objects: Sequence[dict[str, Any]], *, guess: bool) -> Pair:
 
 
 def _columns(objects: Sequence[dict[str, Any]], *, nested: bool) -> list[Column]:
+    """The columns of texts, numbers and truth values; those inside of others where most rows have them."""
     found: dict[tuple[str, ...], list[Any]] = {}
     for row in objects:
         for path, value in _scalars(row, (), nested):
             found.setdefault(path, []).append(value)
-    return [Column(path, tuple(values), len(objects)) for path, values in found.items()]
+    columns = [Column(path, tuple(values), len(objects)) for path, values in found.items()]
+    return [one for one in columns if len(one.path) == 1 or len(one.values) * 2 > len(objects)]
 
 
 def _scalars(value: Any, path: tuple[str, ...], nested: bool) -> Iterator[tuple[tuple[str, ...], Any]]:
