@@ -24,6 +24,7 @@ from weitiao.models.parts import checkpoint_layers
 from weitiao.objectives.sft import Sft
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import TokenSequence, as_items
+from weitiao.study.plan import way_of
 from weitiao.study.prepared import prepare
 from weitiao.study.train import train
 from weitiao.training.offload import offloading
@@ -128,7 +129,9 @@ def test_weights_that_come_to_a_gpu_layer_by_layer_need_every_layer_computed_aga
 ) -> None:
     path, mapped, gpu = write_recipe(tmp_path, tiny_llama_dir), "model.map_weights=true", torch.device("cuda")
     told: list[str] = []
-    assert prepare(load_recipe(path, [mapped]), gpu, told.append).recipe.train.checkpointing is True
+    way = way_of(prepare(load_recipe(path, [mapped]), gpu, told.append).recipe, "cuda")
+    assert way.train.checkpointing is True
+    assert way.map_weights
     assert "model.map_weights: a layer's weights go when it has run" in told[-1]
     assert prepare(load_recipe(path, [mapped]), torch.device("cpu"), told.append).recipe.train.checkpointing is False
     with pytest.raises(RecipeError, match="every layer and not one of 2"):

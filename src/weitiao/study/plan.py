@@ -27,7 +27,7 @@ from weitiao.recipe import Recipe
 from weitiao.recipe.overrides import apply_overrides
 from weitiao.recipe.recipe import recipe_from_dict
 from weitiao.study.dataset import Tell
-from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, in_format, prepare
+from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, in_format, prepare, with_checkpointing
 from weitiao.study.setup import set_threads
 from weitiao.training.schedule import total_steps
 
@@ -94,6 +94,7 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
         WeitiaoError: Model or device are not known.
     """
     where = _where(recipe, device)
+    recipe = with_checkpointing(recipe, where.kind, lambda line: None)
     architecture = _architecture(recipe)
     asked = recipe.train.token_budget
     budget = asked if isinstance(asked, int) else max(AUTO_TOKEN_BUDGET[where.kind], tokens)

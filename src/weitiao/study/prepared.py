@@ -71,7 +71,7 @@ def prepare(
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     chosen = {"token_budget": budget, "weigh": unit}
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
-    recipe = _with_checkpointing(_with_precision(recipe, device.type, tell), device.type, tell)
+    recipe = with_checkpointing(_with_precision(recipe, device.type, tell), device.type, tell)
     method = recipe.method.build()
     plan = _plan(recipe.train, data, budget, method)
     return Prepared(recipe, data, method, plan, total_steps(recipe.train, plan.steps_per_epoch))
@@ -96,8 +96,12 @@ def _with_precision(recipe: Recipe, device: str, tell: Tell) -> Recipe:
     return recipe
 
 
-def _with_checkpointing(recipe: Recipe, device: str, tell: Tell) -> Recipe:
-    """The recipe with every layer computed again in the backward pass where its weights come to a GPU only to run."""
+def with_checkpointing(recipe: Recipe, device: str, tell: Tell) -> Recipe:
+    """The recipe with every layer computed again in the backward pass where its weights come to a GPU only to run.
+
+    Raises:
+        RecipeError: Another checkpointing is asked for, or several processes.
+    """
     if not recipe.model.map_weights or device == "cpu":
         return recipe
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
