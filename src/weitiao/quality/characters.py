@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from weitiao.data.reading.opening import BAD_BYTES
-from weitiao.quality.findings import Problem
+from weitiao.quality.findings import About, Found
 
 # The joiners U+200C and U+200D are not among them: Persian and emoji need them. Nor are tab and line breaks.
 _CONTROL = re.compile(
@@ -21,18 +21,14 @@ _MANY_BREAKS = re.compile("\n{4,}")
 _NAMES = {"\u200b": "zero-width space", "\ufeff": "byte order mark", "\u00ad": "soft hyphen"}
 
 
-def find_control_characters(text: str, field: str) -> Iterator[Problem]:
+def find_control_characters(text: str, _: About) -> Iterator[Found]:
     """Control characters, and those that change nothing but the tokens: zero-width spaces, marks of direction, ..."""
     for char in dict.fromkeys(_CONTROL.findall(text)):
         private = unicodedata.category(char) == "Co"
         name = _NAMES.get(char, "private use" if private else unicodedata.name(char, "control character").lower())
         at = text.index(char)
-        yield Problem(
-            "control_characters",
-            f"holds U+{ord(char):04X} ({name})" if not private else "holds characters of private use",
-            field,
-            text[max(0, at - 40) : at + 40],
-        )
+        reason = f"holds U+{ord(char):04X} ({name})" if not private else "holds characters of private use"
+        yield Found(reason, text[max(0, at - 40) : at + 40])
 
 
 def remove_control_characters(text: str) -> str:
@@ -40,15 +36,14 @@ def remove_control_characters(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def find_whitespace(text: str, field: str) -> Iterator[Problem]:
+def find_whitespace(text: str, _: About) -> Iterator[Found]:
     """Spaces that are not U+0020, carriage returns, and white space at the ends of a text."""
     if not text.isascii() and _ODD_SPACE.search(text):
-        yield Problem("whitespace", "holds non-breaking or other odd spaces", field, text)
+        yield Found("holds non-breaking or other odd spaces")
     if "\r" in text or (not text.isascii() and _LINE_BREAK.search(text)):
-        yield Problem("whitespace", "holds line breaks other than \\n", field, text)
+        yield Found("holds line breaks other than \\n")
     if text != text.strip():
-        where = "begins" if text[0].isspace() else "ends"
-        yield Problem("whitespace", f"{where} with white space", field, text)
+        yield Found("begins with white space" if text[0].isspace() else "ends with white space")
 
 
 def plain_whitespace(text: str, *, strip: bool) -> str:
@@ -69,7 +64,7 @@ _HAN = re.compile("[\u4e00-\u9fff]")
 _POSSIBLE = re.compile("[\u0080-\u0530\u221a\u2500-\u259f]")
 
 
-def find_mojibake(text: str, field: str) -> Iterator[Problem]:
+def find_mojibake(text: str, _: About) -> Iterator[Found]:
     """Text such as `cafÃ©`, and characters that stand for lost bytes.
 
     A text counts as mojibake when ftfy's heuristic finds an unlikely sequence in it *and* undoing the wrong decoding
@@ -81,11 +76,9 @@ def find_mojibake(text: str, field: str) -> Iterator[Problem]:
     if text.isascii():
         return
     if "\ufffd" in text:
-        yield Problem(
-            "encoding", "holds U+FFFD: text that an earlier step could not decode is lost", field, text, "warning"
-        )
+        yield Found("holds U+FFFD: text that an earlier step could not decode is lost", severity="warning")
     if _POSSIBLE.search(text) and is_bad(text) and ftfy.fix_encoding(text) != text:
-        yield Problem("encoding", "mojibake: UTF-8 that was read as another encoding", field, text, "warning")
+        yield Found("mojibake: UTF-8 that was read as another encoding", severity="warning")
 
 
 def mend_mojibake(text: str) -> str:

@@ -51,6 +51,22 @@ class Problem(NamedTuple):
     severity: Severity | None = None
 
 
+class About(NamedTuple):
+    """What a check of a text knows of its row: what the row asks, and the special tokens of the tokenizer in use."""
+
+    question: str = ""
+    special_tokens: tuple[str, ...] = ()
+
+
+class Found(NamedTuple):
+    """What a check finds in a text: why it is a problem, the part at fault (or the text) and, if it is not that of the
+    kind, the severity."""
+
+    reason: str
+    example: str = ""
+    severity: Severity | None = None
+
+
 @dataclass(slots=True)
 class Finding:
     """One problem, and the rows that have it.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from weitiao.quality.findings import Problem
+from weitiao.quality.findings import Found
 from weitiao.quality.markup import looks_like_code, prose
 from weitiao.quality.settings import Severity
 
@@ -142,7 +142,7 @@ def load_identifier() -> Identifier:
     return identify
 
 
-def find_other_language(question: str, answer: str, identifier: Identifier | None) -> Iterator[Problem]:
+def find_other_language(question: str, answer: str, identifier: Identifier | None) -> Iterator[Found]:
     """An answer in another language than its question, unless the question asks for that.
 
     Answers of fewer than five words, code, data and numbers say nothing about a language.
@@ -167,7 +167,7 @@ def find_other_language(question: str, answer: str, identifier: Identifier | Non
         if given.name == "Latin" and _QUOTED_WORD.search(question):
             reason += "; the question names words in Latin letters, so this may be meant"
             severity = "info"
-        yield Problem("language", reason, "answer", answer, severity)
+        yield Found(reason, severity=severity)
     elif identifier is not None and min(asked.words, given.words) >= _LEAST_FOR_IDENTIFIER:
         if asked.name in _SCRIPT_LANGUAGES or asked.share < 0.9:
             return
@@ -176,4 +176,4 @@ def find_other_language(question: str, answer: str, identifier: Identifier | Non
             return
         other, also_sure = _identified(question, identifier)
         if language != other and also_sure >= _LEAST_CONFIDENCE and not _ASKS_FOR_A_LANGUAGE.search(question):
-            yield Problem("language", f"the question is in `{other}`, the answer in `{language}`", "answer", answer)
+            yield Found(f"the question is in `{other}`, the answer in `{language}`")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from weitiao.quality.findings import Problem
+from weitiao.quality.findings import About, Found
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`", re.DOTALL)
 # Code in Markdown is let alone: what looks like debris is meant there.
@@ -38,23 +38,14 @@ def prose(text: str) -> str:
     return _CODE.sub(" ", text) if "`" in text or "~~~" in text else text
 
 
-def find_html(text: str, field: str, *, question: str) -> Iterator[Problem]:
-    """Tags and entities outside of code, unless the question is about markup.
-
-    Args:
-        text: The text of a turn.
-        field: Where it stands.
-        question: The input of the row.
-    """
-    if ("<" not in text and "&" not in text) or _ABOUT_MARKUP.search(question):
+def find_html(text: str, about: About) -> Iterator[Found]:
+    """Tags and entities outside of code, unless the question is about markup."""
+    if ("<" not in text and "&" not in text) or _ABOUT_MARKUP.search(about.question):
         return
     plain = prose(text)
-    tag = _TAG.search(plain)
-    if tag is not None:
-        yield Problem("html", "holds HTML tags", field, plain[max(0, tag.start() - 40) : tag.end() + 40])
-    entity = _ENTITY.search(plain)
-    if entity is not None:
-        yield Problem("html", "holds HTML entities", field, plain[max(0, entity.start() - 40) : entity.end() + 40])
+    for what, pattern in (("tags", _TAG), ("entities", _ENTITY)):
+        if (found := pattern.search(plain)) is not None:
+            yield Found(f"holds HTML {what}", plain[max(0, found.start() - 40) : found.end() + 40])
 
 
 def strip_html(text: str) -> str:
@@ -70,19 +61,11 @@ def _stripped(text: str) -> str:
     return _ENTITY.sub(lambda m: html.unescape(m[0]).replace("\xa0", " "), _TAG.sub("", text))
 
 
-def find_special_tokens(text: str, field: str, known: Sequence[str] = ()) -> Iterator[Problem]:
-    """Text of special tokens of common models, or of the tokenizer's own: it becomes that token and ends a turn early.
-
-    Args:
-        text: The text of a turn.
-        field: Where it stands.
-        known: The special tokens of the tokenizer in use.
-    """
-    if "<" not in text and "[" not in text and not known:
-        return
-    found = dict.fromkeys([*_SPECIAL.findall(text), *(token for token in known if token in text)])
-    for token in found:
-        yield Problem("special_tokens", f"holds the text {token}", field, text)
+def find_special_tokens(text: str, about: About) -> Iterator[Found]:
+    """Text of special tokens of common models, or of the tokenizer's own: it becomes that token and may end a turn."""
+    common = _SPECIAL.findall(text) if "<" in text or "[" in text else []
+    for token in dict.fromkeys([*common, *(token for token in about.special_tokens if token in text)]):
+        yield Found(f"holds the text {token}")
 
 
 def remove_special_tokens(text: str) -> str:

@@ -17,14 +17,10 @@ from weitiao.quality.markup import remove_special_tokens, strip_html
 from weitiao.quality.meaning import Meaning, used_columns
 from weitiao.quality.personal import mask_personal_data
 from weitiao.quality.placeholders import fill_placeholders, names_in
-from weitiao.quality.row_checks import RowChecks
+from weitiao.quality.row_checks import TEXT_CHECKS, RowChecks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import SubjectReader, mapped
 
-TEXT_FIXES = (
-    "encoding", "control_characters", "html", "special_tokens", "placeholder", "personal_data", "whitespace",
-)  # fmt: skip
-"""Fixes of texts, in the order in which they are applied."""
 ROW_DROPS = ("empty_answer", "placeholder", "language", "long")
 """Fixes that drop a row for what stands in it alone."""
 _MOST_ROUNDS = 20
@@ -61,7 +57,7 @@ class Mender:
         self._changes = _changes(config.placeholders)
         self._columns = used_columns(meaning)
         self._read = SubjectReader(meaning)
-        kinds = self._fixes.intersection((*TEXT_FIXES, *ROW_DROPS))
+        kinds = self._fixes.intersection((*TEXT_CHECKS, *ROW_DROPS))
         settings = CheckSettings(kinds=kinds, max_characters=config.max_characters)
         self._check = RowChecks(settings, has_answers=meaning.has_answers)
 
@@ -102,7 +98,7 @@ class Mender:
         """The columns with what was found mended, once each; what changed them is noted."""
         if not isinstance(data, dict):
             return data
-        for fix in TEXT_FIXES:
+        for fix in TEXT_CHECKS:
             if fix not in found:
                 continue
             change, used = self._changes[fix], data.keys() if self._columns is None else self._columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from weitiao.quality.findings import Problem
+from weitiao.quality.findings import About, Found
 
 _EMAIL = re.compile(
     r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}(?![\w@])"
@@ -29,14 +29,14 @@ NAMES = {
 }
 
 
-def find_personal_data(text: str, field: str) -> Iterator[Problem]:
+def find_personal_data(text: str, _: About) -> Iterator[Found]:
     """One problem per sort of personal data in a text; the example shows it masked, since reports are passed on."""
     found = dict.fromkeys(sort for _, _, sort in _spans(text))
     if found:
         masked = mask_personal_data(text)
         for sort in found:
             at = masked.index(f"[{sort} removed]")
-            yield Problem("personal_data", f"holds {NAMES[sort]}", field, masked[max(0, at - 60) : at + 60])
+            yield Found(f"holds {NAMES[sort]}", masked[max(0, at - 60) : at + 60])
 
 
 def mask_personal_data(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from weitiao.quality.findings import Problem
+from weitiao.quality.findings import About, Found
 from weitiao.quality.markup import has_code, looks_like_code, outside_code, prose
 from weitiao.quality.settings import Severity
 
@@ -27,28 +27,23 @@ _ABOUT_TEMPLATES = re.compile(
 )
 
 
-def find_placeholders(text: str, field: str, *, question: str) -> Iterator[Problem]:
+def find_placeholders(text: str, about: About) -> Iterator[Found]:
     """Placeholders outside of code.
 
     `{{name}}` and `${name}` are errors, warnings where code stands in the text. The other forms also occur in texts
     that mean them (a letter with `[Your Name]`) and are warnings. Where the question is about templates, none is found.
-
-    Args:
-        text: The text of a turn.
-        field: Where it stands.
-        question: The input of the row.
     """
-    if not any(mark in text for mark in "{[<") or _ABOUT_TEMPLATES.search(question):
+    if not any(mark in text for mark in "{[<") or _ABOUT_TEMPLATES.search(about.question):
         return
     plain = prose(text)
     certain = dict.fromkeys(match[0] for match in _CERTAIN.finditer(plain))
     level: Severity | None = "warning" if certain and has_code(text) else None
     for form in certain:
-        yield Problem("placeholder", f"{form} is not filled in", field, text, level)
+        yield Found(f"{form} is not filled in", severity=level)
     likely = dict.fromkeys(match[0] for match in _LIKELY.finditer(plain))
     if likely and not _is_latex(plain) and not looks_like_code(plain):
         for form in likely:
-            yield Problem("placeholder", f"{form} is not filled in", field, text, "warning")
+            yield Found(f"{form} is not filled in", severity="warning")
 
 
 def fill_placeholders(text: str, values: Mapping[str, str]) -> str:

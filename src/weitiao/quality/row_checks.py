@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from weitiao.data.example import Message
 from weitiao.quality.characters import find_control_characters, find_mojibake, find_whitespace
-from weitiao.quality.findings import Problem
-from weitiao.quality.language import Identifier, find_other_language, load_identifier
+from weitiao.quality.findings import About, Found, Problem
+from weitiao.quality.language import find_other_language, load_identifier
 from weitiao.quality.markup import find_html, find_special_tokens, looks_like_code
 from weitiao.quality.personal import find_personal_data
 from weitiao.quality.placeholders import find_placeholders
@@ -35,13 +35,13 @@ _REFUSAL = re.compile(
 _SEEN_FOR_REFUSAL = 200
 
 
-def find_empty(answer: str) -> Iterator[Problem]:
+def find_empty(answer: str, _: About) -> Iterator[Found]:
     """An answer of characters that nobody sees; white space alone is found when the row is read."""
     if len(answer) < 20 and answer and all(unicodedata.category(char)[0] in "CZ" for char in answer):
-        yield Problem("empty_answer", "the answer has only invisible characters", "answer", answer)
+        yield Found("the answer has only invisible characters")
 
 
-def find_truncated(answer: str) -> Iterator[Problem]:
+def find_truncated(answer: str, _: About) -> Iterator[Found]:
     """A long answer in prose that ends in the middle of a sentence, or within a code block.
 
     An ending counts as open when a letter, a digit, a comma or an opening bracket stands last in a last line of 60
@@ -54,7 +54,7 @@ def find_truncated(answer: str) -> Iterator[Problem]:
     if len(text) < (_LEAST_HAN if han else _LEAST_LATIN):
         return
     if text.count("```") % 2:
-        yield Problem("truncated", "the answer ends within a code block", "answer", f"…{text[-120:]}")
+        yield Found("the answer ends within a code block", f"…{text[-120:]}")
         return
     if not _OPEN_END.search(text[-8:]):
         return
@@ -65,13 +65,13 @@ def find_truncated(answer: str) -> Iterator[Problem]:
     # A line without spaces is no sentence; hashtags, addresses and numbers often stand last on purpose.
     if not han and (" " not in line or last_word[0] in '#@*_"' or "/" in last_word or "=" in last_word):
         return
-    yield Problem("truncated", "the answer stops in mid-sentence", "answer", f"…{text[-120:]}")
+    yield Found("the answer stops in mid-sentence", f"…{text[-120:]}")
 
 
-def find_refusal(answer: str) -> Iterator[Problem]:
+def find_refusal(answer: str, _: About | None = None) -> Iterator[Found]:
     """An answer that begins with a refusal, or with the phrases of an assistant that speaks of itself."""
     if _REFUSAL.match(answer[:_SEEN_FOR_REFUSAL]):
-        yield Problem("refusal", "the answer refuses, or speaks as an AI", "answer", answer)
+        yield Found("the answer refuses, or speaks as an AI")
 
 
 _FOLLOWS = {
@@ -104,6 +104,22 @@ def find_disorder(messages: Sequence[Message], *, has_answer: bool) -> Iterator[
         yield Problem("role_order", f"the conversation ends with a turn of the role {last}", f"turn {len(messages)}")
 
 
+Find = Callable[[str, About], Iterator[Found]]
+TEXT_CHECKS: dict[str, Find] = {
+    "encoding": find_mojibake,
+    "control_characters": find_control_characters,
+    "html": find_html,
+    "special_tokens": find_special_tokens,
+    "placeholder": find_placeholders,
+    "personal_data": find_personal_data,
+    "whitespace": find_whitespace,
+}
+"""Kinds that any text may have, in the order in which they are mended."""
+ANSWER_CHECKS: dict[str, Find] = {
+    "empty_answer": find_empty, "truncated": find_truncated, "refusal": find_refusal,
+}  # fmt: skip
+
+
 class RowChecks:
     """The checks of single rows that were asked for and can run here.
 
@@ -115,52 +131,32 @@ class RowChecks:
     def __init__(self, settings: CheckSettings, *, has_answers: bool = True) -> None:
         self._settings = settings
         self._has_answers = has_answers
-        self._on = {kind for kind in settings.kinds if settings.available(kind)}
-        self._identifier: Identifier | None = load_identifier() if "language" in self._on else None
+        # Scripts are compared without the identifier, too.
+        self._on = {kind for kind in settings.kinds if settings.available(kind) or kind == "language"}
+        identifier = load_identifier() if settings.available("language") else None
+        language: Find = lambda answer, about: find_other_language(about.question, answer, identifier)  # noqa: E731
+        self._of_answers = {**ANSWER_CHECKS, "language": language}
 
     def __call__(self, subject: Subject) -> list[Problem]:
         """The problems of one row, in the order of its turns."""
+        settings = self._settings
         problems = [subject.problem] if subject.problem is not None else []
-        question = "\n".join(subject.inputs) if not subject.text else ""
-        for _, field, text in subject.texts():
-            problems += self._of_text(text, field, question)
-        problems += self._of_answer(subject, question)
-        size = sum(len(text) for _, _, text in subject.texts())
-        if self._settings.max_tokens is None and size > self._settings.max_characters:
-            limit = f"more than {self._settings.max_characters:,} characters"
+        about = About("\n".join(subject.inputs) if not subject.text else "", settings.special_tokens)
+        texts = list(subject.texts())
+        for _, field, text in texts:
+            problems += self._found(TEXT_CHECKS, text, field, about)
+        if subject.messages and subject.problem is None and "role_order" in self._on:
+            problems += find_disorder(subject.messages, has_answer=self._has_answers)
+        if subject.answer:
+            problems += self._found(self._of_answers, subject.answer, "answer", about)
+        size = sum(len(text) for _, _, text in texts)
+        if settings.max_tokens is None and size > settings.max_characters:
+            limit = f"more than {settings.max_characters:,} characters"
             problems.append(Problem("long", limit, "", f"{size:,} characters"))
-        return [problem for problem in problems if problem.kind in self._settings.kinds]
+        return [problem for problem in problems if problem.kind in settings.kinds]
 
-    def _of_text(self, text: str, field: str, question: str) -> Iterator[Problem]:
-        on = self._on
-        if "encoding" in on:
-            yield from find_mojibake(text, field)
-        if "control_characters" in on:
-            yield from find_control_characters(text, field)
-        if "whitespace" in on:
-            yield from find_whitespace(text, field)
-        if "html" in on:
-            yield from find_html(text, field, question=question)
-        if "special_tokens" in on:
-            yield from find_special_tokens(text, field, self._settings.special_tokens)
-        if "placeholder" in on:
-            yield from find_placeholders(text, field, question=question)
-        if "personal_data" in on:
-            yield from find_personal_data(text, field)
-
-    def _of_answer(self, subject: Subject, question: str) -> Iterator[Problem]:
-        on = self._on
-        if subject.messages and subject.problem is None and "role_order" in on:
-            yield from find_disorder(subject.messages, has_answer=self._has_answers)
-        answer = subject.answer
-        if not answer:
-            return
-        if "empty_answer" in on:
-            yield from find_empty(answer)
-        if "truncated" in on:
-            yield from find_truncated(answer)
-        if "refusal" in on:
-            yield from find_refusal(answer)
-        if "language" in self._settings.kinds:
-            # Scripts are compared without the identifier, too.
-            yield from find_other_language(question, answer, self._identifier)
+    def _found(self, checks: Mapping[str, Find], text: str, field: str, about: About) -> Iterator[Problem]:
+        for kind, find in checks.items():
+            if kind in self._on:
+                for found in find(text, about):
+                    yield Problem(kind, found.reason, field, found.example or text, found.severity)
