@@ -90,11 +90,6 @@ class Column:
             return False
         return fmean(len(text.split()) > 2 or bool(_HAN.search(text)) for text in self.texts) > 0.5
 
-    @cached_property
-    def is_labels(self) -> bool:
-        """Whether it holds labels of a closed set."""
-        return len(self.values) * 2 > self.num_rows and bool(labels_of(self.texts))
-
 
 class Pair(NamedTuple):
     """The column that asks and the one that answers, as far as they are found, among all columns."""
@@ -129,19 +124,21 @@ def find_pair(objects: Sequence[dict[str, Any]], *, guess: bool) -> Pair:
     # A text before a label, a label before a number; the word itself before a longer name.
     answers.sort(key=lambda one: (not one.is_prose, not one.is_text, _ANSWER.fullmatch(one.path[-1]) is None))
     if not answers:
-        labels = sorted((one for one in others if one.is_labels), key=lambda one: one.is_flag)
+        labels = sorted(
+            (one for one in others if len(one.values) * 2 > len(objects) and labels_of(one.texts)),
+            key=lambda one: one.is_flag,
+        )
         answers = labels if guess or (len(labels) == 1 and not labels[0].is_flag) else []
     if not answers and guess:
         answers = [one for one in others if one.is_prose][question is None :]
     elif not answers and question is None and len(texts) == 2:
         answers = texts[1:]
     answer = answers[0] if answers else None
-    if question is None:
-        left = [one for one in texts if one is not answer and (one.is_prose or not guess)]
-        if answer is None or answer.is_prose:
-            # Of two texts the first asks; among more, none does for certain.
-            question = left[0] if left and (guess or len(left) == 1) else None
-        if question is None and answer is not None and left:
+    left = [one for one in texts if one is not answer and (one.is_prose or not guess)]
+    if question is None and left:
+        if len(left) == 1 or (guess and (answer is None or answer.is_prose)):
+            question = left[0]  # of two texts the first asks
+        elif answer is not None:
             question = max(left, key=lambda one: fmean(map(len, one.texts)))
     return Pair(question, answer, tuple(columns))
 
