@@ -231,3 +231,5 @@ def test_a_training_by_another_backend_has_the_same_losses(
     assert kernel and all(kernel)
     assert "Attention: flash (model.attention)" in lines["flash"]
     assert any("layers are frozen below: what they give is kept" in line for line in lines["flash"])
+    on = train(load_recipe(tmp_path / "flash" / "run", ["model.attention=dense", "train.epochs=3"]), console=QUIET)
+    assert on.finished and on.steps > len(losses["flash"])  # a run may go on by another backend
