@@ -18,8 +18,12 @@ from weitiao.paths import exists, find_path, places_of
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
 _NUM_NAMED = 5
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-_SPLIT_NAMES = {"train": "train", "training": "train", "validation": "validation", "valid": "validation"}
-_SPLIT_NAMES |= {"val": "validation", "dev": "validation", "eval": "validation", "test": "test"}
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "validate", "valid", "val", "dev", "eval"), "validation"),
+    "test": "test",
+}
+"""The part that a word of a file's name stands for."""
 
 
 def resolve_paths(config: DataConfig, base_dirs: Sequence[Path]) -> DataConfig:
@@ -90,7 +94,7 @@ def data_files(path: Path, split: str | None) -> tuple[Path, ...]:
     if not files:
         which = f" whose name begins with `{split}`" if split else ""
         raise DataError(f"{shown(path)}: the directory holds no data file{which}.", f"Known kinds are {known}.")
-    splits = {_SPLIT_NAMES[word] for f in files if (word := re.split(r"[^a-z]", f.name.lower())[0]) in _SPLIT_NAMES}
+    splits = {SPLIT_NAMES[word] for f in files if (word := re.split(r"[^a-z]", f.name.lower())[0]) in SPLIT_NAMES}
     if split is None and len(splits) > 1:
         raise DataError(
             f"{shown(path)}: the directory holds files of several splits ({', '.join(sorted(splits))}).",

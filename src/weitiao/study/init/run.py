@@ -15,7 +15,7 @@ from weitiao.data.example import Example
 from weitiao.data.formats.detection import detect
 from weitiao.data.formats.formats import Converter
 from weitiao.data.reading.files import OpenedSource, objects_of
-from weitiao.data.reading.paths import resolve_paths
+from weitiao.data.reading.paths import SPLIT_NAMES, resolve_paths
 from weitiao.data.reading.rows import BadRow
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError, RecipeError
@@ -26,7 +26,6 @@ from weitiao.study.init.write import Line, scalar, source_lines, text
 
 _MOST_ROWS = 20_000
 _LEAST_ROWS = VerdictConfig().least_rows
-_HELD_OUT = {**dict.fromkeys(("validation", "valid", "val", "validate", "dev"), "validation"), "test": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +114,8 @@ def _parts(paths: Sequence[str]) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for path in paths:
         words = re.split(r"[^a-z]+", Path(path).stem.lower())
-        held_out = [_HELD_OUT[word] for word in words if word in _HELD_OUT]
-        parts[held_out[-1] if held_out and len(paths) > 1 else "train"].append(path)
+        named = [SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES]
+        parts[named[-1] if named and len(paths) > 1 else "train"].append(path)
     if not parts["train"]:
         raise DataError(
             f"All files are named as held-out ones: {', '.join(Path(path).name for path in paths)}.",
