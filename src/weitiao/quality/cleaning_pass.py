@@ -233,11 +233,10 @@ class Cleaning:
                 summary.rejected[kind] += 1
 
     def _renamed(self, line: str, decisions: Decisions, index: int) -> str:
-        new = decisions.renamed.get(index)
-        if new is None:
+        if (labels := decisions.renamed.get(index)) is None:
             return line
         data = json.loads(line)
-        if not set_answer(data, self._train.meaning, decisions.old[index], new):
+        if not set_answer(data, self._train.meaning, *labels):
             return line
         self.summary.changed["label_typo"] += 1
         self.summary.rows_changed += 1

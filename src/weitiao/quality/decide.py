@@ -35,14 +35,12 @@ class Decisions:
 
     Attributes:
         keep: Whether a row stays.
-        renamed: The new label of each row that gets one.
-        old: The label that such a row had at first.
+        renamed: The label that a row had at first, and the one that it gets.
     """
 
     def __init__(self, table: RowTable, keep: NDArray[np.bool_]) -> None:
         self.keep = keep.copy()
-        self.renamed: dict[int, str] = {}
-        self.old: dict[int, str] = {}
+        self.renamed: dict[int, tuple[str, str]] = {}
         self.changed = False
         self._table = table
         self._kinds = np.zeros(len(keep), dtype=np.uint8)
@@ -120,8 +118,7 @@ def _rename(table: RowTable, decisions: Decisions, labels: Labels, answers: NDAr
     for rare, label in typos.items():
         number = labels.names.index(label)
         for row in labels.rows_with(rare, rows).tolist():
-            decisions.old.setdefault(row, rare)
-            decisions.renamed[row] = label
+            decisions.renamed[row] = (decisions.renamed.get(row, (rare,))[0], label)
             labels.ids[row] = number
             answers[row] = answer_key(label)
     return bool(typos)
