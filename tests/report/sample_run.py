@@ -20,7 +20,7 @@ from weitiao.evaluation.metrics.matching import ExactMatch
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import score, write_scores
 from weitiao.evaluation.verdict_config import VerdictConfig
-from weitiao.files import sha256, write_json
+from weitiao.files import write_json
 from weitiao.quality.check import CheckReport
 from weitiao.quality.findings import Findings, Place, Problem
 from weitiao.quality.inspection import Histogram, Inspection, Lengths, PartInspection, RowLength
@@ -127,8 +127,7 @@ def write_baseline_files(path: Path, *, target: float, text: str = "") -> list[P
         scores = score(found, METRICS, seconds=30.0)
         cost = PromptCost(60.0 + 60 * shots, 80 + 60 * shots, 60.0 * shots, 8192, 60 * shots / 8192)
         cells.append(
-            Cell(MODEL, 134_515_008, prompt, shots, scores.metrics, cost, 5.5, 0.12, 0.4, 6, (), name, "0" * 64,
-                 sha256(path / name))
+            Cell(MODEL, 134_515_008, prompt, shots, scores.metrics, cost, 5.5, 0.12, 0.4, 6, (), name)
         )  # fmt: skip
         answers[prompt] = found
     best = answers["8-shot random"]

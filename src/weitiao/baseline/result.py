@@ -38,8 +38,6 @@ class Cell:
         num_cut_off: Answers that the limit of new tokens cut off.
         shot_rows: Row ids of the examples, when all rows have the same ones.
         predictions: Name of the file with the answers, in the run directory.
-        inputs: SHA-256 of all that the answers depend on: prompts to the token, weights, settings, metrics.
-        sha256: Of the predictions file.
     """
 
     model: str
@@ -54,8 +52,6 @@ class Cell:
     num_cut_off: int
     shot_rows: tuple[str, ...]
     predictions: str
-    inputs: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

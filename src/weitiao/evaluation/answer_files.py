@@ -106,42 +106,51 @@ def note_key(predictions: Path, key: AnswersKey) -> None:
     write_json(predictions.with_name(predictions.stem + _KEY_SUFFIX), note)
 
 
-def find_answers(directories: Iterable[Path], key: AnswersKey) -> tuple[Path, tuple[Prediction, ...]] | None:
-    """A file in one of the directories that has all these answers, and perhaps more.
+def find_answers(
+    files: Iterable[Path], key: AnswersKey, examples: Sequence[Example]
+) -> tuple[Path, list[Prediction]] | None:
+    """The first of some files of predictions that has all these answers, and perhaps more.
+
+    Args:
+        files: Where to look, in this order.
+        key: What the answers were made from.
+        examples: The rows of the key.
 
     Returns:
-        The file, and the answers in the order of the key's rows; None when there is no such file.
+        The file, and the answers in the order of the rows, not graded yet; None when there is no such file.
     """
-    for directory in directories:
-        for path in sorted(directory.glob(f"*{_KEY_SUFFIX}")):
-            predictions, note = path.with_name(path.name.removesuffix(_KEY_SUFFIX) + ".jsonl"), _read_note(path)
-            if note is None or note.settings != key.settings or not predictions.is_file():
-                continue
-            places = {row: place for place, row in enumerate(note.rows)}
-            if all(row in places for row in key.rows) and note.sha256 == sha256(predictions):
-                found = read_predictions(predictions)
-                return predictions, tuple(found[places[row]] for row in key.rows)
+    for path in files:
+        note = _read_note(path.with_name(path.stem + _KEY_SUFFIX))
+        if note is None or note.settings != key.settings or not path.is_file():
+            continue
+        places = {row: place for place, row in enumerate(note.rows)}
+        if all(row in places for row in key.rows) and note.sha256 == sha256(path):
+            found = read_predictions(path)
+            answers = [found[places[row]] for row in key.rows]
+            return path, [
+                Prediction.of(example, one.answer, num_tokens=one.num_tokens, stopped=one.stopped)
+                for example, one in zip(examples, answers, strict=True)
+            ]
     return None
 
 
-def keep_answers(directory: Path, predictions: Sequence[Prediction], key: AnswersKey) -> Path:
-    """Write predictions with their key, in one step each; returns the path.
+def keep_answers(path: Path, predictions: Iterable[Prediction], key: AnswersKey | None) -> None:
+    """Write predictions with what they were made from, so that `find_answers` finds them.
 
     Raises:
         RunError: The directory cannot be written.
     """
-    path = directory / f"predictions-{key.name}.jsonl"
-    with writable(directory, "The answers"):
+    with writable(path.parent, "The answers"):
         write_predictions(path, predictions)
-        note_key(path, key)
-    return path
+        if key is not None:
+            note_key(path, key)
 
 
 def _read_note(path: Path) -> _Note | None:
-    """A note; None when it is not one, because the process that wrote it was killed or somebody edited it."""
+    """A note; None when there is none, or when it was cut off or edited."""
     try:
         return record_of(_Note, json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from weitiao.evaluation.answer_files import write_predictions
+from weitiao.evaluation.answer_files import AnswersKey, keep_answers
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores
 from weitiao.evaluation.metrics.base import Metric
@@ -116,6 +116,7 @@ def write_scores(
     *,
     suffix: str = "",
     of: Mapping[str, str] | None = None,
+    key: AnswersKey | None = None,
 ) -> tuple[Path, Path]:
     """Write `scores.json` and `predictions.jsonl`, each replaced as a whole.
 
@@ -125,6 +126,7 @@ def write_scores(
         predictions: One line each in `predictions.jsonl`.
         suffix: Goes before the endings of both names: `-base` makes `scores-base.json`.
         of: Hashes of what the scores belong to; that of the predictions comes with them, in the key `of`.
+        key: What the answers were made from.
 
     Returns:
         The two paths.
@@ -135,7 +137,7 @@ def write_scores(
     scores_path, predictions_path = directory / f"scores{suffix}.json", directory / f"predictions{suffix}.jsonl"
     with writable(directory, "The scores"):
         # The scores come last: when they are there, so are the predictions that they were counted from.
-        write_predictions(predictions_path, predictions)
+        keep_answers(predictions_path, predictions, key)
         belongs_to = {**(of or {}), "files": {predictions_path.name: sha256(predictions_path)}}
         write_json(scores_path, {**scores.to_dict(), "of": belongs_to})
     return scores_path, predictions_path

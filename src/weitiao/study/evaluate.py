@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from weitiao.errors import RecipeError
-from weitiao.evaluation.answer_files import note_key
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
 from weitiao.evaluation.likelihood import Likelihood, likelihoods
@@ -25,12 +24,11 @@ from weitiao.methods.open import OpenModel, find_final
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import as_items
 from weitiao.runs.run_dir import RunDir, locked_around
-from weitiao.study.compare.answers import key_of_answers
 from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
 from weitiao.study.prepared import token_budget
 from weitiao.study.setup import open_recipe, set_threads
-from weitiao.study.task import askable, task_from_recipe
+from weitiao.study.task import askable, key_of_answers, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import answer_progress, teller
 
@@ -132,9 +130,7 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     weights = weights_hash(recipe.model, opened.final)
     key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, weights)
     of = {"weights": weights} | ({} if key is None else {"task": key.name})
-    paths = write_scores(output, scores, evaluation.predictions, suffix=suffix, of=of)
-    if key is not None:
-        note_key(paths[1], key)
+    paths = write_scores(output, scores, evaluation.predictions, suffix=suffix, of=of, key=key)
     if benchmarks.samples:
         write_lines(paths[0].with_name(f"benchmarks{suffix}.jsonl"), benchmarks.samples)
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)

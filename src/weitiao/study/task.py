@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError, RecipeError, RenderingError
-from weitiao.evaluation.answers import is_gradable
+from weitiao.evaluation.answer_files import AnswersKey, answers_key
+from weitiao.evaluation.answers import is_gradable, prompts_of
 from weitiao.evaluation.task import Task, make_task
+from weitiao.machine.versions import COMPUTING, versions
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import format_of
 from weitiao.recipe import Recipe
 from weitiao.rendering.render import Prompts
 from weitiao.seeding import shuffled
+from weitiao.study.setup import device_here
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -88,3 +95,26 @@ def task_from_recipe(
         examples = tuple(gradable[place] for place in chosen)
     training_answers = [example.answer for example in data.task_train if is_gradable(example)]
     return make_task(examples, recipe.evaluate, training_answers=training_answers, name=part)
+
+
+def key_of_answers(
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    model: ModelConfig,
+    weights: str,
+    prompts: Sequence[Sequence[int]] | None = None,
+) -> AnswersKey:
+    """What the answers of a model to the gradable rows of a task are made from; with its note they are found again.
+
+    Args:
+        task: Rows, and how answers are written.
+        tokenizer: With the chat template that is used.
+        model: The model, or the base model of the adapter.
+        weights: Hash of model and adapter.
+        prompts: Of the rows, when they are known.
+    """
+    generation = Path(tokenizer.name_or_path, "generation_config.json")  # names further tokens that end an answer
+    ends = [tokenizer.eos_token_id, generation.read_text(encoding="utf-8") if generation.is_file() else ""]
+    made_by = json.dumps([weights, ends, versions(COMPUTING)])
+    prompts = prompts_of(tokenizer, task.gradable) if prompts is None else prompts
+    return answers_key(made_by, format_of(model, device=device_here()), task.gradable, prompts, task.generation)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from weitiao.baseline.result import Cell, read_cells, write_cells
-from weitiao.evaluation.answer_files import read_predictions, write_predictions
-from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.answer_files import find_answers, keep_answers, read_predictions
+from weitiao.evaluation.answers import Prediction, graded
+from weitiao.evaluation.scores import score
 from weitiao.evaluation.task import evaluate
-from weitiao.files import sha256
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.methods.open import OpenModel
 from weitiao.rendering.render import Prompts
@@ -58,21 +57,14 @@ def answer_cells(
     Raises:
         WeitiaoError: Something the user can put right.
     """
-    known = {
-        cell.inputs: (cell, place)
-        for place in (known_in or directory, directory)
-        for cell in read_cells(place)
-        if _is_whole(place, cell)
-    }
+    places = tuple(dict.fromkeys((directory, known_in or directory)))
+    earlier = {place / cell.predictions: cell for place in places for cell in read_cells(place)}
     done: list[Answered] = []
     loaded: OpenModel | None = None
-    for number, plan in enumerate(planned):
-        if plan.inputs in known:
-            cell, place = known[plan.inputs]
-            if place != directory:
-                shutil.copyfile(place / cell.predictions, directory / cell.predictions)
+    for plan in planned:
+        if (known := _taken_over(plan, directory, earlier)) is not None:
             tell(f"{plan.model}, {plan.prompt}: answered before, taken over")
-            done.append(Answered(cell, read_predictions(directory / cell.predictions)))
+            done.append(known)
             continue
         if loaded is None or loaded.name != plan.model:
             loaded = None  # two models need not fit into the memory
@@ -83,37 +75,50 @@ def answer_cells(
             f"{plan.cost.prompt_tokens:,.0f} tokens per prompt{share}"
         )
         done.append(_answer(plan, loaded, directory, console))
-        later = [known[one.inputs] for one in planned[number + 1 :] if one.inputs in known]
-        write_cells(directory, [*(one.cell for one in done), *(cell for cell, place in later if place == directory)])
+        left = {path.name: cell for path, cell in earlier.items() if path.parent == directory}
+        write_cells(directory, tuple((left | {one.cell.predictions: one.cell for one in done}).values()))
     return done
 
 
-def _is_whole(directory: Path, cell: Cell) -> bool:
-    path = directory / cell.predictions
-    return path.is_file() and sha256(path) == cell.sha256
+def _taken_over(plan: PlannedCell, directory: Path, earlier: Mapping[Path, Cell]) -> Answered | None:
+    """A cell whose answers are known with the time that they took; they are graded again."""
+    found = find_answers(earlier, plan.key, plan.task.examples)
+    if found is None:
+        return None
+    path, answers = found
+    predictions = graded(answers, plan.task.metrics)
+    if path != directory / plan.predictions or read_predictions(path) != predictions:
+        keep_answers(directory / plan.predictions, predictions, plan.key)
+    times = earlier[path]
+    return _cell(plan, predictions, times.num_parameters, times.seconds_per_answer, times.latency_seconds)
 
 
 def _answer(plan: PlannedCell, loaded: OpenModel, directory: Path, console: Console) -> Answered:
     with answer_progress(console, batch_size=plan.task.generation.batch_size) as on_progress:
         evaluation = evaluate(loaded.model, loaded.tokenizer, plan.task, on_progress=on_progress)
-    predictions, scores = evaluation.predictions, evaluation.scores
-    path = directory / plan.predictions
-    write_predictions(path, predictions)
+    predictions = evaluation.predictions
+    keep_answers(directory / plan.predictions, predictions, plan.key)
+    each = evaluation.scores.seconds / len(predictions)
+    return _cell(plan, predictions, loaded.model.num_parameters(), each, _latency(plan, loaded))
+
+
+def _cell(
+    plan: PlannedCell, predictions: tuple[Prediction, ...], num_parameters: int, each: float, alone: float
+) -> Answered:
+    scores = score(predictions, plan.task.metrics, seconds=each * len(predictions))
     cell = Cell(
         model=plan.model,
-        num_parameters=loaded.model.num_parameters(),
+        num_parameters=num_parameters,
         prompt=plan.prompt,
         shots=plan.shots,
         metrics=scores.metrics,
         cost=plan.cost,
         answer_tokens=statistics.fmean(one.num_tokens for one in predictions),
-        seconds_per_answer=scores.seconds / len(predictions),
-        latency_seconds=_latency(plan, loaded),
+        seconds_per_answer=each,
+        latency_seconds=alone,
         num_cut_off=scores.num_unstopped,
         shot_rows=plan.shot_rows,
-        predictions=path.name,
-        inputs=plan.inputs,
-        sha256=sha256(path),
+        predictions=plan.predictions,
     )
     return Answered(cell, predictions)
 

@@ -28,7 +28,7 @@ from weitiao.study.baseline.answer import Answered, answer_cells
 from weitiao.study.baseline.plan import plan_cells
 from weitiao.study.dataset import Tell, load_told, prepare_tokenizer
 from weitiao.study.place import place_of_results
-from weitiao.study.setup import device_here, set_threads
+from weitiao.study.setup import set_threads
 from weitiao.study.task import askable, task_from_recipe
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import teller
@@ -103,7 +103,7 @@ def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> Basel
     train = data.task_train
     if any(recipe.baseline.shots):  # a refused row must not stand before a good one
         train = _askable(recipe, replace(task, name="train", examples=train), tell).examples
-    planned = plan_cells(recipe, train, task, device=device_here())
+    planned = plan_cells(recipe, train, task)
     set_threads(recipe, detect_hardware())
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
         answered = answer_cells(planned, directory, known_in=recipe.run_dir, tell=tell, console=console)

@@ -11,20 +11,19 @@ from rich.console import Console
 from rich.text import Text
 
 from weitiao.errors import DataError
-from weitiao.evaluation.answer_files import AnswersKey, answers_key, find_answers, keep_answers, read_predictions
-from weitiao.evaluation.answers import Prediction, check_rows, graded, prompts_of, write_answers
+from weitiao.evaluation.answer_files import find_answers, keep_answers, read_predictions
+from weitiao.evaluation.answers import Prediction, check_rows, graded, write_answers
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.task import Task
 from weitiao.methods.open import open_model
-from weitiao.models.config import ModelConfig
-from weitiao.models.load import format_of
 from weitiao.rendering.config import RenderingConfig
 from weitiao.study.compare.sides import Side, side_tokenizer
 from weitiao.study.setup import device_here
+from weitiao.study.task import key_of_answers
 from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 
 def written_answers(
@@ -52,31 +51,15 @@ def written_answers(
     tokenizer = side_tokenizer(side, rendering)
     key = key_of_answers(task, tokenizer, side.model, side.weights)
     directories = [directory for directory in (side.run_dir, output) if directory is not None]
-    if found := find_answers(directories, key):
-        path, known = found
+    files = (path for directory in directories for path in sorted(directory.glob("predictions*.jsonl")))
+    if found := find_answers(files, key, examples):
+        path, answers = found
         tell(f"{side.name}: answers of {path}")
-        answers = [
-            Prediction.of(example, one.answer, num_tokens=one.num_tokens, stopped=one.stopped)
-            for example, one in zip(examples, known, strict=True)
-        ]
         return graded(answers, task.metrics)
     tell(f"{side.name}: {len(examples):,} rows to answer")
     predictions = graded(_generate(side, tokenizer, task, console), task.metrics)
-    keep_answers(directories[0], predictions, key)
+    keep_answers(directories[0] / f"predictions-{key.name}.jsonl", predictions, key)
     return predictions
-
-
-def key_of_answers(task: Task, tokenizer: PreTrainedTokenizerBase, model: ModelConfig, weights: str) -> AnswersKey:
-    """What the answers of a model to the gradable rows of a task are made from; with its note they are found again.
-
-    Args:
-        task: Rows, and how answers are written.
-        tokenizer: With the chat template that is used.
-        model: The model, or the base model of the adapter.
-        weights: Hash of model and adapter.
-    """
-    prompts = prompts_of(tokenizer, task.gradable)
-    return answers_key(weights, format_of(model, device=device_here()), task.gradable, prompts, task.generation)
 
 
 def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Prediction, ...]:
@@ -98,7 +81,7 @@ def stored_answers(side: Side, metrics: Sequence[Metric] | None) -> tuple[Predic
     return predictions if metrics is None else graded(predictions, metrics)
 
 
-def _generate(side: Side, tokenizer: PreTrainedTokenizerFast, task: Task, console: Console) -> list[Prediction]:
+def _generate(side: Side, tokenizer: PreTrainedTokenizerBase, task: Task, console: Console) -> list[Prediction]:
     assert side.model is not None
     target = side.path if side.is_tuned and side.path is not None else side.model.name
     with console.status(Text(f"Loading {side.name}"), spinner="line"):

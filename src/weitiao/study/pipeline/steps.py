@@ -160,7 +160,7 @@ STEPS: tuple[Step, ...] = (
         reads=(
             "data.train", "data.test", "baseline", "evaluate", "verdict.target", "packages.examples", *_GRADED, *_MODEL,
         ),
-        writes=("baseline.json", "gap.json", "predictions-baseline-*.jsonl"),
+        writes=("baseline.json", "gap.json", "predictions-baseline-*.jsonl", "predictions-baseline-*.key.json"),
         action=baseline,
         resumes=True,
     ),
