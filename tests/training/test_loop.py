@@ -22,9 +22,12 @@ from workbench import (
 )
 
 from weitiao.models.attention import FOREST
+from weitiao.objectives.sft import Sft
 from weitiao.recipe import load_recipe
+from weitiao.rendering.items import as_items
 from weitiao.study.train import train
-from weitiao.training.validation import validation_loss
+from weitiao.training.item_losses import mean_loss
+from weitiao.training.validation import validation_losses
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -114,7 +117,8 @@ def test_validation_loss_is_the_same_unpadded_packed_and_shared(tiny_llama_dir: 
         expected = sum(sequence_loss_sum(plain, s).item() for s in sequences) / sum(s.weight for s in sequences)
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation=FOREST)
     for budget, share in ((95, False), (500, False), (500, True)):
-        found = validation_loss(model, sequences, token_budget=budget, share_prefixes=share)
+        items = as_items(sequences)
+        found = mean_loss(validation_losses(Sft(model), items, token_budget=budget, share_prefixes=share))
         assert found.loss == pytest.approx(expected, rel=1e-6)
         assert found.weight == sum(s.weight for s in sequences)
 

@@ -34,9 +34,9 @@ def pair_predictions(
         DataError: They differ; the first difference is named.
     """
     for name, predictions in zip(names, (before, after), strict=True):
-        ((row_id, count),) = Counter(one.row_id for one in predictions).most_common(1)
-        if count > 1:
-            raise DataError(f"{name} answers the row {row_id} more than once.", "Keep one of the answers.")
+        for row_id, count in Counter(one.row_id for one in predictions).most_common(1):
+            if count > 1:
+                raise DataError(f"{name} answers the row {row_id} more than once.", "Keep one of the answers.")
     by_row = {one.row_id: one for one in after}
     pairs = []
     for one in before:

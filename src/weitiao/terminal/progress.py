@@ -190,7 +190,7 @@ class TrainingLine:
 
 
 class StepLines:
-    """Tells how far `weitiao run` is: a rule with number, time spent and time left before a step, and a line after it.
+    """Tells how far `weitiao run` is: a rule with number and time spent before a step, and a line after it.
 
     Args:
         console: Where to.
@@ -203,13 +203,11 @@ class StepLines:
         self._told: set[str] = set()
         self._numbers = {name: f"{number}/{len(names)}" for number, name in enumerate(names, start=1)}
 
-    def begins(self, name: str, spent: float, left: float | None) -> None:
+    def begins(self, name: str, spent: float) -> None:
         """A step that has to be done."""
         from rich.text import Text
 
-        times = [f"{duration(spent)} so far"] if spent >= 1 else []
-        times += [f"about {duration(left)} left"] if left is not None and left >= 1 else []
-        title = f"{self._numbers[name]} {name}  {', '.join(times)}".rstrip()
+        title = f"{self._numbers[name]} {name}" + (f"  {duration(spent)} so far" if spent >= 1 else "")
         self._console.rule(Text(title, style="bold"), align="left")
 
     def ended(self, name: str, record: StepRecord) -> None:

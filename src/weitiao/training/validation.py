@@ -11,9 +11,8 @@ from torch import nn
 from weitiao.forest.plan import pack
 from weitiao.models.parts import evaluating
 from weitiao.objectives.objective import Objective
-from weitiao.objectives.sft import Sft
-from weitiao.rendering.items import Item, TokenSequence, as_items
-from weitiao.training.item_losses import ItemLoss, MeanLoss, item_losses, mean_loss
+from weitiao.rendering.items import Item
+from weitiao.training.item_losses import ItemLoss, item_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +26,6 @@ class AnswerValidation:
 
     primary: str
     scores: Callable[[nn.Module], dict[str, float]]
-
-
-def validation_loss(
-    model: nn.Module, sequences: Sequence[TokenSequence], *, token_budget: int, share_prefixes: bool
-) -> MeanLoss:
-    """The mean loss of a model over sequences per unit of weight, as supervised tuning counts it.
-
-    Args:
-        model: A causal language model with forest attention.
-        sequences: At least one.
-        token_budget: Tokens computed at once.
-        share_prefixes: Compute shared beginnings once; the result is the same.
-    """
-    items = as_items(sequences)
-    return mean_loss(validation_losses(Sft(model), items, token_budget=token_budget, share_prefixes=share_prefixes))
 
 
 def validation_losses(

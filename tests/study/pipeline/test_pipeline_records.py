@@ -16,7 +16,7 @@ from weitiao.runs.outputs import are_intact, digest_of, find_outputs, remove_out
 from weitiao.runs.record import Records, StepRecord, Stop, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.result import stop_after
-from weitiao.study.pipeline.step import measured, seconds_left
+from weitiao.study.pipeline.step import measured
 from weitiao.study.pipeline.steps import STEP_NAMES, STEPS
 from weitiao.terminal.progress import StepLines, duration
 
@@ -74,19 +74,6 @@ def test_time_and_memory_are_measured_also_when_it_fails() -> None:
     assert 0.15 <= later.seconds < usage.seconds
 
 
-def test_what_is_left_is_known_from_earlier_calls_and_from_steps_alike(tmp_path: Path) -> None:
-    run, steps = RunDir(tmp_path), {step.name: step for step in STEPS}
-    later = [steps[name] for name in ("eval", "retention-after", "compare", "verdict", "report")]
-    assert seconds_left(later, {}, run) is None
-    write_json(tmp_path / "retention-before.json", {"seconds": 100.0})
-    cells = [{"shots": shots, "seconds_per_answer": 0.5 + shots, "metrics": {"m": {"n": 40}}} for shots in (8, 0)]
-    write_json(tmp_path / "baseline.json", {"cells": cells})
-    assert seconds_left(later, {}, run) == 20 + 100 + 30
-    assert seconds_left(later, {"retention-after": record(80.0), "report": record(1.5)}, run) == 20 + 80 + 21.5
-    assert seconds_left([steps["train"], *later], {}, run) is None
-    assert seconds_left([steps["train"], *later], {"train": record(600.0)}, run) == 750
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0.2 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599.6, "1 h 0 min"), (7384, "2 h 3 min")]
 )
@@ -94,15 +81,15 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_a_rule_says_number_time_and_what_is_left() -> None:
+def test_a_rule_says_number_and_time() -> None:
     stream = io.StringIO()
     lines = StepLines(Console(file=stream, width=80), STEP_NAMES)
-    lines.begins("train", 130.0, 700.0)
+    lines.begins("train", 130.0)
     lines.ended("train", record(640.0))
     lines.passed_over("check", "nothing to do: all well")
     lines.passed_over("baseline", "skipped")
     rule, done, unchanged, skipped = stream.getvalue().splitlines()
-    assert rule.startswith("4/9 train  2 min 10 s so far, about 11 min 40 s left ─")
+    assert rule.startswith("4/9 train  2 min 10 s so far ─")
     assert done == "train: all well (10 min 40 s, 1.0 GiB)"
     assert unchanged.split() == ["1/9", "check", "nothing", "to", "do:", "all", "well"]
     assert skipped.split() == ["2/9", "baseline", "skipped"]

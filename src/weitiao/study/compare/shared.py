@@ -12,6 +12,7 @@ from weitiao.data.load import load_data
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import Prediction, is_gradable
 from weitiao.evaluation.config import EvaluationConfig
+from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.task import Task, make_task
 from weitiao.recipe import Recipe, load_recipe
 from weitiao.rendering.config import RenderingConfig
@@ -44,19 +45,11 @@ class SharedTask:
         Raises:
             DataError: They are of other rows.
         """
-        remedy = "Name the rows that the file answers with --data FILE or --recipe RECIPE."
-        by_row = {one.row_id: one for one in predictions}
-        found = []
-        for example in self.task.examples:
-            one = by_row.pop(example.row_id, None)
-            if one is None:
-                raise DataError(f"The test rows differ: {name} has no answer to {example.row_id}.", remedy)
-            if one.expected != example.answer:
-                raise DataError(f"The test rows differ: {name} expects another answer at {example.row_id}.", remedy)
-            found.append(one)
-        if by_row and not self.limited:
-            raise DataError(f"The test rows differ: {next(iter(by_row))} of {name} is not among them.", remedy)
-        return tuple(found)
+        asked = [Prediction.of(example, "", num_tokens=0, stopped=True) for example in self.task.examples]
+        if self.limited:
+            wanted = {one.row_id for one in asked}
+            predictions = [one for one in predictions if one.row_id in wanted]
+        return tuple(one for _, one in pair_predictions(asked, predictions, names=("the task", name)))
 
 
 def find_shared_task(

@@ -19,7 +19,7 @@ from weitiao.runs.record import Records, StepRecord, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities, step_key
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, stop_after
-from weitiao.study.pipeline.step import Step, Work, dependants, measured, seconds_left
+from weitiao.study.pipeline.step import Step, Work, dependants, measured
 from weitiao.study.pipeline.steps import STEPS
 from weitiao.study.pipeline.training import left_open, settle_training, write_current_recipe
 from weitiao.study.resume import require_own_recipe
@@ -167,7 +167,7 @@ class Pipeline:
             return StepOutcome(step.name, "unchanged", summary=kept.summary)
         record = self.records.steps.get(step.name)
         spent = sum(outcome.seconds for outcome in self.outcomes.values())
-        self.lines.begins(step.name, spent, seconds_left(self._due(step), self.records.steps, self.work.run))
+        self.lines.begins(step.name, spent)
         goes_on = record is not None and record.key == key and record.state == "started"
         before = record.seconds if record is not None and goes_on else 0.0
         takes_over = step.resumes and step.name not in self.redo
@@ -216,19 +216,6 @@ class Pipeline:
         if record is None or (record.state, record.key) != ("done", key) or step.name in self.redo:
             return None
         return record if are_intact(self.work.run.path, record.outputs) else None
-
-    def _due(self, first: Step) -> list[Step]:
-        """The steps from this one on that are likely to be done in this call."""
-        due = {first.name: first}
-        for step in self.steps[self.steps.index(first) + 1 :]:
-            record = self.records.steps.get(step.name)
-            if step.name not in self.skip and (
-                record is None
-                or not due.keys().isdisjoint(step.upstream)
-                or not self._kept(step, step_key(step, self.identities, record.upstream))
-            ):
-                due[step.name] = step
-        return list(due.values())
 
     def _more(self, step: Step, available: frozenset[str]) -> dict[str, object]:
         """What the report shows beyond the other steps' results."""

@@ -1,11 +1,10 @@
-"""What a step of `weitiao run` is, what it takes, and how long it will take."""
+"""What a step of `weitiao run` is, what it takes, and how long it took."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,12 +12,10 @@ import psutil
 from rich.console import Console
 
 from weitiao.recipe import Recipe
-from weitiao.runs.record import StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
 from weitiao.text.wording import Language
 
-_QUICK_SECONDS = 10.0
 _INTERVAL_SECONDS = 0.1
 
 
@@ -61,7 +58,6 @@ class Step:
         needs: Steps without whose result it cannot be done.
         uses: Steps whose results it takes when they are there.
         resumes: Whether it goes on from what an interrupted call left; otherwise that is removed first.
-        forecast: About how many seconds it takes, from what earlier steps left; None when they do not tell.
     """
 
     name: str
@@ -72,7 +68,6 @@ class Step:
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     resumes: bool = False
-    forecast: Callable[[RunDir], float | None] = lambda run: None
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -121,48 +116,6 @@ def measured() -> Iterator[Usage]:
         usage.seconds = time.monotonic() - begun
         if on_gpu:
             usage.peak_memory_bytes = torch.cuda.max_memory_allocated()
-
-
-def seconds_left(steps: Sequence[Step], records: Mapping[str, StepRecord], run: RunDir) -> float | None:
-    """How long steps will take.
-
-    Args:
-        steps: Those that are still to be done.
-        records: Of all steps.
-        run: The run directory.
-
-    Returns:
-        Seconds; None when nothing tells it for one of them.
-    """
-    total = 0.0
-    for step in steps:
-        record = records.get(step.name)
-        seconds = record.seconds if record is not None and record.state == "done" else step.forecast(run)
-        if seconds is None:
-            return None
-        total += seconds
-    return total
-
-
-def as_quick(run: RunDir) -> float:
-    """For steps that compute next to nothing."""
-    return _QUICK_SECONDS
-
-
-def as_retention_before(run: RunDir) -> float | None:
-    """As long as the base model took for the same items."""
-    path = run.path / "retention-before.json"
-    return float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) if path.exists() else None
-
-
-def as_baseline(run: RunDir) -> float | None:
-    """As long as the answers with the shortest prompt took."""
-    path = run.path / "baseline.json"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else []
-    if not cells:
-        return None
-    shortest = min(cells, key=lambda cell: cell["shots"])
-    return float(shortest["seconds_per_answer"]) * int(next(iter(shortest["metrics"].values()))["n"])
 
 
 def dependants(step: Step, steps: Sequence[Step]) -> list[Step]:

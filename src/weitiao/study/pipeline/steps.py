@@ -26,7 +26,7 @@ from weitiao.runs.outputs import digest_of
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.check import Target, check_recipe, inspect_data
 from weitiao.study.evaluate import evaluate_recipe
-from weitiao.study.pipeline.step import Step, Work, as_baseline, as_quick, as_retention_before
+from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
 from weitiao.study.task import task_from_recipe
 from weitiao.study.train import train as run_training
@@ -183,7 +183,6 @@ STEPS: tuple[Step, ...] = (
         needs=("train",),
         writes=("scores.json", "predictions.jsonl", "predictions.key.json"),
         action=evaluate,
-        forecast=as_baseline,
     ),
     Step(
         name="retention-after",
@@ -191,7 +190,6 @@ STEPS: tuple[Step, ...] = (
         needs=("retention-before", "train"),
         writes=("retention-after.json",),
         action=retention_after,
-        forecast=as_retention_before,
     ),
     Step(
         name="compare",
@@ -201,7 +199,6 @@ STEPS: tuple[Step, ...] = (
         uses=("retention-before", "retention-after"),
         writes=("comparison.json", "gap-tuned.json"),
         action=compare,
-        forecast=as_quick,
     ),
     Step(
         name="verdict",
@@ -209,7 +206,6 @@ STEPS: tuple[Step, ...] = (
         needs=("compare",),
         writes=("verdict.json",),
         action=verdict,
-        forecast=as_quick,
     ),
     Step(
         name="report",
@@ -217,7 +213,6 @@ STEPS: tuple[Step, ...] = (
         uses=("check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict"),
         writes=("report.html",),
         action=report,
-        forecast=as_quick,
     ),
 )  # fmt: skip
 STEP_NAMES = tuple(step.name for step in STEPS)
