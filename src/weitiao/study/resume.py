@@ -12,8 +12,10 @@ from weitiao.files import check_whole
 from weitiao.recipe import Recipe, differences
 from weitiao.recipe.recipe import take_earlier
 from weitiao.runs.run_dir import RunDir
-from weitiao.training.checkpoint import State, read_state
+from weitiao.study.dataset import RenderedData, Tell
+from weitiao.training.checkpoint import State, load_checkpoint, read_state
 from weitiao.training.config import TrainConfig
+from weitiao.training.engine import Engine
 from weitiao.training.schedule import learning_rate
 from weitiao.yaml_text import read_yaml
 
@@ -108,6 +110,53 @@ def filled_in(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     return recipe.model_copy(update={"model": model, "train": train})
 
 
+def state_of(run: RunDir, state: State | None, data: RenderedData, model: str) -> State:
+    """The state of a run that is what it was started as, or that of a fresh one.
+
+    Args:
+        run: The run directory.
+        state: Of its newest checkpoint; None where there is none.
+        data: As it is now.
+        model: Fingerprint of the base model as it is now, and of what the run begins with.
+
+    Raises:
+        RunError: Data or model differ, or the run is finished and has no checkpoint.
+    """
+    prints = data.fingerprint, data.validation_fingerprint, model
+    if state is None:
+        if run.is_finished:
+            raise RunError(
+                f"{run.path} holds a finished run, and no checkpoint to go on from.", "Choose another run_dir."
+            )
+        return State(*prints)
+    require_same_content(state, *prints, run=run)
+    state.validation_fingerprint, state.model_fingerprint = prints[1:]
+    return state
+
+
+def require_work(run: RunDir, state: State, num_steps: int) -> None:
+    """Refuse a run that has done what it is asked for; one that was finished and is asked for more goes on.
+
+    Raises:
+        RunError: It has nothing to do, or has done more than that.
+    """
+    if num_steps < state.step:
+        raise RunError(
+            f"{run.path} has done {state.step:,} steps, and the recipe asks for {num_steps:,}.",
+            "Ask for as many or more with train.epochs or train.max_steps, or choose another run_dir.",
+        )
+    if not run.is_finished:
+        return
+    if num_steps == state.step or (state.stopped_early and state.num_steps in (None, num_steps)):
+        raise RunError(
+            f"{run.path} holds a finished run.",
+            "Ask for more train.epochs (or train.max_steps) to go on with it, choose another run_dir, or remove it to "
+            "train again.",
+        )
+    if state.stopped_early:
+        state.stopped_early, state.num_bad_validations = False, 0
+
+
 def require_same_content(state: State, data: str, validation: str, model: str, *, run: RunDir) -> None:
     """Compare the data and the base model of a run with what it was started with.
 
@@ -131,6 +180,14 @@ def require_same_content(state: State, data: str, validation: str, model: str, *
                 f"The {what} is not what {run.path} was started with: its {parts} differ.",
                 f"{remedy}, or start a new run with another run_dir.",
             )
+
+
+def go_on(recipe: Recipe, run: RunDir, state: State, engine: Engine, num_steps: int, tell: Tell) -> None:
+    """Put objective and optimiser where the newest checkpoint left them, and say so."""
+    load_checkpoint(run.checkpoint(state.step), engine)
+    tell(f"Going on after step {state.step} of {run.path}")
+    if line := describe_length(recipe.train, state, num_steps):
+        tell(line)
 
 
 def describe_length(config: TrainConfig, state: State, num_steps: int) -> str | None:

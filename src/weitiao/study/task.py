@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Literal
 from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.evaluation.answer_files import AnswersKey, answers_key
-from weitiao.evaluation.answers import is_gradable, prompts_of
-from weitiao.evaluation.task import Task, make_task
+from weitiao.evaluation.answers import check_rows, is_gradable, prompts_of
+from weitiao.evaluation.task import Task, evaluate, make_task
 from weitiao.machine.versions import COMPUTING, versions
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import format_of
 from weitiao.recipe import Recipe
 from weitiao.rendering.render import Prompts
 from weitiao.seeding import shuffled
+from weitiao.study.dataset import RenderedData
 from weitiao.study.setup import device_here
+from weitiao.training.validation import AnswerValidation
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 
@@ -118,3 +121,30 @@ def key_of_answers(
     made_by = json.dumps([weights, ends, versions(COMPUTING)])
     prompts = prompts_of(tokenizer, task.gradable) if prompts is None else prompts
     return answers_key(made_by, format_of(model, device=device_here()), task.gradable, prompts, task.generation)
+
+
+def validation_task(recipe: Recipe, data: RenderedData) -> Task | None:
+    """What a validation asks the model; None when the recipe does not want answers."""
+    if not recipe.train.validate_answers:
+        return None
+    task = task_from_recipe(recipe, data.data, part="validation", sample=recipe.train.validate_answers)
+    task = askable(task, recipe, [data.tokenizer], lambda line: None)  # said when the rows were rendered
+    if not task.examples:
+        raise RecipeError(
+            "train.validate_answers: no validation row has an answer to compare with.",
+            "Set data.validation to rows that have one, or train.validate_answers to 0.",
+        )
+    check_rows(task.examples, task.metrics)
+    return task
+
+
+def answer_validation(model: torch.nn.Module, data: RenderedData, task: Task | None) -> AnswerValidation | None:
+    """What lets the model answer the task; its prompts are tried now."""
+    if task is None:
+        return None
+    prompts_of(data.tokenizer, task.gradable, room_in=model)
+
+    def scores(model: torch.nn.Module) -> dict[str, float]:
+        return {name: one.value for name, one in evaluate(model, data.tokenizer, task).scores.metrics.items()}
+
+    return AnswerValidation(task.metrics[0].title, scores)

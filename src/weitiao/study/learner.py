@@ -1,0 +1,128 @@
+"""The model that learns: loaded, with what the method puts into it, and the optimiser over that."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from weitiao.forest.layout import Forest
+from weitiao.forest.plan import Plan
+from weitiao.machine.memory import give_back_memory
+from weitiao.methods.fused.layer import num_fused
+from weitiao.methods.method import Method
+from weitiao.methods.open import final_tokenizer
+from weitiao.methods.start import Begun, Start, begin
+from weitiao.models.attention import FOREST, set_backend
+from weitiao.models.config import ModelConfig
+from weitiao.models.host_weights import settle
+from weitiao.models.load import load_model
+from weitiao.models.noise import add_embedding_noise
+from weitiao.models.parts import checkpoint_layers, router_loss_left_out
+from weitiao.models.probe import probe_forest
+from weitiao.objectives.objective import Objective
+from weitiao.recipe import Recipe
+from weitiao.rendering.items import sequences_of
+from weitiao.runs.run_dir import RunDir
+from weitiao.study.dataset import RenderedData, Tell
+from weitiao.study.preflight import attention_line
+from weitiao.study.prepared import in_format
+from weitiao.study.rounding import state_rounding
+from weitiao.study.setup import require_trainable_dtype
+from weitiao.training.engine import learned_parameters
+
+_LOOKED_AT = 16
+"""Steps whose data a method may look at before the first."""
+
+
+def load_base(config: ModelConfig, method: Method, device: torch.device) -> PreTrainedModel:
+    """The model that a method is put into, in a number format that it can learn in.
+
+    Args:
+        config: The base model, or what a run begins with in its place.
+        method: Says how it is loaded.
+        device: Where it goes.
+
+    Raises:
+        WeitiaoError: It cannot be loaded, or not be trained in its number format.
+    """
+    model = load_model(in_format(config, method), attention=FOREST, device=device, options=method.load_options())
+    give_back_memory()
+    require_trainable_dtype(model.dtype)
+    return model
+
+
+def adapt(
+    recipe: Recipe,
+    method: Method,
+    model: PreTrainedModel,
+    start: Start | None,
+    data: RenderedData,
+    plan: Plan | None,
+    tell: Tell,
+    run: RunDir | None,
+) -> Begun:
+    """The model with what learns in it, tried on a forest of its own rows.
+
+    Args:
+        recipe, method, data: Of the training.
+        model: From `load_base`.
+        start: What it goes on from, if there is such.
+        plan: Of a run that begins; None for one that goes on, whose first values come from its checkpoint.
+        tell: Gets every line that a person should see.
+        run: The run directory, on the main process.
+
+    Raises:
+        WeitiaoError: The method does not fit the model, or the model computes other losses in a forest than alone.
+    """
+    rows = sequences_of((*data.train, *data.validation))
+    if line := attention_line(recipe, model, rows):
+        tell(line)
+    if plan is not None:
+        state_rounding(recipe, model, data.validation, tell, metrics=run.metrics_path if run else None)
+    begun = begin(method, model, start, seed=recipe.train.seed)
+    adapted = begun.model
+    settle(adapted)
+    if plan is not None:
+        method.initialize(adapted, base=recipe.model, forests=partial(_first_forests, plan))
+    if start is not None:
+        tell(f"{begun.said}")
+        if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
+            tell(f"{start.name} was trained with another chat template than this training prints")
+    checkpoint_layers(model, int(recipe.train.checkpointing))
+    longest = max(row.num_inputs for row in rows)
+    share = recipe.train.share_prefixes
+    probe_forest(adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=share)
+    set_backend(adapted, recipe.model.attention)
+    if recipe.train.neftune is not None:
+        add_embedding_noise(adapted, recipe.train.neftune)
+    if (coefficient := router_loss_left_out(model)) is not None:
+        tell(
+            f"mixture of experts: the router's auxiliary loss (router_aux_loss_coef={coefficient:g}) is not added to "
+            "the loss"
+        )
+    learned = sum(p.numel() for p in learned_parameters(adapted).values())
+    every = sum(p.numel() for p in adapted.parameters())
+    # they compute in float32 and in blocks alone
+    fuses = recipe.train.precision == "weights" and recipe.model.attention in ("auto", "blocks")
+    fused = num_fused(adapted) if fuses else 0
+    tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
+    return begun
+
+
+def make_optimizer(recipe: Recipe, method: Method, objective: Objective) -> torch.optim.Optimizer:
+    """The optimiser over what the method put into the model, and what the objective itself learns."""
+    groups = [*method.groups(objective.model), *_of_objective(objective)]
+    return recipe.optimizer.build(groups, objective.model, learning_rate=recipe.train.learning_rate)
+
+
+def _first_forests(plan: Plan) -> list[Forest]:
+    return [forest for index in range(_LOOKED_AT) for forest in plan.step(index).forests]
+
+
+def _of_objective(objective: Objective) -> list[dict[str, Any]]:
+    """The parameter group of what an objective itself learns, its heads for instance; none for most."""
+    own = [p for name, p in learned_parameters(objective).items() if not name.startswith("model.")]
+    return [{"params": own}] if own else []
