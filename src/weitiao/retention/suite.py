@@ -9,7 +9,6 @@ from importlib import resources
 from typing import Any
 
 from weitiao.evaluation.choice import ChoiceItem
-from weitiao.retention.arithmetic import problems
 from weitiao.retention.parts import ChoicePart, Instruction, InstructionPart, Part, PassagePart
 from weitiao.seeding import shuffled
 
@@ -35,8 +34,11 @@ def full_suite() -> tuple[Part, ...]:
     """All parts with all their items."""
     return (
         *(ChoicePart(f"knowledge-{language}", _choices(language), _DELIMITER[language]) for language in ("en", "zh")),
-        *(InstructionPart(f"instructions-{one}", _instructions(one), _ANSWER_TOKENS) for one in ("en", "zh")),
-        InstructionPart("arithmetic", problems(), _NUMBER_TOKENS),
+        *(
+            InstructionPart(name, _instructions(name), _ANSWER_TOKENS)
+            for name in ("instructions-en", "instructions-zh")
+        ),
+        InstructionPart("arithmetic", _instructions("arithmetic"), _NUMBER_TOKENS),
         *(PassagePart(f"text-{one}", {row["id"]: row["text"] for row in _rows(f"text-{one}")}) for one in ("en", "zh")),
     )
 
@@ -64,11 +66,8 @@ def _choices(language: str) -> tuple[ChoiceItem, ...]:
     return tuple(item for _, item in sorted(items, key=lambda pair: pair[0]))
 
 
-def _instructions(language: str) -> tuple[Instruction, ...]:
-    return tuple(
-        Instruction(row["id"], row["prompt"], row["constraints"], row["answer"])
-        for row in _rows(f"instructions-{language}")
-    )
+def _instructions(name: str) -> tuple[Instruction, ...]:
+    return tuple(Instruction(row["id"], row["prompt"], row["constraints"], row["answer"]) for row in _rows(name))
 
 
 def _rows(name: str) -> Iterator[dict[str, Any]]:

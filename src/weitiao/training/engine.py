@@ -19,7 +19,6 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_model_state_dict,
 )
-from torch.distributed.tensor import DTensor
 
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
@@ -35,8 +34,8 @@ _SCALE = "loss_scale."
 class Engine:
     """One process, or several with the same model in each (DistributedDataParallel), through Accelerate.
 
-    The loop knows no more of where it runs than what stands here; an engine that updates in the backward pass, or
-    shards the model, is a subclass.
+    The loop knows no more of where it runs than what stands here; an engine that updates in the backward pass is a
+    subclass.
 
     Args:
         accelerator: Of this launch.
@@ -194,12 +193,7 @@ def learned_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """The parameters that learn, whole and on the CPU, by name."""
     # Not the state of the whole model: that of some frozen layers (bitsandbytes) has entries that are no attributes.
-    return {name: _whole(one).detach().cpu().contiguous() for name, one in learned_parameters(model).items()}
-
-
-def _whole(parameter: Tensor) -> Tensor:
-    """A parameter that may be spread over ranks, gathered; every rank has to ask."""
-    return parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+    return {name: one.detach().cpu().contiguous() for name, one in learned_parameters(model).items()}
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

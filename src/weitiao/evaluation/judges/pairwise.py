@@ -16,41 +16,12 @@ from weitiao.data.example import Message, conversation_text
 from weitiao.errors import DataError
 from weitiao.generation.chat_server import ChatServer
 from weitiao.paths import read_text
+from weitiao.text.wording import table_of
 
 Reply = Literal["first", "second", "tie"]
 
 LETTERS = ("A", "B")
 _REPLIES: dict[str, Reply] = {LETTERS[0]: "first", LETTERS[1]: "second"}
-
-# What all questions share comes first, then what both orders of an item share: it is computed once.
-_ENGLISH = """\
-Two answers to the same request are compared. The better one is more correct, more helpful and closer to what was \
-asked. Neither length nor order matters.
-
-[Request]
-{prompt}
-
-[Answer A]
-{first}
-
-[Answer B]
-{second}
-
-Which answer is better? Reply with one letter only: A or B."""
-
-_CHINESE = """\
-请比较对同一请求的两个回答。更好的回答更正确、更有帮助、更符合要求；长短和先后顺序都不影响判断。
-
-【请求】
-{prompt}
-
-【回答 A】
-{first}
-
-【回答 B】
-{second}
-
-哪个回答更好？只回复一个字母：A 或 B。"""
 
 _FIELD = re.compile(r"\{(prompt|first|second)\}")
 _THOUGHTS = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
@@ -112,8 +83,8 @@ def read_question(config: JudgeConfig) -> Question:
     Raises:
         DataError: The file cannot be read, or lacks a field.
     """
-    if config.template is None:
-        return Question(config.language, _ENGLISH if config.language == "en" else _CHINESE)
+    if config.template is None:  # what all questions share comes first in it, then what both orders of an item share
+        return Question(config.language, table_of(config.language)["judge.question"])
     text = read_text(config.template, DataError)
     found = _FIELD.findall(text)
     if sorted(found) != ["first", "prompt", "second"]:
