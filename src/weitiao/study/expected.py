@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import psutil
 import torch
+from rich.console import Console
 
 from weitiao.errors import RecipeError
 from weitiao.files import write_json
@@ -24,8 +25,7 @@ from weitiao.study.dataset import Tell
 from weitiao.study.plan import forecast_here
 from weitiao.study.prepared import Prepared
 from weitiao.terminal.plan import gib
-from weitiao.terminal.progress import duration
-from weitiao.training.progress import Watcher
+from weitiao.terminal.progress import TrainingLine, duration
 
 LEAST_BYTES = 100 * 2**20
 """Weights that take less are trained without a forecast: it would take as long as the first steps."""
@@ -87,37 +87,32 @@ def _times(found: Forecast) -> str:
     return f"{found.seconds_per_step:.3g} s a step, {duration(found.seconds)} in all"
 
 
-class Comparing:
-    """A watcher that says after the first step how right the forecast was.
+class Comparing(TrainingLine):
+    """Shows a training, and says after the first step how right the forecast was.
 
     Args:
-        watcher: Is told everything.
+        console: Where to.
         found: The forecast.
     """
 
-    def __init__(self, watcher: Watcher, found: Forecast) -> None:
-        self._watcher, self._found = watcher, found
+    def __init__(self, console: Console, found: Forecast) -> None:
+        super().__init__(console)
+        self._found = found
         self._begun: float | None = None
 
     def start(self, step: int, num_steps: int) -> None:
         self._begun = time.monotonic()
-        self._watcher.start(step, num_steps)
+        super().start(step, num_steps)
 
     def step(self, step: int, loss: float, tokens_per_second: float, by_source: Mapping[str, float]) -> None:
-        self._watcher.step(step, loss, tokens_per_second, by_source)
+        super().step(step, loss, tokens_per_second, by_source)
         if self._begun is not None:
             seconds, self._begun = time.monotonic() - self._begun, None
             found = self._found
-            self._watcher.message(
+            self.message(
                 f"first step: {seconds:.3g} s (forecast {found.seconds_per_step:.3g}), "
                 f"memory so far {gib(peak_bytes())} (forecast for the whole {gib(found.num_bytes)})"
             )
-
-    def message(self, text: str) -> None:
-        self._watcher.message(text)
-
-    def stop(self) -> None:
-        self._watcher.stop()
 
 
 def keep_forecast(run: RunDir, found: Forecast, seconds: list[float]) -> None:

@@ -159,7 +159,7 @@ def _train(
             config=recipe.train,
             run=run,
             state=state,
-            watcher=TrainingLine(console) if expected is None else Comparing(TrainingLine(console), expected),
+            watcher=TrainingLine(console) if expected is None else Comparing(console, expected),
             interrupt=interrupt,
         )
         finished = loop.run_to_end()
