@@ -30,20 +30,22 @@ from weitiao.study.expected import Comparing, expect, keep_forecast
 from weitiao.study.keeping import keeping_states, room_for_states
 from weitiao.study.learner import adapt, load_base, make_optimizer
 from weitiao.study.preflight import check_budget, check_disk, check_settings
-from weitiao.study.prepared import prepare
+from weitiao.study.prepared import Prepared, prepare
 from weitiao.study.resume import go_on, open_run, require_work, state_of
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
 from weitiao.study.task import answer_validation, validation_task
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, read_weights
-from weitiao.training.engine import load_weights
+from weitiao.training.engine import Engine, load_weights
 from weitiao.training.engines import make_engine, require_whole_steps
 from weitiao.training.interrupt import interruptible
 from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.offload import offloading
+from weitiao.training.progress import Watcher
 from weitiao.training.unmoved import require_moved
+from weitiao.training.validation import AnswerValidation
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,27 +144,8 @@ def _train(
     if main:
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             _begin(recipe, run, model, hardware, data, state)
-    remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
-    with (
-        interruptible() as interrupt,
-        full_disk_is_named(f"a file in {run.path}", remedy),
-        keeping_states(engine, plan, run.path, room_for_states(method, plan, num_steps, spare, engine), tell),
-    ):
-        start_trackers(accelerator, recipe)
-        loop = Loop(
-            engine=engine,
-            steps=replace(plan, items=objective.prepare(plan.items)),
-            sources=data.several_sources,
-            num_steps=num_steps,
-            validation=objective.prepare(data.validation),
-            answers=answers,
-            config=recipe.train,
-            run=run,
-            state=state,
-            watcher=TrainingLine(console) if expected is None else Comparing(console, expected),
-            interrupt=interrupt,
-        )
-        finished = loop.run_to_end()
+    watcher = TrainingLine(console) if expected is None else Comparing(console, expected)
+    finished = _learn(prepared, engine, run, state, answers, watcher, spare, tell)
     if finished and (still := require_moved(objective, optimizer, steps=state.step)):
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
@@ -171,6 +154,42 @@ def _train(
             keep_forecast(run, expected, [line["seconds"] for line in read_metrics(run.metrics_path) if "loss" in line])
     engine.end()
     return _result(run, state, finished=finished)
+
+
+def _learn(
+    prepared: Prepared,
+    engine: Engine,
+    run: RunDir,
+    state: State,
+    answers: AnswerValidation | None,
+    watcher: Watcher,
+    spare_bytes: int,
+    tell: Tell,
+) -> bool:
+    """Take the steps that are left; whether the run came to its end."""
+    recipe, data, plan, objective = prepared.recipe, prepared.data, prepared.plan, engine.objective
+    room = room_for_states(prepared.method, plan, prepared.num_steps, spare_bytes, engine)
+    remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
+    with (
+        interruptible() as interrupt,
+        full_disk_is_named(f"a file in {run.path}", remedy),
+        keeping_states(engine, plan, run.path, room, tell),
+    ):
+        start_trackers(engine.accelerator, recipe)
+        loop = Loop(
+            engine=engine,
+            steps=replace(plan, items=objective.prepare(plan.items)),
+            sources=data.several_sources,
+            num_steps=prepared.num_steps,
+            validation=objective.prepare(data.validation),
+            answers=answers,
+            config=recipe.train,
+            run=run,
+            state=state,
+            watcher=watcher,
+            interrupt=interrupt,
+        )
+        return loop.run_to_end()
 
 
 def _result(run: RunDir, state: State, *, finished: bool) -> Run:
