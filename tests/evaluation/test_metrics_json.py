@@ -64,7 +64,7 @@ def test_a_schema_is_checked_and_its_violations_are_counted(tmp_path: Path) -> N
         metric = JsonSchema.model_validate({"type": "json_schema", **place}).build()
         grades = metric.grade_all(items)
         assert grades == [1, 0, 0, 0, 0]
-        assert metric.details(items, grades)["problems"] == {
+        assert metric.details(items)["problems"] == {
             "$.city: type": 1, "$: additionalProperties": 1, "$.people[].age: type": 1, "not JSON": 1,
         }  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_details_count_every_field_and_the_whole() -> None:
     ]
     items = [Item(a if isinstance(a, str) else json.dumps(a), json.dumps(e)) for a, e in pairs]
     metric = JsonFields().build()
-    details = metric.details(items, metric.grade_all(items))
+    details = metric.details(items)
     assert details["fields"]["intent"] == {"n": 3, "correct": 2, "accuracy": 2 / 3}
     assert details["fields"]["slots.city"] == {"n": 2, "correct": 1, "accuracy": 0.5}
     assert details["fields"]["tags"]["n"] == 2

@@ -68,7 +68,7 @@ def test_bleu_of_a_set_is_that_of_sacrebleu(words: list[str], separator: str, to
     answers, references = [one.answer for one in items], [[one.expected for one in items]]
     assert found.value == pytest.approx(BLEU(tokenize=tokenize).corpus_score(answers, references).score / 100)
     assert 0 < found.low < found.value < found.high < 1
-    assert metric.details(items, []) == {"tokenize": [tokenize]}
+    assert metric.details(items) == {"tokenize": [tokenize]}
     for item in items:
         expected = BLEU(tokenize=tokenize, effective_order=True).sentence_score(item.answer, [item.expected]).score
         assert metric.grade(item) == pytest.approx(expected / 100)
@@ -85,7 +85,7 @@ def test_bleu_smooths_orders_without_a_match_as_sacrebleu_does() -> None:
 def test_tokenizer_of_bleu_follows_the_reference() -> None:
     metric = Bleu().build()
     items = [Item("a", "plain words"), Item("a", "中文"), Item("a", "これは本です")]
-    assert metric.details(items, [])["tokenize"] == ["13a", "char", "zh"]
+    assert metric.details(items)["tokenize"] == ["13a", "char", "zh"]
 
 
 @pytest.mark.parametrize(("words", "separator"), [(ENGLISH, " "), (CHINESE, "")])

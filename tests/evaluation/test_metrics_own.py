@@ -144,7 +144,7 @@ def test_a_judge_behind_a_server_grades_from_0_to_1(server: tuple[str, list[dict
     metric = config.build()
     items = [Item(f"quality {digit}", "reference text", ITEM.prompt, {}, "r") for digit in "1352x"]
     assert metric.grade_all(items) == [0.0, 0.5, 1.0, 0.25, 0.0]
-    assert metric.details(items, []) == {"num_unrated": 1}
+    assert metric.details(items) == {"num_unrated": 1}
     assert {one["path"] for one in seen} == {"/v1/chat/completions"}
     assert {(one["model"], one["key"], one["temperature"], one["max_tokens"]) for one in seen} == {
         ("big", "Bearer secret", 0, 7)

@@ -89,7 +89,7 @@ def score(
     """
     items = [one.item for one in predictions]
     grades = {metric.title: [one.grades[metric.title] for one in predictions] for metric in metrics}
-    details = {metric.title: metric.details(items, grades[metric.title]) for metric in metrics if items}
+    details = {metric.title: metric.details(items) for metric in metrics if items}
     of_labels = [metric for metric in metrics if isinstance(metric, Labels)]
     num_tokens = sum(one.num_tokens for one in predictions)
     return Scores(

@@ -163,7 +163,7 @@ def _fields(predictions: Sequence[Prediction]) -> tuple[FieldGap, ...]:
         for one in predictions
         if isinstance(structured(one.expected), dict) and isinstance(structured(one.answer), dict)
     ]
-    counts = FIELDS.details(items, [])["fields"]
+    counts = FIELDS.details(items)["fields"]
     gaps = [FieldGap(field, proportion(found["correct"], found["n"])) for field, found in counts.items()]
     return tuple(sorted(gaps, key=lambda gap: gap.right.value))
 

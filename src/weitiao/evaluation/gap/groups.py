@@ -49,9 +49,7 @@ class Group:
     weak: bool = False
 
 
-def find_groups(
-    predictions: Sequence[Prediction], grades: Sequence[float], *, by_class: bool, seed: int = 0
-) -> tuple[Group, ...]:
+def find_groups(predictions: Sequence[Prediction], grades: Sequence[float], *, by_class: bool) -> tuple[Group, ...]:
     """Score rows by class, by length of the question, and by the columns of the data.
 
     Groups of at least five rows, with as many beside them, are tested against the rest: Fisher's exact test when all
@@ -64,7 +62,6 @@ def find_groups(
         predictions: The answers.
         grades: One per answer, 0 to 1.
         by_class: Whether the expected answers are labels.
-        seed: Of the permutations.
 
     Returns:
         The groups of each dimension, the worst first. A column counts when it has 2 to 20 different values and five
@@ -78,7 +75,7 @@ def find_groups(
             inside = np.zeros(len(values), dtype=bool)
             inside[rows] = True
             if not inside.all():
-                groups.append(_group(dimension, name, value, values[inside], values[~inside], seed))
+                groups.append(_group(dimension, name, value, values[inside], values[~inside]))
         found += sorted(groups, key=lambda group: group.score.value)
     adjusted = iter(holm([group.p_value for group in found if group.p_value is not None]))
     return tuple(
@@ -102,12 +99,12 @@ def question(prediction: Prediction) -> str:
     return next(turns, "")
 
 
-def _group(dimension: Dimension, name: str, value: str, inside: Values, outside: Values, seed: int) -> Group:
+def _group(dimension: Dimension, name: str, value: str, inside: Values, outside: Values) -> Group:
     score, rest = mean(inside), float(outside.mean())
-    return Group(dimension, name, value, score, rest, score.value - rest, _p_value(inside, outside, seed))
+    return Group(dimension, name, value, score, rest, score.value - rest, _p_value(inside, outside))
 
 
-def _p_value(inside: Values, outside: Values, seed: int) -> float | None:
+def _p_value(inside: Values, outside: Values) -> float | None:
     from scipy import stats
 
     if min(len(inside), len(outside)) < LEAST_ROWS:
@@ -120,7 +117,7 @@ def _p_value(inside: Values, outside: Values, seed: int) -> float | None:
         return float(stats.fisher_exact(table, alternative="less").pvalue)
     tested = stats.permutation_test(
         (inside, outside), lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis), vectorized=True,
-        n_resamples=_NUM_RESAMPLES, batch=500, alternative="less", rng=np.random.default_rng(seed),
+        n_resamples=_NUM_RESAMPLES, batch=500, alternative="less", rng=np.random.default_rng(0),
     )  # fmt: skip
     return float(tested.pvalue)
 

@@ -101,7 +101,7 @@ class JudgeMetric(Metric):
         self._num_unrated = ratings.count(None)
         return [0.0 if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         return {"num_unrated": self._num_unrated}
 
     def _question(self, item: Item) -> tuple[Message, ...]:

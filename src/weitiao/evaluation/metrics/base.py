@@ -165,7 +165,7 @@ class Metric(BaseScore):
             return paired_difference(*grades)
         return paired_difference_of_sums(before.items, after.items, before.statistic, grades=grades)
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         """What else is worth knowing about the grades, as plain JSON values."""
         return {}
 

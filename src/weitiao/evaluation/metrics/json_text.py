@@ -92,7 +92,7 @@ class _Faultless(Metric):
     def grade(self, item: Item) -> float:
         return float(self.fault(item.answer) is None)
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         problems = Counter(fault for item in items if (fault := self.fault(item.answer)) is not None)
         return {"problems": dict(problems.most_common(_NUM_PROBLEMS))}
 
@@ -205,7 +205,7 @@ class JsonFields(Metric):
                 "Correct or remove the row, or choose another metric.",
             )
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         """Counts over all fields of all answers (precision, recall and F1 of the whole), and for each field."""
         expected_by: Counter[str] = Counter()
         right_by: Counter[str] = Counter()

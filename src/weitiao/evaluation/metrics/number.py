@@ -68,7 +68,7 @@ class Number(Metric):
     def check(self, item: Item) -> None:
         self._expected(item)
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         return {"num_without_number": sum(self.extract(item.answer) is None for item in items)}
 
     def extract(self, text: str) -> Fraction | None:

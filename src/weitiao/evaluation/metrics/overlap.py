@@ -78,7 +78,7 @@ class Bleu(Metric):
             rows.append([found.sys_len, found.ref_len, *found.counts, *found.totals])
         return WholeSet(np.array(rows, dtype=np.float64), corpus_bleu)
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         return {"tokenize": sorted({self._tokenizer(item.expected) for item in items})}
 
     def _tokenizer(self, reference: str) -> str:

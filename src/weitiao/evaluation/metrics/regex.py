@@ -50,7 +50,7 @@ class Regex(Metric):
         expected = item.expected if expected is None else expected  # a bare label, where the answer is a sentence
         return float(normalized(answer, self._normalize) == normalized(expected, self._normalize))
 
-    def details(self, items: Sequence[Item], grades: Sequence[float]) -> dict[str, Any]:
+    def details(self, items: Sequence[Item]) -> dict[str, Any]:
         return {"num_without_match": sum(self.extract(item.answer) is None for item in items)}
 
     def extract(self, text: str) -> str | None:
