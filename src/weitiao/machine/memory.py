@@ -7,8 +7,12 @@ import resource
 import sys
 
 
-def peak_bytes() -> int:
-    """The most memory that this process has had."""
+def peak_bytes(device: str = "cpu") -> int:
+    """The most memory that this process has had; on `cuda`, the most that its tensors had there."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

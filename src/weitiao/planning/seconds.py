@@ -122,16 +122,19 @@ def work(call: Call) -> float:
 
 
 def _rates(known: Mapping[str, float], calls: Iterable[Call]) -> dict[str, float]:
-    """Seconds per unit of work by the names of the operations, of those that were measured."""
-    sums: dict[str, tuple[float, float]] = {}
+    """Seconds per unit of work by the names of the operations: that of its name, where one of these was measured, or
+    that of all with arithmetic, or of all without."""
+    sums: dict[str | bool, tuple[float, float]] = {}
     for call in calls:
         if str(call) in known:
-            seconds, amount = sums.get(call.name, (0.0, 0.0))
-            sums[call.name] = seconds + known[str(call)], amount + work(call)
-    everything = tuple(map(sum, zip(*sums.values(), strict=True))) if sums else (0.0, 1.0)
-    rates = {name: seconds / amount for name, (seconds, amount) in sums.items() if amount}
-    default = everything[0] / max(everything[1], 1.0)
-    return {call.name: rates.get(call.name, default) for call in calls}
+            for key in (call.name, arithmetic_of(call) > 0):
+                seconds, amount = sums.get(key, (0.0, 0.0))
+                sums[key] = seconds + known[str(call)], amount + work(call)
+    rates = {key: seconds / amount for key, (seconds, amount) in sums.items() if amount}
+    return {
+        call.name: rates.get(call.name, rates.get(arithmetic_of(call) > 0, max(rates.values(), default=0.0)))
+        for call in calls
+    }
 
 
 def _measured(call: Call) -> float:

@@ -17,6 +17,7 @@ from weitiao.files import write_json
 from weitiao.machine.hardware import Hardware
 from weitiao.machine.memory import peak_bytes
 from weitiao.models.names import resolve_model
+from weitiao.planning.devices import Device, find_device
 from weitiao.planning.forecast import Forecast
 from weitiao.planning.options import ROOM, fitting_budget
 from weitiao.recipe import Recipe
@@ -26,6 +27,7 @@ from weitiao.study.plan import forecast_here
 from weitiao.study.prepared import Prepared
 from weitiao.terminal.plan import gib
 from weitiao.terminal.progress import TrainingLine, duration
+from weitiao.training.metrics import read_metrics
 
 LEAST_BYTES = 100 * 2**20
 """Weights that take less are trained without a forecast: it would take as long as the first steps."""
@@ -37,35 +39,40 @@ CALIBRATION_SECONDS = 5.0
 def expect(
     prepared: Prepared, hardware: Hardware, device: torch.device, *, asked: Recipe, force: bool, tell: Tell
 ) -> tuple[Prepared, Forecast | None]:
-    """Forecast a training that is about to begin on this machine's CPU, in one process.
+    """Forecast a training that is about to begin on this machine, in one process.
 
     Args:
         prepared: The training.
         hardware: This machine.
-        device: Of the training; there is no forecast for a GPU yet.
+        device: Of the training.
         asked: The recipe as it was; a token budget that it leaves open is halved until the training fits.
         force: Train also where it does not fit.
         tell: Gets a line about what is expected.
 
     Returns:
-        The training with the token budget that fits; and the forecast, None for a small model and elsewhere.
+        The training with the token budget that fits; and the forecast, None for a small model, several processes, and a
+        GPU that the catalogue does not have.
 
     Raises:
         RecipeError: It does not fit.
     """
     folder = resolve_model(prepared.recipe.model)
-    alone = device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) == 1
+    gpu = _gpu(hardware) if device.type == "cuda" else None
+    alone = (device.type == "cpu" or gpu is not None) and int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not alone or sum(file.stat().st_size for file in folder.glob("*.safetensors")) < LEAST_BYTES:
         return prepared, None
-    room = hardware.available_memory_bytes + psutil.Process().memory_info().rss
-    found = forecast_here(prepared, calibration_seconds=CALIBRATION_SECONDS)
+    if gpu is not None:
+        room = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    else:
+        room = hardware.available_memory_bytes + psutil.Process().memory_info().rss
+    found = forecast_here(prepared, gpu, calibration_seconds=CALIBRATION_SECONDS)
     if found.num_bytes > ROOM * room and asked.train.token_budget == "auto":
         items = (*prepared.data.train, *prepared.data.validation)
         longest = max(item.num_tokens for item in items)
         budget = fitting_budget(found, prepared.plan.token_budget, longest, room)
         if budget is not None:
             prepared = _with_budget(prepared, budget)
-            found = forecast_here(prepared, calibration_seconds=CALIBRATION_SECONDS)
+            found = forecast_here(prepared, gpu, calibration_seconds=CALIBRATION_SECONDS)
     fits = found.num_bytes <= ROOM * room
     said = f"{gib(found.num_bytes)} of the {gib(room)} that there are"
     if not fits and not force:
@@ -75,6 +82,14 @@ def expect(
         )
     tell(f"Forecast: {said}{'' if fits else ' (forced)'}, {_times(found)}")
     return prepared, found
+
+
+def _gpu(hardware: Hardware) -> Device | None:
+    """This machine's GPU in the catalogue of devices."""
+    try:
+        return find_device(hardware.gpus[0].name)
+    except RecipeError:
+        return None
 
 
 def _with_budget(prepared: Prepared, budget: int) -> Prepared:
@@ -93,11 +108,12 @@ class Comparing(TrainingLine):
     Args:
         console: Where to.
         found: The forecast.
+        device: Of the training, `cpu` or `cuda`.
     """
 
-    def __init__(self, console: Console, found: Forecast) -> None:
+    def __init__(self, console: Console, found: Forecast, device: str) -> None:
         super().__init__(console)
-        self._found = found
+        self._found, self._device = found, device
         self._begun: float | None = None
 
     def start(self, step: int, num_steps: int) -> None:
@@ -111,22 +127,23 @@ class Comparing(TrainingLine):
             found = self._found
             self.message(
                 f"first step: {seconds:.3g} s (forecast {found.seconds_per_step:.3g}), "
-                f"memory so far {gib(peak_bytes())} (forecast for the whole {gib(found.num_bytes)})"
+                f"memory so far {gib(peak_bytes(self._device))} (forecast for the whole {gib(found.num_bytes)})"
             )
 
 
-def keep_forecast(run: RunDir, found: Forecast, seconds: list[float]) -> None:
+def keep_forecast(run: RunDir, found: Forecast, device: str) -> None:
     """Write forecast and measurement beside each other, for the report.
 
     Args:
         run: Of the training, which has come to its end.
         found: The forecast.
-        seconds: Of each step.
+        device: Of the training, `cpu` or `cuda`.
     """
+    seconds = [line["seconds"] for line in read_metrics(run.metrics_path) if "loss" in line]
     write_json(
         run.forecast_path,
         {
-            "memory_bytes": {"forecast": round(found.num_bytes), "measured": peak_bytes()},
+            "memory_bytes": {"forecast": round(found.num_bytes), "measured": peak_bytes(device)},
             "seconds_per_step": {"forecast": found.seconds_per_step, "measured": statistics.mean(seconds)},
             "memory": {line.name: round(line.bytes) for line in found.memory},
         },

@@ -149,11 +149,18 @@ def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) 
     return Way(*parts, dtype, config.quantization, kind, config.map_weights, config.attention)
 
 
-def forecast_here(prepared: Prepared, *, calibration_seconds: float) -> Forecast:
-    """The forecast of a training that is about to begin in this process, on the CPU."""
-    resident = psutil.Process().memory_info().rss  # before operations are measured
-    clock = stopwatch_here(budget_seconds=calibration_seconds)
-    way, work = way_of(prepared.recipe, "cpu"), work_of(prepared)
+def forecast_here(prepared: Prepared, device: Device | None = None, *, calibration_seconds: float) -> Forecast:
+    """The forecast of a training that is about to begin in this process.
+
+    Args:
+        prepared: The training.
+        device: This machine's GPU; None is the CPU. What the program takes of a GPU beside its tensors is there
+            already, and does not count.
+        calibration_seconds: How long operations of the CPU may be measured.
+    """
+    resident = float(psutil.Process().memory_info().rss) if device is None else 0.0  # before operations are measured
+    clock = stopwatch_here(budget_seconds=calibration_seconds) if device is None else _clock(device)
+    way, work = way_of(prepared.recipe, "cpu" if device is None else "cuda"), work_of(prepared)
     return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
 
 
@@ -182,9 +189,13 @@ def _on(device: Device) -> Where:
         memory_bytes=device.memory_bytes,
         program_bytes=GPU_PROGRAM_BYTES,
         watts=device.watts,
-        clock=DataSheet(device.flops, device.bytes_per_second),
+        clock=_clock(device),
         source="half of what the data sheet says; not measured here",
         kind="cuda",
         formats=tuple(device.flops),
         key=device.key,
     )
+
+
+def _clock(device: Device) -> DataSheet:
+    return DataSheet(device.flops, device.bytes_per_second)

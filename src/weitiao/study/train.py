@@ -144,14 +144,14 @@ def _train(
     if main:
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             _begin(recipe, run, model, hardware, data, state)
-    watcher = TrainingLine(console) if expected is None else Comparing(console, expected)
+    watcher = TrainingLine(console) if expected is None else Comparing(console, expected, device.type)
     finished = _learn(prepared, engine, run, state, answers, watcher, spare, tell)
     if finished and (still := require_moved(objective, optimizer, steps=state.step)):
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
         _finish(recipe, run, method, objective, data, state, fingerprint, begun.below)
         if expected is not None:
-            keep_forecast(run, expected, [line["seconds"] for line in read_metrics(run.metrics_path) if "loss" in line])
+            keep_forecast(run, expected, device.type)
     engine.end()
     return _result(run, state, finished=finished)
 
