@@ -151,6 +151,15 @@ def test_an_override_reaches_into_short_forms_and_lists(recipe: Path) -> None:
     assert load_recipe(recipe, ["train.epochs=&x 2"]).train.epochs == 2
 
 
+def test_what_lies_beside_a_recipe_is_not_taken_for_a_template_that_has_a_name(recipe: Path) -> None:
+    for name in ("auto", "chatml", "mine.jinja"):
+        (recipe.parent / name).mkdir()
+    assert load_recipe(recipe).rendering.template == "auto"
+    assert load_recipe(recipe, ["rendering.template=chatml"]).rendering.template == "chatml"
+    found = load_recipe(recipe, ["rendering.template=mine.jinja"]).rendering.template
+    assert found == str(recipe.parent / "mine.jinja")
+
+
 def test_what_looks_like_a_date_is_a_text(recipe: Path) -> None:
     recipe.write_text(GOOD + "run_dir: 2024-05-01\n")
     assert load_recipe(recipe).run_dir == Path("2024-05-01")

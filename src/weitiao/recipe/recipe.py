@@ -303,7 +303,6 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
     def model(config: ModelConfig) -> ModelConfig:
         return config.model_copy(update={"name": str(find_path(config.name, folders) or config.name)})
 
-    template = recipe.rendering.template
     models = tuple(map(model, recipe.baseline.models))
 
     def located(method: Any) -> Any:
@@ -316,7 +315,7 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
     update = {
         "data": resolve_paths(recipe.data, folders),
         "model": model(recipe.model),
-        "rendering": recipe.rendering.model_copy(update={"template": str(find_path(template, folders) or template)}),
+        "rendering": recipe.rendering.located(folders),
         "baseline": recipe.baseline.model_copy(update={"models": models}),
         "evaluate": recipe.evaluate.located(folders),
         "retention": recipe.retention.located(folders),

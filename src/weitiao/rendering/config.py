@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date as Date
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import Field
 
 from weitiao.config import Config
+from weitiao.paths import find_path
+
+BUILT_IN = ("alpaca", "chatml")
+"""Templates that `rendering.template` may name; each is a file in `builtin/`."""
 
 
 class RenderingConfig(Config):
@@ -33,3 +39,9 @@ class RenderingConfig(Config):
     on_long: Literal["drop", "truncate", "error"] = "drop"
     """What happens to a longer sequence: it is dropped and counted, its end is cut off (and with it the end-of-turn
     token) and counted, or it is an error."""
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        """The same with the file of its template looked up in folders; a name means no file, whatever lies there."""
+        if self.template in ("auto", *BUILT_IN):
+            return self
+        return self.model_copy(update={"template": str(find_path(self.template, folders) or self.template)})

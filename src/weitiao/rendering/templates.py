@@ -16,16 +16,12 @@ from typing import TYPE_CHECKING
 
 from weitiao.errors import RenderingError
 from weitiao.paths import read_text
-from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.config import BUILT_IN, RenderingConfig
 
 if TYPE_CHECKING:
     from jinja2 import nodes
     from jinja2.parser import Parser
     from transformers import PreTrainedTokenizerBase
-
-
-BUILT_IN = ("alpaca", "chatml")
-"""Templates that `rendering.template` may name; each is a file in `builtin/`."""
 
 
 def apply_template(tokenizer: PreTrainedTokenizerBase, config: RenderingConfig) -> None:
