@@ -1,7 +1,7 @@
 """The real command line in processes of their own, forked from one that has imported everything: each starts at once.
 
-As a script: reads one call per line (JSON: `arguments`, `encoding`, `cwd`, `environment`, and the files of `stdin`,
-`stdout` and `stderr`), forks it, and prints its process id, then its exit status.
+As a script: reads one call per line (JSON: `arguments`, `ranks`, `encoding`, `cwd`, `environment`, and the files of
+`stdin`, `stdout` and `stderr`), forks it, and prints its process id, then its exit status.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,7 @@ class Forks:
     def call(
         self,
         *arguments: str | Path,
+        ranks: int = 1,
         encoding: str = "utf-8",
         cwd: Path | None = None,
         stdin: str | None = None,
@@ -58,6 +60,7 @@ class Forks:
 
         Args:
             arguments: As typed.
+            ranks: Processes that compute together, by gloo.
             encoding: Of stdout and stderr.
             cwd: The current directory, that of the tests if none.
             stdin: What it reads.
@@ -69,6 +72,7 @@ class Forks:
         files["stdin"].write_text(stdin or "", encoding="utf-8")
         call = {
             "arguments": list(map(str, arguments)),
+            "ranks": ranks,
             "encoding": encoding,
             "cwd": str(cwd or Path.cwd()),
             "environment": environment(),
@@ -94,6 +98,24 @@ def server() -> Forks:
     return Forks()
 
 
+def fork_ranks(number: int) -> list[int]:
+    """Make this process the first of so many ranks, as torchrun would; the process ids of the others, in the first."""
+    if number == 1:
+        return []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "RANK": "0", "LOCAL_RANK": "0"}
+    others = []
+    for rank in range(1, number):
+        if (pid := os.fork()) == 0:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            return []
+        others.append(pid)
+    return others
+
+
 def serve() -> None:
     """Fork calls until stdin ends."""
     import weitiao.study.pipeline.run  # noqa: F401
@@ -106,6 +128,7 @@ def serve() -> None:
             os.chdir(call["cwd"])
             os.environ.clear()
             os.environ.update(call["environment"])
+            others = fork_ranks(call["ranks"])
             os.dup2(os.open(call["stdin"], os.O_RDONLY), 0)
             sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - without what was read ahead of calls
             for number, name in ((1, "stdout"), (2, "stderr")):
@@ -122,7 +145,8 @@ def serve() -> None:
                 code = end.code
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 0)
+            codes = [os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) for other in others]
+            os._exit(next(filter(None, codes), code if isinstance(code, int) else 0))
         print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 

@@ -75,6 +75,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 def weitiao(
     *arguments: str | Path,
+    ranks: int = 1,
     cwd: Path | None = None,
     stdin: str | None = None,
     meanwhile: Callable[[int], None] = lambda pid: None,
@@ -83,11 +84,12 @@ def weitiao(
 
     Args:
         arguments: As typed.
+        ranks: Processes that compute together, by gloo, without the launcher that `torchrun` starts.
         cwd: The current directory, that of the tests if none.
         stdin: What it reads.
         meanwhile: Is called with the process id while it runs.
     """
-    return server().call(*arguments, cwd=cwd, stdin=stdin, meanwhile=meanwhile)
+    return server().call(*arguments, ranks=ranks, cwd=cwd, stdin=stdin, meanwhile=meanwhile)
 
 
 def weitiao_anew(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -100,19 +100,24 @@ def writable(directory: Path, what: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def in_one_step(path: Path) -> Iterator[Path]:
+    """Yields a file beside that takes the place of `path` at the end of the block: nobody sees half of it."""
+    beside = path.with_name(f"{path.name}.part")
+    yield beside
+    beside.replace(path)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one step."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(json_text(value, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    with in_one_step(path) as beside:
+        beside.write_text(json_text(value, indent=2) + "\n", encoding="utf-8")
 
 
 def write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
     """Write a JSON Lines file in one step; NaN becomes null, other values that JSON does not have become text."""
-    beside = path.with_name(f"{path.name}.part")
-    with beside.open("w", encoding="utf-8") as stream:
+    with in_one_step(path) as beside, beside.open("w", encoding="utf-8") as stream:
         stream.writelines(json_text(one, default=str) + "\n" for one in values)
-    beside.replace(path)
 
 
 def sha256(path: Path) -> str:

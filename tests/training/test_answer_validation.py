@@ -13,7 +13,6 @@ from workbench import (
     final_weights,
     signal_after,
     steps_of,
-    torchrun,
     weitiao,
     write_recipe,
     write_rows,
@@ -100,7 +99,7 @@ def test_a_killed_run_goes_on_to_the_same_choice(trained: Run, tiny_llama_dir: P
 
 
 def test_two_ranks_choose_as_one(trained: Run, tiny_llama_dir: Path, tmp_path: Path) -> None:
-    done = torchrun(2, "train", recipe(tmp_path, tiny_llama_dir), "train.max_steps=6")
+    done = weitiao("train", recipe(tmp_path, tiny_llama_dir), "train.max_steps=6", ranks=2)
     assert done.returncode == 0, done.stderr
     for two, one in zip(validations(tmp_path / "run"), validations(trained.path), strict=False):
         assert two["validation_chrf"] == pytest.approx(one["validation_chrf"], abs=0.05)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from workbench import signal_after, steps_of, torchrun, weitiao, write_recipe, write_rows
+from workbench import signal_after, steps_of, weitiao, write_recipe, write_rows
 
 from weitiao.recipe import load_recipe
 from weitiao.study.train import train
@@ -74,7 +74,7 @@ def test_two_ranks_that_keep_are_one_that_does_not(tiny_llama_dir: Path, tmp_pat
     """With one forest for each rank, the sum of the gradients is the same, bit for bit."""
     settings = ["train.epochs=3", "train.threads=1", "train.token_budget=200", "train.validate_every=15"]
     one, _ = trained(recipe(tmp_path / "one", tiny_llama_dir, keep_states=0), *settings)
-    done = torchrun(2, "train", recipe(tmp_path / "two", tiny_llama_dir), *settings)
+    done = weitiao("train", recipe(tmp_path / "two", tiny_llama_dir), *settings, ranks=2)
     assert done.returncode == 0, done.stderr
     assert "what they give is kept in up to 2 GiB" in done.stderr
     two = tmp_path / "two/run"

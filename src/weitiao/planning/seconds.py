@@ -17,7 +17,7 @@ from weitiao.planning.trace import Call, Shape
 _PYTHON_SECONDS = 1e-5
 """Of Python and autograd around an operation, on a CPU."""
 
-_REPEAT_BELOW_SECONDS = 0.05
+_REPEAT_BELOW_SECONDS = 0.02
 """An operation that takes less is measured several times; the shortest time counts."""
 
 _FLASH, _FLASH_BACKWARD = (f"aten._scaled_dot_product_flash_attention_for_cpu{ending}" for ending in ("", "_backward"))

@@ -21,6 +21,7 @@ from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import RecipeError
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.files import in_one_step
 from weitiao.methods.base import find_moved
 from weitiao.methods.config import MethodConfig
 from weitiao.methods.lora import LoraConfig
@@ -170,14 +171,12 @@ def take_earlier(values: Any) -> None:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write the resolved recipe. `run_dir` is left out: it is where the file lies, also when it is copied."""
     values = recipe.model_dump(mode="json", exclude={"run_dir"})
-    beside = path.with_suffix(".part")
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.allow_unicode = True
-    with beside.open("w", encoding="utf-8") as file:
+    with in_one_step(path) as beside, beside.open("w", encoding="utf-8") as file:
         yaml.dump(values, file)
-    beside.replace(path)
 
 
 def differences(a: Recipe, b: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:

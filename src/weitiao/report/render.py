@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from weitiao.files import in_one_step
 from weitiao.report.files import RunFiles, read_run
 from weitiao.report.sections.common import shortened
 from weitiao.report.sections.costs import costs_section
@@ -94,10 +95,8 @@ def write_report(run: Path, *, output: Path | None = None, language: Language = 
     with locked_around(path, "Wait for it, or write the page elsewhere with --output FILE."):
         html = render_report(run, language=language)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.part")
-        # A lone surrogate in an answer of the data is written as an escape.
-        beside.write_text(html, encoding="utf-8", errors="backslashreplace")
-        beside.replace(path)
+        with in_one_step(path) as beside:  # a lone surrogate in an answer of the data is written as an escape
+            beside.write_text(html, encoding="utf-8", errors="backslashreplace")
     return path
 
 

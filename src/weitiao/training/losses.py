@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from weitiao.errors import RunError
+from weitiao.files import in_one_step
 
 FLUSH_STEPS = 50
 
@@ -56,9 +57,8 @@ class LossLog:
         self._rows, self._num_steps = [], 0
 
     def _write(self, path: Path, table: pa.Table) -> None:
-        beside = path.with_suffix(".part")
-        pq.write_table(table, beside)
-        beside.replace(path)
+        with in_one_step(path) as beside:
+            pq.write_table(table, beside)
 
 
 def read_losses(directory: Path, step: int) -> pa.Table:

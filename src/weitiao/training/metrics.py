@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from weitiao.files import in_one_step
 from weitiao.json_text import json_text, lines_of
 
 
@@ -22,9 +23,8 @@ class MetricsLog:
         self.path = path
         if path.exists():
             kept = [line for line in lines_of(path) if _step(line) <= start]
-            beside = path.with_suffix(".part")
-            beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-            beside.replace(path)
+            with in_one_step(path) as beside:
+                beside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def add(self, values: dict[str, Any]) -> None:
         """Append one object and hand it to the operating system at once."""
