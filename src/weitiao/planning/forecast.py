@@ -14,7 +14,7 @@ from weitiao.planning.sketch import Sketch, Way
 from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload, portion
 
-HELD_SHARE, HELD_SHARE_UNFUSED, HELD_SHARE_ROUNDED = 0.12, 0.5, 1.0
+HELD_SHARE, HELD_SHARE_UNFUSED, HELD_SHARE_WRITTEN = 0.12, 0.5, 1.0
 """What malloc holds beside what lives, as a share of what a step allocates and frees: little where fused layers use
 their buffers again or all of a model learns, much where adapters make many short-lived tensors, most where weights are
 written out again and again. Measured on a CPU with glibc (`python -m benchmarks.plan`)."""
@@ -148,8 +148,8 @@ def _held(sketch: Sketch) -> tuple[float, float]:
     """What the allocator holds, as a share of what comes and goes; and bytes of libraries at work."""
     if sketch.way.device != "cpu":
         return HELD_SHARE_GPU, 0.0
-    if sketch.num_quantized:
-        return HELD_SHARE_ROUNDED, LIBRARIES_BYTES
+    if sketch.num_quantized or getattr(sketch.way.method, "dora", False):  # DoRA: for the norms of the tuned weights
+        return HELD_SHARE_WRITTEN, LIBRARIES_BYTES
     most_learns = sketch.num_learned > sketch.num_parameters / 2
     return HELD_SHARE if most_learns or num_fused(sketch.adapted) else HELD_SHARE_UNFUSED, LIBRARIES_BYTES
 
