@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from weitiao.cli.console import closing_panel, messages, print_json, results
+from weitiao.cli.console import closing_panel, messages, print_json, print_result
 from weitiao.cli.options import DataFile, FileKind, Json, NamedColumns, OnBadRows
 from weitiao.console import quoted
 
@@ -133,10 +133,7 @@ def split(
             skip_bad_rows=on_bad_rows == "skip",
             on_row=on_row,
         )
-    if json:
-        print_json(done)
-    else:
-        results().print(split_table(done))
+    print_result(done, lambda one, out: out.print(split_table(one)), json=json)
     against = [f"--against {quoted(done.files[part])}" for part in done.files if part != "train"]
     closing_panel(
         console, "Split", split_facts(done), [f"weitiao data check {quoted(done.files['train'])} {' '.join(against)}"]
@@ -189,10 +186,7 @@ def mix(
             skip_bad_rows=on_bad_rows == "skip",
             on_row=on_row,
         )
-    if json:
-        print_json(done)
-    else:
-        results().print(mixture_table(done))
+    print_result(done, lambda one, out: out.print(mixture_table(one)), json=json)
     closing_panel(
         console,
         "Mixed",

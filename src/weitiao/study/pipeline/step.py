@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psutil
 from rich.console import Console
 
+from weitiao.machine.memory import peak_bytes
 from weitiao.recipe import Recipe
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
@@ -115,7 +116,7 @@ def measured() -> Iterator[Usage]:
         watcher.join()
         usage.seconds = time.monotonic() - begun
         if on_gpu:
-            usage.peak_memory_bytes = torch.cuda.max_memory_allocated()
+            usage.peak_memory_bytes = peak_bytes("cuda")
 
 
 def dependants(step: Step, steps: Sequence[Step]) -> list[Step]:
