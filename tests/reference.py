@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    Gemma2Config,
     GPTNeoXConfig,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
@@ -52,10 +54,14 @@ def family_config(family: str) -> PretrainedConfig:
         "qwen3": lambda: Qwen3Config(**_GROUPED, head_dim=16),
         "gpt_neox": lambda: GPTNeoXConfig(**_SIZES, rotary_pct=0.5),
         "olmo2": lambda: Olmo2Config(**_GROUPED),
+        "gemma2": lambda: Gemma2Config(**_GROUPED, head_dim=8, query_pre_attn_scalar=8, sliding_window=12),
+        "gpt_oss": lambda: GptOssConfig(
+            **_GROUPED, head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=12, pad_token_id=0
+        ),
     }[family]()
 
 
-FAMILIES = ("llama", "mistral", "mistral-window", "mixtral", "qwen2", "qwen3", "gpt_neox", "olmo2")
+FAMILIES = ("llama", "mistral", "mistral-window", "mixtral", "qwen2", "qwen3", "gpt_neox", "olmo2", "gemma2", "gpt_oss")
 
 
 def build(family: str, attention: str) -> nn.Module:

@@ -69,7 +69,7 @@ def adapted(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("share_prefixes", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_equal_those_of_transformers(family: str, share_prefixes: bool) -> None:
-    whole = expected(build(family, "sdpa"), PROMPTS)
+    whole = expected(build(family, "eager"), PROMPTS)
     assert len(set(whole)) > 3, "the prompts get different answers"
     stop = whole[0].token_ids[len(whole[0].token_ids) // 2]  # rows leave the batch at different steps
     config = GenerationConfig(max_new_tokens=NUM_TOKENS, share_prefixes=share_prefixes)

@@ -22,6 +22,7 @@ from weitiao.generation.cache import Cache
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST
+from weitiao.models.scoring import Scoring
 from weitiao.objectives.sft import Sft
 from weitiao.rendering.items import TokenSequence, as_items
 
@@ -107,7 +108,7 @@ def test_the_shared_beginning_is_kept_once_and_rows_that_ended_are_not_run() -> 
     assert cache.positions == [6, 4]
     cache.open_column()
     query, fresh = torch.zeros(4, 2, 4), torch.full((2, 2, 4), 90.0)
-    out = StepAttention(cache).attend(layer, query, fresh, fresh, scale=1.0, sliding_window=None)
+    out = StepAttention(cache).attend(layer, query, fresh, fresh, Scoring(1.0))
     # queries of zeros see all that is visible alike: the mean of 0, 1, 2 and the row's own places
     assert out[0, :, 0].tolist() == pytest.approx([(3 + 6 + 7 + 8 + 90) / 7, (3 + 5 + 90) / 5])
 

@@ -22,6 +22,7 @@ from weitiao.forest.plan import Plan, pack
 from weitiao.models import attention_flash
 from weitiao.models.attention import ForestAttention
 from weitiao.models.attention_choice import Call, choose, describe_choice
+from weitiao.models.scoring import Scoring
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import TokenSequence, as_items
 from weitiao.study.train import train
@@ -105,7 +106,7 @@ def attention(layout: Any, backend: Any, heads: tuple[int, int], window: int | N
         torch.randn(num, len(layout), 8, dtype=torch.float64, requires_grad=True) for num in (*heads, heads[1])
     )
     forest = ForestAttention(layout, CPU, backend)
-    out = forest.attend(torch.nn.Identity(), query, key, value, scale=0.3, sliding_window=window)
+    out = forest.attend(torch.nn.Identity(), query, key, value, Scoring(0.3, window))
     out.backward(torch.randn(out.shape, dtype=out.dtype))
     return [out.detach(), *(one.grad for one in (query, key, value) if one.grad is not None)]
 

@@ -11,6 +11,7 @@ from weitiao.forest.layout import Layout, build_forest, build_layout
 from weitiao.forest.plan import pack
 from weitiao.models.attention import FOREST, ForestAttention
 from weitiao.models.attention_flex import block_mask
+from weitiao.models.scoring import Scoring
 from weitiao.objectives.sft import Sft
 from weitiao.rendering.items import as_items
 
@@ -54,13 +55,15 @@ def test_flex_attention_sees_what_the_dense_mask_shows_and_skips_blocks_it_hides
     assert made.to_dense().sum() < 0.8 * made.to_dense().numel()
     torch.manual_seed(0)
     query, key, value = (torch.randn(heads, len(layout), 16, dtype=torch.float64) for heads in (4, 2, 2))
-    flex, dense = (
-        ForestAttention(layout, torch.device("cpu"), backend).attend(
-            torch.nn.Identity(), query, key, value, scale=0.25, sliding_window=window
+    for extra in ({}, {"softcap": 0.5}, {"sinks": torch.randn(4, dtype=torch.float64)}):
+        flex, dense = (
+            ForestAttention(layout, torch.device("cpu"), backend).attend(
+                torch.nn.Identity(), query, key, value, Scoring(0.25, window, **extra)
+            )
+            for backend in ("flex", "dense")
         )
-        for backend in ("flex", "dense")
-    )
-    torch.testing.assert_close(flex, dense, rtol=1e-12, atol=1e-12)
+        close = 1e-6 if extra else 1e-12  # beside sinks and caps, scores are made in float32
+        torch.testing.assert_close(flex, dense, rtol=close, atol=close)
 
 
 def branching_layout() -> Layout:

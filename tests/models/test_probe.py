@@ -17,9 +17,7 @@ from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
     FalconMambaConfig,
-    Gemma2Config,
     GPT2Config,
-    GptOssConfig,
     GraniteConfig,
     Lfm2Config,
     Llama4TextConfig,
@@ -38,9 +36,9 @@ from weitiao.forest.layout import build_forest
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate
 from weitiao.methods.fused.layer import fuse_layers
-from weitiao.models.attention import FOREST
+from weitiao.models.attention import FOREST, runs_alone
 from weitiao.models.losses import token_losses
-from weitiao.models.probe import probe_forest, probe_once
+from weitiao.models.probe import forest_or_alone, probe_forest, probe_once
 from weitiao.rendering.items import TokenSequence, as_items
 
 SIZES: dict[str, Any] = {
@@ -68,12 +66,19 @@ def without(*names: str, **more: Any) -> dict[str, Any]:
         ModernBertDecoderConfig(**without("num_key_value_heads", "head_dim"), sliding_window=12),
         GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=512, initializer_range=0.15),
         OPTConfig(**without("intermediate_size"), ffn_dim=48, word_embed_proj_dim=32, init_std=0.15),
+        Llama4TextConfig(**SIZES, intermediate_size_mlp=48, num_local_experts=2, num_experts_per_tok=1),
     ],
-    ids=["granite scales logits", "cohere scales logits", "a layer before the head", "gpt2", "opt"],
+    ids=["granite scales logits", "cohere scales logits", "a layer before the head", "gpt2", "opt", "llama4"],
 )
 def test_logits_that_are_more_than_the_head_are_computed(config: PretrainedConfig) -> None:
-    rows, plain, model = forest_rows(), made(config, "eager"), made(config)
+    model = made(config)
     probe_forest(model, ROWS, longest=51)
+    require_equal(model, made(config, "eager"))
+
+
+def require_equal(model: nn.Module, plain: nn.Module) -> None:
+    """Losses, gradients and greedy answers against those of a plain model, sequence by sequence."""
+    rows = forest_rows()
     expected_loss, expected_gradient = loss_and_gradient(plain, rows)
     losses, weights = token_losses(model, build_forest(as_items(rows)))
     (losses * weights).sum().backward()
@@ -98,8 +103,6 @@ def test_the_dropout_of_attention_is_called_what_the_model_calls_it() -> None:
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (Gemma2Config(**SIZES, query_pre_attn_scalar=8), "asks for attention with softcap"),
-        (GptOssConfig(**SIZES, num_local_experts=2, num_experts_per_tok=1), "asks for attention with s_aux"),
         (Lfm2Config(**without("head_dim"), layer_types=["conv", "full_attention"]), r"by \d+\.\d+%.*side by side"),
         (
             Qwen3NextConfig(
@@ -119,13 +122,28 @@ def test_the_dropout_of_attention_is_called_what_the_model_calls_it() -> None:
         (AutoConfig.for_model("mpt", vocab_size=VOCABULARY, d_model=32, n_layers=2, n_heads=4), "MptForC.* cannot be"),
         (AutoConfig.for_model("stablelm", **without("head_dim")), "not handed the forest"),
     ],
-    ids=["softcap", "sinks", "convolution", "linear attention", "recurrent", "alibi", "mpt", "no keyword arguments"],
+    ids=["convolution", "linear attention", "recurrent", "alibi", "mpt", "no keyword arguments"],
 )  # fmt: skip
-def test_what_differs_is_refused_by_name_and_number(config: PretrainedConfig, reason: str) -> None:
+def test_what_differs_is_refused_by_name_and_number_and_its_rows_run_alone(
+    config: PretrainedConfig, reason: str
+) -> None:
     model = made(config)
     with pytest.raises(ModelError, match=reason) as found:
         probe_forest(model, ROWS, longest=51)
     assert found.value.remedy
+    assert not runs_alone(model)
+    why = forest_or_alone(model, ROWS, longest=51)
+    assert why is not None
+    assert re.search(reason, why)
+    assert runs_alone(model)
+    assert forest_or_alone(model, ROWS, longest=51) is None
+    require_equal(model, made(config, "eager"))
+
+
+def test_what_is_wrong_alone_too_is_refused() -> None:
+    model = made(AutoConfig.for_model("bert", **without("num_key_value_heads", "head_dim"), is_decoder=False))
+    with pytest.raises(ModelError, match="BertLMHeadModel"):
+        forest_or_alone(model, ROWS, longest=51)
 
 
 def phi3_long() -> PretrainedConfig:
@@ -150,7 +168,7 @@ def test_rotations_that_depend_on_the_longest_row_are_refused_from_where_they_ch
     assert "up to 64 tokens" in str(found.value.remedy)
 
 
-def test_a_model_found_exact_is_asked_again_for_longer_rows_only() -> None:
+def test_a_model_found_exact_is_asked_again_for_longer_rows_only(caplog: pytest.LogCaptureFixture) -> None:
     model, calls = made(phi3_long()), []
     model.model.register_forward_hook(lambda *_: calls.append(1))
     probe_once(model, ROWS, longest=51)
@@ -161,8 +179,10 @@ def test_a_model_found_exact_is_asked_again_for_longer_rows_only() -> None:
     probe_once(model, ROWS, longest=51, share_prefixes=False)
     assert len(calls) > first
     for _ in range(2):
-        with pytest.raises(ModelError, match="from 65 on"):
-            probe_once(model, ROWS, longest=200)
+        probe_once(model, ROWS, longest=200)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "from 65 on" in said
+    assert runs_alone(model)
 
 
 def test_a_mask_in_chunks_is_refused_for_rows_longer_than_a_chunk() -> None:
@@ -171,7 +191,6 @@ def test_a_mask_in_chunks_is_refused_for_rows_longer_than_a_chunk() -> None:
         layer_types=["chunked_attention", "full_attention"],
     )  # fmt: skip
     model = made(config)
-    model.base_model_prefix = "model"  # what the class forgets to say
     probe_forest(model, ROWS, longest=40)
     with pytest.raises(ModelError, match="from 41 on"):
         probe_forest(model, ROWS, longest=100)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from weitiao.generation.cache import Cache, LayerCache, Prefix
 from weitiao.models.attention import ForestAttention
+from weitiao.models.scoring import Scoring
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -27,19 +28,17 @@ class PromptAttention:
     cache: Cache | Prefix
     prefix: Prefix | None = None
 
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
-    ) -> Tensor:
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See `weitiao.models.attention.Attends`."""
         if self.prefix is None:
             self.cache.fill(module, key, value)
-            return self.forest.attend(module, query, key, value, scale=scale, sliding_window=sliding_window)
+            return self.forest.attend(module, query, key, value, scoring)
         before_key, before_value = self.prefix.layers[module]
         key, value = torch.cat([before_key, key], dim=1), torch.cat([before_value, value], dim=1)
         self.cache.fill(module, key, value)
         # What the prefix itself attends to is known: its queries only fill their places in the row.
         row = torch.cat([query.new_zeros(query.shape[0], self.prefix.length, query.shape[2]), query], dim=1)
-        out = self.forest.attend(module, row, key, value, scale=scale, sliding_window=sliding_window)
+        out = self.forest.attend(module, row, key, value, scoring)
         return out[:, self.prefix.length :]
 
 
@@ -57,33 +56,34 @@ class StepAttention:
     cache: Cache
     _masks: dict[tuple[str, int | None], Tensor | None] = field(default_factory=dict)
 
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
-    ) -> Tensor:
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See `weitiao.models.attention.Attends`; the T tokens of the row are the newest of B sequences."""
         layer = self.cache.write(module, key, value)
         heads = (key.shape[0], query.shape[0] // key.shape[0])
-        out, lse = self._own(layer, query.transpose(0, 1).unflatten(1, heads), scale, sliding_window)
-        if self._prefix_start(sliding_window) < self.cache.prefix_length:
-            part, part_lse = self._shared(layer, query.unflatten(0, heads), scale, sliding_window)
+        out, lse = self._own(layer, query.transpose(0, 1).unflatten(1, heads), scoring)
+        if self._prefix_start(scoring.window) < self.cache.prefix_length:
+            part, part_lse = self._shared(layer, query.unflatten(0, heads), scoring)
             out = torch.lerp(out, part, torch.sigmoid(part_lse - lse).unsqueeze(-1).to(out.dtype))
+            lse = torch.logaddexp(lse, part_lse)
+        if scoring.sinks is not None:
+            out = scoring.beside_sinks(out.unsqueeze(-2), lse.unsqueeze(-1)).squeeze(-2)
         return out.flatten(1, 2).transpose(0, 1)
 
-    def _own(self, layer: LayerCache, query: Tensor, scale: float, window: int | None) -> tuple[Tensor, Tensor]:
+    def _own(self, layer: LayerCache, query: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
         """Query [B, K, H / K, D] against the private part of its sequence."""
-        rows, columns = slice(0, self.cache.num_rows), slice(self._own_start(window), self.cache.num_columns)
-        mask = self._mask("own", window, query.dtype)
-        return partial_attention(query, layer.key[rows, :, columns], layer.value[rows, :, columns], mask, scale)
+        rows, columns = slice(0, self.cache.num_rows), slice(self._own_start(scoring.window), self.cache.num_columns)
+        mask = self._mask("own", scoring.window, query.dtype)
+        return partial_attention(query, layer.key[rows, :, columns], layer.value[rows, :, columns], mask, scoring)
 
-    def _shared(self, layer: LayerCache, query: Tensor, scale: float, window: int | None) -> tuple[Tensor, Tensor]:
+    def _shared(self, layer: LayerCache, query: Tensor, scoring: Scoring) -> tuple[Tensor, Tensor]:
         """Query [K, H / K, B, D] of all sequences against the prefix; results with B first."""
         groups, num_rows = query.shape[1:3]
-        seen = slice(self._prefix_start(window), self.cache.prefix_length)
-        mask = self._mask("shared", window, query.dtype)
+        seen = slice(self._prefix_start(scoring.window), self.cache.prefix_length)
+        mask = self._mask("shared", scoring.window, query.dtype)
         if mask is not None:
             mask = mask.repeat(1, 1, groups, 1)
         key, value = (t[:, seen].unsqueeze(0) for t in (layer.prefix_key, layer.prefix_value))
-        out, lse = partial_attention(query.flatten(1, 2).unsqueeze(0), key, value, mask, scale)
+        out, lse = partial_attention(query.flatten(1, 2).unsqueeze(0), key, value, mask, scoring)
         out, lse = (t[0].unflatten(1, (groups, num_rows)) for t in (out, lse))
         return out.permute(2, 0, 1, 3), lse.permute(2, 0, 1)
 
@@ -122,23 +122,23 @@ class StepAttention:
 
 
 def partial_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
 ) -> tuple[Tensor, Tensor]:
-    """Attention over a part of the keys.
+    """Attention over a part of the keys, sinks not among them.
 
     Args:
         query: [N, K, Q, D].
         key, value: [N, K, S, D].
         mask: Is added to the scores: [N, 1, 1 or Q, S], finite.
-        scale: Factor of the scores.
+        scoring: How scores are made.
 
     Returns:
         Output [N, K, Q, D]; log-sum-exp of the scores [N, K, Q] in float32, by which parts are merged.
     """
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1]:
-        out, lse = _flash(query, key, value, 0.0, False, attn_mask=mask, scale=scale)
+    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1] and scoring.softcap is None:
+        out, lse = _flash(query, key, value, 0.0, False, attn_mask=mask, scale=scoring.scale)
         return out, lse
-    scores = (query @ key.transpose(-1, -2)).float() * scale
+    scores = scoring.scores(query, key)
     if mask is not None:
         scores = scores + mask
     lse = scores.logsumexp(-1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout
+from weitiao.generation.alone import RowsAlone
 from weitiao.generation.attention import PromptAttention, StepAttention
 from weitiao.generation.batches import Prompt, PromptRow, lay_out
 from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
-from weitiao.models.attention import FOREST, Attends, ForestAttention
+from weitiao.models.attention import FOREST, Attends, ForestAttention, runs_alone
 from weitiao.models.parts import Readout, context_length, decoder, evaluating
 
 LIKELY_TOKENS = 1024
@@ -108,11 +110,12 @@ def decode(
         ModelError: The model is of a family that cannot be run so, or a prompt fills its whole context.
     """
     with evaluating(model):
-        network = _Network(model)
-        limits = [network.limit(prompt, config) for prompt in prompts]
-        row = lay_out(prompts, share_prefixes=config.share_prefixes)
+        context = context_length(decoder(model).config)
+        limits = [_limit(prompt, config, context) for prompt in prompts]
         sampler = Sampler(config, numbers)
-        cache, logits_BV = network.prefill(row, prefix)
+        together = not runs_alone(model)
+        writing: Writing = _Together(model, prompts, config, prefix) if together else RowsAlone(model, prompts)
+        logits_BV = writing.prefill()
         rows, num_written = list(range(len(prompts))), 0
         while True:
             tokens = sampler.sample(logits_BV, rows)
@@ -123,11 +126,11 @@ def decode(
                 for place, (row_index, token) in enumerate(zip(rows, tokens, strict=True))
                 if token in stop_ids or num_written == limits[row_index]
             }
-            order = cache.drop(ended)
+            order = writing.drop(ended)
             rows, tokens = [rows[place] for place in order], [tokens[place] for place in order]
             if not rows:
                 return
-            logits_BV = network.step(cache, tokens)
+            logits_BV = writing.step(tokens)
 
 
 def compute_prefix(model: nn.Module, tokens: Prompt) -> Prefix:
@@ -141,6 +144,54 @@ def compute_prefix(model: nn.Module, tokens: Prompt) -> Prefix:
         return _Network(model).prefix(tokens)
 
 
+def _limit(prompt: Prompt, config: GenerationConfig, context: int | None) -> int:
+    """How many tokens an answer may have."""
+    if context is None:
+        return config.max_new_tokens
+    if len(prompt) >= context:
+        raise ModelError(
+            f"A prompt of {len(prompt)} tokens leaves no room for an answer in the model's context of {context}.",
+            "Shorten the prompt, or use a model with a longer context.",
+        )
+    return min(config.max_new_tokens, context - len(prompt))
+
+
+class Writing(Protocol):
+    """The sequences of a batch, each growing by a token per step."""
+
+    def prefill(self) -> Tensor:
+        """Run the prompts; the logits [B, V] of their next tokens."""
+        ...
+
+    def drop(self, places: Collection[int]) -> list[int]:
+        """Let sequences leave; for each that is left, the place in which it was before."""
+        ...
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        """Run the newest token of each sequence; the logits [B, V] of the next ones."""
+        ...
+
+
+class _Together:
+    """Sequences that are computed together, what they have in common once."""
+
+    def __init__(
+        self, model: nn.Module, prompts: Sequence[Prompt], config: GenerationConfig, prefix: Prefix | None
+    ) -> None:
+        self._network, self._prefix = _Network(model), prefix
+        self._row = lay_out(prompts, share_prefixes=config.share_prefixes)
+        self._cache = Cache(self._row, decoder(model).device)
+
+    def prefill(self) -> Tensor:
+        return self._network.prefill(self._row, self._cache, self._prefix)
+
+    def drop(self, places: Collection[int]) -> list[int]:
+        return self._cache.drop(places)
+
+    def step(self, tokens: Sequence[int]) -> Tensor:
+        return self._network.step(self._cache, tokens)
+
+
 class _Network:
     """The model, taken apart into decoder and head, so that logits are computed for last tokens only."""
 
@@ -148,19 +199,6 @@ class _Network:
         self._decoder, self._readout = decoder(model), Readout(model)
         assert self._decoder.config._attn_implementation == FOREST, "the model was loaded with forest attention"
         self._device = self._decoder.device
-        self._max_context = context_length(self._decoder.config)
-
-    def limit(self, prompt: Prompt, config: GenerationConfig) -> int:
-        """How many tokens an answer may have."""
-        if self._max_context is None:
-            return config.max_new_tokens
-        if len(prompt) >= self._max_context:
-            raise ModelError(
-                f"A prompt of {len(prompt)} tokens leaves no room for an answer in the model's context of "
-                f"{self._max_context}.",
-                "Shorten the prompt, or use a model with a longer context.",
-            )
-        return min(config.max_new_tokens, self._max_context - len(prompt))
 
     def prefix(self, tokens: Prompt) -> Prefix:
         """Run a beginning of prompts alone."""
@@ -168,10 +206,9 @@ class _Network:
         self._fill(lay_out([tokens]).layout, prefix, None, [len(tokens) - 1])
         return prefix
 
-    def prefill(self, row: PromptRow, prefix: Prefix | None) -> tuple[Cache, Tensor]:
+    def prefill(self, row: PromptRow, cache: Cache, prefix: Prefix | None) -> Tensor:
         """Run the prompts, except for a prefix that is known; the logits of their next tokens."""
-        cache = Cache(row, self._device)
-        return cache, self._fill(row.layout, cache, prefix, [int(path[-1]) for path in row.paths])
+        return self._fill(row.layout, cache, prefix, [int(path[-1]) for path in row.paths])
 
     def _fill(self, layout: Layout, cache: Cache | Prefix, prefix: Prefix | None, places: Sequence[int]) -> Tensor:
         """Run a row behind its prefix, and keep its keys and values; the logits at some places of the row."""

@@ -13,6 +13,7 @@ from torch import nn
 from weitiao.generation.batches import common_beginning, make_batches
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import compute_prefix, decode
+from weitiao.models.attention import runs_alone
 from weitiao.models.parts import causal_model, context_length, require_embeddings
 from weitiao.models.probe import probe_once
 from weitiao.rendering.render import end_of_turn_id
@@ -69,7 +70,8 @@ def generate(
         token_budget=config.token_budget,
         share_prefixes=config.share_prefixes,
     )
-    shared = common_beginning(rows) if config.share_prefixes and len(batches) > 1 else ()
+    together = config.share_prefixes and not runs_alone(model)
+    shared = common_beginning(rows) if together and len(batches) > 1 else ()
     prefix = compute_prefix(model, shared) if shared else None
     done = 0
     for batch in batches:

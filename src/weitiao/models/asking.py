@@ -34,6 +34,8 @@ class Asked:
         head_dim: Size of the heads of query and key.
         value_dim: Size of the heads of value.
         dtype: In which attention is computed, autocast considered.
+        capped: Whether scores are capped.
+        sinks: Whether there are sinks.
     """
 
     rule: Rule | None
@@ -41,6 +43,8 @@ class Asked:
     head_dim: int
     value_dim: int
     dtype: torch.dtype
+    capped: bool
+    sinks: bool
 
 
 def asked(model: nn.Module, token_ids: Sequence[int]) -> set[Asked]:
@@ -60,13 +64,21 @@ def asked(model: nn.Module, token_ids: Sequence[int]) -> set[Asked]:
 @contextmanager
 def attention_function(model: nn.Module, name: str) -> Iterator[None]:
     """The model with another attention function inside the block."""
-    causal = causal_model(model)
-    before = causal.config._attn_implementation
-    causal.set_attn_implementation(name)
+    before = causal_model(model).config._attn_implementation
+    set_attention(model, name)
     try:
         yield
     finally:
-        causal.set_attn_implementation(before)
+        set_attention(model, before)
+
+
+def set_attention(model: nn.Module, name: str) -> None:
+    """Give a model another attention function; where its layers take none, its masks are still made for that one."""
+    causal = causal_model(model)
+    if causal._can_set_attn_implementation():
+        causal.set_attn_implementation(name)
+    else:
+        causal.config._attn_implementation = name
 
 
 def _answer(
@@ -78,13 +90,16 @@ def _answer(
     *,
     asked: set[Asked] | None = None,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
     """An attention function that notes what it is called with; every query gets the mean of all values."""
     if asked is not None:
         rule = attention_mask if isinstance(attention_mask, Rule) else None
         dtype = short_format(query.device) or query.dtype
-        asked.add(Asked(rule, sliding_window, query.shape[-1], value.shape[-1], dtype))
+        sizes = query.shape[-1], value.shape[-1]
+        asked.add(Asked(rule, sliding_window, *sizes, dtype, capped=softcap is not None, sinks=s_aux is not None))
     num_heads, num_tokens = query.shape[1:3]
     mean = value.mean(2, keepdim=True).repeat_interleave(num_heads // value.shape[1], 1)
     return mean.expand(-1, -1, num_tokens, -1).transpose(1, 2).contiguous(), None

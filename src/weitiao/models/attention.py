@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 
@@ -20,11 +20,13 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout, Segment
 from weitiao.forest.masks import dense_mask
+from weitiao.models.asking import set_attention
 from weitiao.models.attention_blocks import block_attention
 from weitiao.models.attention_choice import Backend, Call, candidates, choose
 from weitiao.models.config import AttentionName
 from weitiao.models.head import short_format
-from weitiao.models.parts import decoder
+from weitiao.models.parts import causal_model, decoder
+from weitiao.models.scoring import Scoring, weighed
 
 FOREST = "weitiao_forest"
 
@@ -32,9 +34,7 @@ FOREST = "weitiao_forest"
 class Attends(Protocol):
     """What a model is given as `forest=`."""
 
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
-    ) -> Tensor:
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """Attention output [H, T, D] of query [H, T, D] and key, value [K, T, D] in the layer of `module`."""
         ...
 
@@ -49,20 +49,16 @@ def forest_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     forest: Attends | None = None,
-    **unsupported: Any,
+    **unused: Any,
 ) -> tuple[Tensor, None]:
     """The function that models call: query [1, H, T, D], key and value [1, K, T, D]; returns [1, T, H, D]."""
     if forest is None or attention_mask is not None:
         what = "is not handed the forest" if forest is None else "is handed a mask of the model's own"
         raise ModelError(f"{type(module).__name__} {what}.", "Choose a model of another family.")
     assert query.shape[0] == 1
-    for name in ("softcap", "s_aux", "sinks"):
-        if unsupported.get(name) is not None:
-            raise ModelError(
-                f"{type(module).__name__} asks for attention with {name}, which forest attention does not have.",
-                "Choose a model without it.",
-            )
     if dropout > 0:
         setting = _setting_of(module, dropout)
         raise ModelError(
@@ -70,7 +66,8 @@ def forest_attention(
             f"Set {setting} to 0 in the model's config.json.",
         )
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = forest.attend(module, query[0], key[0], value[0], scale=scale, sliding_window=sliding_window)
+    scoring = Scoring(scale, sliding_window, softcap, s_aux)
+    out = forest.attend(module, query[0], key[0], value[0], scoring)
     return out.transpose(0, 1).unsqueeze(0), None
 
 
@@ -129,46 +126,57 @@ class ForestAttention:
         """The window, or None when it is longer than every sequence and so hides nothing."""
         return sliding_window if sliding_window is not None and sliding_window < self._longest else None
 
-    def attend(
-        self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *, scale: float, sliding_window: int | None
-    ) -> Tensor:
+    def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See `Attends`."""
-        window = self.window(sliding_window)
+        scoring = replace(scoring, window=self.window(scoring.window))
         if (short := short_format(query.device)) is not None:
             query, key, value = (one.to(short) for one in (query, key, value))
         learns = torch.is_grad_enabled() and any(one.requires_grad for one in (query, key, value))
-        sizes = query.shape[-1], value.shape[-1]
-        call = Call(query.device, query.dtype, *sizes, window=window, shared=self._shared, learns=learns)
+        call = Call(
+            query.device,
+            query.dtype,
+            query.shape[-1],
+            value.shape[-1],
+            scoring.window,
+            shared=self._shared,
+            learns=learns,
+            capped=scoring.softcap is not None,
+            sinks=scoring.sinks is not None,
+        )
         if (backend := self._chosen.get(call)) is None:
             backend = self._chosen[call] = choose(self.backend, call)[0]
         if backend == "flash":
-            return self._flash(query, key, value, scale, window)
+            return self._flash(query, key, value, scoring)
         if backend == "flex":
-            return self._flex(query, key, value, scale, window)
+            return self._flex(query, key, value, scoring)
         if backend == "dense":
-            return self._dense(query, key, value, scale, window)
-        return block_attention(query, key, value, self.segments, scale)
+            return self._dense(query, key, value, scoring)
+        return block_attention(query, key, value, self.segments, scoring)
 
-    def _dense(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+    def _dense(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
+        window = scoring.window
         if ("dense", window) not in self._made:
             self._made["dense", window] = dense_mask(self.layout, sliding_window=window).to(self.device)
-        q, k, v = (t.unsqueeze(0) for t in (query, key, value))
         mask_TT = self._made["dense", window]
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_TT, scale=scale, enable_gqa=True)[0]
+        if scoring.softcap is not None or scoring.sinks is not None:
+            return weighed(query, key, value, mask_TT, scoring)
+        q, k, v = (t.unsqueeze(0) for t in (query, key, value))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_TT, scale=scoring.scale, enable_gqa=True)[0]
 
-    def _flex(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+    def _flex(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         from weitiao.models.attention_flex import attend, block_mask  # only where it is used: it takes a second
 
+        window = scoring.window
         if ("flex", window) not in self._made:
             self._made["flex", window] = block_mask(self.layout, self.device, sliding_window=window)
-        return attend(query, key, value, self._made["flex", window], scale)
+        return attend(query, key, value, self._made["flex", window], scoring)
 
-    def _flash(self, query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+    def _flash(self, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         from weitiao.models.attention_flash import attend, ends_of  # as above
 
         if ("flash", None) not in self._made:
             self._made["flash", None] = ends_of(self.layout, self.device)
-        return attend(query, key, value, self._made["flash", None], scale, window)
+        return attend(query, key, value, self._made["flash", None], scoring.scale, scoring.window)
 
 
 def backend_of(network: nn.Module) -> AttentionName:
@@ -177,16 +185,30 @@ def backend_of(network: nn.Module) -> AttentionName:
 
 
 def set_backend(model: nn.Module, backend: AttentionName) -> None:
-    """Have the losses of a causal language model computed by a backend from now on; answers choose by themselves."""
+    """Have the losses of a causal language model computed by a backend from now on; answers choose by themselves.
+
+    Args:
+        model: A causal language model, possibly with a PEFT adapter.
+        backend: With `alone`, answers too are computed row by row, and there is no way back: the model's layers
+            attend as `transformers` has it.
+    """
     decoder(model).forest_backend = backend
+    if backend == "alone":
+        set_attention(model, "sdpa" if causal_model(model)._supports_sdpa else "eager")
+
+
+def runs_alone(model: nn.Module) -> bool:
+    """Whether each row of a causal language model is run alone."""
+    return backend_of(decoder(model)) == "alone"
 
 
 @contextmanager
 def choosing_freely(model: nn.Module) -> Iterator[None]:
-    """Inside the block, losses are computed by whatever can."""
+    """Inside the block, losses are computed by whatever can, each row alone if that is so already."""
     before = backend_of(decoder(model))
-    set_backend(model, "auto")
+    if before != "alone":
+        decoder(model).forest_backend = "auto"
     try:
         yield
     finally:
-        set_backend(model, before)
+        decoder(model).forest_backend = before

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from weitiao.forest.layout import Segment
+from weitiao.models.scoring import Scoring
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -129,21 +130,40 @@ def blocks_backward(
 class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, segments: tuple[Segment, ...], scale: float
+        ctx: FunctionCtx,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        sinks: Tensor | None,
+        segments: tuple[Segment, ...],
+        scale: float,
     ) -> Tensor:
         out, lse = blocks_forward(query, key, value, segments, scale)
-        ctx.save_for_backward(query, key, value, out, lse)
+        if sinks is not None:
+            scoring = Scoring(scale, sinks=sinks)
+            out = scoring.beside_sinks(out.unflatten(0, lse.shape[:2]), lse).flatten(0, 1)
+            lse = torch.logaddexp(lse, scoring.sinks_like(lse))  # the backward pass needs nothing but this one
+        ctx.save_for_backward(query, key, value, out, lse, *(() if sinks is None else (sinks,)))
         ctx.segments, ctx.scale = segments, scale  # type: ignore[attr-defined]
         return out
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out, lse = ctx.saved_tensors
+        query, key, value, out, lse, *beside = ctx.saved_tensors
         grads = (torch.empty_like(query), torch.empty_like(key), torch.empty_like(value))
         blocks_backward(grad_outputs[0], query, key, value, out, lse, ctx.segments, ctx.scale, into=grads)
-        return (*grads, None, None)
+        grad_sinks = None
+        if ctx.needs_input_grad[3]:
+            (sinks,) = beside
+            # the gradient of a score is its weight times (its value - the mean value) . grad_out; a sink's value is 0
+            weight_HT = (Scoring(ctx.scale, sinks=sinks).sinks_like(lse) - lse).exp().flatten(0, 1)
+            grad_sinks = -(weight_HT * (grad_outputs[0] * out).sum(-1)).sum(-1).to(sinks.dtype)
+        return (*grads, grad_sinks, None, None)
 
 
-def block_attention(query: Tensor, key: Tensor, value: Tensor, segments: tuple[Segment, ...], scale: float) -> Tensor:
+def block_attention(
+    query: Tensor, key: Tensor, value: Tensor, segments: tuple[Segment, ...], scoring: Scoring
+) -> Tensor:
     """Differentiable attention of a forest: [H, T, D] from query [H, T, D] and key, value [K, T, D]."""
-    return cast(Tensor, cast(Any, _BlockAttention).apply(query, key, value, segments, scale))
+    apply = cast(Any, _BlockAttention).apply
+    return cast(Tensor, apply(query, key, value, scoring.sinks, segments, scoring.scale))

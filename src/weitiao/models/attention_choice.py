@@ -30,6 +30,8 @@ class Call:
         window: The sliding window, where it hides part of a row.
         shared: Whether sequences of the forest share beginnings.
         learns: Whether there will be a backward pass.
+        capped: Whether scores are capped.
+        sinks: Whether there are sinks.
     """
 
     device: torch.device
@@ -39,10 +41,13 @@ class Call:
     window: int | None
     shared: bool
     learns: bool
+    capped: bool = False
+    sinks: bool = False
 
 
 def candidates(asked: AttentionName, device: torch.device) -> tuple[Backend, ...]:
     """The backends that may compute: the one that is asked for, or those of a device, fastest first."""
+    assert asked != "alone", "then rows are no forest"
     return _FASTEST_FIRST.get(device.type, ("dense",)) if asked == "auto" else (asked,)
 
 
@@ -97,11 +102,15 @@ def _hindrance(backend: Backend, call: Call) -> str | None:
             return f"a sliding window of {call.window} tokens hides part of a row"
         if call.head_dim != call.value_dim:
             return f"heads of {call.head_dim} for keys and of {call.value_dim} for values"
+        if call.capped:
+            return "scores are capped"
     if backend == "flex" and call.learns and call.device.type == "cpu":
         return "it has no backward pass on a CPU"
     if backend == "flash":
         if call.shared:
             return "sequences share beginnings unless train.share_prefixes is false"
+        if call.capped or call.sinks:
+            return "scores are capped, or have sinks beside them"
         from weitiao.models.attention_flash import hindrance  # only where it is used: it takes a second
 
         return hindrance(call.device, call.dtype, call.head_dim, call.value_dim)

@@ -7,17 +7,18 @@ The kernel is compiled once per number format and shape of heads, for rows of an
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from weitiao.forest.layout import Layout
 from weitiao.forest.masks import mask_function, visible_blocks
+from weitiao.models.scoring import Scoring
 
 _BLOCK_SIZE = 128
 
@@ -39,12 +40,21 @@ def block_mask(layout: Layout, device: torch.device, *, sliding_window: int | No
     return mask
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scale: float) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scoring: Scoring) -> Tensor:
     """Attention output [H, T, D] of query [H, T, D] and key, value [K, T, D]."""
     q, k, v = (t.unsqueeze(0) for t in (query, key, value))
-    out = _kernel(query.device.type)(q, k, v, block_mask=mask, scale=scale, enable_gqa=True)
-    assert isinstance(out, Tensor)
-    return out[0]
+    capped = None if scoring.softcap is None else _capped(scoring.softcap)
+    run = partial(_kernel(query.device.type), q, k, v, capped, mask, scoring.scale, enable_gqa=True)
+    if scoring.sinks is None:
+        return cast(Tensor, run())[0]
+    out, beside = run(return_aux=AuxRequest(lse=True))
+    return scoring.beside_sinks(out[0], beside.lse[0])
+
+
+@cache
+def _capped(softcap: float) -> Callable[..., Tensor]:
+    """One function for each cap, so that it is compiled once."""
+    return lambda score, *place: softcap * torch.tanh(score / softcap)
 
 
 @cache

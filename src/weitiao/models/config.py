@@ -10,7 +10,7 @@ from weitiao.config import Config
 from weitiao.models.quantization import Quantization
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
-AttentionName = Literal["auto", "blocks", "dense", "flex", "flash"]
+AttentionName = Literal["auto", "blocks", "dense", "flex", "flash", "alone"]
 
 
 def _name_or_section(schema: dict[str, Any]) -> None:
@@ -37,7 +37,8 @@ class ModelConfig(Config):
     attention: AttentionName = "auto"
     """By what a training and its validations compute attention; the results are the same up to rounding. `auto` is the
     fastest that can: `blocks` on a CPU (`dense` where a window hides something), on CUDA `flash` where rows share no
-    beginning and `flex` elsewhere. A named one that cannot is refused. Answers are always computed as with `auto`."""
+    beginning and `flex` elsewhere; and `alone`, one row after another by the model's own forward, for models that give
+    other losses in a forest of rows. A named one that cannot is refused. Answers are always computed as with `auto`."""
 
     map_weights: bool = False
     """Leave weights that do not learn in their files, from where the operating system reads them as they are needed:

@@ -17,6 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, Layout
+from weitiao.models.attention import runs_alone
 from weitiao.models.boundary import loading
 from weitiao.models.losses import final_states
 from weitiao.models.parts import decoder, layer_list
@@ -63,6 +64,8 @@ def num_frozen_layers(model: nn.Module, forest: Forest) -> int:
     Raises:
         ModelError: The layers do not hand on one tensor of states each, or cannot be run one by one.
     """
+    if runs_alone(model):
+        raise ModelError("Its rows are run one after another.", "Set method.keep_states to 0.")
     layers = layer_list(model)
     found: list[Any] = []
     with loading("Its layers cannot be run one by one"), saved_tensors_hooks(lambda _: None, lambda none: none):

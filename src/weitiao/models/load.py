@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,28 +133,27 @@ def load_model(
     if config.map_weights:
         path = _mapped(path, dtype, device, cache_dir)
     rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
+    read = partial(
+        AutoModelForCausalLM.from_pretrained,
+        str(path),
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=config.trust_remote_code,
+        device_map={"": torch.device("cpu") if config.map_weights else device},
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
+        **rounding,
+        **(options or {}),
+    )
+    own_table = False
     with loading(f"The model in {path} cannot be loaded", path):
         try:
-            model, report = AutoModelForCausalLM.from_pretrained(
-                str(path),
-                dtype=dtype,
-                attn_implementation=attention,
-                use_safetensors=True,
-                trust_remote_code=config.trust_remote_code,
-                device_map={"": torch.device("cpu") if config.map_weights else device},
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                **rounding,
-                **(options or {}),
-            )
+            model, report = read(attn_implementation=attention)
         except KeyError as error:
             if error.args != (attention,):
                 raise
-            raise ModelError(
-                f"The model in {path} does not take its attention from transformers' AttentionInterface, but from a "
-                "table of its own.",
-                "Choose a model of another family.",
-            ) from error
+            own_table = True  # its class takes attention from a table that nobody else can add to
+            model, report = read(attn_implementation="eager")
     _check_weights(path, model, report)
     if config.map_weights and device.type != "cpu":
         from weitiao.models.host_weights import keep_on_host
@@ -161,6 +161,10 @@ def load_model(
         keep_on_host(model, device)
     if rounding and dequantize:
         model = dequantized(model, dtype)
+    if own_table:
+        from weitiao.models.attention import set_backend
+
+        set_backend(model, "alone")
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
 

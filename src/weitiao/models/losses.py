@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from weitiao.forest.layout import Forest, Layout
+from weitiao.models.alone import states_alone
 from weitiao.models.attention import ForestAttention, backend_of
 from weitiao.models.head import cross_entropy
 from weitiao.models.parts import Readout, decoder
@@ -47,14 +48,16 @@ def final_states(network: nn.Module, layout: Layout) -> Tensor:
     """The final hidden states [T, D] of a layout, with gradient.
 
     Args:
-        network: The decoder of a model with forest attention.
+        network: The decoder of a model with forest attention, or of one whose rows are run alone.
         layout: T tokens.
     """
+    if (backend := backend_of(network)) == "alone":
+        return states_alone(network, layout)
     device = cast(PreTrainedModel, network).device
     output = network(
         input_ids=torch.from_numpy(layout.token_ids).unsqueeze(0).to(device),
         position_ids=torch.from_numpy(layout.position_ids).unsqueeze(0).to(device),
         use_cache=False,
-        forest=ForestAttention(layout, device, backend_of(network)),
+        forest=ForestAttention(layout, device, backend),
     )
     return cast(Tensor, output.last_hidden_state[0])

@@ -51,12 +51,20 @@ def decoder(model: nn.Module) -> PreTrainedModel:
         ModelError: The model's class has no such part.
     """
     causal = causal_model(model)
-    if causal.base_model is causal:
-        raise ModelError(
-            f"{type(causal).__name__} does not say which part of it is the decoder and which the head.",
-            "Choose a causal language model.",
-        )
-    return cast(PreTrainedModel, causal.base_model)
+    return cast(PreTrainedModel, causal._modules[_decoder_name(causal)])
+
+
+def _decoder_name(causal: PreTrainedModel) -> str:
+    """Under which name a causal language model holds its decoder: some classes say another one than they use."""
+    whole = [name for name, part in causal.named_children() if isinstance(part, PreTrainedModel)]
+    if causal.base_model_prefix in causal._modules:
+        return causal.base_model_prefix
+    if len(whole) == 1:
+        return whole[0]
+    raise ModelError(
+        f"{type(causal).__name__} does not say which part of it is the decoder and which the head.",
+        "Choose a causal language model.",
+    )
 
 
 def layer_list(model: nn.Module) -> nn.ModuleList:
@@ -123,7 +131,7 @@ class Readout:
         causal = causal_model(model)
         self._head = causal.get_output_embeddings()
         self._standin = copy.copy(causal)
-        self._standin._modules = {**causal._modules, causal.base_model_prefix: _Given()}
+        self._standin._modules = {**causal._modules, _decoder_name(causal): _Given(decoder(causal))}
 
     def __call__(self, hidden_ND: Tensor) -> Tensor:
         return cast(Tensor, self._standin(inputs_embeds=hidden_ND.unsqueeze(0), use_cache=False).logits[0])
@@ -141,7 +149,14 @@ class Readout:
 
 
 class _Given(nn.Module):
-    """A decoder whose final states are those that it was given as input."""
+    """A decoder whose final states are those that it was given as input; all that a head asks of it, it has."""
+
+    def __init__(self, real: nn.Module) -> None:
+        super().__init__()
+        self.__dict__["real"] = real  # not as a part: the stand-in's parameters are those of the head
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["real"], name)
 
     def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> _Output:
         return _Output(inputs_embeds)

@@ -8,6 +8,8 @@ the model's own forward, with the attention of `transformers`, against the losse
 from __future__ import annotations
 
 import dataclasses
+import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +24,13 @@ from torch import Tensor, nn
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, build_forest
 from weitiao.models.asking import asked, attention_function
-from weitiao.models.attention import choosing_freely
+from weitiao.models.attention import choosing_freely, runs_alone, set_backend
 from weitiao.models.boundary import loading
 from weitiao.models.losses import token_losses
 from weitiao.models.parts import causal_model, evaluating
 from weitiao.rendering.items import TokenSequence, as_items
+
+_logger = logging.getLogger(__name__)
 
 ANOTHER = "Choose a model of another family."
 TRUNK, BRANCH, SHORT = 16, 8, 6
@@ -38,7 +42,7 @@ and 5 % on SmolLM2-135M; what is computed wrongly in float32 was apart by 0.02 %
 
 
 _found_exact: WeakKeyDictionary[nn.Module, dict[bool, int]] = WeakKeyDictionary()
-"""Of each model that is alive and was probed: the longest row, by whether rows shared beginnings."""
+"""Of each model that is alive and was tried: the longest row, by whether rows shared beginnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +78,53 @@ def probe_forest(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, s
             raise ModelError(*_refusal(trial, name, error, longest, share_prefixes))
 
 
+def forest_or_alone(
+    model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, share_prefixes: bool = True
+) -> str | None:
+    """Have a model run in forests of rows where that is exact, and each row alone where it is not.
+
+    Args:
+        model, rows, longest, share_prefixes: As for `probe_forest`. A model that runs alone already goes on so.
+
+    Returns:
+        Why rows run alone, for a person to read; None where forests are exact, or rows ran alone before.
+
+    Raises:
+        ModelError: The model cannot be run either way.
+    """
+    if not rows:
+        return None
+    if runs_alone(model):
+        _require_exact_alone(model, rows)
+        return None
+    try:
+        probe_forest(model, rows, longest=longest, share_prefixes=share_prefixes)
+    except ModelError as error:
+        set_backend(model, "alone")
+        try:
+            _require_exact_alone(model, rows)
+        except ModelError:
+            raise error from None  # what it is that forests of this model lack says more
+        return f"{error.what} So its rows are run one after another, which is exact, and slower."
+    return None
+
+
 def probe_once(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, share_prefixes: bool = True) -> None:
-    """Do as `probe_forest` does, unless this model was found exact for rows as long: a trial takes a second or two."""
+    """Do as `forest_or_alone` does, unless this model was tried for rows as long: a trial takes a second or two."""
     known = _found_exact.setdefault(model, {})
     if rows and longest > known.get(share_prefixes, 0):
-        probe_forest(model, rows, longest=longest, share_prefixes=share_prefixes)
-        known[share_prefixes] = longest
+        if (why := forest_or_alone(model, rows, longest=longest, share_prefixes=share_prefixes)) is not None:
+            _logger.warning("%s", why)
+        known |= {True: sys.maxsize, False: sys.maxsize} if runs_alone(model) else {share_prefixes: longest}
+
+
+def _require_exact_alone(model: nn.Module, rows: Sequence[ArrayLike]) -> None:
+    """Refuse a model that, taken apart into decoder and head, gives other losses than whole."""
+    name = type(causal_model(model)).__name__
+    with loading(f"{name} cannot be run", remedy=ANOTHER), evaluating(model), torch.no_grad():
+        trial = _Trial(model, _pool(rows))
+        if (error := trial.error_alone()) > trial.tolerance:
+            raise ModelError(_differs(name, error, "already when a row is computed alone", trial), ANOTHER)
 
 
 class _Trial:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from weitiao.forest.layout import Forest
@@ -15,16 +17,16 @@ from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method
 from weitiao.methods.open import final_tokenizer
 from weitiao.methods.start import Begun, Start, begin
-from weitiao.models.attention import FOREST, set_backend
+from weitiao.models.attention import FOREST, runs_alone, set_backend
 from weitiao.models.config import ModelConfig
 from weitiao.models.host_weights import settle
 from weitiao.models.load import load_model
 from weitiao.models.noise import add_embedding_noise
 from weitiao.models.parts import checkpoint_layers, router_loss_left_out
-from weitiao.models.probe import probe_forest
+from weitiao.models.probe import forest_or_alone, probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe
-from weitiao.rendering.items import sequences_of
+from weitiao.rendering.items import TokenSequence, sequences_of
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.study.preflight import attention_line
@@ -78,24 +80,20 @@ def adapt(
         WeitiaoError: The method does not fit the model, or the model computes other losses in a forest than alone.
     """
     rows = sequences_of((*data.train, *data.validation))
-    if line := attention_line(recipe, model, rows):
-        tell(line)
     if plan is not None:
         state_rounding(recipe, model, data.validation, tell, metrics=run.metrics_path if run else None)
     begun = begin(method, model, start, seed=recipe.train.seed)
     adapted = begun.model
     settle(adapted)
+    checkpoint_layers(model, int(recipe.train.checkpointing))
+    if line := _choose_attention(recipe, adapted, rows):
+        tell(line)
     if plan is not None:
         method.initialize(adapted, base=recipe.model, forests=partial(_first_forests, plan))
     if start is not None:
         tell(f"{begun.said}")
         if final_tokenizer(start.directory, recipe.model).chat_template != data.tokenizer.chat_template:
             tell(f"{start.name} was trained with another chat template than this training prints")
-    checkpoint_layers(model, int(recipe.train.checkpointing))
-    longest = max(row.num_inputs for row in rows)
-    share = recipe.train.share_prefixes
-    probe_forest(adapted, [row.token_ids for row in rows[:4]], longest=longest, share_prefixes=share)
-    set_backend(adapted, recipe.model.attention)
     if recipe.train.neftune is not None:
         add_embedding_noise(adapted, recipe.train.neftune)
     if (coefficient := router_loss_left_out(model)) is not None:
@@ -110,6 +108,23 @@ def adapt(
     fused = num_fused(adapted) if fuses else 0
     tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     return begun
+
+
+def _choose_attention(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSequence]) -> str | None:
+    """Have attention computed as the recipe asks for, where that is exact; by what, and why, for a person to read."""
+    asked = recipe.model.attention
+    few, longest = [row.token_ids for row in rows[:4]], max(row.num_inputs for row in rows)
+    if asked == "alone":
+        set_backend(model, asked)
+    if runs_alone(model):
+        return forest_or_alone(model, few, longest=longest) or "Attention: each row alone"
+    share = recipe.train.share_prefixes
+    if asked != "auto":
+        probe_forest(model, few, longest=longest, share_prefixes=share)
+    elif (why := forest_or_alone(model, few, longest=longest, share_prefixes=share)) is not None:
+        return why
+    set_backend(model, asked)
+    return attention_line(recipe, model, rows)
 
 
 def make_optimizer(recipe: Recipe, method: Method, objective: Objective) -> torch.optim.Optimizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -81,18 +82,21 @@ def attention_line(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSequenc
         evaluating(model),
         Precision(recipe.train.precision, device).computing(),
     ):
-        found = {(one.window, one.head_dim, one.value_dim, one.dtype) for one in asked(model, few)}
+        # which mask of its own a layer has makes no difference to what can compute it
+        found = {replace(one, rule=None) for one in asked(model, few)}
     calls = [
         Call(
             device,
-            dtype,
-            head_dim,
-            value_dim,
-            window=window if window is not None and window < longest else None,
+            one.dtype,
+            one.head_dim,
+            one.value_dim,
+            window=one.window if one.window is not None and one.window < longest else None,
             shared=recipe.train.share_prefixes,
             learns=True,
+            capped=one.capped,
+            sinks=one.sinks,
         )
-        for window, head_dim, value_dim, dtype in sorted(found, key=str)
+        for one in sorted(found, key=str)
     ]
     return describe_choice(recipe.model.attention, calls) if calls else None
 

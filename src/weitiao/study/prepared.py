@@ -16,7 +16,6 @@ from weitiao.models.config import ModelConfig
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import Item
 from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
-from weitiao.training.config import TrainConfig
 from weitiao.training.engines import least_budget
 from weitiao.training.precision import require_precision, slower
 from weitiao.training.schedule import total_steps
@@ -73,7 +72,7 @@ def prepare(
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
     recipe = with_checkpointing(_with_precision(recipe, device.type, tell), device.type, tell)
     method = recipe.method.build()
-    plan = _plan(recipe.train, data, budget, method)
+    plan = _plan(recipe, data, budget, method)
     return Prepared(recipe, data, method, plan, total_steps(recipe.train, plan.steps_per_epoch))
 
 
@@ -135,7 +134,8 @@ def in_format(config: ModelConfig, method: Method) -> ModelConfig:
     return config.model_copy(update={"dtype": "float32"}) if open_to_it else config
 
 
-def _plan(config: TrainConfig, data: RenderedData, budget: int, method: Method) -> Plan:
+def _plan(recipe: Recipe, data: RenderedData, budget: int, method: Method) -> Plan:
     """What is learned from when; the engine has a word in how many forests are computed at once."""
-    fixed = method.keep_states is not None
-    return Plan(data.train, config.batch_size, budget, config.share_prefixes, config.seed, fixed_batches=fixed)
+    config, fixed = recipe.train, method.keep_states is not None
+    share = config.share_prefixes and recipe.model.attention != "alone"
+    return Plan(data.train, config.batch_size, budget, share, config.seed, fixed_batches=fixed)
