@@ -57,10 +57,11 @@ def decoder(model: nn.Module) -> PreTrainedModel:
 def _decoder_name(causal: PreTrainedModel) -> str:
     """Under which name a causal language model holds its decoder: some classes say another one than they use."""
     whole = [name for name, part in causal.named_children() if isinstance(part, PreTrainedModel)]
-    if causal.base_model_prefix in causal._modules:
-        return causal.base_model_prefix
+    said: str = causal.base_model_prefix
+    if said in causal._modules:
+        return said
     if len(whole) == 1:
-        return whole[0]
+        return str(whole[0])
     raise ModelError(
         f"{type(causal).__name__} does not say which part of it is the decoder and which the head.",
         "Choose a causal language model.",
