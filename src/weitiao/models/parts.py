@@ -182,12 +182,6 @@ class _Output:
             raise AttributeError(name)
 
 
-def router_loss_left_out(model: PreTrainedModel) -> float | None:
-    """The weight of the loss that balances a router's load, which is not computed here; None without a router."""
-    coefficient: float | None = getattr(model.config.get_text_config(), "router_aux_loss_coef", None)
-    return coefficient or None
-
-
 def context_length(config: Any) -> int | None:
     """Tokens that a model has positions for, by its configuration; None where it names no limit.
 

@@ -26,11 +26,13 @@ class Losses:
             the whole step, so that how a step is cut into forests does not change it.
         per_item: The same sum for each item of the forest (float64), without gradient.
         metrics: Further sums over the items, by name; divided by the same weight they are logged beside the loss.
+        tables: Counts, by name, which add up over forests.
     """
 
     total: Tensor
     per_item: Tensor
     metrics: Mapping[str, Tensor] = field(default_factory=dict)
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(nn.Module, ABC):

@@ -14,7 +14,7 @@ from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan
 from weitiao.machine.memory import give_back_memory
 from weitiao.methods.fused.layer import num_fused
-from weitiao.methods.method import Method
+from weitiao.methods.method import Method, Selected
 from weitiao.methods.open import final_tokenizer
 from weitiao.methods.start import Begun, Start, begin
 from weitiao.models.attention import FOREST, runs_alone, set_backend
@@ -22,7 +22,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.host_weights import settle
 from weitiao.models.load import load_model
 from weitiao.models.noise import add_embedding_noise
-from weitiao.models.parts import checkpoint_layers, router_loss_left_out
+from weitiao.models.parts import checkpoint_layers
 from weitiao.models.probe import forest_or_alone, probe_forest
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe
@@ -34,6 +34,7 @@ from weitiao.study.prepared import in_format
 from weitiao.study.rounding import state_rounding
 from weitiao.study.setup import require_trainable_dtype
 from weitiao.training.engine import learned_parameters
+from weitiao.training.router import settle_routers
 
 _LOOKED_AT = 16
 """Steps whose data a method may look at before the first."""
@@ -85,6 +86,7 @@ def adapt(
     begun = begin(method, model, start, seed=recipe.train.seed)
     adapted = begun.model
     settle(adapted)
+    settle_routers(adapted, recipe.train.router, whole=isinstance(method, Selected))
     checkpoint_layers(model, int(recipe.train.checkpointing))
     if line := _choose_attention(recipe, adapted, rows):
         tell(line)
@@ -96,11 +98,6 @@ def adapt(
             tell(f"{start.name} was trained with another chat template than this training prints")
     if recipe.train.neftune is not None:
         add_embedding_noise(adapted, recipe.train.neftune)
-    if (coefficient := router_loss_left_out(model)) is not None:
-        tell(
-            f"mixture of experts: the router's auxiliary loss (router_aux_loss_coef={coefficient:g}) is not added to "
-            "the loss"
-        )
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
     every = sum(p.numel() for p in adapted.parameters())
     # they compute in float32 and in blocks alone

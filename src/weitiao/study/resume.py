@@ -14,7 +14,7 @@ from weitiao.recipe.recipe import take_earlier
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.training.checkpoint import State, load_checkpoint, read_state
-from weitiao.training.config import TrainConfig
+from weitiao.training.config import RouterConfig, TrainConfig
 from weitiao.training.engine import Engine
 from weitiao.training.schedule import learning_rate
 from weitiao.yaml_text import read_yaml
@@ -96,7 +96,7 @@ def filled_in(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     Args:
         recipe: What is asked for.
         values: Of the recipe in the run directory. One that a training of an earlier version filled in has no
-            `train.weigh`: there every learned token weighed the same.
+            `train.weigh`: there every learned token weighed the same; without `train.router`, no loss balanced experts.
     """
     model, train = recipe.model, recipe.train
     old = values["train"]
@@ -107,6 +107,8 @@ def filled_in(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     if train.weigh == "auto":
         earlier = "auto" if old["token_budget"] == "auto" else "tokens"
         train = train.model_copy(update={"weigh": old.get("weigh", earlier)})
+    if "router" not in old and train.router == RouterConfig():
+        train = train.model_copy(update={"router": RouterConfig(balance=0.0)})
     return recipe.model_copy(update={"model": model, "train": train})
 
 

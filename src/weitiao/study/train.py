@@ -45,6 +45,7 @@ from weitiao.training.loop import Loop
 from weitiao.training.metrics import read_metrics
 from weitiao.training.offload import offloading
 from weitiao.training.progress import Watcher
+from weitiao.training.router import add_router_losses
 from weitiao.training.unmoved import require_moved
 from weitiao.training.validation import AnswerValidation
 
@@ -135,6 +136,8 @@ def _train(
     if runs_alone(begun.model):  # a beginning that rows share is computed for each of them, and counts each time
         prepared = replace(prepared, plan=replace(prepared.plan, share_prefixes=False))
     objective = recipe.objective.build(begun.model)
+    if line := add_router_losses(objective, recipe.train.router):
+        tell(line)
     optimizer = make_optimizer(recipe, method, objective)
     answers = answer_validation(begun.model, data, task)
     engine = make_engine(recipe.train, recipe.optimizer, accelerator, objective, optimizer)

@@ -11,6 +11,21 @@ from weitiao.config import Config
 PrecisionName = Literal["weights", "bfloat16", "float16"]
 
 
+class RouterConfig(Config):
+    """What the routers of a mixture of experts learn."""
+
+    learn: bool | None = None
+    """Whether routers learn, with the methods that save a whole model; None leaves it to the method. Beside adapters
+    they learn with `method.modules_to_save`."""
+
+    balance: float | None = Field(default=None, ge=0)
+    """Coefficient of the load-balancing loss (Switch Transformer, https://arxiv.org/abs/2101.03961), the mean of what
+    every sequence has alone. None is the model's own (`router_aux_loss_coef`) where routers learn, and 0 elsewhere."""
+
+    z_loss: float = Field(default=0.0, ge=0)
+    """Coefficient of the router z-loss, which keeps logits small (https://arxiv.org/abs/2202.08906 has 0.001)."""
+
+
 class TrainConfig(Config):
     """How long, how fast and in which portions is learned."""
 
@@ -44,6 +59,9 @@ class TrainConfig(Config):
     neftune: float | None = Field(default=None, gt=0)
     """NEFTune: uniform noise on the embeddings while learning, of this alpha (https://arxiv.org/abs/2310.05914 has 5
     to 15). A token that several rows share has one noise for all of them. None is no noise."""
+
+    router: RouterConfig = Field(default_factory=RouterConfig)
+    """Of a mixture of experts: whether its routers learn, and what keeps all experts in use."""
 
     weigh: Literal["auto", "tokens", "rows"] = "auto"
     """What one unit of the loss is: a learned token, or a row, whose learned tokens then weigh 1 together. `auto` is

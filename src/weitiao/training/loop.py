@@ -14,15 +14,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import reduce
+from operator import add
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from weitiao.console import quoted
 from weitiao.errors import TrainingError
 from weitiao.files import full_disk_is_named, written_whole
 from weitiao.forest.plan import Step, Steps
 from weitiao.models.parts import decoder
+from weitiao.models.routing import described
 from weitiao.rendering.items import Item
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.checkpoint import State, save_checkpoint, save_weights
@@ -35,6 +39,8 @@ from weitiao.training.metrics import MetricsLog, read_metrics
 from weitiao.training.progress import Watcher, describe_losses, memory_gib
 from weitiao.training.schedule import learning_rate
 from weitiao.training.validation import AnswerValidation, validation_losses
+
+Number = TypeVar("Number", float, Tensor)
 
 
 @dataclass(slots=True)
@@ -130,6 +136,7 @@ class Loop:
         weight = sum(float(of_items.sum()) for of_items in weights)
         total = torch.zeros((), dtype=torch.float64)
         sums: defaultdict[str, float] = defaultdict(float)
+        tables: dict[str, Tensor] = {}
         items: list[ItemLoss] = []
         for index, losses in engine.accumulate(
             step, weight, lambda index: _seed(self.config.seed, self.state.step, index)
@@ -138,13 +145,16 @@ class Loop:
             items += item_losses(step.forests[index], losses.per_item, weights[index])
             for name, value in losses.metrics.items():
                 sums[name] += float(value)
+            for name, table in losses.tables.items():
+                tables[name] = table.double().cpu() + tables.get(name, 0)
         items = engine.collect(items)
-        further = _added(engine.collect([sums]))
+        further, counts = _added(engine.collect([sums])), _added(engine.collect([tables]))
         return {
             "step": self.state.step + 1,
             "epoch": (self.state.step + 1) / self.steps.steps_per_epoch,
             "loss": float(engine.sum(total)) / weight,
             **{name: value / weight for name, value in further.items()},
+            **({"routed": described(counts["routed"], self.state.step)} if "routed" in counts else {}),
             "learning_rate": rate,
             "grad_norm": engine.finish(self.config.max_grad_norm),
             **({"sources": _as_values(by_source(items, self.sources))} if self.sources else {}),
@@ -266,10 +276,10 @@ class Loop:
         return self.state.step % period == 0 or self.state.step == self.num_steps
 
 
-def _added(sums: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def _added(sums: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """The sums of several ranks as one, in the order of the ranks."""
     names = dict.fromkeys(name for one in sums for name in one)
-    return {name: sum(one.get(name, 0.0) for one in sums) for name in names}
+    return {name: reduce(add, (one[name] for one in sums if name in one)) for name in names}
 
 
 def _as_values(losses: Mapping[str, MeanLoss]) -> dict[str, dict[str, float]]:

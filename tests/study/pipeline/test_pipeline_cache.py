@@ -55,6 +55,7 @@ VALUES: dict[str, Any] = {
     "method.r": 2, "method.alpha": 3.0, "method.dropout": 0.1, "method.target_modules": ["q_proj"],
     "method.rank_pattern": {"q_proj": 2}, "method.alpha_pattern": {"q_proj": 2.0}, "method.plus_ratio": 4.0,
     "train.checkpointing": True, "train.neftune": 5.0, "train.precision": "bfloat16",
+    "train.router": {"balance": 0.5},
     "method.start": "runs/other", "method.init": "olora", "method.modules_to_save": ["lm_head"],
     "method.target_parameters": ["experts.down_proj"], "method.trainable_token_indices": [3],
     "train.offload_activations": "disk",
