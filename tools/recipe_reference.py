@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from weitiao.data.config import SourceConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe
+from weitiao.training.config import RouterConfig
 from weitiao.user_code import OwnConfig
 
 TARGET = Path(__file__).parent.parent / "docs" / "recipe.md"
@@ -105,7 +106,7 @@ def reference() -> str:
     parts = [INTRODUCTION, "## Sections\n", *rows(Recipe), ""]
     sections = [(name, form) for name, field in Recipe.model_fields.items() for form in forms(field.annotation)]
     sections.insert(2, ("a source of `data`", SourceConfig))
-    sections.append(("evaluate.generation", GenerationConfig))
+    sections += [("train.router", RouterConfig), ("evaluate.generation", GenerationConfig)]
     for name, section in sections:
         title = name if name.startswith("a ") else f"`{name}`"
         kind = section.model_fields.get("type")

@@ -21,8 +21,6 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     GPT2Config,
     GPT2LMHeadModel,
-    MixtralConfig,
-    MixtralForCausalLM,
     MptConfig,
     MptForCausalLM,
     PreTrainedModel,
@@ -184,18 +182,6 @@ def test_models_that_cannot_be_run_are_refused_before_anything_is_written(
     with pytest.raises(ModelError, match=reason):
         train(recipe, console=Console(quiet=True))
     assert not (tmp_path / "run/recipe.yaml").exists()
-
-
-def test_a_mixture_of_experts_says_what_its_loss_leaves_out(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    config = MixtralConfig(
-        vocab_size=len(AutoTokenizer.from_pretrained(tiny_llama_dir)), hidden_size=32, intermediate_size=48,
-        num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, num_local_experts=2,
-        max_position_embeddings=256, router_aux_loss_coef=0.02,
-    )  # fmt: skip
-    base = saved(MixtralForCausalLM(config), tiny_llama_dir, tmp_path / "moe")
-    console = Console(record=True, width=200, quiet=False, file=(tmp_path / "log").open("w"))
-    train(load_recipe(write_recipe(tmp_path, base, num_rows=12, train={"max_steps": 2})), console=console)
-    assert "auxiliary loss (router_aux_loss_coef=0.02) is not added" in console.export_text()
 
 
 def test_what_would_lose_gradients_is_refused(
