@@ -29,7 +29,7 @@ from weitiao.methods.open import find_final, open_model
 from weitiao.models.boundary import quiet_transformers
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import read_json_object
-from weitiao.models.load import load_model
+from weitiao.models.load import OWN, load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import context_length
 
@@ -105,7 +105,7 @@ def merge(
     base = base_model(adapter) if base is None else find_moved(base, adapter)
     dtype = dtype or _stored_dtype(base)
     float32 = base.model_copy(update={"dtype": "float32"})
-    opened = open_model(target, base=float32, attention="sdpa", dequantize=True)
+    opened = open_model(target, base=float32, attention=OWN, dequantize=True)
     tokenizer = opened.tokenizer
     prompts = probe_prompts(tokenizer, max_context=context_length(opened.model.config))
     reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
@@ -114,7 +114,7 @@ def merge(
             num_parameters = _save_merged(opened.model, tokenizer, directory, dtype)
             del opened  # what was saved is loaded now; two models would not fit where one just does
             base = base.moved_to(str(directory)).model_copy(update={"dtype": "float32", "quantization": None})
-            saved = load_model(base, attention="sdpa")
+            saved = load_model(base, attention=OWN)
             agreement = compare(reference, last_logits(saved, prompts), without)
             require_agreement(agreement, dtype)
     except (OSError, SafetensorError) as error:

@@ -29,7 +29,7 @@ def linear_targets(model: PreTrainedModel, wanted: list[str] | str, *, required:
     if wanted == "all-linear":
         left_out = {head, *_routers(model.get_decoder())}
         readers = {name for name in readers if named[name] not in left_out}
-        wanted = sorted({name.rsplit(".", 1)[-1] for name in readers})
+        wanted = sorted(name for name in {name.rsplit(".", 1)[-1] for name in readers} if _adaptable(model, name))
     missing = [w for w in wanted if not any(_matches(name, w) for name in readers)]
     if missing or (required and not wanted):
         known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in readers}))
@@ -38,11 +38,29 @@ def linear_targets(model: PreTrainedModel, wanted: list[str] | str, *, required:
             f"{', '.join(missing) or 'anything'}.",
             f"Choose from: {known}; or all-linear." if known else "Choose a model of another family.",
         )
+    if refused := [name for name in wanted if not _adaptable(model, name)]:
+        raise ModelError(
+            f"method.target_modules: {type(model).__name__} reads the weights of {', '.join(refused)} past the layer, so "
+            "an adapter on it would do nothing.",
+            "Leave it out, or say all-linear.",
+        )
     assert isinstance(wanted, list)
     found = {name for name in named if any(_matches(name, w) for w in wanted)}
     if found <= readers:
         return wanted
     return "|".join(re.escape(name) for name in sorted(found & readers))
+
+
+def _adaptable(model: PreTrainedModel, name: str) -> bool:
+    """Whether PEFT puts LoRA there: the kernels of Mamba read the weights of some layers past their modules."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
+
+    try:
+        _check_lora_target_modules_mamba(LoraConfig(), model, name)
+    except ValueError:
+        return False
+    return True
 
 
 def _routers(decoder: nn.Module) -> set[nn.Module]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+OWN = "own"
+"""The attention that `transformers` chooses for a class: not all of them have every one."""
+
 
 def load_tokenizer(config: ModelConfig, *, cache_dir: Path | None = None) -> PreTrainedTokenizerFast:
     """Load the tokenizer that belongs to a model.
@@ -100,7 +103,7 @@ def load_config(config: ModelConfig) -> PreTrainedConfig:
 def load_model(
     config: ModelConfig,
     *,
-    attention: str = "sdpa",
+    attention: str = OWN,
     device: str | torch.device = "cpu",
     options: Mapping[str, Any] | None = None,
     cache_dir: Path | None = None,
@@ -110,7 +113,7 @@ def load_model(
 
     Args:
         config: The `model` section.
-        attention: A name registered with `transformers.AttentionInterface`.
+        attention: A name registered with `transformers.AttentionInterface`; by default what the class itself prefers.
         device: Where the model runs. With `config.map_weights`, on a GPU, it is frozen, the matrices of its layers stay
             in their files, and what is put into it or made to learn has to be settled (`settle`).
         options: Further keyword arguments of `from_pretrained`, as a method wants them.
@@ -148,7 +151,7 @@ def load_model(
     own_table = False
     with loading(f"The model in {path} cannot be loaded", path):
         try:
-            model, report = read(attn_implementation=attention)
+            model, report = read(attn_implementation=None if attention == OWN else attention)
         except KeyError as error:
             if error.args != (attention,):
                 raise

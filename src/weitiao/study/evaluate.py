@@ -21,6 +21,7 @@ from weitiao.files import write_lines
 from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import OpenModel, find_final
+from weitiao.models.load import OWN
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import as_items
 from weitiao.runs.run_dir import RunDir, locked_around
@@ -141,7 +142,7 @@ def _benchmarks(recipe: Recipe, *, tuned: bool) -> Benchmarks:
     config = recipe.evaluate
     if not config.benchmarks:
         return Benchmarks({}, ())
-    opened = open_recipe(recipe, tuned=tuned, attention="sdpa")
+    opened = open_recipe(recipe, tuned=tuned, attention=OWN)
     return run_benchmarks(
         opened.model,
         opened.tokenizer,
