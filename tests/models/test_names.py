@@ -52,10 +52,7 @@ class _Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         files = list(self.files.iterdir())
         if self.path.startswith("/api/models/someone/tiny/tree/"):
-            entries = [
-                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0" * 40} for file in files
-            ]
-            self._answer(json.dumps(entries))
+            self._answer(json.dumps([_entry(file) for file in files]))
         elif self.path.startswith("/api/models/someone/tiny/"):
             siblings = [{"rfilename": file.name} for file in files]
             self._answer(json.dumps({"id": "someone/tiny", "sha": "a" * 40, "siblings": siblings}))
@@ -78,6 +75,17 @@ class _Hub(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+def _entry(file: Path) -> dict[str, object]:
+    """A file in the list of a repository: large ones by SHA-256, others by the hash that Git gives them."""
+    content = file.read_bytes()
+    entry = {"type": "file", "path": file.name, "size": len(content)}
+    git = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+    if file.suffix != ".safetensors":
+        return entry | {"oid": git}
+    large = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+    return entry | {"oid": "0" * 40, "lfs": large}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from weitiao.cli import first, looking, proof, rewriting, training, use
+from weitiao.cli import first, looking, models, proof, rewriting, training, use
 from weitiao.cli.console import print_error
 from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
@@ -27,10 +27,6 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Use": (use.chat, use.merge, use.doctor, use.schema),
 }  # fmt: skip
 """Panels of `weitiao --help`, in the order of the work, and their commands."""
-
-DATA_COMMANDS = (
-    looking.inspect, looking.check, looking.clean, rewriting.split, rewriting.mix, rewriting.convert,
-)  # fmt: skip
 
 
 class Grouped(TyperGroup):
@@ -68,15 +64,25 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
-data = typer.Typer(
-    cls=Grouped,
-    help="Look at data, check, clean, split, mix and convert it.\n\n查看、检查、清洗、拆分、混合和转换数据。",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-for data_command in DATA_COMMANDS:
-    data.command()(data_command)
-app.add_typer(data, name="data", rich_help_panel=next(iter(COMMANDS)))
+GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
+    "data": (
+        "Data: what to learn from",
+        "Look at data, check, clean, split, mix and convert it.\n\n查看、检查、清洗、拆分、混合和转换数据。",
+        (looking.inspect, looking.check, looking.clean, rewriting.split, rewriting.mix, rewriting.convert),
+    ),
+    "model": (
+        "Try: what is possible without tuning",
+        "Say what a model is, and bring it here.\n\n查看模型信息，下载模型。",
+        (models.info, models.get),
+    ),
+}
+"""Commands of two words: the panel they stand in, what the first word is about, and the second words."""
+
+for group, (panel, about, commands) in GROUPS.items():
+    words = typer.Typer(cls=Grouped, help=about, no_args_is_help=True, rich_markup_mode=None)
+    for command in commands:
+        words.command()(command)
+    app.add_typer(words, name=group, rich_help_panel=panel)
 
 
 def main() -> None:

@@ -40,8 +40,8 @@ def linear_targets(model: PreTrainedModel, wanted: list[str] | str, *, required:
         )
     if refused := [name for name in wanted if not _adaptable(model, name)]:
         raise ModelError(
-            f"method.target_modules: {type(model).__name__} reads the weights of {', '.join(refused)} past the layer, so "
-            "an adapter on it would do nothing.",
+            f"method.target_modules: {type(model).__name__} reads the weights of {', '.join(refused)} past the layer, "
+            "so an adapter on it would do nothing.",
             "Leave it out, or say all-linear.",
         )
     assert isinstance(wanted, list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 import tempfile
@@ -55,6 +56,25 @@ def converted_gguf(path: Path, *, cache_dir: Path | None = None) -> Path:
     from weitiao.models.gguf import convert_gguf
 
     return _kept(path, cache_dir / f"{path.stem}-{digest[:12]}-{_FORMAT}", convert_gguf)
+
+
+def converted_pickles(path: Path, *, cache_dir: Path | None = None) -> Path:
+    """A directory with the weights of `.bin` files as safetensors; made now if it is not in the cache.
+
+    Args:
+        path: A directory with such weights and no safetensors.
+        cache_dir: The directory of converted models; `default_cache_dir()` by default.
+
+    Raises:
+        ModelError: The weights cannot be read, or the cache cannot be written.
+    """
+    from weitiao.models.pickles import convert_pickles, pickled_weights
+
+    digest = hashlib.sha256()
+    for file in (path / "config.json", *pickled_weights(path)):
+        digest.update(sha256(file).encode())
+    name = f"{path.name}-{digest.hexdigest()[:12]}-{_FORMAT}"
+    return _kept(path, (default_cache_dir() if cache_dir is None else cache_dir) / name, convert_pickles)
 
 
 def in_number_format(path: Path, dtype: torch.dtype, *, cache_dir: Path | None = None) -> Path:

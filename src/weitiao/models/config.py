@@ -49,6 +49,10 @@ class ModelConfig(Config):
     trust_remote_code: bool = False
     """Whether Python code that comes with the model may run. Say yes only to authors that you trust."""
 
+    allow_pickle: bool = False
+    """Whether weights in `.bin` files may be read where a model has no safetensors. Such files are pickles; tensors
+    alone are taken from them, once, and kept as safetensors in the cache directory."""
+
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
 

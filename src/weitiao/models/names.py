@@ -8,14 +8,15 @@ from pathlib import Path
 from weitiao.errors import ModelError
 from weitiao.machine.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.boundary import reason
-from weitiao.models.cache import converted_gguf
+from weitiao.models.cache import converted_gguf, converted_pickles
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import checked_directory
+from weitiao.models.pickles import pickled_weights
 from weitiao.paths import exists, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Weights, configuration, tokenizer and templates; no pickles, no second copies in other formats or folders.
-_WANTED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+_WANTED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md"]
 _UNWANTED_FILES = ["*/*", "consolidated*"]
 
 
@@ -45,7 +46,7 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
     if config.name in CATALOGUE:
         return converted_gguf(catalogue_file(config.name), cache_dir=cache_dir)
     if path is not None and path.is_dir():
-        return checked_directory(path)
+        return _with_safetensors(path, config, cache_dir)
     if path is not None:
         if path.suffix.lower() != ".gguf":
             raise ModelError(
@@ -62,7 +63,14 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
                 "model of a recipe with model=PATH.",
             ),
         )
-    return checked_directory(_download(config), hub_id=config.name)
+    return _with_safetensors(_download(config), config, cache_dir, hub_id=config.name)
+
+
+def _with_safetensors(path: Path, config: ModelConfig, cache_dir: Path | None, hub_id: str | None = None) -> Path:
+    """A model directory as it is; with consent, one of `.bin` weights as the safetensors that were made of them."""
+    if config.allow_pickle and (path / "config.json").is_file() and pickled_weights(path):
+        path = converted_pickles(path, cache_dir=cache_dir)
+    return checked_directory(path, hub_id=hub_id)
 
 
 def local_path(name: str | Path) -> Path | None:
@@ -79,8 +87,10 @@ def _download(config: ModelConfig) -> Path:
     """The snapshot of a hub id in the hub's cache, fetched unless it is there or offline mode is on."""
     from huggingface_hub import constants, snapshot_download
 
-    patterns = [*_WANTED_FILES, "*.py"] if config.trust_remote_code else _WANTED_FILES
+    patterns = [*_WANTED_FILES, *(["*.py"] if config.trust_remote_code else ())]
     try:
+        if config.allow_pickle and not _has_safetensors(config):
+            patterns.append("*.bin")
         return Path(
             snapshot_download(
                 config.name, revision=config.revision, allow_patterns=patterns, ignore_patterns=_UNWANTED_FILES
@@ -102,6 +112,16 @@ def _download(config: ModelConfig) -> Path:
             f"directory, and could not be had from {where}: {reason(error)}",
             _check(config.name, check),
         ) from error
+
+
+def _has_safetensors(config: ModelConfig) -> bool:
+    """Whether the hub, or offline its cache, has safetensors of a model."""
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    if constants.HF_HUB_OFFLINE:
+        return any(Path(snapshot_download(config.name, revision=config.revision)).glob("*.safetensors"))
+    names = HfApi().list_repo_files(config.name, revision=config.revision)
+    return any(name.endswith(".safetensors") for name in names)
 
 
 def _check(name: str, what: str) -> str:
