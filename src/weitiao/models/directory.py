@@ -148,5 +148,5 @@ def _without_safetensors(path: Path, hub_id: str | None) -> ModelError:
         found = "no weights at all"
     return ModelError(
         f"{path if hub_id is None else hub_id} holds no safetensors weights: {found}.",
-        "Set model.allow_pickle: true if you trust its source (tensors alone are read), or take a copy with safetensors.",
+        "Set model.allow_pickle: true if you trust its source (tensors alone are read); or take one with safetensors.",
     )
