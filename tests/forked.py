@@ -1,7 +1,7 @@
 """The real command line in processes of their own, forked from one that has imported everything: each starts at once.
 
 As a script: reads one call per line (JSON: `arguments`, `ranks`, `encoding`, `cwd`, `environment`, and the files of
-`stdin`, `stdout` and `stderr`), forks it, and prints its process id, then its exit status.
+`stdin`, `stdout` and `stderr`, which may be a terminal), forks it, and prints its process id, then its exit status.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Forks:
         encoding: str = "utf-8",
         cwd: Path | None = None,
         stdin: str | None = None,
+        terminal: str | None = None,
         meanwhile: Callable[[int], None] = lambda pid: None,
     ) -> Done:
         """Call the command line.
@@ -64,6 +65,7 @@ class Forks:
             encoding: Of stdout and stderr.
             cwd: The current directory, that of the tests if none.
             stdin: What it reads.
+            terminal: The device of a terminal that it reads from and prints to, and that is its own: Ctrl-C reaches it.
             meanwhile: Is called with the process id while it runs. If it fails, the process is killed.
         """
         assert self._server.stdin is not None
@@ -75,8 +77,9 @@ class Forks:
             "ranks": ranks,
             "encoding": encoding,
             "cwd": str(cwd or Path.cwd()),
-            "environment": environment(),
-            **{name: str(file) for name, file in files.items()},
+            "environment": environment() if terminal is None else {**environment(), "TERM": "xterm"},
+            "terminal": terminal is not None,
+            **{name: terminal or str(file) for name, file in files.items()},
         }
         self._server.stdin.write(json.dumps(call) + "\n")
         self._server.stdin.flush()
@@ -89,6 +92,8 @@ class Forks:
             self._server.stdout.readline()  # so that the next call reads its own exit status
             raise
         code = int(self._server.stdout.readline())
+        if terminal is not None:
+            return Done(code, "", "")
         return Done(code, *(files[name].read_text(encoding=encoding) for name in ("stdout", "stderr")))
 
 
@@ -118,7 +123,14 @@ def fork_ranks(number: int) -> list[int]:
 
 def serve() -> None:
     """Fork calls until stdin ends."""
-    import weitiao.study.pipeline.run  # noqa: F401
+    # what commands import only when they come to it is imported once here instead of in every call
+    import ftfy  # noqa: F401
+    import pandas  # noqa: F401
+    import pyarrow.dataset  # noqa: F401
+    import scipy.stats  # noqa: F401
+
+    import weitiao.study.pipeline.run
+    import weitiao.study.plan  # noqa: F401
     from weitiao.cli.main import main
 
     for line in sys.stdin:
@@ -129,10 +141,14 @@ def serve() -> None:
             os.environ.clear()
             os.environ.update(call["environment"])
             others = fork_ranks(call["ranks"])
+            if call["terminal"]:
+                os.setsid()  # the terminal that is opened next becomes that of this process
             os.dup2(os.open(call["stdin"], os.O_RDONLY), 0)
             sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - without what was read ahead of calls
             for number, name in ((1, "stdout"), (2, "stderr")):
                 os.dup2(os.open(call[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+            if call["terminal"]:  # no file, which the streams take it for that were opened for this process
+                sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding=call["encoding"]) for number in (1, 2))
             for stream in (sys.stdout, sys.stderr):
                 stream.reconfigure(encoding=call["encoding"], errors="strict")
             signal.signal(signal.SIGINT, signal.default_int_handler)

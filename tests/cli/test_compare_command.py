@@ -7,16 +7,16 @@ import os
 import pty
 import select
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from forked import server
 from typer.testing import CliRunner
-from workbench import environment, weitiao
+from workbench import weitiao
 
 from weitiao.cli.proof import compare
 from weitiao.errors import WeitiaoError
@@ -24,10 +24,6 @@ from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
 from weitiao.feedback.store import JudgementStore
 
-RUN = "import typer; from weitiao.cli.proof import compare; typer.run(compare)"
-# takes the terminal for its own, so that Ctrl-C reaches it; behind `nohup make test &` a process begins by ignoring it
-TAKE = "fcntl.ioctl(0, termios.TIOCSCTTY, 0); signal.signal(signal.SIGINT, signal.default_int_handler)"
-ON_TERMINAL = [sys.executable, "-c", f"import fcntl, signal, termios; {TAKE}; {RUN}"]
 NUM = 6
 LABELS = ("refund", "delivery")
 
@@ -118,64 +114,61 @@ def test_a_person_judges_through_a_pipe(files: tuple[Path, Path], tmp_path: Path
 
 
 class Terminal:
-    """A command on a terminal of its own."""
+    """A terminal of its own for a command, and a person at it."""
 
-    def __init__(self, command: list[str]) -> None:
-        self._master, slave = pty.openpty()
-        self.process = subprocess.Popen(
-            command,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**environment(), "TERM": "xterm"},
-            start_new_session=True,
-        )
-        os.close(slave)
+    def __init__(self) -> None:
+        self._master, self._slave = pty.openpty()
         self._unread = ""
 
-    def wait_for(self, words: str, *, seconds: float = 100) -> None:
+    def run(self, *arguments: str | Path, person: Callable[[int], None]) -> int:
+        """Run the command line on the terminal while a person, who is told the process id, uses it; the exit code."""
+        try:
+            return server().call(*arguments, terminal=os.ttyname(self._slave), meanwhile=person).returncode
+        finally:
+            os.close(self._slave)
+            os.close(self._master)
+
+    def wait_for(self, words: str, *, seconds: float = 30) -> None:
         """Read on, from behind what was waited for before, until the words appear."""
         end = time.monotonic() + seconds
         while words not in self._unread:
             assert time.monotonic() < end, f"{words!r} did not appear in {self._unread!r}"
             if select.select([self._master], [], [], 0.2)[0]:
-                try:
-                    self._unread += os.read(self._master, 65536).decode("utf-8", "replace")
-                except OSError:  # Linux says so when the other end is closed
-                    assert words in self._unread, f"{words!r} did not appear in {self._unread!r}"
+                self._unread += os.read(self._master, 65536).decode("utf-8", "replace")
         self._unread = self._unread.partition(words)[2]
 
-    def press(self, key: str) -> None:
-        os.write(self._master, key.encode())
-
-    def close(self) -> int:
-        self.process.wait(60)
-        os.close(self._master)
-        return self.process.returncode
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
 
 
 def test_a_person_judges_with_single_keys_and_kill_9_loses_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
     store = tmp_path / "out" / "judgements.jsonl"
-    command = [*ON_TERMINAL, *map(str, files), "--judge", "human", "--output", str(tmp_path / "out")]
-    terminal = Terminal(command)
-    for key in "ab":  # no Enter
+    words = ["compare", *files, "--judge", "human", "--output", tmp_path / "out"]
+    terminal = Terminal()
+
+    def judge_two(pid: int) -> None:
+        for key in "ab":  # no Enter
+            terminal.wait_for("q(uit) >")
+            terminal.press(key)
         terminal.wait_for("q(uit) >")
-        terminal.press(key)
-    terminal.wait_for("q(uit) >")
-    os.kill(terminal.process.pid, signal.SIGKILL)
-    assert terminal.close() == -signal.SIGKILL
+        os.kill(pid, signal.SIGKILL)
+
+    assert terminal.run(*words, person=judge_two) == -signal.SIGKILL
     first = JudgementStore(store).by("human")
     assert len(first) == 2
     with store.open("ab") as stream:
         stream.write(b'{"item_id": "test.jsonl:4#12')  # as if it had been killed in the middle of a line
-    terminal = Terminal(command)
-    terminal.wait_for("3 of 5")
-    for key in ("t", "u", "a", "b", "a"):
-        terminal.wait_for("q(uit) >")
-        terminal.press(key)
-    terminal.wait_for("all done")
-    terminal.wait_for("Sign test")
-    assert terminal.close() == 0
+    terminal = Terminal()
+
+    def judge_the_rest(pid: int) -> None:
+        terminal.wait_for("3 of 5")
+        for key in ("t", "u", "a", "b", "a"):
+            terminal.wait_for("q(uit) >")
+            terminal.press(key)
+        terminal.wait_for("all done")
+        terminal.wait_for("Sign test")
+
+    assert terminal.run(*words, person=judge_the_rest) == 0
     stored = JudgementStore(store).by("human")
     assert stored[:2] == first
     assert len(stored) == 5
@@ -184,26 +177,33 @@ def test_a_person_judges_with_single_keys_and_kill_9_loses_nothing(files: tuple[
 
 def test_keys_typed_ahead_count_and_arrows_are_no_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
     """The arrows up and down send the letters A and B after an escape character."""
-    terminal = Terminal([*ON_TERMINAL, *map(str, files), "--judge", "human", "--output", str(tmp_path / "out")])
-    terminal.wait_for("q(uit) >")
-    terminal.press("\x1b[A")
-    terminal.wait_for("undo the last one")
-    terminal.wait_for("q(uit) >")
-    terminal.press("tttq")
-    terminal.wait_for("3 judgements stored")
-    assert terminal.close() == 0
+    terminal = Terminal()
+
+    def type_ahead(pid: int) -> None:
+        terminal.wait_for("q(uit) >")
+        terminal.press("\x1b[A")
+        terminal.wait_for("undo the last one")
+        terminal.wait_for("q(uit) >")
+        terminal.press("tttq")
+        terminal.wait_for("3 judgements stored")
+
+    words = ["compare", *files, "--judge", "human", "--output", tmp_path / "out"]
+    assert terminal.run(*words, person=type_ahead) == 0
     stored = JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")
     assert [one.choice for one in stored] == ["tie"] * 3
 
 
-def test_ctrl_c_and_ctrl_d_leave_with_a_result(files: tuple[Path, Path], tmp_path: Path) -> None:
-    command = [*ON_TERMINAL, *map(str, files), "--judge", "human", "--output", str(tmp_path / "out")]
-    for key, place in (("\x03", "2 of 5"), ("\x04", "3 of 5")):
-        terminal = Terminal(command)
+@pytest.mark.parametrize("key", ["\x03", "\x04"], ids=["Ctrl-C", "Ctrl-D"])
+def test_ctrl_c_and_ctrl_d_leave_with_a_result(files: tuple[Path, Path], tmp_path: Path, key: str) -> None:
+    terminal = Terminal()
+
+    def leave(pid: int) -> None:
         terminal.wait_for("q(uit) >")
         terminal.press("a")
-        terminal.wait_for(place)
+        terminal.wait_for("2 of 5")
         terminal.press(key)
-        terminal.wait_for("judgements stored")
-        assert terminal.close() == 0
-    assert len(JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")) == 2
+        terminal.wait_for("1 judgements stored")
+
+    words = ["compare", *files, "--judge", "human", "--output", tmp_path / "out"]
+    assert terminal.run(*words, person=leave) == 0
+    assert len(JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")) == 1

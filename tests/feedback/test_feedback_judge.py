@@ -105,18 +105,24 @@ def test_the_likelihood_is_that_of_the_letter_alone(rigged: Any) -> None:
     assert judge.letter_shares == [pytest.approx(expected)]
 
 
-def test_a_real_model_chooses_the_letter_that_transformers_holds_more_likely(smollm2_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("directory", "languages", "items"),
+    [("tiny_llama_dir", ("en", "zh"), pairs()[4:8]), ("smollm2_dir", ("en",), pairs()[6:7])],
+    ids=["random", "real"],
+)
+def test_a_model_chooses_the_letter_that_transformers_holds_more_likely(
+    request: pytest.FixtureRequest, directory: str, languages: tuple[str, ...], items: list[PreferenceItem]
+) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    opened = open_model(smollm2_dir)
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(smollm2_dir), AutoTokenizer.from_pretrained(smollm2_dir)
+    path: Path = request.getfixturevalue(directory)
+    opened = open_model(path)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
     letters = [tokenizer(letter, add_special_tokens=False).input_ids[0] for letter in "AB"]
-    for language in ("en", "zh"):
-        config = JudgeConfig.model_validate({"model": "smollm2-135m", "language": language})
+    for language in languages:
+        config = JudgeConfig.model_validate({"model": str(path), "language": language})
         judge = LocalJudge(config, opened, weights="w")
-        questions = [
-            judge.question.ask(item.messages, *item.shown(order)) for item in pairs()[5:7] for order in ("ab", "ba")
-        ]
+        questions = [judge.question.ask(item.messages, *item.shown(order)) for item in items for order in ("ab", "ba")]
         replies = judge.answer(questions)
         for question, reply, share in zip(questions, replies, judge.letter_shares, strict=True):
             text = tokenizer.apply_chat_template(list(question), add_generation_prompt=True, tokenize=False)
