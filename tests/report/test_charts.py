@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from weitiao.report.charts.curve import buckets, loss_curve
-from weitiao.report.charts.marks import histogram, interval, share_bar
+from weitiao.report.charts.marks import heat_map, histogram, interval, share_bar
 from weitiao.report.charts.scale import Scale, around
 
 
@@ -97,3 +97,14 @@ def test_bars_are_as_high_as_their_counts_and_small_ones_are_seen() -> None:
         share(bar, "x") + share(bar, "width") for bar in parts(share_bar([(0.3, "a"), (0.2, "b")], title="t"), "rect")
     ]
     assert widths == pytest.approx([1.0, 0.3, 0.5])
+
+
+def test_a_heat_map_is_darker_where_more_is() -> None:
+    cells = parts(heat_map([[0, 1, 2, 5], [2, 2, 2, 2]], title="<b>"), "rect")
+    tones = [int(cell.attrib["class"].removeprefix("heat-")) for cell in cells]
+    assert tones[0] == 0
+    assert tones[:4] == sorted(tones[:4])
+    assert len(set(tones[4:])) == 1
+    assert share(cells[5], "x") == 0.25
+    assert float(cells[4].attrib["y"]) > float(cells[0].attrib["y"])
+    assert cells[3].find("title").text == "0, 3: 62.5 %"  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from weitiao.cli import first, looking, models, proof, rewriting, training, use
+from weitiao.cli import experts, first, looking, models, proof, rewriting, training, use
 from weitiao.cli.console import print_error
 from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
@@ -74,6 +74,11 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
         "Try: what is possible without tuning",
         "Say what a model is, and bring it here.\n\n查看模型信息，下载模型。",
         (models.info, models.get),
+    ),
+    "moe": (
+        "Use",
+        "Mixtures of experts: what goes where; make one from a dense model.\n\n混合专家：谁处理什么；由稠密模型制作。",
+        (experts.usage, experts.upcycle),
     ),
 }
 """Commands of two words: the panel they stand in, what the first word is about, and the second words."""

@@ -101,7 +101,7 @@ def merge(
             f"{adapter} holds bottleneck adapters, which are not linear and cannot be merged into weights.",
             "Use the run as it is; a method such as lora can be merged.",
         )
-    _require_free(output)
+    require_free(output)
     base = base_model(adapter) if base is None else find_moved(base, adapter)
     dtype = dtype or _stored_dtype(base)
     float32 = base.model_copy(update={"dtype": "float32"})
@@ -133,7 +133,12 @@ def merge(
     )
 
 
-def _require_free(output: Path) -> None:
+def require_free(output: Path) -> None:
+    """Refuse an output that holds something.
+
+    Raises:
+        ModelError: It does.
+    """
     if output.is_dir() and not any(output.iterdir()):
         return
     if output.exists():

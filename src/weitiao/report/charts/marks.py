@@ -10,6 +10,8 @@ from weitiao.report.charts.scale import Scale
 from weitiao.report.charts.svg import Drawing
 
 _HISTOGRAM_HEIGHT = 130
+_HEAT_HEIGHT = 160
+_LEAST_HEAT = 8
 _BAR_HEIGHT = 12
 _ROW_HEIGHT = 26
 _MIDDLE = _ROW_HEIGHT / 2
@@ -34,6 +36,24 @@ def histogram(counts: Sequence[float], names: Sequence[str], *, title: str) -> M
         drawing.bar(
             (number + 0.06) * width, _HISTOGRAM_HEIGHT - height, 0.88 * width, height, "bar", title=f"{name}: {count:,}"
         )
+    return drawing.markup()
+
+
+def heat_map(counts: Sequence[Sequence[float]], *, title: str) -> Markup:
+    """Draw a table of counts: the darker a cell, the larger its share of its row, from none to twice an even one.
+
+    Args:
+        counts: Of each row, the counts of its cells.
+        title: What the drawing shows.
+    """
+    height = max(_HEAT_HEIGHT // len(counts), _LEAST_HEAT)
+    drawing = Drawing(title, height * len(counts), "heat")
+    for line, row in enumerate(counts):
+        total, width = sum(row) or 1, 1 / len(row)
+        for place, count in enumerate(row):
+            tone = min(1 + round(2 * len(row) * count / total), 5) if count else 0
+            said = f"{line}, {place}: {100 * count / total:.1f} %"
+            drawing.bar(place * width, line * height, 0.96 * width, 0.94 * height, f"heat-{tone}", title=said)
     return drawing.markup()
 
 

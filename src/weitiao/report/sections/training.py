@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from weitiao.report.charts.curve import loss_curve
+from weitiao.report.charts.marks import heat_map
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, missing
 from weitiao.text.wording import Wording
@@ -42,12 +43,27 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "x_axis": [(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks],
         "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
         "has_validation": bool(validations),
+        "experts": _experts(steps, words),
         "facts": [
             *_facts(steps, best, words),
             *_rounding(files.metrics, words),
             *_forecast(files.forecast, words),
         ],
     }
+
+
+def _experts(steps: list[Values], words: Wording) -> Values | None:
+    """What went to which expert in the first and in the last steps of a mixture of experts; None of a dense model."""
+    counted = [line["routed"]["tokens"] for line in steps if "tokens" in line.get("routed", {})]
+    if not counted:
+        return None
+    drawn = {}
+    for name, some in (("first", counted[:RECENT_STEPS]), ("last", counted[-RECENT_STEPS:])):
+        total = [[sum(cell) for cell in zip(*rows, strict=True)] for rows in zip(*some, strict=True)]
+        unused = sum(count == 0 for row in total for count in row)
+        said = words(f"training.experts.{name}", steps=words.count(len(some)), unused=words.count(unused))
+        drawn[name] = {"drawing": heat_map(total, title=said), "said": said}
+    return drawn
 
 
 def _facts(steps: list[Values], best: Values | None, words: Wording) -> list[tuple[str, str]]:
