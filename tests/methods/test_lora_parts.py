@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
-from reference import plain_loop, plain_sequences
-from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig, Qwen3MoeConfig
+from reference import gradient, plain_loop, plain_sequences
+from transformers import AutoModelForCausalLM, AutoTokenizer, GptOssConfig, MixtralConfig, Qwen3MoeConfig
 from workbench import require_same_after_resume, steps_of, write_recipe
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.export.merge import merge
+from weitiao.methods.lora import LoraConfig as Lora
 from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe, recipe_from_dict
 from weitiao.study.train import train
@@ -82,6 +83,44 @@ def test_steps_files_and_merging_are_those_of_peft(name: str, bases: dict[str, P
     ):
         torch.testing.assert_close(opened(input_ids=ids).logits, logits, atol=5e-4, rtol=1e-3)
     require_same_after_resume(run, 4, recipe=path)
+
+
+@pytest.mark.parametrize("family", ["mixtral", "qwen3", "gpt_oss"])
+def test_adapters_of_experts_never_make_a_matrix_of_the_size_of_the_weights(
+    family: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    if family == "gpt_oss":  # with biases, transposed
+        bases = {family: tmp_path / family}
+        AutoModelForCausalLM.from_config(
+            GptOssConfig(**SIZES, vocab_size=120, num_local_experts=4, head_dim=8)
+        ).save_pretrained(bases[family])
+    found: dict[bool, tuple[torch.Tensor, int]] = {}
+    for fused in (False, True):
+        model = AutoModelForCausalLM.from_pretrained(bases[family], attn_implementation="eager")
+        method = Lora(r=2, target_parameters=EXPERTS, target_modules=[], fused=fused).build()
+        adapted = method.apply(model, seed=0)
+        torch.manual_seed(1)
+        for name, parameter in adapted.named_parameters():
+            if ".lora_B." in name:
+                torch.nn.init.normal_(parameter, std=0.3)
+        own = {parameter.untyped_storage().data_ptr() for parameter in adapted.parameters()}
+        stacks = {tuple(sorted(one.shape)) for one in model.parameters() if one.ndim == 3}
+        kept = 0
+
+        def note(tensor: torch.Tensor, own: set[int] = own, stacks: set[tuple[int, ...]] = stacks) -> torch.Tensor:
+            nonlocal kept
+            kept += tuple(sorted(tensor.shape)) in stacks and tensor.untyped_storage().data_ptr() not in own
+            return tensor
+
+        ids = torch.arange(3, 103)[None]
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = adapted.train()(input_ids=ids, labels=ids).loss
+        loss.backward()
+        found[fused] = gradient(adapted), kept
+    (plain, _), (thin, kept) = found[False], found[True]
+    assert found[False][1] > 0
+    assert kept == 0
+    assert (thin - plain).norm() < 1e-5 * plain.norm()
 
 
 @pytest.mark.parametrize(

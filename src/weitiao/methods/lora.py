@@ -94,7 +94,8 @@ class LoraConfig(MethodSettings):
     """Learn the magnitude of the weights apart from their direction (DoRA, https://arxiv.org/abs/2402.09353)."""
 
     fused: bool = True
-    """Run layers of a known form as fused ones: the same results, faster and in less memory (CPU, float32)."""
+    """Run layers of a known form as fused ones, and adapters on experts as thin products: the same results, faster and
+    in less memory (CPU, float32)."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> LoraConfig:
@@ -178,7 +179,10 @@ class Lora(PeftMethod):
         Raises:
             RecipeError: The adapters cannot begin so on these weights.
         """
+        import torch
+
         from weitiao.methods.first_values import values_of
+        from weitiao.methods.fused.experts import use_thin_products
 
         init, quantized = self.config.init, getattr(model, "is_quantized", False)
         if (quantized and self.config.takes_out) or (not quantized and init == "loftq"):
@@ -191,6 +195,8 @@ class Lora(PeftMethod):
             adapted = super().apply(model, seed=seed)
         if self.config.takes_out:
             self._first = values_of(adapted)
+        if self.config.target_parameters and self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
+            use_thin_products(model)
         return adapted
 
     def initialize(self, model: nn.Module, *, base: ModelConfig, forests: Callable[[], Sequence[Forest]]) -> None:
