@@ -195,7 +195,8 @@ class Lora(PeftMethod):
             adapted = super().apply(model, seed=seed)
         if self.config.takes_out:
             self._first = values_of(adapted)
-        if self.config.target_parameters and self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
+        asked: Any = adapted.active_peft_config  # with what PEFT took for experts
+        if asked.target_parameters and self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
             use_thin_products(model)
         return adapted
 
