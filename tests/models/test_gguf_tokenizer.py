@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 from brute_force_bpe import TEXTS, BruteForceBpe, cut_gpt2, cut_llama3, cut_qwen2, cut_smollm, random_texts
 from gguf import GGUFReader
-from tiny_gguf import NO_MERGES_LEAD_HERE, SPECIALS, TEMPLATE, random_model, train_vocabulary, write_gguf
+from tiny_gguf import (
+    NO_MERGES_LEAD_HERE,
+    SPECIALS,
+    TEMPLATE,
+    random_model,
+    train_sentencepiece,
+    train_vocabulary,
+    write_gguf,
+)
 from transformers import AutoTokenizer
 
 from weitiao.errors import ModelError
@@ -20,6 +29,7 @@ RULES = {
     "llama-bpe": (cut_llama3, True),
     "dbrx": (cut_llama3, False),
     "qwen2": (cut_qwen2, False),
+    "command-r": (cut_smollm, False),
 }
 
 
@@ -95,6 +105,31 @@ def test_plain_transformers_reads_the_same_tokenizer_from_the_cache(smollm2_dir:
     ours, plain = load_tokenizer(ModelConfig(name=str(smollm2_dir))), AutoTokenizer.from_pretrained(str(smollm2_dir))
     for text in [*TEXTS, *random_texts(50, seed=4)]:
         assert plain(text).input_ids == ours(text).input_ids
+
+
+def by_scores(text: str, tokens: list[str]) -> list[int]:
+    """SentencePiece's own rule: again and again, the neighbours that make the token with the best score become one."""
+    rank = {token: place for place, token in enumerate(tokens)}
+    parts = list("▁" + text.replace(" ", "▁"))
+    while True:
+        pairs = [(rank[a + b], at) for at, (a, b) in enumerate(itertools.pairwise(parts)) if a + b in rank]
+        if not pairs:
+            break
+        _, at = min(pairs)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    bytes_of = [[f"<0x{byte:02X}>" for byte in part.encode()] if part not in rank else [part] for part in parts]
+    return [rank[token] for found in bytes_of for token in found]
+
+
+def test_a_sentencepiece_vocabulary_cuts_text_by_its_scores(tmp_path: Path) -> None:
+    tokens = train_sentencepiece()
+    path = write_gguf(tmp_path / "tiny.gguf", random_model("llama", len(tokens)), (tokens, []), pre=None)
+    tokenizer = load_tokenizer(ModelConfig(name=str(path)), cache_dir=tmp_path / "cache")
+    for text in [t for t in (*TEXTS, " the", "the  order ", "\n", "模型 ½", *random_texts(100, seed=3)) if t]:
+        ids = tokenizer(text).input_ids
+        assert ids[0] == tokenizer.bos_token_id == 1
+        assert ids[1:] == by_scores(text, tokens), repr(text)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
 @pytest.mark.parametrize("pre", ["default", "an-invention"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_gguf import interleave, random_model, train_vocabulary, write_gguf
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedModel
 
 from weitiao.errors import ModelError
 from weitiao.models.config import ModelConfig
@@ -118,9 +120,9 @@ def refusal(path: Path, cache_dir: Path) -> str:
 def test_a_weight_that_would_be_dropped_is_an_error(
     llama: PreTrainedModel, vocabulary: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
-    rotary_factors = {"rope_freqs.weight": np.ones(8, dtype=np.float32)}
-    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_tensors=rotary_factors)
-    assert "no place for: ['rope_freqs.weight']" in refusal(path, tmp_path / "cache")
+    odd = {"blk.0.odd.weight": np.ones(8, dtype=np.float32)}
+    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_tensors=odd)
+    assert "no place for: ['blk.0.odd.weight']" in refusal(path, tmp_path / "cache")
 
 
 def test_a_weight_that_is_missing_is_an_error(
@@ -130,11 +132,47 @@ def test_a_weight_that_is_missing_is_an_error(
     assert "model.layers.1.mlp.up_proj.weight" in refusal(path, tmp_path / "cache")
 
 
-def test_scaled_rotary_positions_are_an_error(
+def test_scaled_rotary_positions_that_are_not_known_are_an_error(
     llama: PreTrainedModel, vocabulary: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
-    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_strings={"llama.rope.scaling.type": "yarn"})
-    assert "rotary positions (yarn)" in refusal(path, tmp_path / "cache")
+    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_strings={"llama.rope.scaling.type": "longrope"})
+    assert "rotary positions (longrope)" in refusal(path, tmp_path / "cache")
+    odd = {"rope_freqs.weight": np.linspace(1, 3, 8, dtype=np.float32)}
+    path = write_gguf(tmp_path / "odd.gguf", llama, vocabulary, extra_tensors=odd)
+    assert "factors of rotary positions" in refusal(path, tmp_path / "odd")
+
+
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 5000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+LINEAR = {"rope_type": "linear", "rope_theta": 5000.0, "factor": 4.0}
+
+
+@pytest.mark.parametrize("scaling", [LLAMA3, LINEAR], ids=["llama3", "linear"])
+def test_scaled_rotary_positions_are_those_of_the_model(
+    scaling: dict[str, Any], llama: PreTrainedModel, vocabulary: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    config = copy.deepcopy(llama.config)
+    config.rope_parameters = scaling
+    scaled = LlamaForCausalLM(config).eval()
+    scaled.load_state_dict(llama.state_dict())
+    if scaling["rope_type"] == "llama3":  # llama.cpp's converter writes by how much each frequency is divided
+        plain = 5000.0 ** (-torch.arange(0, 16, 2) / 16)
+        extra: dict[str, Any] = {
+            "extra_tensors": {"rope_freqs.weight": (plain / scaled.model.rotary_emb.inv_freq).numpy()}
+        }
+    else:
+        extra = {
+            "extra_strings": {"llama.rope.scaling.type": "linear"},
+            "extra_floats": {"llama.rope.scaling.factor": 4.0},
+        }
+    path = write_gguf(tmp_path / "tiny.gguf", scaled, vocabulary, **extra)
+    found = load_model(ModelConfig(name=str(path), dtype="float32"), cache_dir=tmp_path / "cache")
+    ids = torch.arange(100)[None] % config.vocab_size
+    expected = scaled(input_ids=ids).logits
+    torch.testing.assert_close(found(input_ids=ids).logits, expected, atol=1e-4, rtol=1e-4)
+    assert (llama(input_ids=ids).logits - expected).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("kept", [0, 3, 100, 5_000, -1_000])

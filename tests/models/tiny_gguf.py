@@ -101,19 +101,39 @@ def tensors_of(model: PreTrainedModel) -> dict[str, np.ndarray]:
     return tensors
 
 
+def _spm_type(token: str) -> int:
+    """Unknown, control, byte or normal."""
+    return {"<unk>": 2, "<s>": 3, "</s>": 3}.get(token, 6 if token.startswith("<0x") else 1)
+
+
+def train_sentencepiece() -> list[str]:
+    """Three special tokens, 256 bytes, letters and words, in which a blank is the letter ▁."""
+    backend = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(vocab_size=160, show_progress=False)
+    text = "the order 1234 56 78\nof  the 12 day. it's 2026, we'll see the 100 99 orders of a day 模型"
+    backend.train_from_iterator([f"▁{text.replace(' ', '▁')}"] * 3, trainer)
+    vocabulary = backend.get_vocab()
+    words = sorted(vocabulary, key=vocabulary.__getitem__)
+    return ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *words]
+
+
 def write_gguf(
     path: Path,
     model: PreTrainedModel,
     vocabulary: tuple[list[str], list[str]],
     *,
-    pre: str = "gpt-2",
+    pre: str | None = "gpt-2",
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     add_bos: bool | None = None,
     without: str = "",
     extra_tensors: dict[str, np.ndarray] | None = None,
     extra_strings: dict[str, str] | None = None,
+    extra_floats: dict[str, float] | None = None,
 ) -> Path:
-    """Write a model and a vocabulary as llama.cpp's converter does; matrices in the format `kind`."""
+    """Write a model and a vocabulary as llama.cpp's converter does; matrices in the format `kind`.
+
+    Without a pre-tokenizer the vocabulary is one of SentencePiece: the earlier a token stands, the higher its score.
+    """
     config, (tokens, merges) = model.config, vocabulary
     writer: Any = gguf.GGUFWriter(path, config.model_type)
     writer.add_name("tiny")
@@ -127,11 +147,16 @@ def write_gguf(
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
     writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in SPECIALS else 1 for token in tokens])
-    writer.add_token_merges(merges)
+    if pre is None:
+        writer.add_tokenizer_model("llama")
+        writer.add_token_scores([-float(i) for i in range(len(tokens))])
+        writer.add_token_types([_spm_type(token) for token in tokens])
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(pre)
+        writer.add_token_types([3 if token in SPECIALS else 1 for token in tokens])
+        writer.add_token_merges(merges)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template(TEMPLATE)
@@ -139,6 +164,8 @@ def write_gguf(
         writer.add_add_bos_token(add_bos)
     for key, value in (extra_strings or {}).items():
         writer.add_string(key, value)
+    for key, number in (extra_floats or {}).items():
+        writer.add_float32(key, number)
     for name, weight in (tensors_of(model) | (extra_tensors or {})).items():
         if name == without:
             continue

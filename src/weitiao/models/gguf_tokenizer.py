@@ -51,6 +51,8 @@ PRE_TOKENIZER_RULES = {
     "llama-bpe": _LLAMA3,
     "llama3": _LLAMA3,
     "llama-v3": _LLAMA3,
+    "command-r": _SINGLE_DIGITS,
+    "qwen35": PreTokenizerRule(),
     "dbrx": PreTokenizerRule(),
     "smaug-bpe": PreTokenizerRule(),
     "qwen2": _QWEN2,
@@ -76,20 +78,48 @@ def read_gguf_tokenizer(path: Path, *, max_length: int) -> PreTrainedTokenizerFa
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
     architecture, vocabulary, settings = get_gguf_tokenizer(str(path))
-    rule = _rule_for(path, vocabulary)
-    backend, _ = convert_gguf_tokenizer(architecture, vocabulary)
-    _apply(rule, backend)
-    settings.setdefault("add_bos_token", rule.add_bos)
+    if vocabulary.get("tokenizer_type") == "llama":
+        backend, _ = convert_gguf_tokenizer("llama", vocabulary)
+        _as_sentencepiece(backend, prefix=_says(path, "add_space_prefix", default=True))
+        settings.setdefault("add_bos_token", True)
+    else:
+        rule = _rule_for(path, vocabulary)
+        backend, _ = convert_gguf_tokenizer(architecture, vocabulary)
+        _apply(rule, backend)
+        settings.setdefault("add_bos_token", rule.add_bos)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, model_max_length=max_length, clean_up_tokenization_spaces=False, **settings
     )
+
+
+def _says(path: Path, name: str, *, default: bool) -> bool:
+    """A switch of the file's tokenizer."""
+    from gguf import GGUFReader
+
+    field = GGUFReader(path).fields.get(f"tokenizer.ggml.{name}")
+    return default if field is None else bool(field.contents())
+
+
+def _as_sentencepiece(backend: Tokenizer, *, prefix: bool) -> None:
+    """Cut text as SentencePiece does: blanks become a letter of their own, one is put before the text, nothing else.
+
+    transformers puts it only before the first piece of text and joins blanks in another way.
+    """
+    from tokenizers import normalizers
+
+    steps = [normalizers.Replace(" ", "▁")]
+    backend.normalizer = normalizers.Sequence([*([normalizers.Prepend("▁")] if prefix else []), *steps])
+    backend.pre_tokenizer = None
 
 
 def _rule_for(path: Path, vocabulary: dict[str, Any]) -> PreTokenizerRule:
     kind, name = vocabulary.get("tokenizer_type"), vocabulary.get("pre_tokenizer_type")
     remedy = "Use the model's Hugging Face directory or hub id, which brings its own tokenizer."
     if kind != "gpt2":
-        raise ModelError(f"{path} has a {kind!r} vocabulary; only byte-level BPE ('gpt2') is read from GGUF.", remedy)
+        raise ModelError(
+            f"{path} has a {kind!r} vocabulary; byte-level BPE ('gpt2') and SentencePiece ('llama') are read.",
+            remedy,
+        )
     if name not in PRE_TOKENIZER_RULES:
         known = ", ".join(PRE_TOKENIZER_RULES)
         raise ModelError(
