@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,29 @@ import torch
 from torch import Tensor, nn
 from transformers.generation.utils import ALL_CACHE_NAMES
 
-from weitiao.models.parts import Readout, decoder
+from weitiao.models.parts import Readout, decoder, evaluating
+from weitiao.models.probe import ROUNDING
+
+
+@dataclass(slots=True)
+class Row:
+    """A sequence, and what the model handed on of it: by the name under which it is given back."""
+
+    tokens: list[int]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What prompts begin with, run once.
+
+    Attributes:
+        row: Its tokens and state, which every prompt copies.
+        in_one: Whether the model goes on from a state with several tokens at once; else with one after another.
+    """
+
+    row: Row
+    in_one: bool
 
 
 class RowsAlone:
@@ -20,15 +43,23 @@ class RowsAlone:
     Args:
         model: A causal language model whose rows are run alone.
         prompts: Token ids, none empty.
+        beginning: Of all of them, from `run_beginning`; each has more tokens than it.
     """
 
-    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]]) -> None:
-        self._decoder, self._readout = decoder(model), Readout(model)
-        self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
-        self._rows = [_Row(list(prompt)) for prompt in prompts]
+    def __init__(self, model: nn.Module, prompts: Sequence[Sequence[int]], beginning: Beginning | None = None) -> None:
+        self._run, self._beginning = _Runner(model), beginning
+        self._prompts = prompts
+        self._rows: list[Row] = []
 
     def prefill(self) -> Tensor:
-        return torch.cat([self._run(row, row.tokens) for row in self._rows])
+        logits = []
+        for prompt in self._prompts:
+            row = Row([]) if self._beginning is None else copy.deepcopy(self._beginning.row)
+            rest = prompt[len(row.tokens) :]
+            in_one = self._beginning is None or self._beginning.in_one or not row.state
+            logits.append(self._run(row, rest) if in_one else [self._run(row, [token]) for token in rest][-1])
+            self._rows.append(row)
+        return torch.cat(logits)
 
     def drop(self, places: Collection[int]) -> list[int]:
         order = [place for place in range(len(self._rows)) if place not in places]
@@ -36,28 +67,50 @@ class RowsAlone:
         return order
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        return torch.cat([self._step(row, token) for row, token in zip(self._rows, tokens, strict=True)])
+        return torch.cat([self._run(row, [token]) for row, token in zip(self._rows, tokens, strict=True)])
 
-    def _step(self, row: _Row, token: int) -> Tensor:
-        row.tokens.append(token)
-        # a model that hands on no state runs the whole sequence again
-        return self._run(row, [token] if row.state else row.tokens)
+
+def run_beginning(model: nn.Module, tokens: Sequence[int], rest: Sequence[int]) -> Beginning:
+    """Run what prompts begin with, and find out how the model goes on from there.
+
+    Some recurrent layers take a state with one token and start anew with several: it is measured.
+
+    Args:
+        model: A causal language model whose rows are run alone.
+        tokens: At least one.
+        rest: How one of the prompts goes on.
+    """
+    with evaluating(model):
+        run, row = _Runner(model), Row([])
+        run(row, tokens)
+        at_once, one_by_one = copy.deepcopy(row), copy.deepcopy(row)
+        found = run(at_once, rest[:_TRIED])
+        expected = [run(one_by_one, [token]) for token in rest[:_TRIED]][-1]
+        scale = expected.abs().max()
+        return Beginning(row, bool((found - expected).abs().max() <= ROUNDING[found.dtype] * scale))
+
+
+class _Runner:
+    """Runs more tokens of a row; the logits [1, V] behind the last."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._decoder, self._readout = decoder(model), Readout(model)
+        self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
 
     @torch.no_grad()
-    def _run(self, row: _Row, tokens: Sequence[int]) -> Tensor:
+    def __call__(self, row: Row, tokens: Sequence[int]) -> Tensor:
+        row.tokens += tokens
+        if not row.state:  # the first tokens, or a model that hands on nothing: all of the sequence is run
+            tokens = row.tokens
         device, length = self._decoder.device, len(row.tokens)
         # said, because a hybrid model may count the tokens before by a layer that keeps none
         places = torch.arange(length - len(tokens), length, device=device)[None]
         positions = {"position_ids": places} if self._takes_positions else {}
-        ids = torch.tensor([tokens], device=device)
+        ids = torch.tensor([list(tokens)], device=device)
         output = self._decoder(input_ids=ids, use_cache=True, **positions, **row.state)
         row.state = {name: output[name] for name in ALL_CACHE_NAMES if output.get(name) is not None}
         return self._readout(output.last_hidden_state[0, -1:])
 
 
-@dataclass(slots=True)
-class _Row:
-    """A sequence, and what the model handed on of it: by the name under which it is given back."""
-
-    tokens: list[int]
-    state: dict[str, Any] = field(default_factory=dict)
+_TRIED = 4
+"""Tokens with which it is measured whether a model goes on with several at once."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Layout
-from weitiao.generation.alone import RowsAlone
+from weitiao.generation.alone import Beginning, RowsAlone, run_beginning
 from weitiao.generation.attention import PromptAttention, StepAttention
 from weitiao.generation.batches import Prompt, PromptRow, lay_out
 from weitiao.generation.cache import Cache, Prefix
@@ -90,7 +90,7 @@ def decode(
     *,
     stop_ids: frozenset[int],
     numbers: Sequence[int],
-    prefix: Prefix | None = None,
+    prefix: Prefix | Beginning | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Write the answers to a batch of prompts.
 
@@ -113,8 +113,13 @@ def decode(
         context = context_length(decoder(model).config)
         limits = [_limit(prompt, config, context) for prompt in prompts]
         sampler = Sampler(config, numbers)
-        together = not runs_alone(model)
-        writing: Writing = _Together(model, prompts, config, prefix) if together else RowsAlone(model, prompts)
+        writing: Writing
+        if runs_alone(model):
+            assert not isinstance(prefix, Prefix)
+            writing = RowsAlone(model, prompts, prefix)
+        else:
+            assert not isinstance(prefix, Beginning)
+            writing = _Together(model, prompts, config, prefix)
         logits_BV = writing.prefill()
         rows, num_written = list(range(len(prompts))), 0
         while True:
@@ -133,13 +138,16 @@ def decode(
             logits_BV = writing.step(tokens)
 
 
-def compute_prefix(model: nn.Module, tokens: Prompt) -> Prefix:
-    """Keys and values of the tokens with which prompts begin, for `decode`.
+def compute_prefix(model: nn.Module, tokens: Prompt, rest: Prompt) -> Prefix | Beginning:
+    """What is to be known of the tokens with which prompts begin, for `decode`.
 
     Args:
         model: As for `decode`.
         tokens: At least one, and fewer than the model's context.
+        rest: How one of the prompts goes on.
     """
+    if runs_alone(model):
+        return run_beginning(model, tokens, rest)
     with evaluating(model):
         return _Network(model).prefix(tokens)
 

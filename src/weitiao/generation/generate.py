@@ -70,9 +70,9 @@ def generate(
         token_budget=config.token_budget,
         share_prefixes=config.share_prefixes,
     )
-    together = config.share_prefixes and not runs_alone(model)
-    shared = common_beginning(rows) if together and len(batches) > 1 else ()
-    prefix = compute_prefix(model, shared) if shared else None
+    several = len(rows if runs_alone(model) else batches) > 1  # a batch shares what it begins with by itself
+    shared = common_beginning(rows) if config.share_prefixes and several else ()
+    prefix = compute_prefix(model, shared, rows[0][len(shared) :]) if shared else None
     done = 0
     for batch in batches:
         running = len(batch)
