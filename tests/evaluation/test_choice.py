@@ -47,7 +47,7 @@ def test_choices_are_those_of_a_loop_over_all_of_them(tiny_llama_dir: Path) -> N
             assert result.correct == (result.choice == item.answer)
             num_tokens = len(tokenizer(f"{item.question} {item.choices[item.answer]}").input_ids)
             num_tokens -= len(tokenizer(item.question).input_ids)
-            assert result.answer_loss == pytest.approx(-sums[item.answer] / num_tokens, abs=1e-4)
+            assert result.answer_likelihood.loss == pytest.approx(-sums[item.answer] / num_tokens, abs=1e-4)
 
 
 def test_the_length_of_a_choice_counts_only_when_normalized() -> None:

@@ -102,7 +102,8 @@ def test_files_hold_scores_and_predictions_with_stable_keys(tmp_path: Path) -> N
     stored = json.loads(scores_path.read_text(encoding="utf-8"))
     assert list(stored) == [
         "primary", "metrics", "exact_match", "details", "classes", "num_unstopped", "num_ungraded", "seconds",
-        "tokens_per_second", "validation_loss", "validation_perplexity", "benchmarks", "of",
+        "tokens_per_second", "validation_loss", "validation_perplexity", "validation_nats_per_character",
+        "validation_bits_per_byte", "benchmarks", "of",
     ]  # fmt: skip
     assert list(stored["exact_match"]) == ["value", "low", "high", "n"]
     assert stored["metrics"]["exact_match"] == stored["exact_match"]
@@ -199,9 +200,11 @@ def test_report_shows_perplexity_and_benchmarks() -> None:
         rows.score(),
         validation_loss=ValidationLoss(2.0, 10, 2),
         validation_perplexity=Estimate(7.389, 6.1, 9.25, 2),
+        validation_bits_per_byte=Estimate(0.75, 0.5, 0.875, 2),
         benchmarks={"arc_easy": {"acc": proportion(3, 4)}},
     )
     text = shown(scores, rows)
     assert "7.389 (95 % interval 6.100 to 9.250, n = 2)" in text
+    assert "0.750 (95 % interval 0.500 to 0.875, n = 2)" in text  # no share, though it is below 1
     assert "arc_easy: acc" in text
     assert "75.0% (95 %" in text

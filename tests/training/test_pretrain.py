@@ -77,7 +77,17 @@ def test_losses_and_perplexity_are_those_of_a_plain_loop_over_windows(recipe: Pa
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     assert last["validation_loss"] == pytest.approx(loss, rel=1e-4)
     assert last["validation_perplexity"] == pytest.approx(math.exp(loss), rel=1e-3)
+    documents = [(text, tokenizer(text)["input_ids"]) for text in texts(6, start=40)]
+    num = sum(len(text) - len(tokenizer.decode(ids[0])) for text, ids in documents)  # the first token is given
+    nats = loss * sum(one.weight for one in held) / num
+    assert last["validation_nats_per_character"] == pytest.approx(nats, rel=1e-4)
+    assert last["validation_bits_per_byte"] == pytest.approx(nats / math.log(2), rel=1e-4)  # of ASCII
+    assert f"nats per character {nats:.2f}" in printed
     scores = evaluate_target(run, console=Console(quiet=True)).scores
+    assert scores.validation_nats_per_character is not None
+    assert scores.validation_bits_per_byte is not None
+    assert scores.validation_nats_per_character.value == pytest.approx(nats, rel=1e-4)
+    assert scores.validation_bits_per_byte.value == pytest.approx(nats / math.log(2), rel=1e-4)
     assert scores.validation_perplexity is not None
     assert scores.validation_perplexity.value == pytest.approx(math.exp(loss), rel=1e-3)
     assert scores.metrics["perplexity"].value == pytest.approx(math.exp(loss), rel=1e-3)

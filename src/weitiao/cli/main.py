@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from weitiao.cli import experts, first, looking, models, proof, rewriting, training, use
+from weitiao.cli import experts, first, looking, models, proof, rewriting, training, use, vocabulary
 from weitiao.cli.console import print_error
 from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
@@ -70,6 +70,7 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
         "Look at data, check, clean, split, mix and convert it.\n\n查看、检查、清洗、拆分、混合和转换数据。",
         (looking.inspect, looking.check, looking.clean, rewriting.split, rewriting.mix, rewriting.convert),
     ),
+    "vocab": ("Train", "Give a model new words.\n\n给模型添加新词。", (vocabulary.extend,)),
     "model": (
         "Try: what is possible without tuning",
         "Say what a model is, and bring it here.\n\n查看模型信息，下载模型。",

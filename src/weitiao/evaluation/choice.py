@@ -79,9 +79,9 @@ class ChoiceResult:
         return self.choice_normalized == self.item.answer
 
     @property
-    def answer_loss(self) -> float:
-        """Loss of the right choice, in nats per token. It moves where the share of right choices does not."""
-        return self.likelihoods[self.item.answer].loss
+    def answer_likelihood(self) -> Likelihood:
+        """How likely the right choice is. Its loss moves where the share of right choices does not."""
+        return self.likelihoods[self.item.answer]
 
 
 def score_choices(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from weitiao.errors import DataError
 from weitiao.rendering.items import Item, TokenSequence
+from weitiao.rendering.lengths import TextLength
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,10 +25,12 @@ class Likelihood:
     Attributes:
         log_likelihood: The sum of their log-probabilities, in nats.
         num_tokens: How many they are.
+        text: The length of the text that they stand for; None where nobody asked.
     """
 
     log_likelihood: float
     num_tokens: int
+    text: TextLength | None = None
 
     @property
     def loss(self) -> float:

@@ -49,6 +49,8 @@ class Scores:
         tokens_per_second: Generated tokens per second; None when no row was answered.
         validation_loss: Mean loss per target on the validation rows; None when it was not computed.
         validation_perplexity: The exponential of it; n counts sequences.
+        validation_nats_per_character: The loss by the characters of raw text; None where the rows are not raw text.
+        validation_bits_per_byte: The same in bits by the bytes of their UTF-8.
         benchmarks: The scores of each benchmark, by its name and theirs.
     """
 
@@ -62,6 +64,8 @@ class Scores:
     tokens_per_second: float | None
     validation_loss: ValidationLoss | None = None
     validation_perplexity: Estimate | None = None
+    validation_nats_per_character: Estimate | None = None
+    validation_bits_per_byte: Estimate | None = None
     benchmarks: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
     @property

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from weitiao.errors import ModelError
 from weitiao.export.check import (
@@ -28,7 +28,7 @@ from weitiao.methods.merging import merged
 from weitiao.methods.open import find_final, open_model
 from weitiao.models.boundary import quiet_transformers
 from weitiao.models.config import ModelConfig
-from weitiao.models.directory import read_json_object
+from weitiao.models.directory import StoredDtype, require_free, stored_dtype
 from weitiao.models.load import OWN, load_model
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import context_length
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedTokenizerFast
-
-MergedDtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Merged:
     """
 
     path: Path
-    dtype: MergedDtype
+    dtype: StoredDtype
     num_parameters: int
     size_bytes: int
     agreement: Agreement
@@ -65,7 +63,7 @@ class Merged:
 
 
 def merge(
-    target: str | Path, output: Path, *, base: ModelConfig | None = None, dtype: MergedDtype | None = None
+    target: str | Path, output: Path, *, base: ModelConfig | None = None, dtype: StoredDtype | None = None
 ) -> Merged:
     """Merge the adapter of a run into its base model, save the result, and check what was saved.
 
@@ -103,7 +101,7 @@ def merge(
         )
     require_free(output)
     base = base_model(adapter) if base is None else find_moved(base, adapter)
-    dtype = dtype or _stored_dtype(base)
+    dtype = dtype or stored_dtype(resolve_model(base))
     float32 = base.model_copy(update={"dtype": "float32"})
     opened = open_model(target, base=float32, attention=OWN, dequantize=True)
     tokenizer = opened.tokenizer
@@ -133,25 +131,6 @@ def merge(
     )
 
 
-def require_free(output: Path) -> None:
-    """Refuse an output that holds something.
-
-    Raises:
-        ModelError: It does.
-    """
-    if output.is_dir() and not any(output.iterdir()):
-        return
-    if output.exists():
-        raise ModelError(f"{output} exists already.", "Name another output, or remove it first.")
-
-
-def _stored_dtype(base: ModelConfig) -> MergedDtype:
-    """The number format of the base model's files, as its configuration names it; float32 when it is another."""
-    config = read_json_object(resolve_model(base) / "config.json")
-    name = config.get("dtype", config.get("torch_dtype"))
-    return name if name in TOLERANCES else "float32"
-
-
 def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
     with warnings.catch_warnings():
         # PEFT warns that trained biases stay switched on. Then the effect is that of the rest of the adapter.
@@ -160,7 +139,7 @@ def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[
             return last_logits(model, prompts)
 
 
-def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: MergedDtype) -> int:
+def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype) -> int:
     """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
     import torch
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
-from weitiao.export.merge import require_free
 from weitiao.files import written_whole
+from weitiao.models.directory import require_free
 from weitiao.models.names import resolve_model
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,13 @@ def _as_names(value: Any) -> Any:
     return [name for part in value.split(",") if (name := part.strip())]
 
 
+def _as_ids(value: Any) -> Any:
+    """A range such as `49152-53151`, both ends included, as a list."""
+    if not isinstance(value, str) or not (found := re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", value)):
+        return value
+    return list(range(int(found[1]), int(found[2]) + 1))
+
+
 class LoraConfig(MethodSettings):
     """Low-rank adapters beside frozen weights (LoRA, https://arxiv.org/abs/2106.09685)."""
 
@@ -66,8 +74,10 @@ class LoraConfig(MethodSettings):
     modules_to_save: list[str] = Field(default_factory=list)
     """Names of parts that learn as a whole, beside the adapters, and are saved with them: `lm_head`, `norm`."""
 
-    trainable_token_indices: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list)
-    """Ids of tokens whose embeddings learn: those of new or special tokens, for instance."""
+    trainable_token_indices: Annotated[
+        list[Annotated[int, Field(ge=0)]], BeforeValidator(_as_ids, json_schema_input_type=str | list[int])
+    ] = Field(default_factory=list)
+    """Ids of tokens whose embeddings learn: those of new or special tokens, for instance. `49152-53151` is a range."""
 
     bias: Literal["none", "all", "lora_only"] = "none"
     """Which biases learn as well."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from weitiao.errors import ModelError
+
+StoredDtype = Literal["float32", "bfloat16", "float16"]
+"""The number formats that models are written in."""
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _POINTER_BYTES = 1024
@@ -81,6 +84,24 @@ def read_json_object(path: Path) -> dict[str, Any]:
             f"{path} holds a JSON {type(value).__name__} where an object belongs.", "Download or copy that file again."
         )
     return value
+
+
+def stored_dtype(path: Path) -> StoredDtype:
+    """The number format of the weights in a directory, as its configuration names it; float32 when it is another."""
+    config = read_json_object(path / "config.json")
+    name = config.get("dtype", config.get("torch_dtype"))
+    found: StoredDtype = next((one for one in get_args(StoredDtype) if one == name), "float32")
+    return found
+
+
+def require_free(output: Path) -> None:
+    """Refuse to write a model where something lies already; an empty directory may be there.
+
+    Raises:
+        ModelError: Something lies there.
+    """
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ModelError(f"{output} exists already.", "Name another output, or remove it first.")
 
 
 def is_pointer(path: Path) -> bool:

@@ -15,6 +15,7 @@ from weitiao.config import Config
 from weitiao.forest.layout import Forest
 from weitiao.models.kept_states import KeptStates
 from weitiao.rendering.items import Item, TokenSequence, as_items
+from weitiao.rendering.lengths import TextLength
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,13 @@ class Objective(nn.Module, ABC):
         """The losses of a forest, in training and in validation alike."""
 
     @staticmethod
-    def readings(loss: float) -> dict[str, float]:
-        """What else a mean loss per unit of weight is called; validations show it beside the loss."""
+    def readings(loss: float, text: TextLength) -> dict[str, float]:
+        """What else a mean loss per unit of weight is called; validations show it beside the loss.
+
+        Args:
+            loss: In nats.
+            text: The mean length of the text per unit of weight.
+        """
         return {}
 
     @staticmethod

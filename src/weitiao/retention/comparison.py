@@ -126,7 +126,8 @@ def compare_retention(
     """Compare two models on the same items.
 
     Accuracies of right and wrong answers get McNemar's exact test and Tango's interval; losses a paired permutation
-    test and the bootstrap interval (`statistics.paired_difference`).
+    test and the bootstrap interval (`statistics.paired_difference`). Of a model with another vocabulary, they are per
+    token of the model before.
 
     Args:
         before: Scores of the base model, which decide what is informative.
@@ -136,7 +137,7 @@ def compare_retention(
     Raises:
         RunError: They were not scored on the same items.
     """
-    pairs = list(zip(before.parts, after.parts, strict=False))
+    pairs = [(a, _by_tokens_of(a, b)) for a, b in zip(before.parts, after.parts, strict=False)]
     if before.fingerprint != after.fingerprint or any(list(a.grades) != list(b.grades) for a, b in pairs):
         raise RunError(
             "The two retention scores are of different items.", "Score both models with the same `retention` section."
@@ -153,6 +154,14 @@ def compare_retention(
             overall.append(_compare(*(_pooled(name, kind, one) for one in zip(*chosen, strict=True))))
     parts = tuple(_compare(a, b) for a, b in pairs)
     return RetentionComparison(parts, tuple(overall), before.skipped).judged(tolerated or VerdictConfig())
+
+
+def _by_tokens_of(before: PartScores, after: PartScores) -> PartScores:
+    """The losses of a model that cuts text into other tokens, per token of before: of the same text, so comparable."""
+    if before.num_tokens == after.num_tokens or before.num_tokens.keys() != after.num_tokens.keys():
+        return after
+    grades = {item: grade * after.num_tokens[item] / before.num_tokens[item] for item, grade in after.grades.items()}
+    return replace(after, grades=grades, estimate=mean(list(grades.values()), bounds=None))
 
 
 def _compare(before: PartScores, after: PartScores) -> PartComparison:

@@ -13,7 +13,7 @@ from weitiao.evaluation.choice import ChoiceItem, score_choices
 from weitiao.evaluation.likelihood import Likelihood, likelihoods, passage
 from weitiao.generation.config import GenerationConfig
 from weitiao.retention.constraints import follows
-from weitiao.retention.scores import PartScores, accuracy, loss
+from weitiao.retention.scores import PartScores, accuracy, loss_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,8 +61,8 @@ class Scoring:
             on_progress=lambda done, total: self.on_share(done / total),
         )
 
-    def answer_losses(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Loss of what each example has to be learned from, its end-of-turn token included: nats per token by row id.
+    def answer_likelihoods(self, examples: Sequence[Example]) -> dict[str, Likelihood]:
+        """How likely what each example has to be learned from is, its end-of-turn token included, by row id.
 
         Raises:
             RenderingError: An example cannot be rendered, or is longer than the model's context.
@@ -75,7 +75,7 @@ class Scoring:
         config = RenderingConfig(turns="last", on_long="error")
         sequences = render(examples, self.tokenizer, config, max_context=context or 2**31).sequences
         found = self.likelihoods(sequences)
-        return {sequence.row_id: one.loss for sequence, one in zip(sequences, found, strict=True)}
+        return {sequence.row_id: one for sequence, one in zip(sequences, found, strict=True)}
 
     def answered(
         self,
@@ -104,11 +104,11 @@ class Scoring:
         )
         answers = {one.row_id: one.answer for one in written}
         grades = {one.row_id: found for one, found in zip(written, grade(written), strict=True)}
-        losses = replace(self, on_share=lambda share: None).answer_losses(examples)
+        likely = replace(self, on_share=lambda share: None).answer_likelihoods(examples)
         self.on_share(1.0)
         return (
             accuracy(name, grades, guessing=guessing(answers), answers=answers),
-            loss(f"{name}-{ANSWERS}", losses),
+            loss_of(f"{name}-{ANSWERS}", likely),
         )
 
 
@@ -203,7 +203,7 @@ class ChoicePart(Part):
         guessing = sum(1 / len(item.choices) for item in self.items) / len(self.items)
         return (
             accuracy(self.name, grades, guessing=guessing),
-            loss(f"{self.name}-{ANSWERS}", {one.item.item_id: one.answer_loss for one in results}),
+            loss_of(f"{self.name}-{ANSWERS}", {one.item.item_id: one.answer_likelihood for one in results}),
         )
 
 
@@ -255,7 +255,7 @@ class PassagePart(Part):
     def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
         sequences = [passage(scoring.tokenizer, name, text) for name, text in self.passages.items()]
         found = scoring.likelihoods(sequences)
-        return (loss(self.name, {name: one.loss for name, one in zip(self.passages, found, strict=True)}),)
+        return (loss_of(self.name, dict(zip(self.passages, found, strict=True))),)
 
     def subset(self, choose: Callable[[int], Iterable[int]]) -> Self:
         names = list(self.passages)

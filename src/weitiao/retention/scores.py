@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from weitiao.evaluation.likelihood import Likelihood
 from weitiao.evaluation.statistics import Estimate, mean
 from weitiao.records import Number
 
@@ -24,6 +25,7 @@ class PartScores:
         guessing: Accuracy of a model that knows nothing, 0 to 1; None for losses.
         noise: Mean absolute difference of a grade when items were scored a second time in other batches.
         answers: What was generated, by item; empty where nothing was.
+        num_tokens: By item, the tokens that its loss is the mean of; empty for accuracies, and in scores of before.
     """
 
     name: str
@@ -33,6 +35,7 @@ class PartScores:
     guessing: float | None = None
     noise: float = 0.0
     answers: Mapping[str, str] = field(default_factory=dict)
+    num_tokens: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
@@ -55,7 +58,8 @@ class PartScores:
     def to_dict(self, *, items: bool) -> dict[str, Any]:
         """The part as plain JSON values, with what the two properties say."""
         values = {**asdict(self), "is_informative": self.is_informative, "reason": self.reason}
-        return {name: value for name, value in values.items() if items or name not in ("grades", "answers")}
+        of_items = ("grades", "answers", "num_tokens")
+        return {name: value for name, value in values.items() if items or name not in of_items}
 
 
 def accuracy(
@@ -65,9 +69,18 @@ def accuracy(
     return PartScores(name, "accuracy", mean(list(grades.values())), grades, guessing, answers=answers or {})
 
 
-def loss(name: str, losses: Mapping[str, float]) -> PartScores:
+def loss(name: str, losses: Mapping[str, float], num_tokens: Mapping[str, int] | None = None) -> PartScores:
     """A part of losses in nats per token."""
-    return PartScores(name, "loss", mean(list(losses.values()), bounds=None), losses)
+    return PartScores(name, "loss", mean(list(losses.values()), bounds=None), losses, num_tokens=num_tokens or {})
+
+
+def loss_of(name: str, found: Mapping[str, Likelihood]) -> PartScores:
+    """The same from what the model makes of each item."""
+    return loss(
+        name,
+        {item: one.loss for item, one in found.items()},
+        {item: one.num_tokens for item, one in found.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from weitiao.paths import find_path, places_of
 from weitiao.records import first_problem
 from weitiao.retention.config import ChoiceTaskConfig, GenerateTaskConfig, LossTaskConfig, RetentionConfig, TaskConfig
 from weitiao.retention.parts import GENERATED_TOKEN, ChoicePart, Part, Scoring, num_tokens
-from weitiao.retention.scores import PartScores, loss
+from weitiao.retention.scores import PartScores, loss_of
 from weitiao.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class LossPart(Part):
         return num_tokens(tokenizer, _texts(self.examples))
 
     def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
-        return (loss(self.name, scoring.answer_losses(self.examples)),)
+        return (loss_of(self.name, scoring.answer_likelihoods(self.examples)),)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from weitiao.errors import RecipeError
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.benchmarks import Benchmarks, run_benchmarks
 from weitiao.evaluation.likelihood import Likelihood, likelihoods
-from weitiao.evaluation.metrics.perplexity import perplexity
+from weitiao.evaluation.metrics.perplexity import by_length, perplexity
 from weitiao.evaluation.scores import Scores, ValidationLoss, without_answers, write_scores
 from weitiao.evaluation.statistics import Estimate
 from weitiao.evaluation.task import Evaluation, evaluate
@@ -24,6 +24,7 @@ from weitiao.methods.open import OpenModel, find_final
 from weitiao.models.load import OWN
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import as_items
+from weitiao.rendering.lengths import TextLengths
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
@@ -113,6 +114,7 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
     opened = open_recipe(recipe, tuned=tuned)
     held_out = _losses(recipe, opened, data.validation, "validation", tell)
+    lengths = by_length(held_out) if held_out else None
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
         task = askable(task, recipe, [opened.tokenizer], tell)
@@ -125,6 +127,8 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
         metrics=evaluation.scores.metrics | test,
         validation_loss=_mean(held_out) if held_out else None,
         validation_perplexity=perplexity(held_out) if held_out else None,
+        validation_nats_per_character=lengths and lengths[0],
+        validation_bits_per_byte=lengths and lengths[1],
         benchmarks=benchmarks.scores,
     )
     suffix = "" if tuned else "-base"
@@ -167,12 +171,16 @@ def _losses(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], part
     if not examples:
         return []
     sequences = render_part(recipe, examples, opened.tokenizer, part, tell).sequences
-    return likelihoods(
+    found = likelihoods(
         opened.model,
         sequences,
         token_budget=token_budget(recipe, as_items(sequences), opened.model.device),
         share_prefixes=recipe.train.share_prefixes,
     )
+    if any(example.messages for example in examples):
+        return found
+    lengths = TextLengths(opened.tokenizer)
+    return [replace(one, text=lengths.of([sequence])) for one, sequence in zip(found, sequences, strict=True)]
 
 
 def _mean(sequences: Sequence[Likelihood]) -> ValidationLoss:

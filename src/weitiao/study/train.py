@@ -24,6 +24,7 @@ from weitiao.models.parts import require_embeddings
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
 from weitiao.rendering.items import sequences_of
+from weitiao.rendering.lengths import TextLength, TextLengths
 from weitiao.rendering.templates import fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
@@ -188,6 +189,7 @@ def _learn(
             sources=data.several_sources,
             num_steps=prepared.num_steps,
             validation=objective.prepare(data.validation),
+            text=TextLengths(data.tokenizer).per_weight(data.validation) if data.validation else TextLength(0, 0),
             answers=answers,
             config=recipe.train,
             run=run,

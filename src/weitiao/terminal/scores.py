@@ -70,8 +70,12 @@ def _summary(scores: Scores) -> Iterator[tuple[str, str]]:
     if (loss := scores.validation_loss) is not None:
         over = f"over {loss.num_targets:,} tokens of {loss.num_sequences:,} validation rows"
         yield "Validation loss", f"{loss.loss:.4f} {over}"
-    if scores.validation_perplexity is not None:
-        yield "Its perplexity", _in_words(scores.validation_perplexity)
+    readings = {
+        "Its perplexity": scores.validation_perplexity,
+        "Nats per character": scores.validation_nats_per_character,
+        "Bits per byte": scores.validation_bits_per_byte,
+    }
+    yield from ((name, _as_number(found)) for name, found in readings.items() if found is not None)
     for benchmark, found in scores.benchmarks.items():
         for name, score in found.items():
             yield f"{benchmark}: {name}", _in_words(score)
@@ -81,8 +85,10 @@ def _summary(scores: Scores) -> Iterator[tuple[str, str]]:
 
 def _in_words(score: Estimate) -> str:
     """A share in per cent, another number (a perplexity) as it is."""
-    if score.high <= 1:
-        return str(score)
+    return str(score) if score.high <= 1 else _as_number(score)
+
+
+def _as_number(score: Estimate) -> str:
     if not score.has_interval:
         return f"{score.value:.3f} (n = 1: no interval from one item)"
     return f"{score:.3f}"

@@ -28,6 +28,7 @@ from weitiao.forest.plan import Step, Steps
 from weitiao.models.parts import decoder
 from weitiao.models.routing import described
 from weitiao.rendering.items import Item
+from weitiao.rendering.lengths import TextLength
 from weitiao.runs.run_dir import RunDir
 from weitiao.training.checkpoint import State, save_checkpoint, save_weights
 from weitiao.training.config import TrainConfig
@@ -53,6 +54,7 @@ class Loop:
         sources: Row id to the source that the row is from; empty where all are from one.
         num_steps: Steps of the whole run.
         validation: Held-out items; none means no validation.
+        text: The mean length of their text per unit of weight; 0 without any.
         answers: Lets the model answer held-out rows at every validation; None does not.
         config: The recipe's `train` section, nothing in it left open.
         run: Where checkpoints and metrics go.
@@ -66,6 +68,7 @@ class Loop:
     sources: Mapping[str, str]
     num_steps: int
     validation: Sequence[Item]
+    text: TextLength
     answers: AnswerValidation | None
     config: TrainConfig
     run: RunDir
@@ -198,14 +201,14 @@ class Loop:
             state.num_bad_validations += 1
             patience = self.config.patience
             state.stopped_early = patience is not None and state.num_bad_validations >= patience
-        readings = self.engine.objective.readings(loss)
+        readings = self.engine.objective.readings(loss, self.text)
         values: dict[str, Any] = {f"validation_{name}": value for name, value in (readings | scores).items()}
         sources = by_source(losses, self.sources) if self.sources else {}
         if len(sources) > 1:
             values["validation_sources"] = _as_values(sources)
         self._log(metrics, {"step": state.step, "validation_loss": loss, **values, "best": best})
         shown = describe_losses(loss, {name: one.loss for name, one in sources.items()} if len(sources) > 1 else {})
-        others = [f"{name} {value:,.2f}" for name, value in readings.items()]
+        others = [f"{name.replace('_', ' ')} {value:,.2f}" for name, value in readings.items()]
         facts = ", ".join([f"validation {shown}", *others, *(f"{name} {value:.1%}" for name, value in scores.items())])
         self.watcher.message(f"step {state.step}: {facts}{' (best so far)' if best else ''}")
         if state.stopped_early:
