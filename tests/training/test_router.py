@@ -19,6 +19,8 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     DeepseekV3Config,
+    DogeConfig,
+    JetMoeConfig,
     MixtralConfig,
     PretrainedConfig,
     Qwen3MoeConfig,
@@ -26,7 +28,7 @@ from transformers import (
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 from workbench import steps_of, weitiao, write_recipe
 
-from weitiao.errors import RecipeError
+from weitiao.errors import ModelError, RecipeError
 from weitiao.forest.layout import build_forest
 from weitiao.forest.plan import pack
 from weitiao.models.attention import FOREST, set_backend
@@ -120,16 +122,19 @@ def test_the_losses_of_routers_are_those_of_sequences_alone(family: str) -> None
     assert not objective.eval()(build_forest(as_items(rows))).metrics  # a validation is that of the objective
 
 
-@pytest.fixture(scope="module")
-def mixtral_dir(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+def saved(family: str, tokenizer_from: Path, directory: Path, **settings: Any) -> Path:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    directory = tmp_path_factory.mktemp("mixtral")
     torch.manual_seed(0)
-    config = MIXTURES["mixtral"](vocab_size=len(tokenizer), router_aux_loss_coef=0.5, **ends)
+    config = MIXTURES[family](vocab_size=len(tokenizer), **settings, **ends)
     AutoModelForCausalLM.from_config(config).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="module")
+def mixtral_dir(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved("mixtral", tiny_llama_dir, tmp_path_factory.mktemp("mixtral"), router_aux_loss_coef=0.5)
 
 
 def test_two_ranks_equal_one_and_the_log_says_what_is_routed_where(mixtral_dir: Path, tmp_path: Path) -> None:
@@ -154,7 +159,7 @@ def test_two_ranks_equal_one_and_the_log_says_what_is_routed_where(mixtral_dir: 
 
 def test_routers_learn_only_where_they_are_meant_to(mixtral_dir: Path, tmp_path: Path) -> None:
     def run(name: str, method: dict[str, Any], router: dict[str, Any]) -> tuple[str, dict[str, Tensor]]:
-        path = write_recipe(tmp_path / name, mixtral_dir, num_rows=12, train={"max_steps": 2, "router": router})
+        path = write_recipe(tmp_path / name, mixtral_dir, num_rows=12, train={"max_steps": 4, "router": router})
         path.write_text(json.dumps({**json.loads(path.read_text()), "method": method}))
         console = Console(record=True, width=200, file=(tmp_path / f"{name}.log").open("w"))
         (weights,) = (train(load_recipe(path), console=console).path / "final").glob("*model.safetensors")
@@ -165,6 +170,12 @@ def test_routers_learn_only_where_they_are_meant_to(mixtral_dir: Path, tmp_path:
     text, after = run("frozen", {"type": "full"}, {"learn": False})
     assert "routers of 2 layers are frozen; nothing is added" in text
     assert all(torch.equal(before[name], after[name]) for name in gates)
+    text, _ = run("freeze", {"type": "freeze", "layers": 1}, {})  # the first layer is computed in the first epoch alone
+    assert "learn; 0.5 times their balancing loss is added" in text
+    first, *_, last = steps_of(tmp_path / "freeze/run")
+    assert [one is None for one in last["routed"]["evenness"]] == [True, False]
+    assert last["routed"]["tokens"][0] == [0] * EXPERTS
+    assert first["routed"]["evenness"][0] is not None
     text, _ = run("lora", {"r": 2}, {})
     assert "are frozen; nothing is added" in text
     text, after = run("saved", {"r": 2, "modules_to_save": ["gate"]}, {"learn": True, "z_loss": 0.1})
@@ -178,3 +189,25 @@ def test_a_dense_model_has_no_routers(tiny_llama_dir: Path, tmp_path: Path) -> N
     recipe = load_recipe(write_recipe(tmp_path, tiny_llama_dir, train={"router": {"balance": 0.1}}))
     with pytest.raises(RecipeError, match="LlamaForCausalLM has no routers"):
         train(recipe, console=Console(quiet=True))
+
+
+def test_routers_are_found_in_every_form_and_what_is_not_of_tokens_is_left_alone() -> None:
+    sizes = {**SIZES, "vocab_size": VOCABULARY, "num_key_value_heads": 4}
+    jetmoe = JetMoeConfig(**sizes, kv_channels=8, num_local_experts=EXPERTS)  # attention hands on what its router said
+    objective = Sft(AutoModelForCausalLM.from_config(jetmoe, attn_implementation=FOREST))
+    assert "routers of 4 layers learn" in (add_router_losses(objective, RouterConfig()) or "")
+    losses = objective.train()(build_forest(as_items(forest_rows())))
+    assert losses.tables["routed"].sum(1).tolist() == [CHOSEN * sum(row.num_inputs for row in forest_rows())] * 4
+    doge = DogeConfig(**sizes, is_moe=True, num_experts=16, moe_intermediate_size=24)  # two lists of keys, no experts
+    objective = Sft(AutoModelForCausalLM.from_config(doge, attn_implementation=FOREST))
+    set_backend(objective.model, "alone")
+    assert add_router_losses(objective, RouterConfig()) is None
+    with pytest.raises(ModelError, match="6 rows for 3 tokens"):
+        add_router_losses(objective, RouterConfig(balance=0.1))
+
+
+def test_it_is_said_where_peft_puts_adapters_on_experts_that_nobody_named(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    base = saved("deepseek_v3", tiny_llama_dir, tmp_path / "base")
+    console = Console(record=True, width=200, file=(tmp_path / "log").open("w"))
+    train(load_recipe(write_recipe(tmp_path, base, num_rows=12, train={"max_steps": 1})), console=console)
+    assert "PEFT puts adapters on down_proj, gate_up_proj of the experts in this family" in console.export_text()

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils.output_capturing import OutputRecorder
 
-from weitiao.forest.layout import Forest, Layout
+from weitiao.errors import ModelError
+from weitiao.forest.layout import Forest, Layout, build_layout
 from weitiao.models.alone import rows_of
-from weitiao.models.parts import causal_model
+from weitiao.models.losses import final_states
+from weitiao.models.parts import causal_model, decoder, evaluating
 
 _OF_PEFT = re.compile(r"\.(original_module|modules_to_save\.\w+)$")
 
@@ -39,7 +41,10 @@ def find_routers(model: nn.Module) -> list[tuple[str, nn.Module, int]]:
             for name, module in part.named_modules() if isinstance(kind, type) else ():
                 if isinstance(module, kind):
                     found.setdefault(module, (_OF_PEFT.sub("", name), module, index))
-    return list(found.values())
+    # some blocks hand on what a router inside them said, which is recorded itself
+    return [
+        one for module, one in found.items() if not any(part in found for part in module.modules() if part != module)
+    ]
 
 
 _CELLS = 256
@@ -59,10 +64,19 @@ class Routed:
     chosen: Tensor
 
     def placed(self, layout: Layout) -> Routed:
-        """The same for the T tokens of a layout, whose rows may have been run one after another (`models/alone.py`)."""
+        """The same for the T tokens of a layout, whose rows may have been run one after another (`models/alone.py`).
+
+        Raises:
+            ModelError: It is not of tokens.
+        """
         if len(self.logits) == len(layout):
             return self
         places = np.concatenate(list(rows_of(layout)))
+        if len(self.logits) != len(places):
+            raise ModelError(
+                f"What a router of this class hands on has {len(self.logits)} rows for {len(places)} tokens.",
+                "Leave train.router out: what is not of tokens cannot be balanced, or counted.",
+            )
         first_T = torch.from_numpy(np.unique(places, return_index=True)[1]).to(self.logits.device)
         return Routed(self.logits[first_T], self.chosen[first_T])
 
@@ -88,6 +102,18 @@ class Routing:
             module.register_forward_hook(partial(routing._note, name, index, num_chosen))
         return routing
 
+    def tried_on(self, model: nn.Module) -> int:
+        """How many experts a router of the model chooses from, as three tokens show.
+
+        Raises:
+            ModelError: What its routers hand on is not of tokens.
+        """
+        layout, _ = build_layout([range(3)])
+        with evaluating(model), torch.no_grad():
+            self.begin()
+            final_states(decoder(model), layout)
+            return max(one.logits.shape[1] for one in self.end(layout).values())
+
     def begin(self) -> None:
         """Note what routers do from here on; what was noted is forgotten."""
         self._noted = {}
@@ -108,7 +134,7 @@ class Routing:
         parts = output if isinstance(output, tuple) else (output,)
         logits_TE = parts[index] if len(parts) > index else parts[0]
         logits_TE = logits_TE.flatten(0, -2)
-        whole = [part for part in parts if not part.is_floating_point()]
+        whole = [one for one in parts if isinstance(one, Tensor) and not one.is_floating_point() and one.ndim > 1]
         chosen_TK = whole[0].flatten(0, -2) if whole else logits_TE.detach().topk(num_chosen).indices
         self._noted.setdefault(name, []).append(Routed(logits_TE, chosen_TK))
 

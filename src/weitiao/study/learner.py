@@ -100,11 +100,23 @@ def adapt(
         add_embedding_noise(adapted, recipe.train.neftune)
     learned = sum(p.numel() for p in learned_parameters(adapted).values())
     every = sum(p.numel() for p in adapted.parameters())
+    if line := _experts_instead(adapted, recipe):
+        tell(line)
     # they compute in float32 and in blocks alone
     fuses = recipe.train.precision == "weights" and recipe.model.attention in ("auto", "blocks")
     fused = num_fused(adapted) if fuses else 0
     tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
     return begun
+
+
+def _experts_instead(adapted: nn.Module, recipe: Recipe) -> str | None:
+    """What PEFT put on stacks of experts though the recipe names linear layers: it reads names as earlier files had."""
+    made: Any = getattr(adapted, "active_peft_config", None)
+    taken = {*(getattr(made, "target_parameters", None) or ())} - {*getattr(recipe.method, "target_parameters", ())}
+    if not taken:
+        return None
+    names = ", ".join(sorted(taken))
+    return f"PEFT puts adapters on {names} of the experts in this family, and none on other layers of such names"
 
 
 def _choose_attention(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSequence]) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weitiao.errors import RecipeError
+from weitiao.errors import ModelError, RecipeError
 from weitiao.forest.layout import Forest
 from weitiao.models.parts import causal_model
 from weitiao.models.routing import (
@@ -65,13 +65,21 @@ def add_router_losses(objective: Objective, config: RouterConfig) -> str | None:
     routing = Routing.of(objective.model)
     if not routing.routers:
         return None
+    try:
+        num_experts = routing.tried_on(objective.model)
+    except ModelError:
+        if config != RouterConfig():
+            raise
+        return None
+    num_layers = len(routing.routers)
     learn = any(p.requires_grad for same in routing.routers.values() for one in same for p in one.parameters())
     own: float = getattr(causal_model(objective.model).config.get_text_config(), "router_aux_loss_coef", None) or 0.0
     balance = (own if learn else 0.0) if config.balance is None else config.balance
     RouterLosses(objective, routing, balance=balance, z_loss=config.z_loss)
     added = [f"{c:g} times their {name}" for c, name in ((balance, "balancing loss"), (config.z_loss, "z-loss")) if c]
     return (
-        f"mixture of experts: the routers of {len(routing.routers)} layers {'learn' if learn else 'are frozen'}; "
+        f"mixture of {num_experts} experts: the routers of {num_layers} layer{'s' * (num_layers > 1)} "
+        f"{'learn' if learn else 'are frozen'}; "
         f"{' and '.join(added) or 'nothing'} is added to the loss"
     )
 
@@ -114,7 +122,8 @@ class RouterLosses:
                     value = torch.stack(parts).mean()
                 added = self._coefficients[name] * value
                 total, metrics[name] = total + (added - added.detach()), value.detach()
-        return replace(losses, total=total, metrics=metrics, tables={"routed": self._counts(routed, members_ST)})
+        tables = {"routed": self._counts(routed, members_ST)} if routed else {}
+        return replace(losses, total=total, metrics=metrics, tables=tables)
 
     def _weights(self, forest: Forest) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The weight [S] of each sequence: that of its item, divided among the item's."""
