@@ -56,7 +56,7 @@ def dense(config: PretrainedConfig, directory: Path, dtype: torch.dtype = torch.
 def test_a_mixture_begins_as_the_dense_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, shared, architecture = DENSE[name]
     source = dense(config, tmp_path / "dense")
-    monkeypatch.setattr(made, "_SHARD_BYTES", 40_000)  # several files
+    monkeypatch.setattr(made, "_FILE_BYTES", 40_000)  # several files
     found = made.upcycle(source, tmp_path / "moe", experts=4, top_k=2, shared=shared, seed=0)
     plain = AutoModelForCausalLM.from_pretrained(source.name, attn_implementation="eager").eval()
     mixture, loading = AutoModelForCausalLM.from_pretrained(
@@ -82,7 +82,7 @@ def test_a_mixture_begins_as_the_dense_model(name: str, tmp_path: Path, monkeypa
 def test_the_number_format_stays(tmp_path: Path) -> None:
     source = dense(LlamaConfig(**SIZES), tmp_path / "dense", torch.bfloat16)
     made.upcycle(source, tmp_path / "moe", experts=2, top_k=1, shared=1, seed=0)
-    assert {tensor.dtype for tensor in load_file(tmp_path / "moe/model.safetensors").values()} == {torch.bfloat16}
+    assert {tensor.dtype for tensor in load_file(tmp_path / "moe/model-00001.safetensors").values()} == {torch.bfloat16}
     assert json.loads((tmp_path / "moe/config.json").read_text())["dtype"] == "bfloat16"
 
 

@@ -39,6 +39,7 @@ from weitiao.rendering.items import TokenSequence, as_items
 from weitiao.study.train import train
 from weitiao.training.config import RouterConfig
 from weitiao.training.router import add_router_losses
+from weitiao.yaml_text import read_yaml
 
 EXPERTS, CHOSEN = 4, 2
 SIZES: dict[str, Any] = {
@@ -211,3 +212,15 @@ def test_it_is_said_where_peft_puts_adapters_on_experts_that_nobody_named(tiny_l
     console = Console(record=True, width=200, file=(tmp_path / "log").open("w"))
     train(load_recipe(write_recipe(tmp_path, base, num_rows=12, train={"max_steps": 1})), console=console)
     assert "PEFT puts adapters on down_proj, gate_up_proj of the experts in this family" in console.export_text()
+
+
+def test_a_run_that_was_begun_without_a_balancing_loss_goes_on_without(mixtral_dir: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path, mixtral_dir, num_rows=12, train={"max_steps": 2, "router": {"balance": 0}})
+    path.write_text(json.dumps({**json.loads(path.read_text()), "method": {"type": "full"}}))
+    run = train(load_recipe(path), console=Console(quiet=True)).path
+    earlier = read_yaml(run / "recipe.yaml")
+    del earlier["train"]["router"]  # as versions before wrote it
+    (run / "recipe.yaml").write_text(json.dumps(earlier))
+    console = Console(record=True, width=200, file=(tmp_path / "log").open("w"))
+    train(load_recipe(run, ["train.max_steps=3"]), console=console)
+    assert "routers of 2 layers learn; nothing is added" in console.export_text()

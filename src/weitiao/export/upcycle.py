@@ -7,7 +7,6 @@ projections of the other experts begin at half of the dense one's.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
-from weitiao.files import written_whole
+from weitiao.files import write_json, written_whole
 from weitiao.models.directory import require_free
 from weitiao.models.names import resolve_model
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from weitiao.models.config import ModelConfig
 
-_SHARD_BYTES = 2 << 30
+_FILE_BYTES = 2 << 30
 """Weights that are held at once, and the size of a file of them."""
 _MLP = re.compile(r"^(.*layers\.\d+)\.mlp\.(gate|up|down)_proj\.weight$")
 _BALANCE = 0.01
@@ -250,29 +249,23 @@ def _files(source: Path) -> list[Path]:
 
 
 def _write(directory: Path, tensors: Iterator[tuple[str, Tensor]]) -> None:
-    """Write weights as safetensors: in one file, or in several and an index."""
+    """Write weights as safetensors: files of a limited size, and the index that names them."""
     from safetensors.torch import save_file
 
-    shards: list[list[str]] = []
+    places: dict[str, str] = {}
     held: dict[str, Tensor] = {}
-    sizes = 0
+    total = 0
 
     def flush() -> None:
-        save_file(held, directory / f"{len(shards)}.part", metadata={"format": "pt"})
-        shards.append(list(held))
+        file = f"model-{len(set(places.values())) + 1:05d}.safetensors"
+        save_file(held, directory / file, metadata={"format": "pt"})
+        places.update(dict.fromkeys(held, file))
         held.clear()
 
     for name, tensor in tensors:
-        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > _SHARD_BYTES:
+        if held and sum(one.nbytes for one in held.values()) + tensor.nbytes > _FILE_BYTES:
             flush()
         held[name] = tensor.contiguous()
-        sizes += tensor.nbytes
+        total += tensor.nbytes
     flush()
-    files = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
-    files = ["model.safetensors"] if len(shards) == 1 else files
-    for number, file in enumerate(files):
-        (directory / f"{number}.part").rename(directory / file)
-    if len(files) > 1:
-        of = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-        index = {"metadata": {"total_size": sizes}, "weight_map": of}
-        (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    write_json(directory / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
