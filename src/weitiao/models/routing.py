@@ -153,7 +153,7 @@ def chosen_counts(one: Routed) -> Tensor:
 
 
 def balance_losses(one: Routed, members_ST: Tensor) -> Tensor:
-    """The load-balancing loss [S] of each sequence in one layer: E sum_e f_e P_e, the number of choices when even.
+    """The load-balancing loss [S] of each sequence in one layer: E sum_e f_e P_e, the number of choices when f is even.
 
     f_e is the share of the sequence's tokens that go to expert e, P_e the mean of their softmax probability (Switch
     Transformer, https://arxiv.org/abs/2101.03961, equations 4 to 6; with several choices f adds up to their number, as
