@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from rich.console import Console
 from test_bpe import CHINESE, words_of_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Tokenizer
 from workbench import weitiao, write_recipe
 
+from weitiao.cli import vocabulary
 from weitiao.errors import ModelError
 from weitiao.export.merge import merge
 from weitiao.methods.open import open_model
@@ -113,17 +115,25 @@ def test_ids_stand_behind_added_tokens_and_take_rows_without_a_token(
 
 
 def test_words_of_another_tokenizer_are_chosen_by_a_corpus(tiny_llama_dir: Path, corpus: Path, tmp_path: Path) -> None:
-    model = words_of_model(tmp_path / "zh.model", ["天气", "▁unused", "公园", "没有", "机器学习", "今"])
+    model = words_of_model(tmp_path / "zh.model", ["，", "e", "天气", "▁unused", "公园", "没有", "机器学习"])
+    corpus = shutil.copyfile(corpus, tmp_path / "corpus.jsonl")
+    with corpus.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"text": "e" * 99}) + "\n")  # often, but it is a word already
     every = extend(str(tiny_llama_dir), tmp_path / "all", other=model)
-    chosen = extend(str(tiny_llama_dir), tmp_path / "some", other=model, corpus=[str(corpus)], size=2)
+    chosen = extend(str(tiny_llama_dir), tmp_path / "some", other=model, corpus=[str(corpus)], size=3)
+    first = extend(str(tiny_llama_dir), tmp_path / "first", other=model, size=2)
 
     def texts(done: Extended) -> set[str]:
         tokenizer = AutoTokenizer.from_pretrained(done.path)
         return {tokenizer.decode(tokenizer.convert_tokens_to_ids(word)) for word in done.words}
 
-    assert texts(every) >= {"天气", " unused", "公园", "没有", "机器学习", "今"}
+    assert texts(every) >= {"，", "天气", " unused", "公园", "没有", "机器学习"}
     assert {one for one in texts(chosen) if len(one) > 1 and "\ufffd" not in one} == {"天气", "公园"}
-    assert chosen.parts == len(chosen.words) - 2
+    assert texts(chosen) >= {"，"}
+    assert chosen.parts == len(chosen.words) - 3
+    assert texts(first) & {"，", "天气", " unused", "公园"} == {"，", "天气"}
+    with pytest.raises(ModelError, match="no words to choose from"):
+        extend(str(tiny_llama_dir), tmp_path / "other", size=2, tokens=["<|judge|>"])
 
 
 @pytest.mark.parametrize(
@@ -202,6 +212,5 @@ def test_the_command_prints_what_was_added(tiny_llama_dir: Path, corpus: Path, t
     assert "12 new" in done.stderr
     assert "characters a token before" in done.stderr
     assert len(AutoTokenizer.from_pretrained(tmp_path / "zh")) == found["first_id"] + 15
-    nothing = weitiao("vocab", "extend", tiny_llama_dir, "other", cwd=tmp_path)
-    assert nothing.returncode == 2
-    assert "--tokens" in nothing.stderr
+    with pytest.raises(typer.BadParameter, match="--tokens"):
+        vocabulary.extend(str(tiny_llama_dir), tmp_path / "other")

@@ -54,7 +54,7 @@ class Bpe:
         self.ids: dict[str, int] = model["vocab"] | added
         self.new: list[str] = []
         self.asked: set[str] = set()
-        self._next = max(self.ids.values()) + 1
+        self._first = self._next = max(self.ids.values()) + 1
         self._ranks: dict[tuple[str, str], int] = {}
         for left, right in (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]):
             self._ranks.setdefault((left, right), len(self._ranks))
@@ -99,7 +99,7 @@ class Bpe:
         """
         for word in sorted(words, key=lambda word: len(word) > 1):
             spelled = self.spelling(word)
-            if spelled is None or spelled in self.ids:
+            if spelled is None or self.ids.get(spelled, self._first) < self._first:
                 continue
             for letter in spelled:
                 self.add_token(letter)

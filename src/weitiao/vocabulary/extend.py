@@ -101,6 +101,8 @@ def extend(
         DataError: A file cannot be read.
     """
     require_free(output)
+    if size is not None and not (other or corpus):
+        raise ModelError("A size is given, and no words to choose from.", "Give --tokenizer or --corpus, or no --size.")
     source = resolve_model(ModelConfig(name=model))
     before = read_tokenizer(source)
     texts, kept = _texts(corpus), _texts(keep)
@@ -152,9 +154,8 @@ def _grown(name: str, backend: Tokenizer, other: Path | None, texts: Sequence[st
         return bpe
     words = read_words(other)
     bpe.add_words(words)
-    if not texts:
-        return bpe
-    chosen = choose_words(bpe, words, texts, size)
+    words = [word for word in words if bpe.spelling(word) in bpe.asked]
+    chosen = choose_words(bpe, words, texts, size) if texts else words[:size]
     bpe = Bpe(backend, name)
     bpe.add_words(chosen)
     return bpe

@@ -101,13 +101,13 @@ def choose_words(bpe: Bpe, words: Sequence[str], texts: Sequence[str], size: int
 
     Args:
         bpe: With all of the words.
-        words: To choose from.
+        words: To choose from, all of them in it.
         texts: The corpus.
         size: How many at most; None leaves none out that is used.
     """
     backend = bpe.backend()
     seen = Counter(index for found in encoded(backend, texts) for index in found.ids)
-    counts = {word: seen[bpe.ids.get(bpe.spelling(word) or "", -1)] for word in words}
+    counts = {word: seen[bpe.ids[bpe.spelling(word) or ""]] for word in words}
     used = sorted((word for word in words if counts[word]), key=lambda word: -counts[word])[:size]
     chosen = set(used)
     return [word for word in words if word in chosen]
