@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,14 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-@dataclass(frozen=True, slots=True)
-class TextLength:
-    """The length of the text that is learned, by its loss weights.
-
-    Attributes:
-        characters: Unicode characters.
-        bytes: Of their UTF-8.
-    """
+class TextLength(NamedTuple):
+    """The length of the text that is learned, by its loss weights: in Unicode characters, and in bytes of UTF-8."""
 
     characters: float
     bytes: float
@@ -57,11 +50,9 @@ class TextLengths:
 
     def per_weight(self, items: Iterable[Item]) -> TextLength:
         """The mean per unit of weight over items, by which a mean loss is divided."""
-        sums_3 = np.zeros(3)
-        for item in items:
-            found = self.of(item.sequences)
-            sums_3 += item.weight * np.array([found.characters, found.bytes, sum(one.weight for one in item.sequences)])
-        return TextLength(*(sums_3[:2] / sums_3[2]).tolist())
+        items = list(items)
+        sums_2 = np.sum([item.weight * np.array(self.of(item.sequences)) for item in items], axis=0)
+        return TextLength(*(sums_2 / sum(item.target_weight for item in items)).tolist())
 
 
 # The byte that a character spells: printable ones of Latin-1 are themselves, the others follow U+0100 in their order.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.load import load_data
 from weitiao.errors import ModelError
@@ -31,13 +33,7 @@ _MULTIPLE = 8
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How texts are cut into tokens, before and after.
-
-    Attributes:
-        characters: Of the texts.
-        tokens_before, tokens_after: Their tokens.
-        changed: Tokens of before that stand no longer where they stood.
-    """
+    """How many characters texts have, and tokens before and after; and how many old ones stand no longer there."""
 
     characters: int
     tokens_before: int
@@ -53,11 +49,10 @@ class Extended:
         path: The directory of the new model.
         words: New words, in the order of their ids.
         parts: How many of them are no words that were asked for, but parts that lead to one.
-        tokens: New special tokens.
-        first_id: The id of the first new one; the ids of all old ones are as they were.
+        tokens: New special tokens, behind the words.
+        first_id: The id of the first new one.
         rows_before, rows_after: Rows of the embeddings, those without a token included.
-        corpus: How the corpus is cut; None without one.
-        keep: How the texts are cut that should stay as they are; None without any.
+        corpus, keep: How the corpus, and the texts that should stay as they are, are cut; None without any.
     """
 
     path: Path
@@ -134,8 +129,8 @@ def extend(
         first_id=first,
         rows_before=rows,
         rows_after=loaded.get_input_embeddings().weight.shape[0],
-        corpus=_cut(before, after, texts) if texts else None,
-        keep=_cut(before, after, kept) if kept else None,
+        corpus=_cut(before, after, texts),
+        keep=_cut(before, after, kept),
     )
 
 
@@ -215,21 +210,17 @@ def _resize(model: PreTrainedModel, first: int, pieces: Mapping[int, Sequence[in
     size = max(rows, max(pieces) + 1)
     model.resize_token_embeddings(size + (-size % _MULTIPLE if rows % _MULTIPLE == 0 else 0), mean_resizing=False)
     head = model.get_output_embeddings()
-    tied = head.weight is model.get_input_embeddings().weight
-    weights = [model.get_input_embeddings().weight, None if tied else head.weight, getattr(head, "bias", None)]
+    ends = {id(one): one for one in (model.get_input_embeddings().weight, head.weight, getattr(head, "bias", None))}
     with torch.no_grad():
-        for weight in weights:
-            if weight is not None:
-                weight[rows:] = weight[:first].mean(0, dtype=torch.float32)
-                for index, parts in pieces.items():
-                    weight[index] = weight[list(parts)].float().mean(0)
+        for weight in (one for one in ends.values() if one is not None):  # tied ones once
+            weight[rows:] = weight[:first].mean(0, dtype=torch.float32)
+            for index, parts in pieces.items():
+                weight[index] = weight[list(parts)].float().mean(0)
 
 
-def _cut(before: PreTrainedTokenizerFast, after: PreTrainedTokenizerFast, texts: Sequence[str]) -> Cut:
-    counts = [0, 0, 0]
-    old, new = (encoded(one.backend_tokenizer, texts) for one in (before, after))
-    for first, second in zip(old, new, strict=True):
-        stood, stands = (Counter(zip(one.offsets, one.ids, strict=True)) for one in (first, second))
-        for place, found in enumerate((len(first), len(second), (stood - stands).total())):
-            counts[place] += found
-    return Cut(sum(map(len, texts)), *counts)
+def _cut(before: PreTrainedTokenizerFast, after: PreTrainedTokenizerFast, texts: Sequence[str]) -> Cut | None:
+    counts = np.zeros(3, dtype=int)
+    for old, new in zip(*(encoded(one.backend_tokenizer, texts) for one in (before, after)), strict=True):
+        stood, stands = (Counter(zip(one.offsets, one.ids, strict=True)) for one in (old, new))
+        counts += len(old), len(new), (stood - stands).total()
+    return Cut(sum(map(len, texts)), *counts.tolist()) if texts else None
