@@ -182,6 +182,21 @@ def test_adapters_on_grown_embeddings_are_opened_and_merged(
     assert AutoTokenizer.from_pretrained(merged).get_vocab() == AutoTokenizer.from_pretrained(done.path).get_vocab()
 
 
+def test_new_rows_alone_learn_as_trainable_tokens_of_peft(directory: Path, corpus: Path, tmp_path: Path) -> None:
+    done = extend(str(directory), tmp_path / "zh", corpus=[str(corpus)], size=13)
+    ids = list(range(done.first_id, done.first_id + 13))
+    path = write_recipe(tmp_path, done.path, objective={"type": "pretrain"}, data={"train": str(corpus)})
+    method = {"type": "peft", "tuner": "trainable_tokens", "token_indices": ids}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"method": method}))
+    merged = merge(train(load_recipe(path), console=Console(quiet=True)).path, tmp_path / "merged").path
+    before, after = (AutoModelForCausalLM.from_pretrained(one) for one in (done.path, merged))
+    moved = (before.model.embed_tokens.weight != after.model.embed_tokens.weight).any(1).nonzero().flatten().tolist()
+    assert set(moved) <= set(ids)
+    assert len(moved) > 5
+    others = (name for name, _ in before.named_parameters() if "embed_tokens" not in name)
+    assert all(torch.equal(before.get_parameter(name), after.get_parameter(name)) for name in others)
+
+
 def test_what_cannot_be_extended_is_refused(tiny_llama_dir: Path, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "x").touch()
