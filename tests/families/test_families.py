@@ -30,11 +30,13 @@ from weitiao.methods.final import save_final
 from weitiao.methods.method import Method
 from weitiao.methods.note import Note
 from weitiao.methods.open import open_model
+from weitiao.models.alone import branches
 from weitiao.models.attention import FOREST, runs_alone
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.load import OWN, load_model
 from weitiao.models.losses import token_losses
+from weitiao.models.parts import decoder
 from weitiao.models.probe import forest_or_alone
 from weitiao.rendering.items import as_items
 
@@ -127,7 +129,8 @@ def test_attention(family: str, directory_of: Callable[[str], Path], tmp_path: P
     saved = final(tmp_path / "final", directory_of(family), method, model, "full")
     close(open_model(saved, attention=OWN).model, expected)
     close(AutoModelForCausalLM.from_pretrained(saved), expected)
-    support("alone" if runs_alone(model) else "forest")
+    kind = "alone, branching" if branches(decoder(model)) else "alone"
+    support(kind if runs_alone(model) else "forest")
 
 
 def test_lora(family: str, directory_of: Callable[[str], Path], tmp_path: Path, support: Support) -> None:

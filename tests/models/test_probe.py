@@ -36,8 +36,10 @@ from weitiao.forest.layout import build_forest
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate
 from weitiao.methods.fused.layer import fuse_layers
+from weitiao.models.alone import branches
 from weitiao.models.attention import FOREST, runs_alone
 from weitiao.models.losses import token_losses
+from weitiao.models.parts import decoder
 from weitiao.models.probe import forest_or_alone, probe_forest, probe_once
 from weitiao.rendering.items import TokenSequence, as_items
 
@@ -47,6 +49,7 @@ SIZES: dict[str, Any] = {
     "initializer_range": 0.15, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
 ROWS = [row.token_ids.tolist() for row in forest_rows()]
+LEAVES = [row.inputs for row in forest_rows() if row.row_id[-1] not in "25"]  # those two are how others begin
 
 
 def made(config: PretrainedConfig, attention: str = FOREST) -> nn.Module:
@@ -137,6 +140,16 @@ def test_what_differs_is_refused_by_name_and_number_and_its_rows_run_alone(
     assert re.search(reason, why)
     assert runs_alone(model)
     assert forest_or_alone(model, ROWS, longest=51) is None
+    assert branches(decoder(model)) == ("once for all" in why)
+    tokens: list[int] = []
+    hook = decoder(model).register_forward_pre_hook(
+        lambda module, args, given: tokens.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    token_losses(model, build_forest(as_items(forest_rows())))
+    hook.remove()
+    # of beginnings that are run once there are as many tokens as in a forest
+    expected = len(build_forest(as_items(forest_rows())).layout) if branches(decoder(model)) else sum(map(len, LEAVES))
+    assert sum(tokens) == expected
     require_equal(model, made(config, "eager"))
 
 

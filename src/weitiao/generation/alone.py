@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.generation.utils import ALL_CACHE_NAMES
 
+from weitiao.models.alone import HandedOn, run_on
 from weitiao.models.parts import Readout, decoder, evaluating
 from weitiao.models.probe import ROUNDING
 
 
 @dataclass(slots=True)
 class Row:
-    """A sequence, and what the model handed on of it: by the name under which it is given back."""
+    """A sequence, and what the model handed on of it."""
 
     tokens: list[int]
-    state: dict[str, Any] = field(default_factory=dict)
+    after: HandedOn | None = None
+
+    def copied(self) -> Row:
+        """Another sequence that begins so."""
+        return Row(list(self.tokens), None if self.after is None else self.after.copied())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ class RowsAlone:
     def prefill(self) -> Tensor:
         logits = []
         for prompt in self._prompts:
-            row = Row([]) if self._beginning is None else copy.deepcopy(self._beginning.row)
+            row = Row([]) if self._beginning is None else self._beginning.row.copied()
             rest = prompt[len(row.tokens) :]
-            in_one = self._beginning is None or self._beginning.in_one or not row.state
+            in_one = self._beginning is None or self._beginning.in_one or row.after is None
             logits.append(self._run(row, rest) if in_one else [self._run(row, [token]) for token in rest][-1])
             self._rows.append(row)
         return torch.cat(logits)
@@ -83,7 +85,7 @@ def run_beginning(model: nn.Module, tokens: Sequence[int], rest: Sequence[int]) 
     with evaluating(model):
         run, row = _Runner(model), Row([])
         run(row, tokens)
-        at_once, one_by_one = copy.deepcopy(row), copy.deepcopy(row)
+        at_once, one_by_one = row.copied(), row.copied()
         found = run(at_once, rest[:_TRIED])
         expected = [run(one_by_one, [token]) for token in rest[:_TRIED]][-1]
         scale = expected.abs().max()
@@ -95,21 +97,16 @@ class _Runner:
 
     def __init__(self, model: nn.Module) -> None:
         self._decoder, self._readout = decoder(model), Readout(model)
-        self._takes_positions = "position_ids" in inspect.signature(self._decoder.forward).parameters
 
     @torch.no_grad()
     def __call__(self, row: Row, tokens: Sequence[int]) -> Tensor:
         row.tokens += tokens
-        if not row.state:  # the first tokens, or a model that hands on nothing: all of the sequence is run
+        if row.after is None:  # the first tokens, or a model that hands on nothing: all of the sequence is run
             tokens = row.tokens
-        device, length = self._decoder.device, len(row.tokens)
-        # said, because a hybrid model may count the tokens before by a layer that keeps none
-        places = torch.arange(length - len(tokens), length, device=device)[None]
-        positions = {"position_ids": places} if self._takes_positions else {}
-        ids = torch.tensor([list(tokens)], device=device)
-        output = self._decoder(input_ids=ids, use_cache=True, **positions, **row.state)
-        row.state = {name: output[name] for name in ALL_CACHE_NAMES if output.get(name) is not None}
-        return self._readout(output.last_hidden_state[0, -1:])
+        places = np.arange(len(row.tokens) - len(tokens), len(row.tokens))
+        states_LD, after = run_on(self._decoder, np.array(tokens, np.int64), places, row.after)
+        row.after = after if after.state else None
+        return self._readout(states_LD[-1:])
 
 
 _TRIED = 4

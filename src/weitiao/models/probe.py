@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, build_forest
+from weitiao.models.alone import branches, let_branch
 from weitiao.models.asking import asked, attention_function
 from weitiao.models.attention import choosing_freely, runs_alone, set_backend
-from weitiao.models.boundary import loading
+from weitiao.models.boundary import loading, quiet_transformers
 from weitiao.models.losses import token_losses
-from weitiao.models.parts import causal_model, evaluating
+from weitiao.models.parts import causal_model, decoder, evaluating
 from weitiao.rendering.items import TokenSequence, as_items
 
 _logger = logging.getLogger(__name__)
@@ -105,7 +106,9 @@ def forest_or_alone(
             _require_exact_alone(model, rows)
         except ModelError:
             raise error from None  # what it is that forests of this model lack says more
-        return f"{error.what} So its rows are run one after another, which is exact, and slower."
+        let_branch(decoder(model), copies_state=share_prefixes and _branches_exactly(model, rows))
+        once = ", what they begin with once for all" if branches(decoder(model)) else ""
+        return f"{error.what} So its rows are run one after another{once}, which is exact, and slower."
     return None
 
 
@@ -125,6 +128,46 @@ def _require_exact_alone(model: nn.Module, rows: Sequence[ArrayLike]) -> None:
         trial = _Trial(model, _pool(rows))
         if (error := trial.error_alone()) > trial.tolerance:
             raise ModelError(_differs(name, error, "already when a row is computed alone", trial), ANOTHER)
+
+
+def _branches_exactly(model: nn.Module, rows: Sequence[ArrayLike]) -> bool:
+    """Whether losses and gradients stay when a shared beginning is run once and its state copied for every row."""
+    network = decoder(model)
+    if causal_model(model).is_gradient_checkpointing:  # layers that are computed twice hand on no state
+        return False
+    trial = _Trial(model, _pool(rows))
+    pieces = trial.pieces(0)[:2]
+    found = []
+    try:
+        with evaluating(model), torch.enable_grad(), quiet_transformers():
+            for copies in (False, True):
+                let_branch(network, copies_state=copies)
+                losses, gradient = _with_gradient(model, pieces)
+                found.append(torch.cat([losses, gradient.flatten()]))
+    except Exception as error:  # noqa: BLE001 (models raise anything for a state that they do not take)
+        _logger.debug("State cannot be copied: %s", error)
+        return False
+    finally:
+        let_branch(network, copies_state=False)
+    plain, branched = found
+    return bool((plain - branched).norm() <= trial.tolerance * plain.norm())
+
+
+def _with_gradient(model: nn.Module, pieces: Sequence[_Piece]) -> tuple[Tensor, Tensor]:
+    """The losses of pieces in one forest, and the gradient of their sum with regard to the embedded tokens, summed."""
+    seen: list[Tensor] = []
+
+    def note(module: nn.Module, given: Any, out: Tensor) -> Tensor:
+        seen.append(out.detach().requires_grad_())
+        return seen[-1]
+
+    hook = causal_model(model).get_input_embeddings().register_forward_hook(note)
+    try:
+        losses = torch.cat(_forest_losses(model, pieces, share_prefixes=True))
+    finally:
+        hook.remove()
+    gradients = torch.autograd.grad(losses.sum(), seen)
+    return losses.detach(), torch.stack([one[0].double().cpu().sum(0) for one in gradients]).sum(0)
 
 
 class _Trial:

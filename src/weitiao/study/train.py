@@ -17,10 +17,11 @@ from weitiao.methods.final import save_final
 from weitiao.methods.method import Method
 from weitiao.methods.note import Note
 from weitiao.methods.start import find_start, require_start
+from weitiao.models.alone import branches
 from weitiao.models.attention import runs_alone
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
-from weitiao.models.parts import require_embeddings
+from weitiao.models.parts import decoder, require_embeddings
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe, write_recipe
 from weitiao.rendering.items import sequences_of
@@ -134,7 +135,8 @@ def _train(
     require_embeddings(model, ((one.row_id, one.token_ids) for one in sequences_of((*data.train, *data.validation))))
     tell(describe(hardware, model, device, threads, budget))
     begun = adapt(recipe, method, model, start, data, None if state.step else plan, tell, run if main else None)
-    if runs_alone(begun.model):  # a beginning that rows share is computed for each of them, and counts each time
+    if runs_alone(begun.model) and not branches(decoder(begun.model)):
+        # a beginning that rows share is computed for each of them, and counts each time
         prepared = replace(prepared, plan=replace(prepared.plan, share_prefixes=False))
     objective = recipe.objective.build(begun.model)
     if line := add_router_losses(objective, recipe.train.router):
