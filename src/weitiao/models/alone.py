@@ -41,7 +41,8 @@ def states_alone(network: nn.Module, layout: Layout) -> Tensor:
         positions = layout.position_ids[places]
         given = {} if positions[0] == 0 else {"position_ids": torch.from_numpy(positions)[None].to(device)}
         ids = torch.from_numpy(layout.token_ids[places])[None].to(device)
-        states_LD = network(input_ids=ids, use_cache=False, **given).last_hidden_state[0]
+        with _saving(given):
+            states_LD = network(input_ids=ids, use_cache=False, **given).last_hidden_state[0]
         fresh = int(places[-1]) + 1 - known
         parts.append(states_LD[len(places) - fresh :])
         known += fresh
@@ -99,17 +100,24 @@ def run_on(network: nn.Module, token_ids: Ints, position_ids: Ints, before: Hand
         # said, because a hybrid model may count the tokens before by a layer that keeps none
         given = {**given, "position_ids": torch.from_numpy(position_ids)[None].to(device)}
     ids = torch.from_numpy(token_ids)[None].to(device)
-    changed = {one.untyped_storage().data_ptr() for one in _tensors(given)}
-
-    def kept(
-        saved: Tensor,
-    ) -> Tensor:  # states are written over in place, and the backward pass needs them as they were
-        return saved.clone() if saved.untyped_storage().data_ptr() in changed else saved
-
-    with saved_tensors_hooks(kept, lambda saved: saved):
+    with _saving(given):
         output = network(input_ids=ids, use_cache=True, **given)
     found = {name: output[name] for name in ALL_CACHE_NAMES if output.get(name) is not None}
     return output.last_hidden_state[0], HandedOn(found)
+
+
+def _saving(given: dict[str, Any]) -> saved_tensors_hooks:
+    """Keeps for the backward pass of a call, of which there are several, what it needs as it is now.
+
+    A state that is given is written over in place. Frozen weights are not, though PyTorch counts it as a change when
+    PEFT takes adapters of stacks of matrices off and puts them on again with every call.
+    """
+    changed = {one.untyped_storage().data_ptr() for one in _tensors(given)}
+
+    def kept(saved: Tensor) -> Tensor:
+        return saved.clone() if saved.untyped_storage().data_ptr() in changed else saved.detach()
+
+    return saved_tensors_hooks(kept, lambda saved: saved)
 
 
 def _copied(value: Any, done: dict[int, Any]) -> Any:
