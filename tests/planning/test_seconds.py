@@ -58,6 +58,19 @@ def test_what_there_is_no_time_to_measure_is_reckoned_from_its_like(tmp_path: Pa
     assert both / large == pytest.approx(1.5, abs=0.05)
 
 
+def test_a_small_call_says_nothing_of_a_large_one(tmp_path: Path) -> None:
+    path, small, large, alike = tmp_path / "seconds.json", product(2, 2, 2), product(1024, 512, 512), batched(1024)
+    path.write_text(json.dumps({str(small): 0.001, str(alike): 0.01}), encoding="utf-8")
+    seconds = Stopwatch(path, budget_seconds=0).seconds({small: 1, alike: 1, large: 1})
+    assert seconds == pytest.approx(0.001 + 2 * 0.01, rel=0.05)
+
+
+def batched(rows: int) -> Call:
+    """The same arithmetic under another name."""
+    arguments = (shape(1, rows, 512), shape(1, 512, 512))
+    return Call(torch.ops.aten.bmm.default, arguments, (), (shape(1, rows, 512),))
+
+
 def test_a_damaged_file_and_a_place_that_cannot_be_written_cost_measuring_only(tmp_path: Path) -> None:
     damaged = tmp_path / "seconds.json"
     damaged.write_text('{"half', encoding="utf-8")

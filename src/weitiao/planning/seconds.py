@@ -20,6 +20,9 @@ _PYTHON_SECONDS = 1e-5
 _REPEAT_BELOW_SECONDS = 0.02
 """An operation that takes less is measured several times; the shortest time counts."""
 
+_TELLING_WORK = 1e6
+"""Calls with less of it say nothing of how long larger ones of their name take."""
+
 _FLASH, _FLASH_BACKWARD = (f"aten._scaled_dot_product_flash_attention_for_cpu{ending}" for ending in ("", "_backward"))
 
 
@@ -123,10 +126,10 @@ def work(call: Call) -> float:
 
 def _rates(known: Mapping[str, float], calls: Iterable[Call]) -> dict[str, float]:
     """Seconds per unit of work by the names of the operations: that of its name, where one of these was measured, or
-    that of all with arithmetic, or of all without."""
+    that of all with arithmetic, or of all without. Of small calls the rate is that of making a call."""
     sums: dict[str | bool, tuple[float, float]] = {}
     for call in calls:
-        if str(call) in known:
+        if str(call) in known and work(call) >= _TELLING_WORK:
             for key in (call.name, arithmetic_of(call) > 0):
                 seconds, amount = sums.get(key, (0.0, 0.0))
                 sums[key] = seconds + known[str(call)], amount + work(call)
