@@ -201,6 +201,7 @@ def test_ctrl_c_and_ctrl_d_leave_with_a_result(files: tuple[Path, Path], tmp_pat
         terminal.wait_for("q(uit) >")
         terminal.press("a")
         terminal.wait_for("2 of 5")
+        terminal.wait_for("q(uit) >")  # Rich may swallow what comes after an interrupt in the middle of its printing
         terminal.press(key)
         terminal.wait_for("1 judgements stored")
 
