@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from weitiao.planning.seconds import DataSheet, Stopwatch, arithmetic_of
-from weitiao.planning.trace import Call, Shape
+from weitiao.planning.trace import Call, Shape, Trace
 
 
 def shape(*size: int, dtype: torch.dtype = torch.float32) -> Shape:
@@ -69,6 +70,25 @@ def batched(rows: int) -> Call:
     """The same arithmetic under another name."""
     arguments = (shape(1, rows, 512), shape(1, 512, 512))
     return Call(torch.ops.aten.bmm.default, arguments, (), (shape(1, rows, 512),))
+
+
+def test_products_in_groups_are_traced_and_measured() -> None:
+    """What a mixture of experts computes on a CPU in float32, forward and backward."""
+    with FakeTensorMode():
+        rows, stack = torch.empty(96, 32, requires_grad=True), torch.empty(4, 32, 48, requires_grad=True)
+        ends = torch.empty(4, dtype=torch.int32)
+        with Trace() as trace:
+            trace.begin("forward")
+            out = torch._grouped_mm(rows, stack, offs=ends)
+            assert out.shape == (96, 48)
+            (out * torch.empty_like(out)).sum().backward()
+        assert rows.grad is not None
+        assert stack.grad is not None
+        assert (rows.grad.shape, stack.grad.shape) == (rows.shape, stack.shape)
+    calls = {call: 1.0 for phase in trace.phases.values() for call in phase.calls if "grouped" in call.name}
+    assert len(calls) == 3
+    assert all(arithmetic_of(call) > 0 for call in calls)
+    assert all(Stopwatch(None, budget_seconds=60).seconds({call: 1}) > 1e-5 for call in calls)
 
 
 def test_a_damaged_file_and_a_place_that_cannot_be_written_cost_measuring_only(tmp_path: Path) -> None:

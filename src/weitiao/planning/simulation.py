@@ -184,7 +184,8 @@ class _Alone:
         return parts
 
     def backward(self, loss: Tensor) -> None:
-        loss.backward()
+        if loss.requires_grad:  # the only layer that learns may just be the one that is left out
+            loss.backward()
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
         return nullcontext()

@@ -109,7 +109,7 @@ class Trace(TorchDispatchMode):
             return func(*args, **kwargs)
         if func in _ASKS_FOR_A_VALUE and isinstance(args[0], FakeTensor):
             return True if func is not _aten._local_scalar_dense.default else _one(args[0].dtype)
-        result = func(*args, **kwargs)
+        result = _grouped(*args) if func is _aten._grouped_mm.default else func(*args, **kwargs)
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
         if any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns):
             return result  # a view
@@ -133,6 +133,13 @@ class Trace(TorchDispatchMode):
 
     def _forget(self, size: int) -> None:
         self.live -= size
+
+
+def _grouped(left: Tensor, right: Tensor, ends: Tensor, *_: Any) -> Tensor:
+    """The result of products in groups of rows; PyTorch knows it for bfloat16 alone, though it computes others."""
+    if left.ndim == right.ndim == 2:
+        return left.new_empty(ends.shape[0], left.shape[0], right.shape[1])
+    return left.new_empty(left.shape[-2], right.shape[-1])
 
 
 def _one(dtype: torch.dtype) -> bool | int | float:
