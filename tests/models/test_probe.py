@@ -39,7 +39,7 @@ from weitiao.methods.fused.layer import fuse_layers
 from weitiao.models.alone import branches
 from weitiao.models.attention import FOREST, runs_alone
 from weitiao.models.losses import token_losses
-from weitiao.models.parts import decoder
+from weitiao.models.parts import checkpoint_layers, decoder
 from weitiao.models.probe import forest_or_alone, probe_forest, probe_once
 from weitiao.rendering.items import TokenSequence, as_items
 
@@ -151,6 +151,18 @@ def test_what_differs_is_refused_by_name_and_number_and_its_rows_run_alone(
     expected = len(build_forest(as_items(forest_rows())).layout) if branches(decoder(model)) else sum(map(len, LEAVES))
     assert sum(tokens) == expected
     require_equal(model, made(config, "eager"))
+
+
+def test_layers_that_are_computed_twice_hand_on_no_state() -> None:
+    config = Lfm2Config(**without("head_dim"), layer_types=["conv", "full_attention"])
+    model, rows = made(config).train(), forest_rows()
+    forest_or_alone(model, ROWS, longest=51)
+    assert branches(decoder(model))
+    checkpoint_layers(model, 1)  # after it was tried
+    assert not branches(decoder(model))
+    losses, weights = token_losses(model, build_forest(as_items(rows)))
+    expected, _ = loss_and_gradient(made(config, "eager"), rows)
+    assert (losses * weights).sum().item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_is_wrong_alone_too_is_refused() -> None:

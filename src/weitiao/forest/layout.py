@@ -155,6 +155,16 @@ def build_layout(rows: Sequence[ArrayLike], *, share_prefixes: bool = True) -> t
     return Layout(np.concatenate(token_ids), depth, subtree_end, find_segments(depth, subtree_end)), paths
 
 
+def on_path(layout: Layout, last: int | Ints) -> NDArray[np.bool_]:
+    """Which of the T tokens a sequence consists of that ends at a place of the layout.
+
+    Args:
+        layout: T tokens.
+        last: The place, or several in an array [S, 1]; the result is then [S, T].
+    """
+    return (np.arange(len(layout)) <= last) & (last < layout.subtree_end)
+
+
 def sequence_lengths(layout: Layout) -> Ints:
     """For each of the T tokens, the tokens of the sequence that it is of; of the longest, where several share it."""
     lengths_T = np.empty(len(layout), np.int64)

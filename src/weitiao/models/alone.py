@@ -20,7 +20,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers import PreTrainedModel
 from transformers.generation.utils import ALL_CACHE_NAMES
 
-from weitiao.forest.layout import Ints, Layout
+from weitiao.forest.layout import Ints, Layout, on_path
 
 _COPIES_STATE = "copies_state"
 """The attribute of a decoder that says so."""
@@ -50,8 +50,11 @@ def states_alone(network: nn.Module, layout: Layout) -> Tensor:
 
 
 def branches(network: nn.Module) -> bool:
-    """Whether a decoder whose rows run alone goes on from copies of the state behind a shared beginning."""
-    return bool(getattr(network, _COPIES_STATE, False))
+    """Whether a decoder whose rows run alone goes on from copies of the state behind a shared beginning.
+
+    Layers that are computed a second time for the backward pass hand on none.
+    """
+    return getattr(network, _COPIES_STATE, False) and not cast(PreTrainedModel, network).is_activation_checkpointing
 
 
 def let_branch(network: nn.Module, *, copies_state: bool) -> None:
@@ -71,6 +74,7 @@ def _states_by_branches(network: nn.Module, layout: Layout) -> Tensor:
         states_LD, after = run_on(network, layout.token_ids[tokens], layout.position_ids[tokens], before)
         parts.append(states_LD)
         if segment.subtree_end > segment.end:
+            assert after.state, "it was tried that there is one"
             above.append((segment.subtree_end, after))
     return torch.cat(parts)
 
@@ -157,8 +161,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def rows_of(layout: Layout) -> Iterator[Ints]:
     """The places of each row's tokens, in the order of the rows; a row that another one begins with is not told."""
-    index_T = np.arange(len(layout))
     for segment in layout.segments:
         if segment.subtree_end == segment.end:
-            last = segment.end - 1
-            yield np.flatnonzero((index_T <= last) & (layout.subtree_end > last))
+            yield np.flatnonzero(on_path(layout, segment.end - 1))

@@ -133,8 +133,6 @@ def _require_exact_alone(model: nn.Module, rows: Sequence[ArrayLike]) -> None:
 def _branches_exactly(model: nn.Module, rows: Sequence[ArrayLike]) -> bool:
     """Whether losses and gradients stay when a shared beginning is run once and its state copied for every row."""
     network = decoder(model)
-    if causal_model(model).is_gradient_checkpointing:  # layers that are computed twice hand on no state
-        return False
     trial = _Trial(model, _pool(rows))
     pieces = trial.pieces(0)[:2]
     found = []
@@ -142,6 +140,8 @@ def _branches_exactly(model: nn.Module, rows: Sequence[ArrayLike]) -> bool:
         with evaluating(model), torch.enable_grad(), quiet_transformers():
             for copies in (False, True):
                 let_branch(network, copies_state=copies)
+                if copies and not branches(network):
+                    return False
                 losses, gradient = _with_gradient(model, pieces)
                 found.append(torch.cat([losses, gradient.flatten()]))
     except Exception as error:  # noqa: BLE001 (models raise anything for a state that they do not take)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers.utils.output_capturing import OutputRecorder
 
 from weitiao.errors import ModelError
-from weitiao.forest.layout import Forest, Layout, build_layout
+from weitiao.forest.layout import Forest, Layout, build_layout, on_path
 from weitiao.models.alone import rows_of
 from weitiao.models.losses import final_states
 from weitiao.models.parts import causal_model, decoder, evaluating
@@ -141,8 +141,7 @@ class Routing:
 
 def members(forest: Forest, device: torch.device) -> Tensor:
     """Which tokens each of S sequences consists of: [S, T], 1 or 0."""
-    last_S1 = forest.last_positions[:, None]
-    inside_ST = (np.arange(len(forest.layout)) <= last_S1) & (last_S1 < forest.layout.subtree_end)
+    inside_ST = on_path(forest.layout, forest.last_positions[:, None])
     return torch.from_numpy(inside_ST.astype(np.float32)).to(device)
 
 
