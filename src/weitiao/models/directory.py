@@ -153,10 +153,19 @@ def _absent_shards(path: Path) -> list[str]:
     index = path / "model.safetensors.index.json"
     if not index.is_file() or (path / "model.safetensors").is_file():  # the one file is taken before the index
         return []
+    return [name for name in shards(index) if not (path / name).is_file()]
+
+
+def shards(index: Path) -> list[str]:
+    """The weights files that an index names.
+
+    Raises:
+        ModelError: It is damaged.
+    """
     names = read_json_object(index).get("weight_map")
     if not isinstance(names, dict):
         raise ModelError(f"{index} has no weight_map.", "Download or copy that file again.")
-    return sorted({str(name) for name in names.values() if not (path / str(name)).is_file()})
+    return sorted({str(name) for name in names.values()})
 
 
 def _without_safetensors(path: Path, hub_id: str | None) -> ModelError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from weitiao.errors import ModelError
 from weitiao.models.boundary import loading
+from weitiao.models.directory import shards
 
 _COPIED = ("*.json", "*.jinja", "*.model", "*.txt", "*.py")
 
@@ -28,15 +29,11 @@ def convert_pickles(path: Path, directory: Path) -> None:
     Raises:
         ModelError: A file is damaged, holds more than tensors, or is not there though the index names it.
     """
-    import json
-
     import torch
     from huggingface_hub import save_torch_state_dict
 
     index = path / "pytorch_model.bin.index.json"
-    with loading(f"{index} is no index of weights"):
-        shards = sorted(set(json.loads(index.read_bytes())["weight_map"].values())) if index.is_file() else None
-    files = [path / name for name in shards] if shards else pickled_weights(path)
+    files = [path / name for name in shards(index)] if index.is_file() else pickled_weights(path)
     if absent := [file.name for file in files if not file.is_file()]:
         raise ModelError(f"{path} lacks {len(absent)} of its weights files, {absent[0]} among them.", "Copy it again.")
     state: dict[str, torch.Tensor] = {}

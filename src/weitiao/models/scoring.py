@@ -63,9 +63,7 @@ def weighed(query: Tensor, key: Tensor, value: Tensor, mask_TT: Tensor, scoring:
     num_key_heads = key.shape[0]
     heads = (num_key_heads, query.shape[0] // num_key_heads)
     scores = scoring.scores(query.unflatten(0, heads), key.unsqueeze(1)).masked_fill(~mask_TT, -torch.inf)
-    if scoring.sinks is None:
-        weights = scores.softmax(-1)
-    else:
-        sinks = scoring.sinks.float().reshape(*heads, 1, 1).expand(*scores.shape[:-1], 1)
-        weights = torch.cat([scores, sinks], dim=-1).softmax(-1)[..., :-1]
-    return (weights.to(value.dtype) @ value.unsqueeze(1)).flatten(0, 1)
+    out = scores.softmax(-1).to(value.dtype) @ value.unsqueeze(1)
+    if scoring.sinks is not None:
+        out = scoring.beside_sinks(out, scores.logsumexp(-1))
+    return out.flatten(0, 1)
