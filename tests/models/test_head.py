@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
+from transformers import Mamba2Config, Mamba2ForCausalLM
 
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.generate import generate
 from weitiao.models import head as head_module
+from weitiao.models.attention import set_backend
+from weitiao.models.config import ModelConfig
 from weitiao.models.head import CHUNK_LOGITS, cross_entropy
+from weitiao.models.load import load_model
 
 
 def test_losses_and_gradients_equal_pytorchs_over_several_chunks() -> None:
@@ -78,3 +86,20 @@ def test_a_head_with_an_adapter_is_called_as_it_is(
     assert len(learned) >= 2
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_states_that_are_longer_than_the_head_go_through_the_models_own_cast(tmp_path: Path) -> None:
+    """Mamba 2 hands on float32 (`residual_in_fp32`), whatever the format of its weights."""
+    config = Mamba2Config(
+        vocab_size=50, hidden_size=32, num_hidden_layers=1, num_heads=8, head_dim=8, state_size=8, n_groups=1,
+        residual_in_fp32=True,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    Mamba2ForCausalLM(config).save_pretrained(tmp_path)
+    model = load_model(ModelConfig(name=str(tmp_path), dtype="bfloat16"))
+    set_backend(model, "alone")
+    rows = [[5, 6, 7, 8], [5, 6, 9]]
+    found = generate(model, rows, GenerationConfig(max_new_tokens=3), stop_ids=frozenset())
+    for row, answer in zip(rows, found, strict=True):
+        whole = model.generate(torch.tensor([row]), max_new_tokens=3, min_new_tokens=3, do_sample=False)
+        assert list(answer.token_ids) == whole[0, len(row) :].tolist()

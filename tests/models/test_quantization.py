@@ -102,3 +102,16 @@ def test_rounded_weights_themselves_cannot_learn(tiny_llama_dir: Path, tmp_path:
     recipe.write_text(recipe.read_text().replace('"r": 4', '"type": "full"'))
     with pytest.raises(RecipeError, match="rounded to nf4 cannot learn"):
         train(load_recipe(recipe, ["model.quantization=nf4"]))
+
+
+def test_processors_with_bfloat16_units_leave_the_weights_as_they_were_rounded(
+    tiny_llama_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bitsandbytes would pack them anew at a call that learns nothing, and from then on compute without a gradient."""
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    model = load_model(ModelConfig(name=str(tiny_llama_dir), dtype="float32", quantization="nf4"), attention="eager")
+    weight = model.model.layers[0].mlp.up_proj.weight
+    rounded = weight.data.clone()
+    with torch.no_grad():
+        model(input_ids=torch.arange(5, 12)[None])
+    assert torch.equal(weight.data, rounded)

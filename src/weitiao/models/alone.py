@@ -116,7 +116,8 @@ def _saving(given: dict[str, Any]) -> saved_tensors_hooks:
     A state that is given is written over in place. Frozen weights are not, though PyTorch counts it as a change when
     PEFT takes adapters of stacks of matrices off and puts them on again with every call.
     """
-    changed = {one.untyped_storage().data_ptr() for one in _tensors(given)}
+    # by address, and so held meanwhile: what the call replaces would be given to others, a mask laid out for a kernel
+    changed = {storage.data_ptr(): storage for storage in (one.untyped_storage() for one in _tensors(given))}
 
     def kept(saved: Tensor) -> Tensor:
         return saved.clone() if saved.untyped_storage().data_ptr() in changed else saved.detach()

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, FlexKernelOptions, flex_attention
 
 from weitiao.forest.layout import Layout
 from weitiao.forest.masks import mask_function, visible_blocks
 from weitiao.models.scoring import Scoring
 
 _BLOCK_SIZE = 128
+_OPTIONS = FlexKernelOptions(BACKEND="TRITON")
+"""One kernel for rows of any length: by itself PyTorch takes another for short ones, which small heads do not have."""
 
 
 def block_mask(layout: Layout, device: torch.device, *, sliding_window: int | None = None) -> BlockMask:
@@ -44,7 +46,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scoring: 
     """Attention output [H, T, D] of query [H, T, D] and key, value [K, T, D]."""
     q, k, v = (t.unsqueeze(0) for t in (query, key, value))
     capped = None if scoring.softcap is None else _capped(scoring.softcap)
-    run = partial(_kernel(query.device.type), q, k, v, capped, mask, scoring.scale, enable_gqa=True)
+    run = partial(
+        _kernel(query.device.type), q, k, v, capped, mask, scoring.scale, enable_gqa=True, kernel_options=_OPTIONS
+    )
     if scoring.sinks is None:
         return cast(Tensor, run())[0]
     out, beside = run(return_aux=AuxRequest(lse=True))

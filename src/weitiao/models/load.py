@@ -14,7 +14,7 @@ from weitiao.models.boundary import loading
 from weitiao.models.cache import in_number_format
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
-from weitiao.models.quantization import dequantized, quantization_options
+from weitiao.models.quantization import dequantized, keep_layout, quantization_options
 
 if TYPE_CHECKING:
     import torch
@@ -162,6 +162,7 @@ def load_model(
         from weitiao.models.host_weights import keep_on_host
 
         keep_on_host(model, device)
+    keep_layout(model)
     if rounding and dequantize:
         model = dequantized(model, dtype)
     if own_table:

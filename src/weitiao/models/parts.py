@@ -144,8 +144,10 @@ class Readout:
         Args:
             hidden_1D: A state to compare with.
         """
-        if is_linear(self._head) and torch.equal(self._head(hidden_1D), self(hidden_1D)):
-            return self._head
+        head = self._head
+        # some decoders hand on float32 whatever their weights are; their forward then casts it for the head
+        if is_linear(head) and head.weight.dtype == hidden_1D.dtype and torch.equal(head(hidden_1D), self(hidden_1D)):
+            return head
         return self
 
 

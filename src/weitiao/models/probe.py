@@ -293,7 +293,7 @@ def _masks_agree(model: nn.Module, piece: _Piece, longest: int) -> bool:
         if call.rule is None:
             continue
         for query in {longest - 1, longest // 2}:
-            seen = call.rule.visible(0, 0, torch.tensor(query), keys).broadcast_to(keys.shape)
+            seen = call.rule.visible(0, 0, torch.tensor(query, device=keys.device), keys).broadcast_to(keys.shape)
             ours = (keys <= query) & (query - keys < (longest if call.window is None else call.window))
             if not torch.equal(seen, ours):
                 return False

@@ -45,6 +45,17 @@ def quantization_options(quantization: Quantization, dtype: torch.dtype) -> dict
     return {"quantization_config": settings}
 
 
+def keep_layout(model: PreTrainedModel) -> None:
+    """Keep four-bit weights as they were rounded, on processors with bfloat16 units too.
+
+    There bitsandbytes packs them anew at the first call that learns nothing, a validation or a trial, for a kernel
+    without a backward pass: whatever lies below such a layer then learns nothing from it, without a word.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
 def dequantized(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """The same model with the rounded weights written out: an adapter merged into few bits would be rounded away."""
     plain: PreTrainedModel = model.dequantize(dtype)

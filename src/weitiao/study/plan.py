@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import torch
@@ -27,7 +28,7 @@ from weitiao.recipe import Recipe
 from weitiao.recipe.overrides import apply_overrides
 from weitiao.recipe.recipe import recipe_from_dict
 from weitiao.study.dataset import Tell
-from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, in_format, prepare, with_checkpointing
+from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, choose_precision, in_format, prepare, with_checkpointing
 from weitiao.study.setup import set_threads
 from weitiao.training.schedule import total_steps
 
@@ -141,11 +142,12 @@ def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) 
         formats: Number formats that a GPU computes in.
     """
     config = in_format(recipe.model, recipe.method.build())
-    if kind == "cuda" and config.dtype == "auto":
-        dtype = "bfloat16" if "bfloat16" in formats else "float32"
-    else:
-        dtype = dtype_of(config, device=kind)
-    parts = recipe.method, recipe.objective, recipe.optimizer, recipe.train
+    best: Literal["bfloat16", "float32"] = "bfloat16" if kind == "cuda" and "bfloat16" in formats else "float32"
+    dtype = best if kind == "cuda" and config.dtype == "auto" else dtype_of(config, device=kind)
+    settings = recipe.train
+    if settings.precision == "auto":
+        settings = settings.model_copy(update={"precision": choose_precision(recipe, best)})
+    parts = recipe.method, recipe.objective, recipe.optimizer, settings
     return Way(*parts, dtype, config.quantization, kind, config.map_weights, config.attention)
 
 

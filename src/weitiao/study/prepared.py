@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from weitiao.errors import RecipeError
 from weitiao.forest.plan import Plan
+from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.machine.products import FORMATS
 from weitiao.methods.method import Method
 from weitiao.models.config import ModelConfig
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import Item
 from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
+from weitiao.training.config import PrecisionName
 from weitiao.training.engines import least_budget
 from weitiao.training.precision import require_precision, slower
 from weitiao.training.schedule import total_steps
@@ -88,6 +91,9 @@ def _with_precision(recipe: Recipe, device: str, tell: Tell) -> Recipe:
     """The recipe with weights in float32 where a shorter format is computed in beside them. A slow one is told."""
     config, name = recipe.model, recipe.train.precision
     require_precision(name, config.dtype, device, recipe.optimizer)
+    if name == "auto":
+        name = choose_precision(recipe, choose_dtype(detect_hardware(), device=device))
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": name})})
     if name != "weights":
         return recipe.model_copy(update={"model": config.model_copy(update={"dtype": "float32"})})
     if config.dtype in FORMATS[1:] and (line := slower(config.dtype, device)):
@@ -117,6 +123,12 @@ def with_checkpointing(recipe: Recipe, device: str, tell: Tell) -> Recipe:
     if not every:
         tell(f"model.map_weights: {why} (train.checkpointing: true)")
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"checkpointing": True})})
+
+
+def choose_precision(recipe: Recipe, best: Literal["bfloat16", "float32"]) -> PrecisionName:
+    """What `train.precision: auto` is, given the format in which a device computes best."""
+    learns_in_float32 = recipe.method.build().needs_float32 and recipe.model.dtype == "auto"
+    return "bfloat16" if learns_in_float32 and best == "bfloat16" else "weights"
 
 
 def in_format(config: ModelConfig, method: Method) -> ModelConfig:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from weitiao.config import Config
 
-PrecisionName = Literal["weights", "bfloat16", "float16"]
+PrecisionName = Literal["auto", "weights", "bfloat16", "float16"]
 
 
 class RouterConfig(Config):
@@ -42,10 +42,11 @@ class TrainConfig(Config):
     """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result
     (dropout and `neftune` excepted: their noise is drawn anew for each portion)."""
 
-    precision: PrecisionName = "weights"
+    precision: PrecisionName = "auto"
     """Number format of the products: `weights` is that of `model.dtype`; `bfloat16` and `float16` compute in it beside
     weights in float32 (autocast), float16 with a scaled loss and on a GPU only. A format that is slower here than
-    float32 is refused with the figures."""
+    float32 is refused with the figures. `auto` is `bfloat16` for methods whose weights are in float32 because they
+    learn, on GPUs that compute in it, and `weights` elsewhere."""
 
     checkpointing: bool | int = False
     """Keep only the inputs of the layers for the backward pass, and compute the rest a second time: about a third more

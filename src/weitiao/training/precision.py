@@ -22,13 +22,13 @@ class Precision:
     a gradient overflows (that step is not made) and doubled after 2,000 steps without.
 
     Args:
-        name: The setting `train.precision`.
+        name: The setting `train.precision`; `auto` is `weights`, until a recipe says for which method and device.
         device: Of the model.
     """
 
     def __init__(self, name: PrecisionName, device: torch.device) -> None:
         self._device = device.type
-        self._dtype: torch.dtype | None = None if name == "weights" else getattr(torch, name)
+        self._dtype: torch.dtype | None = None if name in ("auto", "weights") else getattr(torch, name)
         self._scaler = torch.amp.GradScaler(device.type) if name == "float16" else None
 
     def computing(self) -> AbstractContextManager[Any]:
@@ -85,7 +85,7 @@ def require_precision(name: PrecisionName, dtype: str, device: str, optimizer: O
     Raises:
         RecipeError: As said, or the weights are to be in a short format themselves.
     """
-    if name == "weights":
+    if name in ("auto", "weights"):
         return
     if dtype not in ("auto", "float32"):
         raise RecipeError(
