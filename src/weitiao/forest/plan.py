@@ -7,8 +7,8 @@ so resuming is "go on at step k", on as many ranks as there are now.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -24,9 +24,11 @@ class Step:
 
     Attributes:
         forests: All that the step learns from, for all ranks together; they are run one after the other.
+        facts: Numbers about where they come from, which are logged beside the loss.
     """
 
     forests: tuple[Forest, ...]
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Steps(Protocol):

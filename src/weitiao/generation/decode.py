@@ -91,6 +91,7 @@ def decode(
     stop_ids: frozenset[int],
     numbers: Sequence[int],
     prefix: Prefix | Beginning | None = None,
+    note: Sequence[list[float]] | None = None,
 ) -> Iterator[list[tuple[int, int]]]:
     """Write the answers to a batch of prompts.
 
@@ -101,6 +102,7 @@ def decode(
         stop_ids: Tokens that end an answer.
         numbers: The number of each prompt among all, which chooses its random numbers.
         prefix: Tokens with which all prompts begin, computed before; each prompt has more than these.
+        note: A list for each prompt, which gets the log-probability of every token of its answer.
 
     Yields:
         For each step, pairs of a prompt's index and its next token. After a token of `stop_ids` or its last allowed
@@ -125,6 +127,10 @@ def decode(
         while True:
             tokens = sampler.sample(logits_BV, rows)
             num_written += 1
+            if note is not None:
+                logs_BV = (logits_BV.float() / (config.temperature or 1.0)).log_softmax(1)
+                for row, value in zip(rows, logs_BV[range(len(tokens)), tokens].tolist(), strict=True):
+                    note[row].append(value)
             yield list(zip(rows, tokens, strict=True))
             ended = {
                 place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,14 @@ class Completion:
     Attributes:
         token_ids: Its tokens, without the one that ended it.
         stopped: Whether the model ended it; False when it was broken off.
+        end: The token that ended it; None when it was broken off.
+        logprobs: Where they were asked for, of every token, the ending one included.
     """
 
     token_ids: tuple[int, ...]
     stopped: bool
+    end: int | None = field(default=None, compare=False)
+    logprobs: tuple[float, ...] = field(default=(), compare=False)
 
 
 def generate(
@@ -42,6 +46,7 @@ def generate(
     *,
     stop_ids: frozenset[int],
     on_progress: Callable[[int, int], None] | None = None,
+    logprobs: bool = False,
 ) -> list[Completion]:
     """Answer prompts; what all of them have in common is computed once, and so is what those of a batch have.
 
@@ -52,6 +57,8 @@ def generate(
         config: How answers are written.
         stop_ids: Tokens that end an answer, see `stop_ids`.
         on_progress: Called with the number of answers that are done and of all, whenever some end.
+        logprobs: Whether answers come with the log-probabilities of their tokens at this temperature, before top-k and
+            top-p.
 
     Returns:
         The answers in the order of the prompts.
@@ -64,6 +71,7 @@ def generate(
     require_embeddings(model, (("A prompt", row) for row in rows))
     probe_answers(model, rows, config)
     tokens: list[list[int]] = [[] for _ in rows]
+    noted: list[list[float]] = [[] for _ in rows]
     batches = make_batches(
         rows,
         batch_size=config.batch_size,
@@ -77,7 +85,8 @@ def generate(
     for batch in batches:
         running = len(batch)
         asked = [rows[i] for i in batch]
-        for step in decode(model, asked, config, stop_ids=stop_ids, numbers=batch, prefix=prefix):
+        note = [noted[i] for i in batch] if logprobs else None
+        for step in decode(model, asked, config, stop_ids=stop_ids, numbers=batch, prefix=prefix, note=note):
             if on_progress is not None and len(step) < running:
                 on_progress(done + len(batch) - len(step), len(rows))
             running = len(step)
@@ -86,7 +95,7 @@ def generate(
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(rows))
-    return [_completion(answer, stop_ids) for answer in tokens]
+    return [_completion(answer, stop_ids, tuple(found)) for answer, found in zip(tokens, noted, strict=True)]
 
 
 def probe_answers(model: nn.Module, prompts: Sequence[Sequence[int]], config: GenerationConfig) -> None:
@@ -108,9 +117,9 @@ def probe_answers(model: nn.Module, prompts: Sequence[Sequence[int]], config: Ge
     probe_once(model, prompts, longest=longest, share_prefixes=config.share_prefixes)
 
 
-def _completion(tokens: list[int], stop_ids: frozenset[int]) -> Completion:
+def _completion(tokens: list[int], stop_ids: frozenset[int], logprobs: tuple[float, ...]) -> Completion:
     stopped = tokens[-1] in stop_ids
-    return Completion(tuple(tokens[:-1] if stopped else tokens), stopped)
+    return Completion(tuple(tokens[:-1] if stopped else tokens), stopped, tokens[-1] if stopped else None, logprobs)
 
 
 def stream(

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import builtins
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from weitiao.config import Config, type_of
+from weitiao.config import type_of
+from weitiao.objectives.base import ObjectiveConfigBase
+from weitiao.objectives.policy_config import GrpoConfig, ReinforceConfig, RlooConfig
 from weitiao.user_code import OwnConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
     from weitiao.objectives.objective import Objective
-    from weitiao.rendering.items import Item, TokenSequence
-
-
-class ObjectiveConfigBase(Config, ABC):
-    """What the configurations of all objectives can do."""
-
-    @abstractmethod
-    def objective(self) -> builtins.type[Objective]:
-        """The class of the objective."""
-
-    def window_overlap(self) -> int | None:
-        """Tokens that the windows of a long row have in common; None where rows are not cut into windows."""
-        return None
-
-    def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
-        """What a step counts; see `Objective.items`."""
-        return self.objective().items(sequences)
-
-    def build(self, model: nn.Module) -> Objective:
-        """The objective around a model."""
-        return self.objective()(model)
 
 
 class SftConfig(ObjectiveConfigBase):
@@ -87,10 +66,14 @@ class OwnObjectiveConfig(OwnConfig, ObjectiveConfigBase):
 ObjectiveConfig = Annotated[
     Annotated[SftConfig, Tag("sft")]
     | Annotated[PretrainConfig, Tag("pretrain")]
+    | Annotated[GrpoConfig, Tag("grpo")]
+    | Annotated[RlooConfig, Tag("rloo")]
+    | Annotated[ReinforceConfig, Tag("reinforce")]
     | Annotated[OwnObjectiveConfig, Tag("own")],
     Discriminator(
         type_of("sft"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such objective; there are sft, pretrain, and FILE.py:CLASS",
+        custom_error_message="there is no such objective; there are sft, pretrain, grpo, rloo, reinforce, "
+        "and FILE.py:CLASS",
     ),
 ]

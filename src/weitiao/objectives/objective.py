@@ -71,8 +71,7 @@ class Objective(nn.Module, ABC):
     def forward(self, forest: Forest) -> Losses:
         """The losses of a forest, in training and in validation alike."""
 
-    @staticmethod
-    def readings(loss: float, text: TextLength) -> dict[str, float]:
+    def readings(self, loss: float, text: TextLength) -> dict[str, float]:
         """What else a mean loss per unit of weight is called; validations show it beside the loss.
 
         Args:
@@ -81,8 +80,7 @@ class Objective(nn.Module, ABC):
         """
         return {}
 
-    @staticmethod
-    def weights(forest: Forest) -> NDArray[np.float64]:
+    def weights(self, forest: Forest) -> NDArray[np.float64]:
         """The weight [I] of each item, by which its loss is divided to be shown; by their sum, that of a step."""
         sums_I = np.bincount(forest.target_items, forest.targets.weights, minlength=len(forest.items))
         return sums_I.astype(np.float64, copy=False)

@@ -13,8 +13,7 @@ from weitiao.rendering.lengths import TextLength
 class Pretrain(Sft):
     """The objective `pretrain`: the loss is that of `sft`, on sequences of which all is learned."""
 
-    @staticmethod
-    def readings(loss: float, text: TextLength) -> dict[str, float]:
+    def readings(self, loss: float, text: TextLength) -> dict[str, float]:
         """The perplexity, and the loss by the length of the text, which does not depend on the vocabulary.
 
         Where `train.weigh` counts tokens; else they are those of a mean over rows.

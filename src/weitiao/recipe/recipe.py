@@ -33,6 +33,7 @@ from weitiao.recipe.run_config import RunConfig
 from weitiao.recipe.tournament_config import TournamentConfig
 from weitiao.rendering.config import RenderingConfig
 from weitiao.retention.config import RetentionConfig
+from weitiao.rollouts.config import RolloutsConfig
 from weitiao.training.config import TrainConfig
 from weitiao.training.optimizer import AdamWConfig, OptimizerConfig
 from weitiao.user_code import OwnConfig
@@ -64,6 +65,9 @@ class Recipe(Config):
 
     objective: ObjectiveConfig = Field(default_factory=SftConfig)
     """What is learned."""
+
+    rollouts: RolloutsConfig = Field(default_factory=RolloutsConfig)
+    """Answers of the model itself, for objectives that learn from them."""
 
     optimizer: OptimizerConfig = Field(default_factory=AdamWConfig)
     """How gradients become steps."""
@@ -319,6 +323,7 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "evaluate": recipe.evaluate.located(folders),
         "retention": recipe.retention.located(folders),
         "method": located(recipe.method),
+        "rollouts": recipe.rollouts.located(folders),
         "tournament": recipe.tournament.model_copy(update={"methods": entries}),
         "objective": objective.located(folders) if isinstance(objective, OwnConfig) else objective,
     }

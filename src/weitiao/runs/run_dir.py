@@ -4,6 +4,7 @@ recipe.yaml       the resolved recipe, re-runnable
 environment.json  versions and hardware
 metrics.jsonl     one JSON object per step and per validation
 losses/           row ids and loss of every sequence of every step (Parquet)
+rollouts/         the answers that were learned from, with their rewards, and the weights at the beginning
 checkpoints/      step-00000100/ ..., and best/
 start/            what `method.start` named, when that is an adapter
 final/            the result in PEFT format
@@ -32,6 +33,8 @@ class RunDir:
         self.forecast_path = path / "forecast.json"
         self.rejected_path = path / "rejected.jsonl"
         self.losses = path / "losses"
+        self.rollouts = path / "rollouts"
+        self.reference = self.rollouts / "reference.safetensors"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best"
         self.final = path / "final"

@@ -22,6 +22,7 @@ from weitiao.rendering.items import Item
 from weitiao.rendering.render import Rendered, render
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.runs.run_dir import RunDir
+from weitiao.study.prompts import prompt_items
 from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
 
 if TYPE_CHECKING:
@@ -144,6 +145,12 @@ def load_rendered(recipe: Recipe, *, tell: Tell, rejected_path: Path | None = No
         tell(f"The chat template prints the date: in this run it is {day} (rendering.date).")
     parts: list[tuple[Item, ...]] = []
     for name, examples in (("train", data.train), ("validation", data.validation)):
+        if recipe.objective.writes:
+            items, said = prompt_items(recipe, examples, tokenizer, model_context(recipe))
+            parts.append(items)
+            for line in said:
+                tell(f"{name}: {line}")
+            continue
         rendered = render_part(recipe, examples, tokenizer, name, tell) if examples else None
         parts.append(recipe.objective.items(rendered.sequences) if rendered else ())
         if rendered and rejected_path is not None:

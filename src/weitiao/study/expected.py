@@ -56,6 +56,9 @@ def expect(
     Raises:
         RecipeError: It does not fit.
     """
+    if prepared.rewards is not None:
+        tell("Not forecast: how long answers become is known when they are written")
+        return prepared, None
     folder = resolve_model(prepared.recipe.model)
     gpu = _gpu(hardware) if device.type == "cuda" else None
     alone = (device.type == "cpu" or gpu is not None) and int(os.environ.get("WORLD_SIZE", "1")) == 1

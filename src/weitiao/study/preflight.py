@@ -29,13 +29,13 @@ _FEW = 16
 """Tokens of a row by which a model's layers are asked what they want of attention."""
 
 
-def check_budget(items: Iterable[Item], budget: int, *, share_prefixes: bool) -> None:
-    """Require that every item alone is within the token budget.
+def check_budget(items: Iterable[Item], budget: int, *, share_prefixes: bool, more: int = 0) -> None:
+    """Require that every item alone is within the token budget, with so many more tokens behind it.
 
     Raises:
         DataError: The longest one is not.
     """
-    lengths = [(num_tokens(item, share_prefixes=share_prefixes), item) for item in items]
+    lengths = [(num_tokens(item, share_prefixes=share_prefixes) + more, item) for item in items]
     long = [(length, item) for length, item in lengths if length > budget]
     if long:
         length, longest = max(long, key=lambda pair: pair[0])

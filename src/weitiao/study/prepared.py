@@ -17,7 +17,9 @@ from weitiao.methods.method import Method
 from weitiao.models.config import ModelConfig
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import Item
+from weitiao.rollouts.rewards import Rewards
 from weitiao.study.dataset import RenderedData, Tell, describe_loss, load_rendered
+from weitiao.study.prompts import require_rewards, room_for_answers
 from weitiao.training.config import PrecisionName
 from weitiao.training.engines import least_budget
 from weitiao.training.precision import require_precision, slower
@@ -36,6 +38,7 @@ class Prepared:
         method: As the recipe has it.
         plan: Which items form which forest at which step.
         num_steps: Of the whole run.
+        rewards: What answers are worth, where the model learns from its own; else None.
     """
 
     recipe: Recipe
@@ -43,6 +46,7 @@ class Prepared:
     method: Method
     plan: Plan
     num_steps: int
+    rewards: Rewards | None = None
 
 
 def prepare(
@@ -68,7 +72,8 @@ def prepare(
     """
     plain = load_rendered(recipe, tell=tell, rejected_path=rejected_path)
     data, unit = plain.weighed(recipe, known=known)
-    if line := describe_loss(plain, data, unit):
+    rewards = require_rewards(recipe)
+    if rewards is None and (line := describe_loss(plain, data, unit)):
         tell(line)
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     chosen = {"token_budget": budget, "weigh": unit}
@@ -76,14 +81,17 @@ def prepare(
     recipe = with_checkpointing(_with_precision(recipe, device.type, tell), device.type, tell)
     method = recipe.method.build()
     plan = _plan(recipe, data, budget, method)
-    return Prepared(recipe, data, method, plan, total_steps(recipe.train, plan.steps_per_epoch))
+    per_epoch = plan.steps_per_epoch
+    if rewards is not None:
+        per_epoch = recipe.rollouts.steps_per_epoch(len(data.train), recipe.train.batch_size)
+    return Prepared(recipe, data, method, plan, total_steps(recipe.train, per_epoch), rewards)
 
 
 def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) -> int:
     """The recipe's budget; when left open, the device's usual one, or what has to be computed at once."""
     if isinstance(recipe.train.token_budget, int):
         return recipe.train.token_budget
-    least = least_budget(recipe.optimizer, items, recipe.train.batch_size)
+    least = least_budget(recipe.optimizer, items, recipe.train.batch_size) + room_for_answers(recipe)
     return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), least)
 
 

@@ -25,7 +25,10 @@ CHANGEABLE = (
     "train.checkpointing", "train.offload_activations", "method.keep_states",
 )  # fmt: skip
 # How a step is computed: the same up to rounding, except that two of them decide which numbers are drawn.
-_SAME_UP_TO_ROUNDING = ("train.token_budget", "train.share_prefixes", "method.fused")
+_SAME_UP_TO_ROUNDING = (
+    "train.token_budget", "train.share_prefixes", "method.fused", "rollouts.generation.batch_size",
+    "rollouts.generation.token_budget", "rollouts.generation.share_prefixes",
+)  # fmt: skip
 _DRAWN_BY = ("train.token_budget", "train.share_prefixes")
 # Settings that hold from the next step on: how far to go, and which of the weights passed on the way are kept.
 _FROM_NOW_ON = ("train.epochs", "train.max_steps", "train.validate_every", "train.patience", "train.keep_best")
@@ -107,6 +110,8 @@ def filled_in(recipe: Recipe, values: dict[str, Any]) -> Recipe:
     if train.weigh == "auto":
         earlier = "auto" if old["token_budget"] == "auto" else "tokens"
         train = train.model_copy(update={"weigh": old.get("weigh", earlier)})
+    if train.precision == "auto":
+        train = train.model_copy(update={"precision": old.get("precision", "weights")})
     if "router" not in old and train.router == RouterConfig():
         train = train.model_copy(update={"router": RouterConfig(balance=0.0)})
     return recipe.model_copy(update={"model": model, "train": train})
@@ -217,4 +222,5 @@ def _matters(name: str, recipe: Recipe) -> bool:
         return False
     if recipe.train.validate_answers and name.startswith(_OF_ANSWERS):
         return True
-    return name == "model.dtype" or name.split(".", 1)[0] in _READ
+    section = name.split(".", 1)[0]
+    return name == "model.dtype" or section in _READ or (section == "rollouts" and recipe.objective.writes)

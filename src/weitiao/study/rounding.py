@@ -33,7 +33,7 @@ def state_rounding(
         tell: Gets the line.
         metrics: The file that is begun with the figures; None to write none.
     """
-    if recipe.model.quantization is None or not validation:
+    if recipe.model.quantization is None or not validation or recipe.objective.writes:
         return
     start, items = time.perf_counter(), validation[:_ROWS]
     update = {"quantization": None, "map_weights": True}

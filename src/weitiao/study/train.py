@@ -34,7 +34,9 @@ from weitiao.study.keeping import keeping_states, room_for_states
 from weitiao.study.learner import adapt, load_base, make_optimizer
 from weitiao.study.preflight import check_budget, check_disk, check_settings
 from weitiao.study.prepared import Prepared, prepare
+from weitiao.study.prompts import room_for_answers
 from weitiao.study.resume import go_on, open_run, require_work, state_of
+from weitiao.study.rolling import judging, make_rollouts
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
 from weitiao.study.task import answer_validation, validation_task
 from weitiao.terminal.console import TextConsole
@@ -122,7 +124,12 @@ def _train(
     state = state_of(run, state, data, fingerprint if start is None else start.fingerprint(fingerprint))
     require_work(run, state, num_steps)
     asked, recipe, plan, budget = recipe, prepared.recipe, prepared.plan, prepared.plan.token_budget
-    check_budget((*data.train, *data.validation), budget, share_prefixes=recipe.train.share_prefixes)
+    check_budget(
+        (*data.train, *data.validation),
+        budget,
+        share_prefixes=recipe.train.share_prefixes,
+        more=room_for_answers(recipe),
+    )
     require_whole_steps(recipe.optimizer, data.train, recipe.train.batch_size, budget)
     check_settings(recipe.train, data, num_steps, tell)
     task = validation_task(recipe, data)
@@ -178,6 +185,7 @@ def _learn(
     """Take the steps that are left; whether the run came to its end."""
     recipe, data, plan, objective = prepared.recipe, prepared.data, prepared.plan, engine.objective
     room = room_for_states(prepared.method, plan, prepared.num_steps, spare_bytes, engine)
+    room = room if prepared.rewards is None else 0  # answers never come again
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
     with (
         interruptible() as interrupt,
@@ -185,14 +193,16 @@ def _learn(
         keeping_states(engine, plan, run.path, room, tell),
     ):
         start_trackers(engine.accelerator, recipe)
+        rollouts = make_rollouts(prepared, engine, run, state, interrupt)
         loop = Loop(
             engine=engine,
-            steps=replace(plan, items=objective.prepare(plan.items)),
+            steps=rollouts or replace(plan, items=objective.prepare(plan.items)),
             sources=data.several_sources,
             num_steps=prepared.num_steps,
             validation=objective.prepare(data.validation),
             text=TextLengths(data.tokenizer).per_weight(data.validation) if data.validation else TextLength(0, 0),
             answers=answers,
+            judged=judging(rollouts, data.validation) if rollouts else None,
             config=recipe.train,
             run=run,
             state=state,

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
@@ -19,7 +19,7 @@ from operator import add
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weitiao.console import quoted
 from weitiao.errors import TrainingError
@@ -41,6 +41,9 @@ from weitiao.training.progress import Watcher, describe_losses, memory_gib
 from weitiao.training.schedule import learning_rate
 from weitiao.training.validation import AnswerValidation, validation_losses
 
+_SHOWN = ("reward", "kl")
+"""What of the facts about a step stands beside its loss while it goes on."""
+
 Number = TypeVar("Number", float, Tensor)
 
 
@@ -56,6 +59,7 @@ class Loop:
         validation: Held-out items; none means no validation.
         text: The mean length of their text per unit of weight; 0 without any.
         answers: Lets the model answer held-out rows at every validation; None does not.
+        judged: What a validation measures in place of the objective's losses: from the model to one of every item.
         config: The recipe's `train` section, nothing in it left open.
         run: Where checkpoints and metrics go.
         state: Where the run stands; kept up to date.
@@ -70,6 +74,7 @@ class Loop:
     validation: Sequence[Item]
     text: TextLength
     answers: AnswerValidation | None
+    judged: Callable[[nn.Module], list[ItemLoss]] | None
     config: TrainConfig
     run: RunDir
     state: State
@@ -101,7 +106,13 @@ class Loop:
                 self.engine.on_main(lambda: self._save(losses))
             while state.step < self.num_steps and not state.stopped_early:
                 begun = time.monotonic()
-                step = self.steps.step(state.step)
+                try:
+                    step = self.steps.step(state.step)
+                except Stopped:
+                    if state.step:
+                        self.engine.on_main(lambda: self._save(losses))
+                    return False
+                made = time.monotonic()
                 values, items = self._step(step)
                 if losses is not None:
                     losses.add(state.step + 1, *zip(*map(dataclasses.astuple, items), strict=True))
@@ -112,10 +123,13 @@ class Loop:
                 state.num_tokens += values["num_tokens"]
                 state.seconds += seconds
                 values |= {"seconds": seconds, "tokens_per_second": values["num_tokens"] / seconds}
-                values |= {"memory_gib": memory_gib()}
+                values |= {"memory_gib": memory_gib(), **step.facts}
+                if step.facts:
+                    values["seconds_training"] = begun + seconds - made
                 self._log(metrics, values)
                 recent = self._recent.add({name: MeanLoss(**one) for name, one in values.get("sources", {}).items()})
-                self.watcher.step(state.step, values["loss"], values["tokens_per_second"], recent)
+                shown = {name: values[name] for name in _SHOWN if name in values}
+                self.watcher.step(state.step, values["loss"], values["tokens_per_second"], recent | shown)
                 if self._is_due(self.config.validate_every) and self.validation:
                     state.validation_due = True
                     self._validate(metrics)
@@ -217,7 +231,15 @@ class Loop:
     def _validation_losses(self) -> list[ItemLoss]:
         """The losses of all validation items; fewer when the run was asked to stop meanwhile."""
         losses: list[ItemLoss] = []
-        engine, config = self.engine, self.config
+        engine, config, judged = self.engine, self.config, self.judged
+        if judged is not None:
+
+            def found() -> list[ItemLoss]:
+                with suppress(Stopped), stoppable(decoder(engine.objective.model), self.interrupt):
+                    return judged(engine.objective.model)
+                return []
+
+            return engine.from_main(found)
         assert isinstance(config.token_budget, int), "it is chosen before the first step"
         mine = self.validation[engine.rank :: engine.num_ranks]
         budget, share = config.token_budget, config.share_prefixes

@@ -32,6 +32,7 @@ OF_SECTION = {
     "rendering": ALL,
     "method": AFTER_TRAIN,
     "objective": AFTER_TRAIN,
+    "rollouts": REPORT,  # of objectives that learn from answers of the model
     "optimizer": AFTER_TRAIN,
     "train": AFTER_TRAIN,
     "evaluate": ["baseline", "eval", *AFTER_COMPARE],
@@ -61,6 +62,8 @@ VALUES: dict[str, Any] = {
     "train.offload_activations": "disk",
     "method.bias": "all", "method.rslora": True, "method.dora": True, "method.fused": False,
     "optimizer.weight_decay": 0.1, "optimizer.betas": [0.8, 0.9], "optimizer.epsilon": 1e-4,
+    "rollouts.rewards": ["exact_match"], "rollouts.prompts": 4, "rollouts.samples": 2, "rollouts.repeats": 3,
+    "rollouts.generation": {"max_new_tokens": 9},
     "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999, "train.weigh": "rows",
     "train.share_prefixes": False, "train.learning_rate": 0.5, "train.schedule": "linear",
     "train.warmup": 0.5,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import PrivateAttr, field_validator
 
@@ -14,7 +14,7 @@ from weitiao.errors import RecipeError
 from weitiao.evaluation.metrics.base import Item, Metric, find_or_keep
 from weitiao.user_code import REFERENCE, line_in, load_name, split
 
-_SIGNATURE = "Write it as `def {name}(answer: str, expected: str, row: dict) -> float`, with a result from 0 to 1."
+_SIGNATURE = "Write it as `def {name}(answer: str, expected: str, row: dict) -> float`"
 
 
 class Function(Metric):
@@ -30,6 +30,8 @@ class Function(Metric):
     path: str
     """File and function: `my.py:score`. A relative path is looked up in the recipe's folder, then in the current
     one."""
+
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     _call: Callable[[str, str, dict[str, Any]], float | bool] = PrivateAttr()
 
@@ -61,7 +63,12 @@ class Function(Metric):
 
     def prepare(self) -> None:
         path, function = self.parts
-        self._call = load_name(path, function, remedy=_SIGNATURE.format(name=function))
+        self._call = load_name(path, function, remedy=self._remedy)
+
+    @property
+    def _remedy(self) -> str:
+        numbers = ", with a result from 0 to 1." if self.range[1] == 1 else ", with a finite number as its result."
+        return _SIGNATURE.format(name=self.parts[1]) + numbers
 
     def grade(self, item: Item) -> float:
         path, function = self.parts
@@ -71,13 +78,19 @@ class Function(Metric):
         except Exception as error:
             raise RecipeError(
                 f"{line_in(error, path)}: {function} failed on {item.row_id}: {type(error).__name__}: {error}",
-                _SIGNATURE.format(name=function),
+                self._remedy,
             ) from error
         # numpy's scalars are numbers, too; its booleans are not registered as such
         grade = float(found) if isinstance(found, Real) or type(found).__name__ in ("bool", "bool_") else math.nan
-        if not 0 <= grade <= 1:
+        if not (math.isfinite(grade) and self.range[0] <= grade <= self.range[1]):
+            numbers = "number from 0 to 1" if self.range[1] == 1 else "finite number"
             raise RecipeError(
-                f"{path}: {function} returned {found!r} for {item.row_id}, not a number from 0 to 1.",
-                _SIGNATURE.format(name=function),
+                f"{path}: {function} returned {found!r} for {item.row_id}, not a {numbers}.", self._remedy
             )
         return grade
+
+
+class RewardFunction(Function):
+    """The same as a reward: its numbers may have any size."""
+
+    range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)

@@ -73,6 +73,8 @@ class Identities:
         if name == "method" and value.start is not None:
             final = find_final(value.start)
             dumped["start"] = value.start if final is None else weights_hash(self.recipe.model, final)
+        if name == "objective" and value.writes:
+            dumped["rollouts"] = self.of("rollouts")
         if name == "baseline":
             dumped["models"] = [model_identity(model) for model in value.models]
         if name == "retention":

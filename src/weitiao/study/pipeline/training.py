@@ -18,7 +18,16 @@ from weitiao.study.resume import CHANGEABLE, START, filled_in, require_same_cont
 from weitiao.training.checkpoint import read_state
 
 EARLIER = "earlier"
-_OF_TRAINING = ("checkpoints", "losses", "metrics.jsonl", "rejected.jsonl", "environment.json", "start", "final")
+_OF_TRAINING = (
+    "checkpoints",
+    "losses",
+    "rollouts",
+    "metrics.jsonl",
+    "rejected.jsonl",
+    "environment.json",
+    "start",
+    "final",
+)
 # What decides what a training learns; the rest may differ in a run that is adopted.
 _DECISIVE = ("model", "data", "rendering", "method", "objective", "optimizer", "train")
 _INDIFFERENT = (*CHANGEABLE, START, "data.test")

@@ -1,0 +1,39 @@
+"""What the settings of every objective are."""
+
+from __future__ import annotations
+
+import builtins
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from weitiao.config import Config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weitiao.objectives.objective import Objective
+    from weitiao.rendering.items import Item, TokenSequence
+
+
+class ObjectiveConfigBase(Config, ABC):
+    """What the configurations of all objectives can do."""
+
+    writes: ClassVar[bool] = False
+    """Whether it learns from answers that the model writes to the prompts of the rows, and not from the rows' own."""
+
+    @abstractmethod
+    def objective(self) -> builtins.type[Objective]:
+        """The class of the objective."""
+
+    def window_overlap(self) -> int | None:
+        """Tokens that the windows of a long row have in common; None where rows are not cut into windows."""
+        return None
+
+    def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
+        """What a step counts; see `Objective.items`."""
+        return self.objective().items(sequences)
+
+    def build(self, model: nn.Module) -> Objective:
+        """The objective around a model."""
+        return self.objective()(model)

@@ -1,0 +1,89 @@
+"""The recipe section `rollouts`: how a model writes the answers that it learns from, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from weitiao.config import Config, as_list
+from weitiao.evaluation.metrics.config import MetricConfig
+from weitiao.evaluation.metrics.function import Function, RewardFunction
+from weitiao.generation.config import GenerationConfig
+
+
+class SamplingConfig(GenerationConfig):
+    """How answers are written: drawn, from the distribution that is learned."""
+
+    temperature: float = Field(default=1.0, gt=0.0)
+    """Tokens are drawn, the more evenly the higher it is; what is learned is the distribution at this temperature."""
+
+
+def _of_any_size(metric: MetricConfig) -> MetricConfig:
+    return RewardFunction.model_validate(metric.model_dump()) if isinstance(metric, Function) else metric
+
+
+class RewardConfig(Config):
+    """A part of the reward: `number`, `my.py:score`, or `{type: json_valid, weight: 0.5}` with its settings."""
+
+    by: Annotated[MetricConfig, AfterValidator(_of_any_size)]
+    """What scores an answer: a metric of `evaluate.metrics`, or a Python function (`my.py:score`, called with answer,
+    expected answer and row), whose numbers may have any size."""
+
+    weight: float = 1.0
+    """By which its score is multiplied; the weighted scores of all parts are added up."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_flat(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"by": value}
+        if isinstance(value, dict) and "by" not in value:
+            return {"by": {k: v for k, v in value.items() if k != "weight"}, "weight": value.get("weight", 1.0)}
+        return value
+
+    @property
+    def title(self) -> str:
+        """What the part is called."""
+        return self.by.title
+
+    def located(self, folders: Sequence[Any]) -> RewardConfig:
+        """The same with its paths looked up in these folders, in this order."""
+        return self.model_copy(update={"by": self.by.located(folders)})
+
+
+class RolloutsConfig(Config):
+    """Of objectives that learn from answers of the model itself (`grpo`, `rloo`, `reinforce`)."""
+
+    rewards: Annotated[tuple[RewardConfig, ...], BeforeValidator(as_list)] = ()
+    """What answers are worth; at least one."""
+
+    prompts: int | None = Field(default=None, ge=1)
+    """Prompts that are answered before the model learns from the answers; `train.batch_size`, which counts prompts
+    here, when not given."""
+
+    samples: int = Field(default=8, ge=1)
+    """Answers to every prompt; objectives that hold them against each other need two."""
+
+    repeats: int = Field(default=1, ge=1)
+    """How often the model learns from the answers of a rollout before it writes new ones."""
+
+    generation: SamplingConfig = SamplingConfig()
+    """How answers are written."""
+
+    def located(self, folders: Sequence[Any]) -> RolloutsConfig:
+        """The same with its paths looked up in these folders, in this order."""
+        return self.model_copy(update={"rewards": tuple(one.located(folders) for one in self.rewards)})
+
+    def num_prompts(self, there: int, batch_size: int) -> int:
+        """Prompts of a rollout, of so many that there are."""
+        return min(self.prompts or batch_size, there)
+
+    def steps(self, there: int, batch_size: int) -> int:
+        """Optimiser steps between two rollouts."""
+        return self.repeats * -(-self.num_prompts(there, batch_size) // batch_size)
+
+    def steps_per_epoch(self, there: int, batch_size: int) -> int:
+        """Optimiser steps in which every prompt is answered, up to the end of the rollout that is under way then."""
+        return -(-there // self.num_prompts(there, batch_size)) * self.steps(there, batch_size)

@@ -1,0 +1,52 @@
+"""What answers are worth. A sample that cannot be scored is dropped and counted, and never has the reward 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from weitiao.errors import WeitiaoError
+from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.rollouts.config import RewardConfig
+
+
+class Rewards:
+    """The parts of a reward, ready to score.
+
+    Args:
+        configs: At least one.
+
+    Raises:
+        WeitiaoError: A file or a package that a part needs is not there.
+    """
+
+    def __init__(self, configs: Sequence[RewardConfig]) -> None:
+        self._parts = [(one.title, one.weight, one.by.build()) for one in configs]
+
+    def score(self, items: Sequence[Item]) -> list[tuple[dict[str, float], str]]:
+        """The score of each part for each answer, by its name, and what went wrong, if something did."""
+        scores: list[dict[str, float]] = [{} for _ in items]
+        faults = ["" for _ in items]
+        for title, _, part in self._parts:
+            for place, found in enumerate(_grades(part, items)):
+                if isinstance(found, str):
+                    faults[place] = faults[place] or found
+                elif not math.isfinite(found):
+                    faults[place] = faults[place] or f"{title} gave {found}, which is not finite."
+                else:
+                    scores[place][title] = found
+        return list(zip(scores, faults, strict=True))
+
+    def total(self, scores: dict[str, float]) -> float:
+        """The weighted sum of the scores of all parts."""
+        return math.fsum(weight * scores[title] for title, weight, _ in self._parts)
+
+
+def _grades(part: Metric, items: Sequence[Item]) -> list[float | str]:
+    """The grade of each answer, or why it has none: all at once, and one by one where one of them fails."""
+    try:
+        return [*part.grade_all(items)]
+    except WeitiaoError as error:
+        if len(items) == 1:
+            return [error.what]
+    return [_grades(part, [item])[0] for item in items]

@@ -1,0 +1,244 @@
+"""Where the steps of a reinforcement learning come from: answers that the model wrote a moment ago."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from weitiao.errors import TrainingError
+from weitiao.forest.plan import Plan, Step, pack
+from weitiao.models.losses import losses_at, target_states
+from weitiao.models.parts import decoder, evaluating
+from weitiao.objectives.advantages import Floats, Scored
+from weitiao.objectives.policy import divergence
+from weitiao.objectives.policy_config import PolicyConfig
+from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
+from weitiao.rollouts.config import RolloutsConfig
+from weitiao.rollouts.reference import Reference
+from weitiao.rollouts.samples import Rollout, Sample, read_rollout, remove_from, rollout_path, write_rollout
+from weitiao.rollouts.writing import Writer, seed_of
+from weitiao.seeding import shuffled
+from weitiao.training.engine import Engine
+from weitiao.training.interrupt import Interrupt, Stopped, stoppable
+
+
+@dataclass(slots=True)
+class Rollouts:
+    """The steps of a training that learns from answers of its own model (a `forest.plan.Steps`).
+
+    Rollout number p answers the next prompts of the order that the seed gives; what is drawn depends on seed and p
+    alone. It is kept in the run directory before anything is learned from it, so a run that was stopped in the middle
+    reads it again. Answers are written, scored and measured on the main process; the others get them.
+
+    Attributes:
+        plan: The prompts, and how sequences are packed.
+        config: The section `rollouts`.
+        settings: The section `objective`.
+        writer: Writes and scores answers.
+        engine: Of the training.
+        reference: The model that the training began with; None where KL has no coefficient.
+        directory: Where rollouts are kept.
+        interrupt: Is asked while answers are written whether to stop.
+        start: Steps that are done; rollouts that later steps would begin with are removed.
+    """
+
+    plan: Plan
+    config: RolloutsConfig
+    settings: PolicyConfig
+    writer: Writer
+    engine: Engine
+    reference: Reference | None
+    directory: Path
+    interrupt: Interrupt
+    start: int = 0
+    _current: tuple[int, Rollout] | None = field(default=None, init=False)
+    _prompt_ids: dict[str, TokenIds] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._prompt_ids = {item.row_id: item.sequences[0].token_ids for item in self.plan.items}
+        self.engine.on_main(lambda: remove_from(self.directory, -(-self.start // self.num_steps)))
+
+    @property
+    def num_steps(self) -> int:
+        """Steps between two rollouts."""
+        return self.config.steps(len(self.plan.items), self.plan.batch_size)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.config.steps_per_epoch(len(self.plan.items), self.plan.batch_size)
+
+    def may_save(self, index: int) -> bool:
+        """Always: a rollout that is half used is read again."""
+        return True
+
+    def step(self, index: int) -> Step:
+        """The step with this number; its rollout is made if it is not there.
+
+        Raises:
+            Stopped: The run was asked to stop while answers were written.
+            TrainingError: No answer of the rollout can be learned from.
+        """
+        number, place = divmod(index, self.num_steps)
+        rollout = self._rollout(number)
+        groups = [list(group) for _, group in groupby(rollout.used, key=lambda one: one.group)]
+        minibatches = self.num_steps // self.config.repeats
+        repeat, part = divmod(place, minibatches)
+        order = shuffled(len(groups), seed=self.plan.seed, epoch=number * self.config.repeats + repeat)
+        chosen = np.array_split(order, minibatches)[part].tolist() or [order[part % len(order)]]
+        items = [self._item(one) for group in chosen for one in groups[group]]
+        forests = pack(items, token_budget=self.plan.token_budget, share_prefixes=self.plan.share_prefixes)
+        return Step(forests, {**describe(rollout, number), **(rollout.seconds if place == 0 else {})})
+
+    def _rollout(self, number: int) -> Rollout:
+        if self._current is None or self._current[0] != number:
+            made = self.engine.from_main(lambda: self._read_or_made(number))
+            if made is None:
+                raise Stopped
+            if not made.used:
+                reason = Counter(one.dropped for one in made.samples).most_common(1)[0][0]
+                raise TrainingError(
+                    f"No answer of rollout {number + 1} can be learned from: {reason}",
+                    f"Correct the reward; the answers are in {rollout_path(self.directory, number)}.",
+                )
+            self._current = number, made
+        return self._current[1]
+
+    def _read_or_made(self, number: int) -> Rollout | None:
+        """The rollout; None when the run was asked to stop meanwhile."""
+        path, model = rollout_path(self.directory, number), self.engine.objective.model
+        if path.exists():
+            return read_rollout(path)
+        with suppress(Stopped), stoppable(decoder(model), self.interrupt):
+            rollout = self._made(number)
+            write_rollout(path, rollout)
+            return rollout
+        return None
+
+    def _made(self, number: int) -> Rollout:
+        seconds: dict[str, float] = {}
+        generation = self.config.generation
+        seed = seed_of(self.plan.seed, generation.seed, number)
+        prompts, drawn = [*self._prompts(number)], generation.model_copy(update={"seed": seed})
+        with _timed(seconds, "seconds_generation"):
+            samples = self.writer.answers(self.engine.objective.model, prompts, self.config.samples, drawn)
+        with _timed(seconds, "seconds_scoring"):
+            self.writer.score(samples)
+            _drop_lonely(samples, self.settings.least_samples)
+        rollout = Rollout(tuple(samples), seconds)
+        with _timed(seconds, "seconds_logprobs"):
+            if rollout.used:
+                self._measure(rollout.used)
+                self._value(rollout.used)
+        return rollout
+
+    def _prompts(self, number: int) -> Iterator[Item]:
+        """The next prompts of an order that is shuffled anew whenever it has come to its end."""
+        items = self.plan.items
+        num = self.config.num_prompts(len(items), self.plan.batch_size)
+        for place in range(number * num, (number + 1) * num):
+            epoch, index = divmod(place, len(items))
+            yield items[shuffled(len(items), seed=self.plan.seed, epoch=epoch)[index]]
+
+    def _measure(self, samples: Sequence[Sample]) -> None:
+        """Note the log-probabilities of samples by the training's own forward pass, where they are needed."""
+        in_reward = self.settings.kl_in == "reward"
+        if self.num_steps > 1 or (self.reference is not None and in_reward):
+            for one, found in zip(samples, self._logprobs(samples), strict=True):
+                one.old = found
+        if self.reference is not None:
+            with self.reference.in_place():
+                logprobs = self._logprobs(samples)
+            for one, found in zip(samples, logprobs, strict=True):
+                one.reference = found
+
+    @torch.no_grad()
+    def _logprobs(self, samples: Sequence[Sample]) -> list[tuple[float, ...]]:
+        model, objective = self.engine.objective.model, self.engine.objective
+        items = [self._item(one) for one in samples]
+        places = {id(item): place for place, item in enumerate(items)}
+        found: list[tuple[float, ...]] = [()] * len(items)
+        with evaluating(objective), self.engine.precision.computing():
+            for forest in pack(items, token_budget=self.plan.token_budget, share_prefixes=self.plan.share_prefixes):
+                losses_N = losses_at(model, target_states(model, forest), forest, temperature=self._temperature)
+                logprobs_N = -losses_N.float().cpu().numpy()
+                for place, item in enumerate(forest.items):
+                    found[places[id(item)]] = tuple(logprobs_N[forest.target_items == place].tolist())
+        return found
+
+    def _value(self, samples: Sequence[Sample]) -> None:
+        """Give samples their advantages."""
+        scored = [Scored(one.group, one.reward or 0.0, self._penalties(one), np.zeros(0)) for one in samples]
+        for one, advantages_T in zip(samples, self.settings.advantages(scored), strict=True):
+            one.advantages = tuple(advantages_T.tolist())
+
+    def _penalties(self, sample: Sample) -> Floats:
+        """What divergence takes off the reward of every token."""
+        if self.reference is None or self.settings.kl_in != "reward":
+            return np.zeros(len(sample.token_ids))
+        old_T, reference_T = torch.tensor(sample.old).double(), torch.tensor(sample.reference).double()
+        penalties_T: Floats = divergence(old_T, reference_T, self.settings.kl_estimator).numpy() * self.settings.kl
+        return penalties_T
+
+    @property
+    def _temperature(self) -> float:
+        return self.config.generation.temperature
+
+    def _item(self, sample: Sample) -> Item:
+        """A sample behind its prompt, with what is known of its tokens."""
+        prompt = self._prompt_ids[sample.row_id]
+        length, before = len(sample.token_ids), len(prompt)
+        of_token = {"token": 1.0, "sequence": 1 / length, "constant": 1 / self.config.generation.max_new_tokens}
+        known = {"advantage": sample.advantages, "sampled_logprob": sample.sampled}
+        known |= {"old_logprob": sample.old if self.num_steps > 1 else (), "reference_logprob": sample.reference}
+
+        def behind(values: ArrayLike) -> PerToken:
+            return np.concatenate([np.zeros(before), np.broadcast_to(values, length)]).astype(np.float32)
+
+        sequence = TokenSequence(
+            sample.row_id,
+            np.concatenate([prompt, np.array(sample.token_ids, np.int32)]),
+            behind(of_token[self.settings.normalize]),
+            columns={name: behind(values) for name, values in known.items() if values},
+        )
+        return Item(sample.row_id, (sequence,))
+
+
+def describe(rollout: Rollout, number: int) -> dict[str, float]:
+    """A rollout in numbers, by name: see docs/alignment.md."""
+    used = rollout.used
+    groups = [[one.reward or 0.0 for one in group] for _, group in groupby(used, key=lambda one: one.group)]
+    spreads = [stdev(group) for group in groups if len(group) > 1]
+    return {
+        "rollout": number + 1,
+        "reward": fmean(one.reward or 0.0 for one in used),
+        **{f"reward/{name}": fmean(one.rewards[name] for one in used) for name in used[0].rewards},
+        **({"reward_std": fmean(spreads), "no_signal": fmean(one == 0 for one in spreads)} if spreads else {}),
+        "answer_tokens": fmean(len(one.token_ids) for one in used),
+        "cut_off": fmean(not one.stopped for one in used),
+        "dropped": len(rollout.samples) - len(used),
+    }
+
+
+def _drop_lonely(samples: Sequence[Sample], least: int) -> None:
+    """Drop what is left of groups that have become too small."""
+    left = Counter(one.group for one in samples if not one.dropped)
+    for one in samples:
+        if not one.dropped and left[one.group] < least:
+            one.dropped = f"fewer than {least} answers to its prompt are left"
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    begun = time.monotonic()
+    yield
+    seconds[name] = time.monotonic() - begun

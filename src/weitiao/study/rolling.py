@@ -1,0 +1,57 @@
+"""The steps of a training that learns from answers of its own model, and what its validations measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from weitiao.errors import DataError
+from weitiao.objectives.policy import Policy
+from weitiao.objectives.policy_config import PolicyConfig
+from weitiao.rendering.items import Item
+from weitiao.rollouts.reference import Reference
+from weitiao.rollouts.rollouts import Rollouts
+from weitiao.rollouts.writing import Writer
+from weitiao.runs.run_dir import RunDir
+from weitiao.study.prepared import Prepared
+from weitiao.training.checkpoint import State
+from weitiao.training.engine import Engine
+from weitiao.training.interrupt import Interrupt
+from weitiao.training.item_losses import ItemLoss
+
+
+def make_rollouts(
+    prepared: Prepared, engine: Engine, run: RunDir, state: State, interrupt: Interrupt
+) -> Rollouts | None:
+    """Where the steps of a training come from that learns from answers of its own model; None for others."""
+    recipe, data, rewards = prepared.recipe, prepared.data, prepared.rewards
+    if rewards is None:
+        return None
+    settings, objective = recipe.objective, engine.objective
+    assert isinstance(settings, PolicyConfig)
+    assert isinstance(objective, Policy)
+    objective.temperature = recipe.rollouts.generation.temperature
+    rows = (*data.data.train, *data.data.validation)
+    writer = Writer({one.row_id: one for one in rows}, data.tokenizer, rewards)
+    reference = None
+    if settings.kl > 0 and engine.is_main:
+        reference = Reference(objective.model, run.reference, first=state.step == 0)
+    return Rollouts(
+        prepared.plan, recipe.rollouts, settings, writer, engine, reference, run.rollouts, interrupt, state.step
+    )
+
+
+def judging(rollouts: Rollouts, validation: Sequence[Item]) -> Callable[[nn.Module], list[ItemLoss]]:
+    """What a validation measures: greedy answers to held-out prompts; the loss of each is its negative reward."""
+    greedy = rollouts.config.generation.model_copy(update={"temperature": 0.0, "top_k": None, "top_p": 1.0})
+
+    def judged(model: nn.Module) -> list[ItemLoss]:
+        samples = rollouts.writer.answers(model, validation, 1, greedy)
+        rollouts.writer.score(samples)
+        losses = [ItemLoss(one.row_id, -one.reward, 1.0) for one in samples if one.reward is not None]
+        if not losses:
+            raise DataError(f"No validation row can be scored: {samples[0].dropped}", "Correct the reward.")
+        return losses
+
+    return judged

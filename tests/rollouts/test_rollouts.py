@@ -1,0 +1,185 @@
+"""A model learns from answers that it wrote: through the command's own code, with kills, on several ranks."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from workbench import final_weights, signal_after, steps_of, weitiao
+
+from weitiao.errors import TrainingError
+from weitiao.recipe import load_recipe
+from weitiao.rollouts.samples import read_rollout
+from weitiao.study.train import train
+
+REWARDS = '''
+import os, signal
+from pathlib import Path
+
+
+def likes(answer, expected, row):
+    """Letters a are liked, and long answers are not."""
+    return answer.count("a") - 0.1 * len(answer)
+
+
+def choosy(answer, expected, row):
+    """As `likes`, of most answers; of some nothing is known."""
+    if len(answer) % 3 == 0:
+        raise ValueError("no idea")
+    return float("nan") if len(answer) % 3 == 1 and "e" in answer else likes(answer, expected, row)
+
+
+def never(answer, expected, row):
+    raise ValueError("no idea")
+
+
+def deadly(answer, expected, row):
+    """As `likes`; the first time in the third rollout, the process is gone in the middle of it."""
+    here = Path(__file__).parent
+    if len(list((here / "run" / "rollouts").glob("*.jsonl"))) == 2 and not (here / "died").exists():
+        (here / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return likes(answer, expected, row)
+'''
+
+
+def write_recipe(directory: Path, model: Path, num_rows: int = 6, **sections: Any) -> Path:
+    """A recipe over prompts, whose rewards are functions."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = [{"prompt": f"say something about {i}", "completion": "a"} for i in range(num_rows)]
+    (directory / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (directory / "rewards.py").write_text(REWARDS, encoding="utf-8")
+    recipe: dict[str, Any] = {
+        "model": {"name": str(model), "dtype": "float32"},
+        "data": {"train": "rows.jsonl"},
+        "method": {"r": 4},
+        "objective": {"type": "grpo"},
+        "rollouts": {"rewards": ["rewards.py:likes"], "samples": 4, "generation": {"max_new_tokens": 6}},
+        "train": {"batch_size": 3, "learning_rate": 0.01, "max_steps": 4, "threads": 1},
+        "run_dir": str(directory / "run"),
+    }
+    for name, section in sections.items():
+        recipe[name] = {**recipe[name], **section}
+    path = directory / "recipe.yaml"
+    path.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
+    return path
+
+
+SEVERAL = {"prompts": 3, "repeats": 2}
+"""Four steps from every rollout, in batches of two and one prompts."""
+
+
+def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    validation = {"data": {"train": "rows.jsonl", "validation": 0.2}, "train": {"validate_every": 2, "max_steps": 4}}
+    settings = {"samples": 3, "repeats": 2, "rewards": ["rewards.py:likes", {"type": "contains", "weight": 0.5}]}
+    generation = {"max_new_tokens": 5, "temperature": 0.7}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, 10, rollouts={**settings, "generation": generation}, **validation)
+    run = train(load_recipe(recipe))
+    assert run.finished
+    assert (run.path / "final" / "adapter_model.safetensors").exists()
+    steps = steps_of(run.path)
+    assert [one["rollout"] for one in steps] == [1, 1, 2, 2]
+    for step, number in zip(steps, (0, 0, 1, 1), strict=True):
+        samples = read_rollout(run.path / "rollouts" / f"rollout-{number:06d}.jsonl").samples
+        assert len(samples) == 3 * 3
+        assert step["reward"] == pytest.approx(sum(one.reward or 0 for one in samples) / 9)
+        assert step["reward"] == pytest.approx(step["reward/likes"] + 0.5 * step["reward/contains"])
+        assert all(len(one.old) == len(one.reference) == len(one.token_ids) <= 5 for one in samples)
+        assert step["mismatch"] < 1e-5  # generation and training agree, also at a temperature
+        assert step["clip_share"] <= 1
+    assert steps[0]["old_kl"] < 1e-9 < steps[1]["old_kl"]
+    assert steps[0]["kl"] < 1e-9 < steps[2]["kl"]  # the run begins at its reference
+    assert {"seconds_generation", "seconds_scoring", "seconds_logprobs"} <= steps[2].keys() - steps[3].keys()
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    checked = [line for line in lines if "validation_loss" in line]
+    assert [line["validation_reward"] for line in checked] == [-line["validation_loss"] for line in checked]
+    assert run.best_validation_loss == min(line["validation_loss"] for line in checked)
+
+
+@pytest.mark.parametrize("objective", ["grpo", "reinforce"])
+def test_a_killed_run_goes_on_to_the_same_bytes(objective: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Killed in the middle of a rollout, then in the middle of the updates from one."""
+    sections = {"objective": {"type": objective}, "train": {"batch_size": 2, "max_steps": 11, "save_every": 1}}
+    whole = write_recipe(tmp_path / "whole", tiny_llama_dir, rollouts=SEVERAL, **sections)
+    train(load_recipe(whole))
+    rollouts = SEVERAL | {"rewards": ["rewards.py:deadly"]}
+    killed = write_recipe(tmp_path / "killed", tiny_llama_dir, rollouts=rollouts, **sections)
+    assert weitiao("train", killed).returncode == -signal.SIGKILL
+    assert len(steps_of(tmp_path / "killed" / "run")) == 8
+    weitiao("train", killed, meanwhile=signal_after(tmp_path / "killed" / "run", 9, signal.SIGKILL))
+    assert weitiao("train", killed).returncode == 0
+    assert final_weights(tmp_path / "killed" / "run") == final_weights(tmp_path / "whole" / "run")
+    for number in range(3):
+        name = f"rollouts/rollout-{number:06d}.jsonl"
+        one, other = (read_rollout(tmp_path / run / "run" / name) for run in ("whole", "killed"))
+        assert [(a.token_ids, a.advantages) for a in one.samples] == [
+            (a.token_ids, a.advantages) for a in other.samples
+        ]
+
+
+def test_a_run_that_is_stopped_while_it_writes_leaves_a_checkpoint(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    long = {"generation": {"max_new_tokens": 100}, "samples": 8}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, rollouts=long, train={"max_steps": 60})
+    done = weitiao("train", recipe, meanwhile=signal_after(tmp_path / "run", 2, signal.SIGTERM))
+    assert done.returncode == 130
+    (step,) = {len(steps_of(tmp_path / "run"))}
+    assert (tmp_path / "run" / "checkpoints" / f"step-{step:08d}").exists()
+
+
+def test_two_ranks_and_no_sharing_learn_the_same(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    sections = {"rollouts": SEVERAL, "train": {"batch_size": 2, "max_steps": 8, "token_budget": 64}}
+    weights = []
+    for name, more, ranks in (("one", {}, 1), ("two", {}, 2), ("apart", {"share_prefixes": False}, 1)):
+        train_section = {**sections["train"], **more}
+        recipe = write_recipe(tmp_path / name, tiny_llama_dir, rollouts=sections["rollouts"], train=train_section)
+        if ranks == 1:
+            train(load_recipe(recipe))
+        else:
+            done = weitiao("train", recipe, ranks=ranks)
+            assert done.returncode == 0, done.stderr
+        weights.append(load_file(tmp_path / name / "run" / "final" / "adapter_model.safetensors"))
+    for other in weights[1:]:
+        for name, value in weights[0].items():
+            torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5)
+
+
+def test_answers_without_a_reward_are_dropped_and_counted(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir, rollouts={"rewards": ["rewards.py:choosy"], "samples": 6})
+    run = train(load_recipe(recipe))
+    samples = read_rollout(run.path / "rollouts" / "rollout-000000.jsonl").samples
+    dropped = [one for one in samples if one.dropped]
+    assert 0 < len(dropped) == steps_of(run.path)[0]["dropped"] < len(samples)
+    assert all(one.reward is None and not one.advantages for one in dropped if "no idea" in one.dropped)
+    assert any("returned nan" in one.dropped for one in dropped)
+    assert steps_of(run.path)[0]["num_sequences"] == len(samples) - len(dropped)
+    with pytest.raises(TrainingError, match=r"No answer of rollout 1 can be learned from: .*never failed.*no idea"):
+        train(load_recipe(write_recipe(tmp_path / "never", tiny_llama_dir, rollouts={"rewards": ["rewards.py:never"]})))
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"rollouts": {"rewards": []}}, r"rollouts.rewards is empty"),
+        ({"rollouts": {"samples": 1}}, r"against each other"),
+        ({"optimizer": {"type": "lomo"}}, r"takes a step at once"),
+        ({"data": {"train": "rows.jsonl", "replay": {"path": "rows.jsonl", "share": 0.1}}}, r"data.replay"),
+        ({"rollouts": {"generation": {"max_new_tokens": 600}}}, r"leave no room for 600 tokens"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    sections: dict[str, Any], message: str, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    sections = {"optimizer": {"type": "adamw"}, **sections} if "optimizer" in sections else sections
+    path = write_recipe(tmp_path, tiny_llama_dir)
+    values = json.loads(path.read_text())
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    path.write_text(json.dumps(values))
+    with pytest.raises(Exception, match=message) as caught:
+        train(load_recipe(path))
+    assert caught.value.remedy  # type: ignore[attr-defined]
