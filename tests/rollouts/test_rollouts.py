@@ -116,10 +116,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(objective: str, tiny_llama_dir: 
     assert final_weights(tmp_path / "killed" / "run") == final_weights(tmp_path / "whole" / "run")
     for number in range(3):
         name = f"rollouts/rollout-{number:06d}.jsonl"
-        one, other = (read_rollout(tmp_path / run / "run" / name) for run in ("whole", "killed"))
-        assert [(a.token_ids, a.advantages) for a in one.samples] == [
-            (a.token_ids, a.advantages) for a in other.samples
-        ]
+        one, other = (read_rollout(tmp_path / run / "run" / name).samples for run in ("whole", "killed"))
+        assert [(a.token_ids, a.advantages) for a in one] == [(a.token_ids, a.advantages) for a in other]
 
 
 def test_a_run_that_is_stopped_while_it_writes_leaves_a_checkpoint(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class Policy(Objective):
         if self.settings.normalize == "token":
             return super().weights(forest)
         weights_S = np.array([item.weight for item in forest.items])[forest.sequence_items]
-        return np.bincount(forest.sequence_items, weights_S, minlength=len(forest.items))
+        return np.bincount(forest.sequence_items, weights_S, minlength=len(forest.items)).astype(np.float64, copy=False)
 
     def readings(self, loss: float, text: TextLength) -> dict[str, float]:
         """A validation's loss is the negative mean reward of greedy answers."""
