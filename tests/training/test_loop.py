@@ -119,7 +119,7 @@ def test_validation_loss_is_the_same_unpadded_packed_and_shared(tiny_llama_dir: 
     model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir, attn_implementation=FOREST)
     for budget, share in ((95, False), (500, False), (500, True)):
         items = as_items(sequences)
-        found = mean_loss(validation_losses(Sft(model), items, token_budget=budget, share_prefixes=share))
+        found = mean_loss(validation_losses(Sft(model), items, token_budget=budget, share_prefixes=share).items)
         assert found.loss == pytest.approx(expected, rel=1e-6)
         assert found.weight == sum(s.weight for s in sequences)
 

@@ -36,6 +36,9 @@ CanonicalField = Literal[
     "prompt",
     "completion",
     "text",
+    "chosen",
+    "rejected",
+    "label",
 ]
 """What a column can mean. A column with one of these names needs no entry in `columns`."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 Message = dict[str, Any]
 """One turn, as `transformers` chat templates take it: `role` (system, user, assistant or tool) and `content`, and
@@ -29,6 +30,9 @@ class Example:
         text: Raw text, for training on every token; empty for a conversation.
         tools: Tool definitions that a chat template may print (JSON Schema objects, as OpenAI writes them).
         columns: Columns of the row that are no part of the conversation, for grouping scores.
+        rejected: The turns of a worse answer, in a row that compares two: `messages` then ends with the better one.
+        given: How many of the turns are the prompt, where answers are compared or judged; else 0.
+        numbers: What such a row says in numbers, by name: `mark` (1 or -1), `margin`, `score`.
     """
 
     row_id: str
@@ -36,6 +40,9 @@ class Example:
     text: str = ""
     tools: tuple[dict[str, Any], ...] = ()
     columns: dict[str, Any] = field(default_factory=dict)
+    rejected: tuple[Message, ...] = ()
+    given: int = 0
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -106,3 +113,34 @@ class Judged:
 
 Record = Example | Preference | Judged
 """One row of data in any of its canonical forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which rows a kind of learning takes.
+
+    Attributes:
+        record: `answer`: a conversation or raw text; `pair`: a better and a worse answer; `mark`: an answer that was
+            found good or bad.
+        numbers: Columns that hold a number which is learned from, by the name that it gets.
+    """
+
+    record: Literal["answer", "pair", "mark"] = "answer"
+    numbers: Mapping[str, str] = field(default_factory=dict)
+
+
+ANSWERS = Rows()
+
+
+def sides(example: Example) -> tuple[Example, ...]:
+    """The conversations that a row is learned from: one, or that with the better and that with the worse answer.
+
+    Where answers are compared or judged, the turns before them are a prompt, and nothing in it is learned.
+    """
+    if not (example.rejected or example.numbers):
+        return (example,)
+    given = tuple(
+        {**turn, "train": False} if turn["role"] == "assistant" else turn for turn in example.messages[: example.given]
+    )
+    answers = [example.messages[example.given :], *([example.rejected] if example.rejected else [])]
+    return tuple(replace(example, messages=(*given, *answer), rejected=(), numbers={}) for answer in answers)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weitiao.data.config import DataConfig, SourceConfig
-from weitiao.data.example import Example
+from weitiao.data.conversion.learned import compared_rows, with_numbers
+from weitiao.data.example import ANSWERS, Example, Rows
 from weitiao.data.formats.detection import detect
 from weitiao.data.formats.formats import Converter
 from weitiao.data.parts.asked import RawInput, asked_by
@@ -106,7 +107,7 @@ class _Loaded(NamedTuple):
     first_problem: Rejection | None
 
 
-def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataSet:
+def load_data(config: DataConfig, *, rows: Rows = ANSWERS, rejected_path: Path | None = None) -> DataSet:
     """Reads, checks and splits the data of a recipe.
 
     Held-out fractions are taken before `weight` and `replay` are applied, so a test set does not change with the
@@ -114,6 +115,7 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
 
     Args:
         config: The recipe's section. Paths that are still relative are looked up in the current directory.
+        rows: Which rows are wanted, as the objective says.
         rejected_path: Where skipped rows are listed (`on_bad_rows: skip`); None lists them nowhere. Of several
             processes only one should give it.
 
@@ -124,7 +126,7 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
     config = resolve_paths(config, (Path.cwd(),))
     opened = _opened(config)
     with RejectedRows(rejected_path, skip=config.on_bad_rows == "skip") as rejected:
-        loaded = [_load_source(part, source, rejected, seed=config.seed) for part, source in opened]
+        loaded = [_load_source(part, source, rejected, rows, seed=config.seed) for part, source in opened]
     if rejected.count and config.on_bad_rows == "error":
         raise rejected.error()
     for one in loaded:
@@ -136,11 +138,12 @@ def load_data(config: DataConfig, *, rejected_path: Path | None = None) -> DataS
     return _assemble(config, loaded)
 
 
-def held_out_rows(config: DataConfig) -> HeldOutRows:
+def held_out_rows(config: DataConfig, rows: Rows = ANSWERS) -> HeldOutRows:
     """The rows of the training sources that fractions hold out; bad rows are left out.
 
     Args:
         config: The recipe's section.
+        rows: Which rows are wanted.
 
     Raises:
         DataError: As `load_data`.
@@ -148,7 +151,7 @@ def held_out_rows(config: DataConfig) -> HeldOutRows:
     config = resolve_paths(config, (Path.cwd(),)).model_copy(update={"replay": None, "on_bad_rows": "skip"})
     opened = [source for _, source in _opened(config)]
     shown = {name: file for source in opened for name, file in zip(source.names, source.files, strict=True)}
-    data = load_data(config)
+    data = load_data(config, rows=rows)
     parts = {"validation": data.validation, "test": data.test}
     places = {part: [one.row_id.rpartition(":") for one in parts[part]] for part in config.fractions}
     return {part: {(shown[name], int(number)) for name, _, number in rows} for part, rows in places.items()}
@@ -163,14 +166,20 @@ def _opened(config: DataConfig) -> list[tuple[str, OpenedSource]]:
     return opened
 
 
-def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, *, seed: int) -> _Loaded:
+def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, rows: Rows, *, seed: int) -> _Loaded:
     """Reads one source."""
-    source, format, told = opened.config, opened.config.format, ""
-    if format == "auto":
-        found = detect(source, opened.head, opened.shown)
-        told = "" if source.columns else found.told
-        format, source = found.format, found.source
-    convert, raw_input = Converter(source, format), RawInput(source.prompt)
+    source, told, known = opened.config, "", None
+    if rows.record == "answer":
+        format = source.format
+        if format == "auto":
+            found = detect(source, opened.head, opened.shown)
+            told = "" if source.columns else found.told
+            format, source = found.format, found.source
+        converter = Converter(source, format)
+        name, convert, known = str(format), with_numbers(converter, rows), converter.columns
+    else:
+        name, convert = compared_rows(opened, rows)
+    raw_input = RawInput(source.prompt)
     before = rejected.count
     usable: list[Keyed] = []
     notes, columns = Notes(), dict[str, None]()
@@ -189,11 +198,12 @@ def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, *, see
     if source.sample is not None and usable:
         usable = take(usable, min(source.sample, len(usable)), seed=seed, purpose="sample")
     findings = [*([f"read with {told}"] if told else []), *opened.findings(), *notes.lines()]
-    if unread := [] if convert.columns is None else [name for name in columns if name not in convert.columns]:
+    used = None if known is None else known.union(rows.numbers.values())
+    if unread := [] if used is None else [column for column in columns if column not in used]:
         findings.append(f"columns that no turn is made of: {_listed(unread)}")
     detected, count = opened.config.format == "auto", rejected.count - before
     summary = SourceSummary(
-        part, opened.shown, opened.kind, format, detected, len(usable), count, findings=tuple(findings)
+        part, opened.shown, opened.kind, name, detected, len(usable), count, findings=tuple(findings)
     )
     return _Loaded(source, summary, usable, first_problem)
 
@@ -282,6 +292,7 @@ def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
     for part, examples in parts.items():
         digest.update(f"{part}\n".encode())
         for example in examples:
-            content = [example.messages, example.text, example.tools]
+            compared = [example.rejected, example.numbers] if example.rejected or example.numbers else []
+            content = [example.messages, example.text, example.tools, *compared]
             digest.update(json.dumps(content, ensure_ascii=False, default=str).encode() + b"\n")
     return digest.hexdigest()

@@ -86,6 +86,7 @@ class Forest:
         items: What was laid out.
         sequence_items: For each of the S sequences, the index of its item.
         last_positions: For each of the S sequences, the place in the row of the last token that is computed of it.
+        sequence_places: For each of the S sequences, which of the sequences of its item it is.
     """
 
     layout: Layout
@@ -93,6 +94,7 @@ class Forest:
     items: tuple[Item, ...]
     sequence_items: Ints
     last_positions: Ints
+    sequence_places: Ints
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -185,13 +187,17 @@ def build_forest(items: Sequence[Item], *, share_prefixes: bool = True) -> Fores
     Returns:
         The forest, its sequences sorted by token ids when beginnings are shared.
     """
-    placed = [(sequence, index) for index, item in enumerate(items) for sequence in item.sequences]
+    placed = [
+        (sequence, index, place) for index, item in enumerate(items) for place, sequence in enumerate(item.sequences)
+    ]
     if share_prefixes:
-        placed.sort(key=lambda pair: sort_key(pair[0].inputs))
-    sequences = [sequence for sequence, _ in placed]
+        placed.sort(key=lambda one: sort_key(one[0].inputs))
+    sequences = [sequence for sequence, _, _ in placed]
     layout, paths = build_layout([s.inputs for s in sequences], share_prefixes=share_prefixes)
     learned = [np.flatnonzero(s.weights) for s in sequences]
-    weights = [s.weights[at] * np.float64(items[index].weight) for (s, index), at in zip(placed, learned, strict=True)]
+    weights = [
+        s.weights[at] * np.float64(items[index].weight) for (s, index, _), at in zip(placed, learned, strict=True)
+    ]
     targets = Targets(
         np.concatenate([path[at - 1] for path, at in zip(paths, learned, strict=True)]),
         np.concatenate([s.token_ids[at].astype(np.int64) for s, at in zip(sequences, learned, strict=True)]),
@@ -199,8 +205,9 @@ def build_forest(items: Sequence[Item], *, share_prefixes: bool = True) -> Fores
         np.repeat(np.arange(len(sequences)), [len(at) for at in learned]),
         _columns(sequences, learned),
     )
-    of_items = np.array([index for _, index in placed], np.int64)
-    return Forest(layout, targets, tuple(items), of_items, np.array([path[-1] for path in paths], np.int64))
+    of_items, places = np.array([(index, place) for _, index, place in placed], np.int64).T
+    last = np.array([path[-1] for path in paths], np.int64)
+    return Forest(layout, targets, tuple(items), of_items, last, places)
 
 
 def _columns(sequences: Sequence[TokenSequence], learned: Sequence[Ints]) -> dict[str, PerToken]:

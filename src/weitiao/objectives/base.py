@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from weitiao.config import Config
+from weitiao.data.example import ANSWERS, Rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +30,10 @@ class ObjectiveConfigBase(Config, ABC):
     def window_overlap(self) -> int | None:
         """Tokens that the windows of a long row have in common; None where rows are not cut into windows."""
         return None
+
+    def rows(self) -> Rows:
+        """Which rows it takes."""
+        return ANSWERS
 
     def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
         """What a step counts; see `Objective.items`."""

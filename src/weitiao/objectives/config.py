@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from weitiao.config import type_of
 from weitiao.objectives.base import ObjectiveConfigBase
 from weitiao.objectives.policy_config import GrpoConfig, ReinforceConfig, RlooConfig
+from weitiao.objectives.preference_config import DpoConfig
 from weitiao.user_code import OwnConfig
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class OwnObjectiveConfig(OwnConfig, ObjectiveConfigBase):
 ObjectiveConfig = Annotated[
     Annotated[SftConfig, Tag("sft")]
     | Annotated[PretrainConfig, Tag("pretrain")]
+    | Annotated[DpoConfig, Tag("dpo")]
     | Annotated[GrpoConfig, Tag("grpo")]
     | Annotated[RlooConfig, Tag("rloo")]
     | Annotated[ReinforceConfig, Tag("reinforce")]
@@ -73,7 +75,7 @@ ObjectiveConfig = Annotated[
     Discriminator(
         type_of("sft"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such objective; there are sft, pretrain, grpo, rloo, reinforce, "
+        custom_error_message="there is no such objective; there are sft, pretrain, dpo, grpo, rloo, reinforce, "
         "and FILE.py:CLASS",
     ),
 ]

@@ -63,9 +63,18 @@ class Objective(nn.Module, ABC):
         """
         return as_items(sequences)
 
-    def prepare(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Give the items what is computed once, before the first step: columns of a reference model, for instance."""
-        return items
+    told: tuple[str, ...] = ()
+    """Which of its metrics a person is told at a validation; `metrics.jsonl` has all of them."""
+
+    needs: tuple[str, ...] = ()
+    """Columns of the items that `reference` gives, before the first step of a run."""
+
+    def reference(self, forest: Forest) -> Mapping[str, Tensor]:
+        """What the model as a run begins it says of each of the N targets, by the names that `needs` has.
+
+        It is computed once for each item, in evaluation mode and without gradient, and kept in the run directory.
+        """
+        return {}
 
     @abstractmethod
     def forward(self, forest: Forest) -> Losses:
@@ -83,7 +92,8 @@ class Objective(nn.Module, ABC):
     def weights(self, forest: Forest) -> NDArray[np.float64]:
         """The weight [I] of each item, by which its loss is divided to be shown; by their sum, that of a step."""
         sums_I = np.bincount(forest.target_items, forest.targets.weights, minlength=len(forest.items))
-        return sums_I.astype(np.float64, copy=False)
+        rows_I = np.array([item.rows * item.weight for item in forest.items])
+        return np.where([item.rows > 0 for item in forest.items], rows_I, sums_I)
 
 
 def sum_per_item(values_N: Tensor, forest: Forest) -> Tensor:

@@ -22,6 +22,7 @@ from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
 from weitiao.planning.sketch import Sketch
 from weitiao.planning.trace import BACKWARD, Call, Trace
+from weitiao.planning.workload import with_needs
 from weitiao.training.engine import learned_parameters
 from weitiao.training.engines import make_engine
 from weitiao.training.offload import elsewhere
@@ -160,7 +161,7 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
             for parameter in learned:
                 parameter.grad = torch.zeros_like(parameter)
         trace.begin("forward")
-        engine.accumulate(Step((forest,)), 1.0, lambda index: 0)
+        engine.accumulate(Step((with_needs(objective, forest),)), 1.0, lambda index: 0)
         gradients = trace.live - states
         trace.begin("update")
         engine.finish(way.train.max_grad_norm)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from weitiao.forest.layout import Forest, build_forest
 from weitiao.forest.plan import Plan
+from weitiao.objectives.config import ObjectiveConfig
+from weitiao.objectives.objective import Objective
 from weitiao.rendering.items import Item, TokenSequence, as_items
 
 _MOST_STEPS = 100
@@ -81,17 +83,28 @@ def portion(forest: Forest, num_tokens: int) -> Forest:
     return forest
 
 
-def invented_items(num_rows: int, num_tokens: int, *, learned: float = 0.5) -> tuple[Item, ...]:
+def invented_items(
+    num_rows: int, num_tokens: int, objective: ObjectiveConfig | None = None, *, learned: float = 0.5
+) -> tuple[Item, ...]:
     """Rows of one length that share nothing, where there are no data yet.
 
     Args:
         num_rows: How many.
-        num_tokens: Tokens of each.
+        num_tokens: Tokens of each sequence.
+        objective: Says what a step counts; every sequence by itself if None.
         learned: Share of them that are learned, at the end.
     """
     prompt = max(1, round(num_tokens * (1 - learned)))
     weights = np.r_[np.zeros(prompt), np.ones(num_tokens - prompt)] if prompt < num_tokens else np.zeros(num_tokens)
-    return as_items(
+    each = 1 if objective is None or objective.rows().record != "pair" else 2
+    sequences = [
         TokenSequence.of(f"row {row}", np.r_[row % 1000, np.zeros(num_tokens - 1)].astype(np.int32), weights)
-        for row in range(num_rows)
-    )
+        for row in range(num_rows * each)
+    ]
+    return as_items(sequences) if objective is None else objective.items(sequences)
+
+
+def with_needs(objective: Objective, forest: Forest) -> Forest:
+    """The forest with columns of zeros where the objective needs what a run computes before its first step."""
+    zeros = {name: np.zeros(len(forest.targets), np.float32) for name in objective.needs}
+    return replace(forest, targets=replace(forest.targets, columns={**forest.targets.columns, **zeros}))

@@ -76,16 +76,18 @@ class Item:
         row_id: The row it comes from; several items may come from one.
         sequences: Its sequences, at least one, in the order that the objective gives them.
         weight: What all its losses are multiplied by.
+        rows: How many rows of the data it counts as; 0 where what counts is every token that is learned.
     """
 
     row_id: str
     sequences: tuple[TokenSequence, ...]
     weight: float = 1.0
+    rows: int = 0
 
     @property
     def target_weight(self) -> float:
-        """The sum of the weights of all its targets, its own weight included."""
-        return self.weight * sum(sequence.weight for sequence in self.sequences)
+        """What it counts in a step, its own weight included: the sum of the weights of all its targets, or its rows."""
+        return self.weight * (float(self.rows) or sum(sequence.weight for sequence in self.sequences))
 
     @property
     def num_tokens(self) -> int:

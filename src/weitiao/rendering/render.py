@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from weitiao.data.example import Example, Message, is_learned
+import numpy as np
+
+from weitiao.data.example import Example, Message, is_learned, sides
 from weitiao.data.reading.rows import BadRow
 from weitiao.errors import RenderingError
 from weitiao.rendering.chat import Leaf, asked_turn, asked_turns, leaves, places, standing
@@ -55,6 +57,8 @@ def render(
     a whole holds all answers behind their prompts it is one sequence, else there are several. Raw text gets the EOS
     token, and the BOS token when the tokenizer adds one by itself, and all of it but the first token is learned.
 
+    A row that compares two answers gives two sequences, the better one first; its numbers are columns of them.
+
     Args:
         examples: The rows.
         tokenizer: Tokenizer with its chat template.
@@ -75,7 +79,7 @@ def render(
     renderer = _Renderer(tokenizer, config, max_context=max_context, window_overlap=window_overlap)
     sequences: list[TokenSequence] = []
     for start in range(0, len(examples), _CHUNK):
-        sequences += renderer.chunk(examples[start : start + _CHUNK])
+        sequences += renderer.rows(examples[start : start + _CHUNK])
     tally = renderer.tally
     if tally.refused and not skip_bad_rows:
         raise tally.refusal()
@@ -185,8 +189,30 @@ class _Renderer:
         self._printer: Printer | None = None
         self._tools_checked = False
 
-    def chunk(self, examples: Sequence[Example]) -> Iterator[TokenSequence]:
-        """Render some examples; what becomes of each is in the tally."""
+    def rows(self, examples: Sequence[Example]) -> Iterator[TokenSequence]:
+        """Render some rows; what becomes of each is in the tally."""
+        conversations = [sides(example) for example in examples]
+        rendered = self._chunk([one for row in conversations for one in row])
+        for example, row in zip(examples, conversations, strict=True):
+            found = [next(rendered) for _ in row]
+            yield from found[0] if row == (example,) else self._compared(example, found)
+
+    def _compared(self, example: Example, found: Sequence[Sequence[TokenSequence]]) -> Iterator[TokenSequence]:
+        """One sequence for each side, with the numbers of the row; none where a side is missing."""
+        self.tally.compared = True
+        if not all(found):
+            return
+        if any(len(side) > 1 for side in found):
+            self.tally.refused.append((example.row_id, "the template prints the turns of an answer in several ways"))
+        elif example.rejected and np.array_equal(found[0][0].token_ids, found[1][0].token_ids):
+            self.tally.refused.append((example.row_id, "the two answers become the same tokens"))
+        else:
+            for (one,) in found:
+                columns = {name: np.full(len(one), value, np.float32) for name, value in example.numbers.items()}
+                yield replace(one, columns=columns)
+
+    def _chunk(self, examples: Sequence[Example]) -> Iterator[list[TokenSequence]]:
+        """The sequences of each conversation or text."""
         if self._overlap is not None and (talks := [one.row_id for one in examples if one.messages]):
             raise RenderingError(
                 f"{talks[0]} is a conversation, and objective: pretrain learns raw text.",
@@ -202,6 +228,7 @@ class _Renderer:
         ids_of = dict(zip(raw, raw_ids, strict=True))
         for index, example in enumerate(examples):
             if (conversation := found.get(index, [])) is None:
+                yield []
                 continue
             self._note_special_text(example)
             if not example.messages:
@@ -210,9 +237,8 @@ class _Renderer:
                 tokens = list(self._conversation(conversation))
                 if not tokens:
                     self.tally.add("without target", example.row_id)
-            for ids, weights in tokens:
-                if sequence := self._fit(example.row_id, ids, weights):
-                    yield sequence
+            fitted = [self._fit(example.row_id, ids, weights) for ids, weights in tokens]
+            yield [sequence for sequence in fitted if sequence]
 
     def _leaves(self, example: Example) -> list[Leaf] | None:
         """The texts to learn from; None when the template cannot render the row, which is then in the tally."""

@@ -79,12 +79,14 @@ class Tally:
         tools_ignored: Whether the template prints nothing of the tool definitions.
         refused: Row id and reason of each row that the template cannot render.
         rows: The rows by what happened to them.
+        compared: Whether rows compare or judge answers: several sequences of a row are then what is meant.
     """
 
     longest: int = 0
     tools_ignored: bool = False
     refused: list[tuple[str, str]] = field(default_factory=list)
     rows: defaultdict[What, Rows] = field(default_factory=lambda: defaultdict(Rows))
+    compared: bool = False
 
     def add(self, what: What, row_id: str, example: str = "") -> None:
         """Count what happens to a row.
@@ -125,7 +127,7 @@ class Tally:
             f"{counted(tokens, 'token')}, of which {learned:,} are learned; "
             f"the longest {'sequence' if several else 'row'} has {self.longest:,}."
         ]
-        if several and "windows" not in self.rows:
+        if several and "windows" not in self.rows and not self.compared:
             lines.append(_SEVERAL)
         if self.refused:
             row_id, reason = self.refused[0]

@@ -39,6 +39,7 @@ class RunDir:
         self.best = self.checkpoints / "best"
         self.final = path / "final"
         self.start = path / "start"
+        self.reference = path / "reference"
 
     @property
     def is_finished(self) -> bool:

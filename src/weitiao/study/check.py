@@ -131,7 +131,7 @@ def check_recipe(
     left_out = {}
     if recipe.data.fractions:
         try:
-            held_out = held_out_rows(recipe.data)
+            held_out = held_out_rows(recipe.data, recipe.objective.rows())
         except DataError as error:
             left_out = {"leak": f"between the fractions, which cannot be held out: {error.what}"}
     measure = token_counter(tokenizer, recipe.rendering, window_overlap=overlap)

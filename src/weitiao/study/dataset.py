@@ -52,12 +52,12 @@ class RenderedData:
     @property
     def fingerprint(self) -> str:
         """Changes when any token or weight of the training data changes."""
-        return _fingerprint(self.train)
+        return items_fingerprint(self.train)
 
     @property
     def validation_fingerprint(self) -> str:
         """The same for the validation data."""
-        return _fingerprint(self.validation)
+        return items_fingerprint(self.validation)
 
     @property
     def several_sources(self) -> Mapping[str, str]:
@@ -76,7 +76,8 @@ class RenderedData:
         """
         asked = recipe.train.weigh
         windows = recipe.objective.window_overlap() is not None  # of which a long row has more: tokens count alike
-        chosen: Unit = "tokens" if windows else choose_unit(self.train, self.data.sources)
+        rows = any(item.rows for item in self.train)  # a pair is one, whatever its length
+        chosen: Unit = "tokens" if windows else "rows" if rows else choose_unit(self.train, self.data.sources)
         unit = chosen if asked == "auto" else asked
         if known is not None and known == self.fingerprint:
             return self, unit
@@ -92,19 +93,24 @@ def describe_loss(plain: RenderedData, weighed: RenderedData, unit: Unit) -> str
     """One line about what the loss counts and whose it is; None where there is one source, whose tokens count alike."""
     sources = plain.data.sources
     of_loss = shares(weighed.train, sources)
-    if len(of_loss) < 2 and unit == "tokens":
+    compared = any(item.rows for item in plain.train)
+    if len(of_loss) < 2 and (unit == "tokens" or compared):
         return None
     lengths = mean_weights(plain.train, sources)
-    parts = [f"{source} {share:.1%} ({lengths[source]:,.1f} learned tokens a row)" for source, share in of_loss.items()]
+    learned = {} if compared else {one: f" ({lengths[one]:,.1f} learned tokens a row)" for one in of_loss}
+    parts = [f"{source} {share:.1%}{learned.get(source, '')}" for source, share in of_loss.items()]
     return f"The loss counts {unit} (train.weigh); shares of it: {', '.join(parts)}"
 
 
-def _fingerprint(items: Iterable[Item]) -> str:
+def items_fingerprint(items: Iterable[Item]) -> str:
+    """Changes when any token, weight or column of the items changes."""
     digest = hashlib.sha256()
     for item in items:
         for sequence in item.sequences:
             weights = (sequence.weights.astype(np.float64) * item.weight).tolist()
             digest.update(repr((tuple(sequence.token_ids.tolist()), tuple(weights))).encode())
+            for name, values in sorted(sequence.columns.items()):
+                digest.update(name.encode() + values.tobytes())
     return digest.hexdigest()
 
 
@@ -158,9 +164,16 @@ def load_rendered(recipe: Recipe, *, tell: Tell, rejected_path: Path | None = No
     return RenderedData(tokenizer, data, *parts)
 
 
+def items_of_part(
+    recipe: Recipe, examples: Sequence[Example], tokenizer: PreTrainedTokenizerFast, name: str, tell: Tell
+) -> tuple[Item, ...]:
+    """The items of some examples; what happened to them is told under the name of their part."""
+    return recipe.objective.items(render_part(recipe, examples, tokenizer, name, tell).sequences) if examples else ()
+
+
 def load_told(recipe: Recipe, tell: Tell, *, rejected_path: Path | None = None) -> DataSet:
     """The examples of a recipe; what was read, and what its parts have in common, is told."""
-    data = load_data(recipe.data, rejected_path=rejected_path)
+    data = load_data(recipe.data, rows=recipe.objective.rows(), rejected_path=rejected_path)
     for line in (*data.summaries, *data.overlaps):
         tell(str(line))
     return data

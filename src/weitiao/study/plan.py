@@ -100,7 +100,9 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
     asked = recipe.train.token_budget
     budget = asked if isinstance(asked, int) else max(AUTO_TOKEN_BUDGET[where.kind], tokens)
     train = recipe.train.model_copy(update={"token_budget": budget, "weigh": "tokens"})
-    plan = Plan(invented_items(rows, tokens), train.batch_size, budget, train.share_prefixes, train.seed)
+    plan = Plan(
+        invented_items(rows, tokens, recipe.objective), train.batch_size, budget, train.share_prefixes, train.seed
+    )
     num_steps = total_steps(train, plan.steps_per_epoch)
     work = workload(plan, num_steps)
     said = f"{rows:,} rows of {tokens:,} tokens (assumed) in {num_steps:,} steps"

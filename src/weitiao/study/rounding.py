@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from weitiao.data.example import ANSWERS
 from weitiao.json_text import json_text
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
@@ -33,21 +34,21 @@ def state_rounding(
         tell: Gets the line.
         metrics: The file that is begun with the figures; None to write none.
     """
-    if recipe.model.quantization is None or not validation or recipe.objective.writes:
-        return
+    objective = recipe.objective
+    if recipe.model.quantization is None or not validation or objective.writes or objective.rows() != ANSWERS:
+        return  # before anything is learned, answers are compared by chance alone
     start, items = time.perf_counter(), validation[:_ROWS]
     update = {"quantization": None, "map_weights": True}
     exact = load_model(recipe.model.model_copy(update=update), attention=FOREST, device=model.device)
     losses = {}
     for name, one in (("exact", exact), ("rounded", model)):
-        objective = recipe.objective.build(one)
         found = validation_losses(
-            objective,
-            objective.prepare(items),
+            objective.build(one),
+            items,
             token_budget=int(recipe.train.token_budget),
             share_prefixes=recipe.train.share_prefixes,
         )
-        losses[name] = mean_loss(found).loss
+        losses[name] = mean_loss(found.items).loss
     seconds = time.perf_counter() - start
     tell(
         f"{recipe.model.quantization}: the validation loss of the base model is {losses['rounded']:.4f}, and "

@@ -85,7 +85,7 @@ def task_from_recipe(
         RecipeError: No metric of the recipe grades answers.
         WeitiaoError: The data cannot be read, or a metric cannot be built.
     """
-    data = data or load_data(recipe.data)
+    data = data or load_data(recipe.data, rows=recipe.objective.rows())
     if not recipe.evaluate.graders:
         raise RecipeError(
             "evaluate.metrics: `perplexity` grades no answers, and no other metric is there.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -28,13 +29,14 @@ from weitiao.rendering.items import sequences_of
 from weitiao.rendering.lengths import TextLength, TextLengths
 from weitiao.rendering.templates import fixed_date
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import RenderedData, Tell
+from weitiao.study.dataset import RenderedData, Tell, items_of_part
 from weitiao.study.expected import Comparing, expect, keep_forecast
 from weitiao.study.keeping import keeping_states, room_for_states
 from weitiao.study.learner import adapt, load_base, make_optimizer
 from weitiao.study.preflight import check_budget, check_disk, check_settings
 from weitiao.study.prepared import Prepared, prepare
 from weitiao.study.prompts import room_for_answers
+from weitiao.study.reference import with_reference
 from weitiao.study.resume import go_on, open_run, require_work, state_of
 from weitiao.study.rolling import judging, make_rollouts
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
@@ -172,6 +174,23 @@ def _train(
     return _result(run, state, finished=finished)
 
 
+def _with_reference(prepared: Prepared, engine: Engine, run: RunDir, state: State, tell: Tell) -> Prepared:
+    """The training with what its objective takes from the model as the run begins it; test rows have it kept, too."""
+    if not engine.objective.needs:
+        return prepared
+    assert state.model_fingerprint is not None, "objectives that need this are younger than fingerprints"
+    recipe, data = prepared.recipe, prepared.data
+    add = partial(
+        with_reference, engine=engine, recipe=recipe, run=run, model=state.model_fingerprint, tell=tell,
+        begun=state.step > 0,
+    )  # fmt: skip
+    train, validation = add(data.train, "train"), add(data.validation, "validation")
+    if data.data.test and state.step == 0:
+        add(items_of_part(recipe, data.data.test, data.tokenizer, "test", tell), "test")
+    data = replace(data, train=train, validation=validation)
+    return replace(prepared, data=data, plan=replace(prepared.plan, items=train))
+
+
 def _learn(
     prepared: Prepared,
     engine: Engine,
@@ -183,7 +202,8 @@ def _learn(
     tell: Tell,
 ) -> bool:
     """Take the steps that are left; whether the run came to its end."""
-    recipe, data, plan, objective = prepared.recipe, prepared.data, prepared.plan, engine.objective
+    prepared = _with_reference(prepared, engine, run, state, tell)
+    recipe, data, plan = prepared.recipe, prepared.data, prepared.plan
     room = room_for_states(prepared.method, plan, prepared.num_steps, spare_bytes, engine)
     room = room if prepared.rewards is None else 0  # answers never come again
     remedy = f"Free some space, then go on with: weitiao train {quoted(run.path)}"
@@ -196,10 +216,10 @@ def _learn(
         rollouts = make_rollouts(prepared, engine, run, state, interrupt)
         loop = Loop(
             engine=engine,
-            steps=rollouts or replace(plan, items=objective.prepare(plan.items)),
+            steps=rollouts or plan,
             sources=data.several_sources,
             num_steps=prepared.num_steps,
-            validation=objective.prepare(data.validation),
+            validation=data.validation,
             text=TextLengths(data.tokenizer).per_weight(data.validation) if data.validation else TextLength(0, 0),
             answers=answers,
             judged=judging(rollouts, data.validation) if rollouts else None,

@@ -39,7 +39,7 @@ from weitiao.training.losses import LossLog
 from weitiao.training.metrics import MetricsLog, read_metrics
 from weitiao.training.progress import Watcher, describe_losses, memory_gib
 from weitiao.training.schedule import learning_rate
-from weitiao.training.validation import AnswerValidation, validation_losses
+from weitiao.training.validation import AnswerValidation, ValidationLosses, validation_losses
 
 _SHOWN = ("reward", "kl")
 """What of the facts about a step stands beside its loss while it goes on."""
@@ -128,7 +128,7 @@ class Loop:
                     values["seconds_training"] = begun + seconds - made
                 self._log(metrics, values)
                 recent = self._recent.add({name: MeanLoss(**one) for name, one in values.get("sources", {}).items()})
-                shown = {name: values[name] for name in _SHOWN if name in values}
+                shown = {name: values[name] for name in (*_SHOWN, *self.engine.objective.told) if name in values}
                 self.watcher.step(state.step, values["loss"], values["tokens_per_second"], recent | shown)
                 if self._is_due(self.config.validate_every) and self.validation:
                     state.validation_due = True
@@ -199,7 +199,7 @@ class Loop:
     def _validate(self, metrics: MetricsLog | None) -> None:
         """Validate, and keep the weights if they are the best so far. A run that is to stop leaves it for later."""
         state = self.state
-        losses = self._validation_losses()
+        losses, further = self._validation_losses()
         if self.engine.anyone(self.interrupt.requested):
             return
         scores = self._answer_scores()
@@ -215,8 +215,11 @@ class Loop:
             state.num_bad_validations += 1
             patience = self.config.patience
             state.stopped_early = patience is not None and state.num_bad_validations >= patience
-        readings = self.engine.objective.readings(loss, self.text)
-        values: dict[str, Any] = {f"validation_{name}": value for name, value in (readings | scores).items()}
+        weight = sum(one.weight for one in losses)
+        objective, means = self.engine.objective, {name: value / weight for name, value in further.items()}
+        readings = objective.readings(loss, self.text)
+        values: dict[str, Any] = {f"validation_{name}": value for name, value in (readings | means | scores).items()}
+        readings |= {name: means[name] for name in objective.told}
         sources = by_source(losses, self.sources) if self.sources else {}
         if len(sources) > 1:
             values["validation_sources"] = _as_values(sources)
@@ -228,26 +231,25 @@ class Loop:
         if state.stopped_early:
             self.watcher.message(f"{state.num_bad_validations} validations without improvement: stopping early.")
 
-    def _validation_losses(self) -> list[ItemLoss]:
-        """The losses of all validation items; fewer when the run was asked to stop meanwhile."""
-        losses: list[ItemLoss] = []
-        engine, config, judged = self.engine, self.config, self.judged
+    def _validation_losses(self) -> tuple[list[ItemLoss], dict[str, float]]:
+        """The losses of all validation items, fewer when the run was asked to stop; and the sums of further metrics."""
+        engine, config, judged, found = self.engine, self.config, self.judged, ValidationLosses()
         if judged is not None:
 
-            def found() -> list[ItemLoss]:
+            def rewards() -> list[ItemLoss]:
                 with suppress(Stopped), stoppable(decoder(engine.objective.model), self.interrupt):
                     return judged(engine.objective.model)
                 return []
 
-            return engine.from_main(found)
+            return engine.from_main(rewards), {}
         assert isinstance(config.token_budget, int), "it is chosen before the first step"
         mine = self.validation[engine.rank :: engine.num_ranks]
         budget, share = config.token_budget, config.share_prefixes
         if mine:
             stopping = stoppable(decoder(engine.objective.model), self.interrupt)
             with suppress(Stopped), stopping, engine.precision.computing():
-                losses = validation_losses(engine.objective, mine, token_budget=budget, share_prefixes=share)
-        return engine.collect(losses)
+                found = validation_losses(engine.objective, mine, token_budget=budget, share_prefixes=share)
+        return engine.collect(found.items), _added(engine.collect([found.sums]))
 
     def _answer_scores(self) -> dict[str, float] | None:
         """The scores of answers to validation rows; None when the run was asked to stop meanwhile."""

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from weitiao.forest.plan import pack
 from weitiao.models.parts import evaluating
-from weitiao.objectives.objective import Objective
+from weitiao.objectives.objective import Losses, Objective
 from weitiao.rendering.items import Item
 from weitiao.training.item_losses import ItemLoss, item_losses
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationLosses:
+    """What an objective says of held-out items.
+
+    Attributes:
+        items: The loss of each.
+        sums: Its further metrics by name, added up over the items.
+    """
+
+    items: list[ItemLoss] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +43,8 @@ class AnswerValidation:
 
 def validation_losses(
     objective: Objective, items: Sequence[Item], *, token_budget: int, share_prefixes: bool
-) -> list[ItemLoss]:
-    """The loss of each item, without gradient and dropout.
+) -> ValidationLosses:
+    """The loss of each item, and the sums of further metrics, without gradient and dropout.
 
     Args:
         objective: Around a causal language model with forest attention.
@@ -39,8 +52,11 @@ def validation_losses(
         token_budget: Tokens computed at once.
         share_prefixes: Compute shared beginnings once; the result is the same.
     """
-    losses: list[ItemLoss] = []
+    found = ValidationLosses()
     with evaluating(objective), torch.no_grad():
         for forest in pack(items, token_budget=token_budget, share_prefixes=share_prefixes):
-            losses += item_losses(forest, objective(forest).per_item, objective.weights(forest))
-    return losses
+            losses: Losses = objective(forest)
+            found.items.extend(item_losses(forest, losses.per_item, objective.weights(forest)))
+            for name, value in losses.metrics.items():
+                found.sums[name] = found.sums.get(name, 0.0) + float(value)
+    return found

@@ -54,6 +54,20 @@ def compared_reader(format: RecordFormat, path: str, head: Sequence[Row], shown:
     return PreferenceReader(path) if format == "preference" else JudgedReader(path, head, shown)
 
 
+def renamed(row: Row, columns: Mapping[Any, str]) -> Row:
+    """The row with its columns under the names of their fields.
+
+    Args:
+        row: As it was read.
+        columns: Field to column.
+    """
+    if not columns or not isinstance(row.data, dict):
+        return row
+    values = {name: look_up(row.data, column) for name, column in columns.items()}
+    rest = {name: value for name, value in row.data.items() if name not in columns.values()}
+    return replace(row, data={**rest, **{k: v for k, v in values.items() if v is not None}})
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """A file, a directory or a hub data set, and what its columns mean.
@@ -103,7 +117,7 @@ class Opened(OpenedSource):
         if self.given.format in RECORD_FORMATS:
             return cast(RecordFormat, self.given.format)
         if not self.given.templates:
-            compared = compared_format(objects_of([self._renamed(row) for row in self.head]))
+            compared = compared_format(objects_of([renamed(row, self.given.columns) for row in self.head]))
             if compared is not None:
                 return compared
         self._example_source("auto")  # what is wrong with the settings has a remedy of its own
@@ -143,9 +157,9 @@ class Opened(OpenedSource):
         """
         if format in FIELDS_OF_COMPARED:
             self._check_columns(format)
-            head = [self._renamed(row) for row in self.head]
+            head = [renamed(row, self.given.columns) for row in self.head]
             compared = compared_reader(format, self.config.path, head, self.shown)
-            return lambda placed: compared(self._renamed(placed.row), placed.row_id)
+            return lambda placed: compared(renamed(placed.row, self.given.columns), placed.row_id)
         source = self._detected.source if self.given.format == "auto" else self._example_source(format)
         convert = Converter(source, cast(FormatName, format))
         return lambda placed: convert(placed.row, placed.row_id)
@@ -156,15 +170,6 @@ class Opened(OpenedSource):
         unknown = sorted(set(self.given.columns) - FIELDS_OF_COMPARED[format])
         if unknown:
             raise _unknown_columns(self.shown, unknown, format, sorted(FIELDS_OF_COMPARED[format]))
-
-    def _renamed(self, row: Row) -> Row:
-        """The row with its columns under the names of their fields."""
-        columns = self.given.columns
-        if not columns or not isinstance(row.data, dict):
-            return row
-        values = {name: look_up(row.data, column) for name, column in columns.items()}
-        rest = {name: value for name, value in row.data.items() if name not in columns.values()}
-        return replace(row, data={**rest, **{k: v for k, v in values.items() if v is not None}})
 
     def _example_source(self, format: str) -> SourceConfig:
         values = {"format": format, "columns": dict(self.given.columns), **self.given.templates}

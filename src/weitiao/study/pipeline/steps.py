@@ -98,7 +98,7 @@ def compare(work: Work) -> str:
         raise DataError(
             "The baseline and the tuned model answered different rows.", "Run it again with --redo baseline."
         )
-    data = load_data(recipe.data)
+    data = load_data(recipe.data, rows=recipe.objective.rows())
     names = f"{before.best.model}, {before.best_prompt}", TUNED
     comparison = compare_predictions(old, chosen, names=names, metrics=task_from_recipe(recipe, data).metrics)
     retention = _retention(work)

@@ -1,0 +1,100 @@
+"""Rows of the kind that an objective takes, as examples: comparisons, judged answers, answers with a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from weitiao.console import quoted
+from weitiao.data.config import SourceConfig
+from weitiao.data.conversion.records import Reader, compared_format, compared_reader, renamed
+from weitiao.data.example import Example, Judged, Preference, Record, Rows
+from weitiao.data.reading.files import OpenedSource, objects_of
+from weitiao.data.reading.rows import BadRow, Row, kind_of
+from weitiao.errors import DataError
+
+_FORMATS = {"pair": "preference", "mark": "kto"}
+_LACKS = {
+    "pair": "a better and a worse answer, in columns `chosen` and `rejected`",
+    "mark": "an answer and a column `label` (or `kto_tag`) that is true or false",
+}
+_NOT_FOR_COMPARED = ("prompt", "system", "completion", "roles")
+
+ToExample = Callable[[Row, str], Example]
+"""Turns a row, and the identity that it gets, into an example, or raises `BadRow`."""
+
+
+def compared_rows(opened: OpenedSource, rows: Rows) -> tuple[str, ToExample]:
+    """What reads the rows of a source that compare answers or judge them.
+
+    Args:
+        opened: The source.
+        rows: Which rows are wanted; those of `answer` are not read here.
+
+    Returns:
+        The name of the format, and what turns a row into an example.
+
+    Raises:
+        DataError: The source has rows of another kind, or settings that belong to such.
+    """
+    source, shown, wanted = opened.config, opened.shown, _FORMATS[rows.record]
+    head = [renamed(row, source.columns) for row in opened.head]
+    found = compared_format(objects_of(head))
+    if found != wanted:
+        remedy = f"weitiao data convert {quoted(shown)} {wanted}.jsonl --to {wanted}"
+        raise DataError(
+            f"{shown}: the objective learns from rows with {_LACKS[rows.record]}, and these have none.",
+            f"Convert them: {remedy}" if found else "Name the columns with `columns`, or choose objective: sft.",
+        )
+    if given := [name for name in ("format", *_NOT_FOR_COMPARED) if getattr(source, name) != _default(name)]:
+        raise DataError(f"{shown}: {wanted} rows are read without `{given[0]}`.", f"Remove `{given[0]}`.")
+    read = compared_reader(wanted, shown, head, shown)
+    return wanted, lambda row, row_id: _as_example(read, renamed(row, source.columns), row_id, rows)
+
+
+def with_numbers(convert: ToExample, rows: Rows) -> ToExample:
+    """Reads the columns of a conversation's row that hold numbers, too."""
+    if not rows.numbers:
+        return convert
+
+    def read(row: Row, row_id: str) -> Example:
+        example = convert(row, row_id)
+        if not example.messages:
+            raise BadRow("", "is raw text, which has no answer to be scored")
+        given = len(example.prompt)
+        return replace(
+            example, messages=example.messages[: given + 1], given=given, numbers=_numbers(example.columns, rows)
+        )
+
+    return read
+
+
+def _as_example(read: Reader, row: Row, row_id: str, rows: Rows) -> Example:
+    record: Record = read(row, row_id)
+    numbers = _numbers(record.columns, rows)
+    given: dict[str, Any] = {"tools": record.tools, "columns": record.columns, "given": 0, "numbers": numbers}
+    match record:
+        case Preference():
+            turns = (*record.prompt, *record.chosen)
+            return Example(row_id, turns, **given | {"rejected": record.rejected, "given": len(record.prompt)})
+        case Judged():
+            given |= {"given": len(record.prompt), "numbers": {**numbers, "mark": 1.0 if record.label else -1.0}}
+            return Example(row_id, (*record.prompt, *record.completion), **given)
+    raise AssertionError(type(record))
+
+
+def _numbers(columns: dict[str, Any], rows: Rows) -> dict[str, float]:
+    found = {}
+    for name, column in rows.numbers.items():
+        value = columns.get(column)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise BadRow(column, "is missing" if value is None else f"must be a number, is {kind_of(value)}")
+        found[name] = float(value)
+    return found
+
+
+def _default(name: str) -> Any:
+    field = SourceConfig.model_fields[name]
+    return field.get_default(call_default_factory=True)

@@ -1,0 +1,108 @@
+"""Learning from pairs of a better and a worse answer, without a reward model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from weitiao.forest.layout import Forest
+from weitiao.models.losses import token_losses
+from weitiao.objectives.objective import Losses, Objective
+from weitiao.objectives.preference_losses import KINDS, Strength
+from weitiao.rendering.items import Item, TokenSequence
+
+if TYPE_CHECKING:
+    from weitiao.objectives.config import DpoConfig
+
+REFERENCE = "reference"
+"""The column with the log-probability of a token under the reference model: the model as the run begins it."""
+
+
+class Answers(NamedTuple):
+    """What a model, and the reference, give the answers of a forest: [I, A], items by answers (better, worse).
+
+    Attributes:
+        log_probabilities: Sums over the tokens of an answer, with gradient (float64).
+        ratios: The same, minus those of the reference; 0 is the reference where there is none.
+        lengths: How many tokens an answer has.
+    """
+
+    log_probabilities: Tensor
+    ratios: Tensor
+    lengths: Tensor
+
+
+def answers_of(objective: Objective, forest: Forest, num_answers: int) -> Answers:
+    """The log-probabilities of all answers of a forest.
+
+    The reference is taken off token by token, and added up in float64: what is left is small beside the two.
+
+    Args:
+        objective: Around a causal language model; the items have the columns that it needs.
+        forest: Of items with so many sequences each.
+        num_answers: A.
+    """
+    targets = forest.targets
+    values_N = -token_losses(objective.model, forest, objective.kept)[0].double()
+    ratios_N = values_N
+    if REFERENCE in objective.needs:
+        ratios_N = values_N - torch.from_numpy(targets.columns[REFERENCE]).to(values_N.device).double()
+    places = forest.target_items * num_answers + forest.sequence_places[targets.sequences]
+    places_N = torch.from_numpy(places).to(values_N.device)
+    zeros = values_N.new_zeros(len(forest.items) * num_answers)
+    added = [zeros.index_add(0, places_N, one) for one in (values_N, ratios_N, torch.ones_like(values_N))]
+    return Answers(*(one.view(len(forest.items), num_answers) for one in added))
+
+
+def item_weights(forest: Forest, like: Tensor) -> Tensor:
+    """The weight [I] of every item, where and as another tensor is."""
+    return like.new_tensor([item.weight for item in forest.items])
+
+
+class Preference(Objective):
+    """The objective `dpo`: one item is a pair, the better answer first, and counts as one row."""
+
+    config: DpoConfig
+    told = ("accuracy", "margin")
+
+    def __init__(self, model: nn.Module, config: DpoConfig) -> None:
+        super().__init__(model, config)
+        self.kind = KINDS[config.loss]
+        self.needs = (REFERENCE,) if self.kind.reference else ()
+        beta = self.kind.beta if config.beta is None else config.beta
+        self.by = Strength(beta, config.label_smoothing, config.margin)
+        self.sft_weight = self.kind.sft if config.sft_weight is None else config.sft_weight
+
+    @classmethod
+    def items(cls, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
+        pairs = zip(sequences[::2], sequences[1::2], strict=True)
+        return tuple(Item(better.row_id, (better, worse), rows=1) for better, worse in pairs)
+
+    def reference(self, forest: Forest) -> Mapping[str, Tensor]:
+        return {REFERENCE: -token_losses(self.model, forest, self.kept)[0]}
+
+    def forward(self, forest: Forest) -> Losses:
+        answers = answers_of(self, forest, 2)
+        ratios_I2 = answers.ratios
+        if self.kind.means or self.config.length_normalized:
+            ratios_I2 = ratios_I2 / answers.lengths
+        better_I, worse_I = ratios_I2.unbind(1)
+        losses_I = self.kind.loss(better_I, worse_I, self.by)
+        if self.sft_weight:
+            losses_I = losses_I - self.sft_weight * answers.log_probabilities[:, 0] / answers.lengths[:, 0]
+        weights_I = item_weights(forest, losses_I)
+        rewards_I2 = self.by.beta * ratios_I2.detach()
+        figures = {
+            "accuracy": (rewards_I2[:, 0] > rewards_I2[:, 1]).double(),
+            "margin": rewards_I2[:, 0] - rewards_I2[:, 1],
+            "reward_chosen": rewards_I2[:, 0],
+            "reward_rejected": rewards_I2[:, 1],
+            "logprob_chosen": answers.log_probabilities[:, 0].detach(),
+            "logprob_rejected": answers.log_probabilities[:, 1].detach(),
+        }
+        weighted_I = losses_I * weights_I
+        metrics = {name: (values_I * weights_I).sum() for name, values_I in figures.items()}
+        return Losses(weighted_I.sum(), weighted_I.detach(), metrics)

@@ -1,0 +1,69 @@
+"""The settings of objectives that learn from comparisons and judgements of answers."""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, model_validator
+
+from weitiao.data.example import Rows
+from weitiao.objectives.base import ObjectiveConfigBase
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from weitiao.objectives.objective import Objective
+
+
+class DpoConfig(ObjectiveConfigBase):
+    """Direct preference optimisation: of two answers, the better one becomes likelier than the worse one, measured
+    against the model as the run begins it (DPO, https://arxiv.org/abs/2305.18290), and what followed on it."""
+
+    type: Literal["dpo"]
+    """The objective."""
+
+    loss: Literal["sigmoid", "ipo", "hinge", "robust", "sppo", "apo_zero", "apo_down", "simpo", "cpo", "orpo"] = (
+        "sigmoid"
+    )
+    """Which loss of a pair: `sigmoid` is DPO itself; `simpo`, `cpo` and `orpo` need no reference model."""
+
+    beta: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """How strongly the model is held to the reference, and the scale of the rewards that are shown: 0.1 when not given,
+    2 with `simpo`. `tau` of IPO, `lambda` of ORPO."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """The share of the pairs that are held to be the wrong way round (`sigmoid`, `robust`, `simpo`, `cpo`)."""
+
+    length_normalized: bool = False
+    """Take means over the tokens of an answer, not sums, so that a long answer counts no more than a short one; `simpo`
+    and `orpo` do so by themselves."""
+
+    margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """By how much the reward of the better answer shall be the higher one (`sigmoid`, `hinge`, `simpo`, `cpo`)."""
+
+    sft_weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Weight of a supervised term beside the loss: minus the mean log-probability of the better answer's tokens. 1 with
+    `cpo` and `orpo` when not given, else 0."""
+
+    @model_validator(mode="after")
+    def _fits_the_loss(self) -> DpoConfig:
+        allowed = {
+            "margin": ("sigmoid", "hinge", "simpo", "cpo"),
+            "label_smoothing": ("sigmoid", "robust", "simpo", "cpo"),
+        }
+        for name, losses in allowed.items():
+            if getattr(self, name) and self.loss not in losses:
+                raise ValueError(f"`{name}` goes with {', '.join(losses)}, and `loss` is {self.loss}")
+        return self
+
+    def rows(self) -> Rows:
+        return Rows("pair")
+
+    def objective(self) -> builtins.type[Objective]:
+        from weitiao.objectives.preference import Preference
+
+        return Preference
+
+    def build(self, model: nn.Module) -> Objective:
+        return self.objective()(model, self)
