@@ -15,7 +15,7 @@ from weitiao.objectives.preference_losses import KINDS, Strength
 from weitiao.rendering.items import Item, TokenSequence
 
 if TYPE_CHECKING:
-    from weitiao.objectives.config import DpoConfig
+    from weitiao.objectives.preference_config import DpoConfig
 
 REFERENCE = "reference"
 """The column with the log-probability of a token under the reference model: the model as the run begins it."""
