@@ -184,7 +184,7 @@ def test_killed_inside_and_after_every_step_it_comes_to_the_same_end(
 def test_interrupted_while_training_it_exits_130_and_goes_on(
     whole: tuple[Path, str, int], tiny_llama_dir: Path, forks: Forks, tmp_path: Path
 ) -> None:
-    path = recipe(tmp_path, tiny_llama_dir, steps=300)
+    path = recipe(tmp_path, tiny_llama_dir, steps=100)
     metrics = tmp_path / "run" / "metrics.jsonl"
 
     def interrupt(pid: int) -> None:
@@ -197,7 +197,7 @@ def test_interrupted_while_training_it_exits_130_and_goes_on(
     assert done.returncode == 130, done.stderr
     assert "what is done is kept" in done.stderr
     steps = len(metrics.read_text().splitlines())
-    assert 3 < steps < 300
+    assert 3 < steps < 100
     done = forks.call("run", path, "--until", "train")
     assert done.returncode == 0, done.stderr
     assert "Going on after step" in done.stderr

@@ -43,7 +43,7 @@ def test_other_ways_are_in_the_table_and_one_is_advised(mistral: dict[str, Any])
 
 
 def test_a_recipe_is_planned_with_its_own_data(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path, tiny_llama_dir, train={"epochs": 2})
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train={"epochs": 2, "token_budget": 256})
     done = weitiao("plan", recipe, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 from pydantic import BaseModel
 from rich.console import Console
-from toy_steps import toy_steps
+from toy_steps import toy_steps, write_work
 from workbench import write_rows
 
 from weitiao.errors import RecipeError, RunError
@@ -129,11 +129,19 @@ def test_the_first_call_does_everything_and_the_second_nothing(recipe_path: Path
     assert {path.name for path in after if after[path] != before.get(path)} <= {"steps.json", ".lock"}
 
 
+@pytest.fixture(scope="module")
+def finished(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """The recipe of a run that is done; its run directory is there to be copied."""
+    recipe = load_recipe(write_work(tmp_path_factory.mktemp("finished"), tiny_llama_dir))
+    assert call(recipe)[0] == ALL
+    return recipe
+
+
 @pytest.mark.parametrize("name", settings())
-def test_a_changed_setting_redoes_exactly_what_follows_from_it(recipe_path: Path, name: str) -> None:
+def test_a_changed_setting_redoes_exactly_what_follows_from_it(finished: Recipe, tmp_path: Path, name: str) -> None:
     assert name in VALUES, f"{name} is new: say here what a change of it makes necessary"
-    recipe = load_recipe(recipe_path)
-    call(recipe)
+    run = shutil.copytree(finished.run_dir, tmp_path / "run")
+    recipe = finished.model_copy(update={"run_dir": run})
     other = changed(recipe, name)
     expected = OF_SETTING.get(name, OF_SECTION[name.partition(".")[0]])
     assert call(other)[0] == expected

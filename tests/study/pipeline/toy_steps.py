@@ -7,10 +7,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from workbench import write_recipe, write_rows
+
 from weitiao.files import written_whole
 from weitiao.study.pipeline.keys import Identities
 from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.pipeline.steps import STEPS
+
+
+def write_work(directory: Path, model: Path) -> Path:
+    """A recipe over small files, of each kind that a step reads."""
+    path = write_recipe(
+        directory, model, train={"max_steps": 4, "save_every": 1},
+        data={"validation": "validation.jsonl", "test": "test.jsonl"},
+        retention={"suite": "none", "tasks": [{"type": "loss", "name": "prose", "data": str(directory / "prose.txt")}]},
+    )  # fmt: skip
+    write_rows(directory / "validation.jsonl", 6, start=100)
+    write_rows(directory / "test.jsonl", 12, start=200)
+    (directory / "prose.txt").write_text("the answer is a short one\n" * 3)
+    return path
 
 
 def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) -> tuple[Step, ...]:
