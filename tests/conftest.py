@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Tests run side by side, each on a core: with a thread for every core in each of them, small sums wait for each other.
+# torch reads it when it is imported, which is later than this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The suite tries the same few invented cases every time; `make fuzz` tries many new ones.
 _SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
