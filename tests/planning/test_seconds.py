@@ -23,11 +23,11 @@ def product(m: int, k: int, n: int, dtype: torch.dtype = torch.float32) -> Call:
 
 
 def test_a_data_sheet_takes_arithmetic_traffic_or_the_launch() -> None:
-    sheet = DataSheet({"float32": 1e12, "bfloat16": 4e12}, 1e11, share=0.5, launch_seconds=1e-5)
+    sheet = DataSheet({"float32": 1e12, "bfloat16": 4e12}, 1e11, shares=(0.5, 0.25), launch_seconds=1e-5)
     assert sheet.seconds({product(1000, 1000, 1000): 3}) == pytest.approx(3 * 2e9 / 1e12 / 0.5)
     assert sheet.seconds({product(1000, 1000, 1000, torch.bfloat16): 1}) == pytest.approx(2e9 / 4e12 / 0.5)
     skinny = 4 * (100_000 * 10 + 10 * 1 + 100_000)
-    assert sheet.seconds({product(100_000, 10, 1): 1}) == pytest.approx(skinny / 1e11 / 0.5)
+    assert sheet.seconds({product(100_000, 10, 1): 1}) == pytest.approx(skinny / 1e11 / 0.25)
     assert sheet.seconds({product(2, 2, 2): 1}) == 1e-5
 
 

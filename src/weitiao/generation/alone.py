@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weitiao.models.alone import HandedOn, run_on
+from weitiao.models.in_float32 import in_float32
 from weitiao.models.parts import Readout, decoder, evaluating
 from weitiao.models.probe import ROUNDING
 
@@ -82,14 +83,19 @@ def run_beginning(model: nn.Module, tokens: Sequence[int], rest: Sequence[int]) 
         tokens: At least one.
         rest: How one of the prompts goes on.
     """
+    run, row = _Runner(model), Row([])
     with evaluating(model):
-        run, row = _Runner(model), Row([])
         run(row, tokens)
-        at_once, one_by_one = row.copied(), row.copied()
-        found = run(at_once, rest[:_TRIED])
-        expected = [run(one_by_one, [token]) for token in rest[:_TRIED]][-1]
-        scale = expected.abs().max()
-        return Beginning(row, bool((found - expected).abs().max() <= ROUNDING[found.dtype] * scale))
+        with in_float32(model) as short:
+            tried = row
+            if short:
+                tried = Row([])
+                run(tried, tokens)
+            at_once, one_by_one = tried.copied(), tried.copied()
+            found = run(at_once, rest[:_TRIED])
+            expected = [run(one_by_one, [token]) for token in rest[:_TRIED]][-1]
+    error = (found - expected).abs().max()
+    return Beginning(row, bool(error <= ROUNDING[found.dtype] * expected.abs().max()))
 
 
 class _Runner:

@@ -203,11 +203,11 @@ def runs_alone(model: nn.Module) -> bool:
 
 
 @contextmanager
-def choosing_freely(model: nn.Module) -> Iterator[None]:
-    """Inside the block, losses are computed by whatever can, each row alone if that is so already."""
+def computing_by(model: nn.Module, backend: AttentionName) -> Iterator[None]:
+    """Inside the block, losses are computed by a backend, each row alone if that is so already."""
     before = backend_of(decoder(model))
     if before != "alone":
-        decoder(model).forest_backend = "auto"
+        decoder(model).forest_backend = backend
     try:
         yield
     finally:

@@ -50,10 +50,18 @@ def settle(model: nn.Module) -> bool:
     Raises:
         ModelError: The device has no room for it, or all weights learn, so that none could stay.
     """
-    found = next((one.host_weights for one in model.modules() if "host_weights" in vars(one)), None)
-    if found is not None:
-        cast(HostWeights, found).settle(model)
+    if (found := _host_weights(model)) is not None:
+        found.settle(model)
     return found is not None
+
+
+def keeps_on_host(model: nn.Module) -> bool:
+    """Whether weights come to the device only for as long as they are needed."""
+    return _host_weights(model) is not None
+
+
+def _host_weights(model: nn.Module) -> HostWeights | None:
+    return next((cast(HostWeights, one.host_weights) for one in model.modules() if "host_weights" in vars(one)), None)
 
 
 def staying(model: nn.Module) -> list[list[nn.Parameter]]:

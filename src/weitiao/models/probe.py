@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,8 +25,10 @@ from weitiao.errors import ModelError
 from weitiao.forest.layout import Forest, build_forest
 from weitiao.models.alone import branches, let_branch
 from weitiao.models.asking import asked, attention_function
-from weitiao.models.attention import choosing_freely, runs_alone, set_backend
+from weitiao.models.attention import computing_by, runs_alone, set_backend
 from weitiao.models.boundary import loading, quiet_transformers
+from weitiao.models.config import AttentionName
+from weitiao.models.in_float32 import in_float32
 from weitiao.models.losses import token_losses
 from weitiao.models.parts import causal_model, decoder, evaluating
 from weitiao.rendering.items import TokenSequence, as_items
@@ -73,10 +75,12 @@ def probe_forest(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, s
     if not rows:
         return
     name = type(causal_model(model)).__name__
-    with loading(f"{name} cannot be run on a forest of rows", remedy=ANOTHER), evaluating(model), torch.no_grad():
-        trial = _Trial(model, _pool(rows))
+
+    def require(trial: _Trial) -> None:
         if (error := trial.error(longest, share_prefixes=share_prefixes)) > trial.tolerance:
             raise ModelError(*_refusal(trial, name, error, longest, share_prefixes))
+
+    _try(model, rows, f"{name} cannot be run on a forest of rows", require)
 
 
 def forest_or_alone(
@@ -124,36 +128,50 @@ def probe_once(model: nn.Module, rows: Sequence[ArrayLike], *, longest: int, sha
 def _require_exact_alone(model: nn.Module, rows: Sequence[ArrayLike]) -> None:
     """Refuse a model that, taken apart into decoder and head, gives other losses than whole."""
     name = type(causal_model(model)).__name__
-    with loading(f"{name} cannot be run", remedy=ANOTHER), evaluating(model), torch.no_grad():
-        trial = _Trial(model, _pool(rows))
+
+    def require(trial: _Trial) -> None:
         if (error := trial.error_alone()) > trial.tolerance:
             raise ModelError(_differs(name, error, "already when a row is computed alone", trial), ANOTHER)
+
+    _try(model, rows, f"{name} cannot be run", require)
 
 
 def _branches_exactly(model: nn.Module, rows: Sequence[ArrayLike]) -> bool:
     """Whether losses and gradients stay when a shared beginning is run once and its state copied for every row."""
-    network = decoder(model)
-    trial = _Trial(model, _pool(rows))
-    pieces = trial.pieces(0)[:2]
-    found = []
     try:
-        with evaluating(model), torch.enable_grad(), quiet_transformers():
-            for copies in (False, True):
-                let_branch(network, copies_state=copies)
-                if copies and not branches(network):
+        with evaluating(model), quiet_transformers():
+            with in_float32(model) as short, torch.no_grad():
+                if short and not _same_by_branches(model, rows, _losses):
                     return False
-                losses, gradient = _with_gradient(model, pieces)
-                found.append(torch.cat([losses, gradient.flatten()]))
+            return _same_by_branches(model, rows, _with_gradient)
     except Exception as error:  # noqa: BLE001 (models raise anything for a state that they do not take)
         _logger.debug("State cannot be copied: %s", error)
         return False
+
+
+def _same_by_branches(
+    model: nn.Module, rows: Sequence[ArrayLike], find: Callable[[nn.Module, Sequence[_Piece]], Tensor]
+) -> bool:
+    """Whether what is found for two pieces that branch is the same with copies of the state as without."""
+    network, trial, found = decoder(model), _Trial(model, _pool(rows)), []
+    try:
+        for copies in (False, True):
+            let_branch(network, copies_state=copies)
+            if copies and not branches(network):
+                return False
+            found.append(find(model, trial.pieces(0)[:2]))
     finally:
         let_branch(network, copies_state=False)
     plain, branched = found
     return bool((plain - branched).norm() <= trial.tolerance * plain.norm())
 
 
-def _with_gradient(model: nn.Module, pieces: Sequence[_Piece]) -> tuple[Tensor, Tensor]:
+def _losses(model: nn.Module, pieces: Sequence[_Piece]) -> Tensor:
+    return torch.cat(_forest_losses(model, pieces, "auto", share_prefixes=True))
+
+
+@torch.enable_grad()
+def _with_gradient(model: nn.Module, pieces: Sequence[_Piece]) -> Tensor:
     """The losses of pieces in one forest, and the gradient of their sum with regard to the embedded tokens, summed."""
     seen: list[Tensor] = []
 
@@ -163,18 +181,32 @@ def _with_gradient(model: nn.Module, pieces: Sequence[_Piece]) -> tuple[Tensor, 
 
     hook = causal_model(model).get_input_embeddings().register_forward_hook(note)
     try:
-        losses = torch.cat(_forest_losses(model, pieces, share_prefixes=True))
+        losses = _losses(model, pieces)
     finally:
         hook.remove()
     gradients = torch.autograd.grad(losses.sum(), seen)
-    return losses.detach(), torch.stack([one[0].double().cpu().sum(0) for one in gradients]).sum(0)
+    return torch.cat([losses.detach(), torch.stack([one[0].double().cpu().sum(0) for one in gradients]).sum(0)])
+
+
+def _try(model: nn.Module, rows: Sequence[ArrayLike], what: str, require: Callable[[_Trial], None]) -> None:
+    """Try a model as it is, and before that one in a short format in float32: there rounding hides no mistake.
+
+    Args:
+        what: That it cannot be done, if the model raises.
+        require: Raises where a trial shows too much of a difference.
+    """
+    with loading(what, remedy=ANOTHER), evaluating(model), torch.no_grad():
+        with in_float32(model) as short:
+            if short:  # the kernel of a GPU would be compiled for this alone
+                require(_Trial(model, _pool(rows), "dense" if causal_model(model).device.type == "cuda" else "auto"))
+        require(_Trial(model, _pool(rows)))
 
 
 class _Trial:
     """Compares the two ways of computing the pieces of a pool of real tokens."""
 
-    def __init__(self, model: nn.Module, pool: tuple[int, ...]) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, pool: tuple[int, ...], backend: AttentionName = "auto") -> None:
+        self.model, self._backend = model, backend
         first, other = pool[:TRUNK], pool[TRUNK : 2 * TRUNK - BRANCH]
         self._near = [_Piece(first), _Piece(first[:BRANCH] + _unlike(first[BRANCH], other))]
         self._apart = _unlike(first[0], pool[-SHORT:])
@@ -188,13 +220,15 @@ class _Trial:
     def error(self, longest: int, *, share_prefixes: bool) -> float:
         """How far the losses are apart, as a share of them; infinite where a mask of the model's own differs."""
         pieces = self.pieces(longest)
-        found = _forest_losses(self.model, pieces, share_prefixes=share_prefixes)
+        found = _forest_losses(self.model, pieces, self._backend, share_prefixes=share_prefixes)
         error = self._difference(pieces, found)
         return error if error > self.tolerance or _masks_agree(self.model, pieces[-1], longest) else float("inf")
 
     def error_alone(self) -> float:
         """The same for pieces that are each a forest of their own."""
-        return max(self._difference([p], _forest_losses(self.model, [p], share_prefixes=False)) for p in self._near)
+        pieces = [[piece] for piece in self._near]
+        found = [_forest_losses(self.model, one, self._backend, share_prefixes=False) for one in pieces]
+        return max(map(self._difference, pieces, found))
 
     def _difference(self, pieces: Sequence[_Piece], found: Sequence[Tensor]) -> float:
         # Nine of ten: in a short type, a router's choice between two experts may tip for single tokens.
@@ -261,7 +295,9 @@ def _plain_losses(model: nn.Module, piece: _Piece) -> Tensor:
     return F.cross_entropy(logits.double(), ids[0, 1:], reduction="none").cpu()
 
 
-def _forest_losses(model: nn.Module, pieces: Sequence[_Piece], *, share_prefixes: bool) -> list[Tensor]:
+def _forest_losses(
+    model: nn.Module, pieces: Sequence[_Piece], backend: AttentionName, *, share_prefixes: bool
+) -> list[Tensor]:
     """The losses of each piece, all in one forest: float64 on the CPU."""
     learned = [[0.0] + [1.0] * (len(piece.token_ids) - 1) for piece in pieces]
     rows = [TokenSequence.of("", piece.token_ids, weights) for piece, weights in zip(pieces, learned, strict=True)]
@@ -270,7 +306,7 @@ def _forest_losses(model: nn.Module, pieces: Sequence[_Piece], *, share_prefixes
     positions = forest.layout.position_ids.copy()
     for piece, at in zip(pieces, places, strict=True):
         positions[forest.targets.positions[at]] += piece.start
-    with choosing_freely(model):  # it is the model that is tried, and two pieces share a beginning
+    with computing_by(model, backend):  # it is the model that is tried, and two pieces share a beginning
         losses_N, _ = token_losses(model, _with_positions(forest, positions))
     losses_N = losses_N.double().cpu()
     return [losses_N[torch.from_numpy(at)] for at in places]

@@ -83,13 +83,13 @@ class DataSheet:
     Args:
         flops: Floating-point operations per second, by the name of the number format.
         bytes_per_second: Of its memory.
-        share: What is reached of both in practice.
+        shares: What is reached of the two in practice: what fits trainings on an H100 (docs/benchmarks.md).
         launch_seconds: Least time of an operation.
     """
 
     flops: Mapping[str, float]
     bytes_per_second: float
-    share: float = 0.5
+    shares: tuple[float, float] = (0.6, 1.0)
     launch_seconds: float = 1e-5
 
     def seconds(self, calls: Mapping[Call, float]) -> float:
@@ -98,9 +98,9 @@ class DataSheet:
         for call, number in calls.items():
             shapes = call.shapes()
             dtype = str(shapes[0].dtype).removeprefix("torch.") if shapes else "float32"
-            arithmetic = arithmetic_of(call) / self.flops.get(dtype, self.flops["float32"])
-            traffic = sum(shape.num_bytes for shape in shapes) / self.bytes_per_second
-            total += number * max(self.launch_seconds, max(arithmetic, traffic) / self.share)
+            arithmetic = arithmetic_of(call) / (self.flops.get(dtype, self.flops["float32"]) * self.shares[0])
+            traffic = sum(shape.num_bytes for shape in shapes) / (self.bytes_per_second * self.shares[1])
+            total += number * max(self.launch_seconds, arithmetic, traffic)
         return total
 
 

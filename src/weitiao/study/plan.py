@@ -194,7 +194,7 @@ def _on(device: Device) -> Where:
         program_bytes=GPU_PROGRAM_BYTES,
         watts=device.watts,
         clock=_clock(device),
-        source="half of what the data sheet says; not measured here",
+        source="by the data sheet, of its arithmetic 60 %; not measured here",
         kind="cuda",
         formats=tuple(device.flops),
         key=device.key,
