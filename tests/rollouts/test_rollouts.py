@@ -89,7 +89,9 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
         assert len(samples) == 3 * 3
         assert step["reward"] == pytest.approx(sum(one.reward or 0 for one in samples) / 9)
         assert step["reward"] == pytest.approx(step["reward/likes"] + 0.5 * step["reward/contains"])
-        assert all(len(one.old) == len(one.reference) == len(one.token_ids) <= 5 for one in samples)
+        for one in samples:
+            assert one.columns.keys() == {"sampled_logprob", "old_logprob", "reference_logprob", "advantage"}
+            assert {len(values) for values in one.columns.values()} == {len(one.token_ids)}
         assert step["mismatch"] < 1e-5  # generation and training agree, also at a temperature
         assert step["clip_share"] <= 1
     assert steps[0]["old_kl"] < 1e-9 < steps[1]["old_kl"]
@@ -101,7 +103,7 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
     assert run.best_validation_loss == min(line["validation_loss"] for line in checked)
 
 
-@pytest.mark.parametrize("objective", ["grpo", "reinforce"])
+@pytest.mark.parametrize("objective", ["grpo", "ppo"])
 def test_a_killed_run_goes_on_to_the_same_bytes(objective: str, tiny_llama_dir: Path, tmp_path: Path) -> None:
     """Killed in the middle of a rollout, then in the middle of the updates from one."""
     sections = {"objective": {"type": objective}, "train": {"batch_size": 2, "max_steps": 11, "save_every": 1}}
@@ -117,7 +119,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(objective: str, tiny_llama_dir: 
     for number in range(3):
         name = f"rollouts/rollout-{number:06d}.jsonl"
         one, other = (read_rollout(tmp_path / run / "run" / name).samples for run in ("whole", "killed"))
-        assert [(a.token_ids, a.advantages) for a in one] == [(a.token_ids, a.advantages) for a in other]
+        assert [(a.token_ids, a.columns) for a in one] == [(a.token_ids, a.columns) for a in other]
 
 
 def test_a_run_that_is_stopped_while_it_writes_leaves_a_checkpoint(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_answers_without_a_reward_are_dropped_and_counted(tiny_llama_dir: Path, 
     samples = read_rollout(run.path / "rollouts" / "rollout-000000.jsonl").samples
     dropped = [one for one in samples if one.dropped]
     assert 0 < len(dropped) == steps_of(run.path)[0]["dropped"] < len(samples)
-    assert all(one.reward is None and not one.advantages for one in dropped if "no idea" in one.dropped)
+    assert all(one.reward is None and "advantage" not in one.columns for one in dropped if "no idea" in one.dropped)
     assert any("returned nan" in one.dropped for one in dropped)
     assert steps_of(run.path)[0]["num_sequences"] == len(samples) - len(dropped)
     with pytest.raises(TrainingError, match=r"No answer of rollout 1 can be learned from: .*never failed.*no idea"):

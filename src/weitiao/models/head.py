@@ -102,11 +102,28 @@ def cross_entropy(hidden_ND: Tensor, head: Callable[[Tensor], Tensor], labels_N:
     def losses(states: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(head(states).float(), labels, reduction="none")
 
+    return _in_chunks(losses, head, hidden_ND, labels_N)
+
+
+def entropies(hidden_ND: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
+    """The entropy [N] of every prediction in nats, with gradient; the head is called as for `cross_entropy`."""
+
+    def found(states: Tensor) -> Tensor:
+        logprobs = head(states).float().log_softmax(1)
+        return -(logprobs.exp() * logprobs).sum(1)
+
+    return _in_chunks(found, head, hidden_ND)
+
+
+def _in_chunks(
+    function: Callable[..., Tensor], head: Callable[[Tensor], Tensor], hidden_ND: Tensor, *others: Tensor
+) -> Tensor:
+    """A function of rows, for few enough rows at once, and once more in the backward pass."""
     with torch.no_grad():
         vocabulary = head(hidden_ND[:1]).shape[-1]
     size = max(1, CHUNK_LOGITS // vocabulary)
-    parts = zip(hidden_ND.split(size), labels_N.split(size), strict=True)
-    return torch.cat([cast(Tensor, checkpoint(losses, *part, use_reentrant=False)) for part in parts])
+    parts = zip(*(one.split(size) for one in (hidden_ND, *others)), strict=True)
+    return torch.cat([cast(Tensor, checkpoint(function, *part, use_reentrant=False)) for part in parts])
 
 
 def short_format(device: torch.device) -> torch.dtype | None:

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from weitiao.config import type_of
 from weitiao.objectives.base import ObjectiveConfigBase
-from weitiao.objectives.policy_config import GrpoConfig, ReinforceConfig, RlooConfig
+from weitiao.objectives.policy_config import GrpoConfig, PpoConfig, ReinforceConfig, RlooConfig
 from weitiao.objectives.preference_config import DpoConfig
 from weitiao.user_code import OwnConfig
 
@@ -71,11 +71,12 @@ ObjectiveConfig = Annotated[
     | Annotated[GrpoConfig, Tag("grpo")]
     | Annotated[RlooConfig, Tag("rloo")]
     | Annotated[ReinforceConfig, Tag("reinforce")]
+    | Annotated[PpoConfig, Tag("ppo")]
     | Annotated[OwnObjectiveConfig, Tag("own")],
     Discriminator(
         type_of("sft"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such objective; there are sft, pretrain, dpo, grpo, rloo, reinforce, "
+        custom_error_message="there is no such objective; there are sft, pretrain, dpo, grpo, rloo, reinforce, ppo, "
         "and FILE.py:CLASS",
     ),
 ]

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weitiao.forest.layout import Forest
-from weitiao.models.losses import losses_at, target_states
+from weitiao.models.head import entropies
+from weitiao.models.losses import logits_of, losses_at, target_states
 from weitiao.objectives.objective import Losses, Objective, sum_per_item
 from weitiao.rendering.lengths import TextLength
 
@@ -26,6 +27,7 @@ class PolicySettings(Protocol):
     kl: float
     kl_estimator: Estimator
     kl_in: Literal["loss", "reward"]
+    entropy: float
 
 
 def clipped_loss(log_ratio_N: Tensor, advantages_N: Tensor, *, low: float, high: float) -> Tensor:
@@ -70,12 +72,21 @@ class Policy(Objective):
 
     def forward(self, forest: Forest) -> Losses:
         hidden_ND = target_states(self.model, forest, self.kept)
-        logprobs_N = -losses_at(self.model, hidden_ND, forest, temperature=self.temperature)
-        return self.losses(forest, hidden_ND, logprobs_N)
+        losses_N, numbers = self.losses(forest, hidden_ND, self.measured(forest, hidden_ND)["logprob"])
+        return self.summed(losses_N, forest, numbers)
 
-    def losses(self, forest: Forest, hidden_ND: Tensor, logprobs_N: Tensor) -> Losses:
-        """The losses, given the states that predict and the log-probabilities of the targets [N]."""
-        columns = {name: torch.from_numpy(one).to(logprobs_N.device) for name, one in forest.targets.columns.items()}
+    def measured(self, forest: Forest, hidden_ND: Tensor) -> dict[str, Tensor]:
+        """What a rollout notes of every token before anything is learned from it [N], by name, given its states."""
+        return {"logprob": -losses_at(self.model, hidden_ND, forest, temperature=self.temperature)}
+
+    def columns(self, forest: Forest) -> dict[str, Tensor]:
+        """The columns of the targets [N] on the device of the objective, by name."""
+        device = next(self.parameters()).device
+        return {name: torch.from_numpy(one).to(device) for name, one in forest.targets.columns.items()}
+
+    def losses(self, forest: Forest, hidden_ND: Tensor, logprobs_N: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The losses [N], given the states that predict and the log-probabilities; and numbers [N] to be logged."""
+        columns = self.columns(forest)
         now_N = logprobs_N.detach()
         old_N = columns.get("old_logprob", now_N)
         low, high = self.settings.clip
@@ -96,7 +107,10 @@ class Policy(Objective):
             if self.settings.kl_in == "loss":
                 kl_N = divergence(logprobs_N, columns["reference_logprob"], self.settings.kl_estimator)
                 losses_N = losses_N + self.settings.kl * kl_N
-        return self.summed(losses_N, forest, numbers)
+        if self.settings.entropy > 0:
+            numbers["entropy"] = entropies(hidden_ND, logits_of(self.model, hidden_ND, temperature=self.temperature))
+            losses_N = losses_N - self.settings.entropy * numbers["entropy"]
+        return losses_N, numbers
 
     def summed(self, losses_N: Tensor, forest: Forest, numbers: dict[str, Tensor]) -> Losses:
         """The losses of the targets as sums, and the mean over the tokens of each answer of further numbers."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from weitiao.objectives.base import ObjectiveConfigBase
 
@@ -24,6 +25,8 @@ class PolicyConfig(ObjectiveConfigBase):
     writes: ClassVar[bool] = True
     least_samples: ClassVar[int] = 2
     """Answers to a prompt without which nothing is learned from it."""
+    values: ClassVar[bool] = False
+    """Whether it learns what the answers will be worth, too."""
 
     clip: tuple[float, float] = (0.2, 0.2)
     """How far below and above 1 the ratio of a token's probabilities, now and when it was written, still counts."""
@@ -46,6 +49,9 @@ class PolicyConfig(ObjectiveConfigBase):
     kl_in: Literal["loss", "reward"] = "loss"
     """Where it counts: added to the loss, or taken off the reward of every token."""
 
+    entropy: float = Field(default=0.0, ge=0)
+    """Bonus on the entropy of every token, which keeps the model from growing sure of itself too early."""
+
     @field_validator("clip")
     @classmethod
     def _below_and_above(cls, value: tuple[float, float]) -> tuple[float, float]:
@@ -64,8 +70,28 @@ class PolicyConfig(ObjectiveConfigBase):
         return built
 
     @abstractmethod
-    def advantages(self, answers: Sequence[Scored]) -> list[Floats]:
-        """How much better than expected every token of the answers of a rollout was."""
+    def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
+        """What is known of every token of the answers of a rollout once they are scored, by name: its `advantage`."""
+
+    @property
+    def most_kl(self) -> float:
+        """The mean KL of a token to the model that wrote the answers, above which nothing more is learned from them."""
+        return math.inf
+
+    @property
+    def adapts_kl(self) -> bool:
+        """Whether the coefficient of KL changes from rollout to rollout."""
+        return False
+
+    def next_kl(self, kl: float, measured: float, num_answers: int) -> float:
+        """The coefficient of KL for the next rollout.
+
+        Args:
+            kl: That of this one.
+            measured: The KL of this one, a mean over tokens.
+            num_answers: Its answers.
+        """
+        return kl
 
 
 class GrpoConfig(PolicyConfig):
@@ -82,10 +108,10 @@ class GrpoConfig(PolicyConfig):
     """Whether advantages are divided by the standard deviation within the group. Without, prompts of which nearly all
     answers are alike do not weigh more (Dr. GRPO, https://arxiv.org/abs/2503.20783)."""
 
-    def advantages(self, answers: Sequence[Scored]) -> list[Floats]:
+    def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
         from weitiao.objectives.advantages import of_groups
 
-        return of_groups(answers, divide_by_std=self.divide_by_std)
+        return [{"advantage": one} for one in of_groups(answers, divide_by_std=self.divide_by_std)]
 
 
 class RlooConfig(PolicyConfig):
@@ -107,10 +133,10 @@ class RlooConfig(PolicyConfig):
     kl_in: Literal["loss", "reward"] = "reward"
     """Where it counts: added to the loss, or taken off the reward of every token."""
 
-    def advantages(self, answers: Sequence[Scored]) -> list[Floats]:
+    def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
         from weitiao.objectives.advantages import leave_one_out
 
-        return leave_one_out(answers)
+        return [{"advantage": one} for one in leave_one_out(answers)]
 
 
 class ReinforceConfig(PolicyConfig):
@@ -130,7 +156,94 @@ class ReinforceConfig(PolicyConfig):
     kl_in: Literal["loss", "reward"] = "reward"
     """Where it counts: added to the loss, or taken off the reward of every token."""
 
-    def advantages(self, answers: Sequence[Scored]) -> list[Floats]:
+    def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
         from weitiao.objectives.advantages import to_go
 
-        return to_go(answers)
+        return [{"advantage": one} for one in to_go(answers)]
+
+
+class PpoConfig(PolicyConfig):
+    """Proximal policy optimisation (https://arxiv.org/abs/1707.06347) with a value head on the final states, and the
+    details of https://arxiv.org/abs/2403.17031."""
+
+    least_samples: ClassVar[int] = 1
+    values: ClassVar[bool] = True
+
+    type: Literal["ppo"]
+    """The objective."""
+
+    kl: float = Field(default=0.05, ge=0)
+    """Coefficient of the KL divergence from the model that the training began with. With 0 it is not computed."""
+
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    """How the divergence is estimated from the tokens (http://joschu.net/blog/kl-approx.html)."""
+
+    kl_in: Literal["loss", "reward"] = "reward"
+    """Where it counts: added to the loss, or taken off the reward of every token."""
+
+    kl_target: float | None = Field(default=None, gt=0)
+    """The mean KL of a token that is aimed at: after every rollout, `kl` is changed by up to a fifth, times answers by
+    `kl_horizon` (https://arxiv.org/abs/1909.08593, section 2.2, which counts whole answers). Needs `kl_in: reward`."""
+
+    kl_horizon: int = Field(default=1000, ge=1)
+    """Answers over which the coefficient follows `kl_target`."""
+
+    stop_kl: float | None = Field(default=None, gt=0)
+    """The mean KL of a token to the model that wrote the answers, above which the other steps from a rollout are passed
+    over."""
+
+    discount: float = Field(default=1.0, gt=0, le=1)
+    """By which a reward counts less for every token before it (gamma)."""
+
+    trace: float = Field(default=0.95, ge=0, le=1)
+    """Lambda of the advantages (https://arxiv.org/abs/1506.02438): 0 trusts the values, 1 what really came."""
+
+    whiten_rewards: bool = False
+    """Whether the rewards of all tokens of a rollout are divided by their standard deviation."""
+
+    whiten_advantages: bool = True
+    """Whether the advantages of all tokens of a rollout get mean 0 and variance 1."""
+
+    value_weight: float = Field(default=0.1, ge=0)
+    """Of the loss of the values, beside that of the policy."""
+
+    value_clip: float | None = Field(default=0.2, gt=0)
+    """How far a value may move from what it was when the answer was written; None does not limit it."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> PpoConfig:
+        if self.kl_target is not None and (self.kl_in != "reward" or self.kl == 0):
+            raise ValueError("kl_target changes the coefficient `kl`: it needs `kl_in: reward` and a `kl` above 0")
+        return self
+
+    def objective(self) -> builtins.type[Objective]:
+        from weitiao.objectives.ppo import Ppo
+
+        return Ppo
+
+    def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
+        from weitiao.objectives.advantages import generalized, whitened
+
+        rewards = [one.token_rewards() for one in answers]
+        if self.whiten_rewards:
+            rewards = whitened(rewards, centre=False)
+        found = [
+            generalized(rewards_T, one.values, discount=self.discount, trace=self.trace)
+            for rewards_T, one in zip(rewards, answers, strict=True)
+        ]
+        advantages, returns = [one for one, _ in found], [other for _, other in found]
+        if self.whiten_advantages:
+            advantages = whitened(advantages)
+        return [{"advantage": one, "return": other} for one, other in zip(advantages, returns, strict=True)]
+
+    @property
+    def most_kl(self) -> float:
+        return math.inf if self.stop_kl is None else self.stop_kl
+
+    @property
+    def adapts_kl(self) -> bool:
+        return self.kl_target is not None
+
+    def next_kl(self, kl: float, measured: float, num_answers: int) -> float:
+        error = 0.0 if self.kl_target is None else min(max(measured / self.kl_target - 1, -0.2), 0.2)
+        return kl * (1 + error * num_answers / self.kl_horizon)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from weitiao.data.example import Example
 from weitiao.errors import WeitiaoError
+from weitiao.evaluation.answers import check_rows
 from weitiao.evaluation.metrics.base import Item, Metric
 from weitiao.rollouts.config import RewardConfig
 
@@ -22,6 +24,14 @@ class Rewards:
 
     def __init__(self, configs: Sequence[RewardConfig]) -> None:
         self._parts = [(one.title, one.weight, one.by.build()) for one in configs]
+
+    def check(self, rows: Sequence[Example]) -> None:
+        """Refuse rows whose expected answer a part cannot use, before time is spent on answers.
+
+        Raises:
+            WeitiaoError: The message names the row.
+        """
+        check_rows(rows, [part for _, _, part in self._parts])
 
     def score(self, items: Sequence[Item]) -> list[tuple[dict[str, float], str]]:
         """The score of each part for each answer, by its name, and what went wrong, if something did."""

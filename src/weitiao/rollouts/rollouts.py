@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,10 +18,10 @@ from numpy.typing import ArrayLike
 
 from weitiao.errors import TrainingError
 from weitiao.forest.plan import Plan, Step, pack
-from weitiao.models.losses import losses_at, target_states
+from weitiao.models.losses import target_states
 from weitiao.models.parts import decoder, evaluating
-from weitiao.objectives.advantages import Floats, Scored
-from weitiao.objectives.policy import divergence
+from weitiao.objectives.advantages import Scored
+from weitiao.objectives.policy import Policy, divergence
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
 from weitiao.rollouts.config import RolloutsConfig
@@ -30,6 +31,9 @@ from weitiao.rollouts.writing import Writer, seed_of
 from weitiao.seeding import shuffled
 from weitiao.training.engine import Engine
 from weitiao.training.interrupt import Interrupt, Stopped, stoppable
+from weitiao.training.metrics import read_metrics
+
+_COMPARED = ("old_logprob", "reference_logprob")
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class Rollouts:
         engine: Of the training.
         reference: The model that the training began with; None where KL has no coefficient.
         directory: Where rollouts are kept.
+        metrics_path: Where the numbers of steps that were taken stand.
         interrupt: Is asked while answers are written whether to stop.
         start: Steps that are done; rollouts that later steps would begin with are removed.
     """
@@ -59,6 +64,7 @@ class Rollouts:
     engine: Engine
     reference: Reference | None
     directory: Path
+    metrics_path: Path
     interrupt: Interrupt
     start: int = 0
     _current: tuple[int, Rollout] | None = field(default=None, init=False)
@@ -89,6 +95,8 @@ class Rollouts:
             TrainingError: No answer of the rollout can be learned from.
         """
         number, place = divmod(index, self.num_steps)
+        if place and self.settings.most_kl < math.inf and self.engine.from_main(lambda: self._moved(index, place)):
+            return Step((), {"rollout": number + 1})
         rollout = self._rollout(number)
         groups = [list(group) for _, group in groupby(rollout.used, key=lambda one: one.group)]
         minibatches = self.num_steps // self.config.repeats
@@ -134,12 +142,17 @@ class Rollouts:
         with _timed(seconds, "seconds_scoring"):
             self.writer.score(samples)
             _drop_lonely(samples, self.settings.least_samples)
-        rollout = Rollout(tuple(samples), seconds)
+        rollout = Rollout(tuple(samples), self._kl(number), seconds)
         with _timed(seconds, "seconds_logprobs"):
             if rollout.used:
                 self._measure(rollout.used)
-                self._value(rollout.used)
+                self._value(rollout.used, rollout.kl)
         return rollout
+
+    def _moved(self, index: int, place: int) -> bool:
+        """Whether a step from this rollout found the model too far from the one that wrote the answers."""
+        lines = [one for one in read_metrics(self.metrics_path) if index - place < one["step"] <= index]
+        return any(one.get("old_kl", 0.0) > self.settings.most_kl for one in lines)
 
     def _prompts(self, number: int) -> Iterator[Item]:
         """The next prompts of an order that is shuffled anew whenever it has come to its end."""
@@ -150,56 +163,56 @@ class Rollouts:
             yield items[shuffled(len(items), seed=self.plan.seed, epoch=epoch)[index]]
 
     def _measure(self, samples: Sequence[Sample]) -> None:
-        """Note the log-probabilities of samples by the training's own forward pass, where they are needed."""
-        in_reward = self.settings.kl_in == "reward"
-        if self.num_steps > 1 or (self.reference is not None and in_reward):
-            for one, found in zip(samples, self._logprobs(samples), strict=True):
-                one.old = found
-        if self.reference is not None:
-            with self.reference.in_place():
-                logprobs = self._logprobs(samples)
-            for one, found in zip(samples, logprobs, strict=True):
-                one.reference = found
+        """Note what the training's own forward pass says of samples, where it is needed."""
+        settings, reference = self.settings, self.reference
+        if self.num_steps > 1 or settings.values or (reference is not None and settings.kl_in == "reward"):
+            self._note(samples, {"logprob": "old_logprob", "value": "old_value"})
+        if reference is not None:
+            with reference.in_place():
+                self._note(samples, {"logprob": "reference_logprob"})
 
     @torch.no_grad()
-    def _logprobs(self, samples: Sequence[Sample]) -> list[tuple[float, ...]]:
-        model, objective = self.engine.objective.model, self.engine.objective
+    def _note(self, samples: Sequence[Sample], columns: Mapping[str, str]) -> None:
+        """Put what the objective measures into columns of samples: by its name, the name of the column."""
+        objective, plan = self.engine.objective, self.plan
+        assert isinstance(objective, Policy)
         items = [self._item(one) for one in samples]
-        places = {id(item): place for place, item in enumerate(items)}
-        found: list[tuple[float, ...]] = [()] * len(items)
+        of_item = {id(item): one for item, one in zip(items, samples, strict=True)}
         with evaluating(objective), self.engine.precision.computing():
-            for forest in pack(items, token_budget=self.plan.token_budget, share_prefixes=self.plan.share_prefixes):
-                losses_N = losses_at(model, target_states(model, forest), forest, temperature=self._temperature)
-                logprobs_N = -losses_N.float().cpu().numpy()
-                for place, item in enumerate(forest.items):
-                    found[places[id(item)]] = tuple(logprobs_N[forest.target_items == place].tolist())
-        return found
+            for forest in pack(items, token_budget=plan.token_budget, share_prefixes=plan.share_prefixes):
+                found = objective.measured(forest, target_states(objective.model, forest))
+                for name, column in columns.items():
+                    if name in found:
+                        values_N = found[name].float().cpu().numpy()
+                        for place, item in enumerate(forest.items):
+                            of_item[id(item)].columns[column] = values_N[forest.target_items == place].tolist()
 
-    def _value(self, samples: Sequence[Sample]) -> None:
-        """Give samples their advantages."""
-        scored = [Scored(one.group, one.reward or 0.0, self._penalties(one), np.zeros(0)) for one in samples]
-        for one, advantages_T in zip(samples, self.settings.advantages(scored), strict=True):
-            one.advantages = tuple(advantages_T.tolist())
+    def _value(self, samples: Sequence[Sample], kl: float) -> None:
+        """Give samples their advantages, given the coefficient of KL."""
 
-    def _penalties(self, sample: Sample) -> Floats:
-        """What divergence takes off the reward of every token."""
-        if self.reference is None or self.settings.kl_in != "reward":
-            return np.zeros(len(sample.token_ids))
-        old_T, reference_T = torch.tensor(sample.old).double(), torch.tensor(sample.reference).double()
-        penalties_T: Floats = divergence(old_T, reference_T, self.settings.kl_estimator).numpy() * self.settings.kl
-        return penalties_T
+        def scored(one: Sample) -> Scored:
+            penalties = np.zeros(len(one.token_ids))
+            if self.reference is not None and self.settings.kl_in == "reward":
+                old, reference = (torch.tensor(one.columns[name]).double() for name in _COMPARED)
+                penalties = kl * divergence(old, reference, self.settings.kl_estimator).numpy()
+            return Scored(one.group, one.reward or 0.0, penalties, np.array(one.columns.get("old_value", ())))
 
-    @property
-    def _temperature(self) -> float:
-        return self.config.generation.temperature
+        for one, columns in zip(samples, self.settings.columns([scored(one) for one in samples]), strict=True):
+            one.columns |= {name: values.tolist() for name, values in columns.items()}
+
+    def _kl(self, number: int) -> float:
+        """The coefficient of KL in a rollout, which follows from the one before."""
+        if number == 0 or not self.settings.adapts_kl:
+            return self.settings.kl
+        before = read_rollout(rollout_path(self.directory, number - 1))
+        return self.settings.next_kl(before.kl, mean_kl(before), len(before.used))
 
     def _item(self, sample: Sample) -> Item:
         """A sample behind its prompt, with what is known of its tokens."""
         prompt = self._prompt_ids[sample.row_id]
         length, before = len(sample.token_ids), len(prompt)
         of_token = {"token": 1.0, "sequence": 1 / length, "constant": 1 / self.config.generation.max_new_tokens}
-        known = {"advantage": sample.advantages, "sampled_logprob": sample.sampled}
-        known |= {"old_logprob": sample.old if self.num_steps > 1 else (), "reference_logprob": sample.reference}
+        known = {k: v for k, v in sample.columns.items() if k != "old_logprob" or self.num_steps > 1}
 
         def behind(values: ArrayLike) -> PerToken:
             return np.concatenate([np.zeros(before), np.broadcast_to(values, length)]).astype(np.float32)
@@ -208,7 +221,7 @@ class Rollouts:
             sample.row_id,
             np.concatenate([prompt, np.array(sample.token_ids, np.int32)]),
             behind(of_token[self.settings.normalize]),
-            columns={name: behind(values) for name, values in known.items() if values},
+            columns={name: behind(values) for name, values in known.items()},
         )
         return Item(sample.row_id, (sequence,))
 
@@ -226,7 +239,14 @@ def describe(rollout: Rollout, number: int) -> dict[str, float]:
         "answer_tokens": fmean(len(one.token_ids) for one in used),
         "cut_off": fmean(not one.stopped for one in used),
         "dropped": len(rollout.samples) - len(used),
+        **({"kl_coefficient": rollout.kl} if rollout.kl else {}),
     }
+
+
+def mean_kl(rollout: Rollout) -> float:
+    """The KL of a token to the model that the training began with, a mean over those of a rollout."""
+    old, reference = (torch.tensor([x for one in rollout.used for x in one.columns[name]]) for name in _COMPARED)
+    return float(divergence(old.double(), reference.double(), "k3").mean())
 
 
 def _drop_lonely(samples: Sequence[Sample], least: int) -> None:

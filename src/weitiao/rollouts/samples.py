@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from weitiao.files import write_lines
 from weitiao.json_text import lines_of
@@ -22,13 +21,12 @@ class Sample:
         answer: Its text.
         token_ids: T tokens, the one that ended it included.
         stopped: Whether the model ended it.
-        sampled: T log-probabilities, as the generation had them.
         rewards: The score of each part of the reward, before it is weighted.
         reward: The weighted sum; None where a part failed.
         dropped: Why nothing is learned from it; empty for the others.
-        old, reference: T log-probabilities by the training's forward pass, of the model that wrote it and of the one
-            that the training began with; empty where they are not needed.
-        advantages: T numbers.
+        columns: T numbers each, by name: the log-probabilities `sampled_logprob` (as the generation had them),
+            `old_logprob` (by the training's forward pass) and `reference_logprob`; `advantage`; with `ppo` `old_value`
+            and `return`. Those are there that are needed.
     """
 
     row_id: str
@@ -36,13 +34,10 @@ class Sample:
     answer: str
     token_ids: tuple[int, ...]
     stopped: bool
-    sampled: tuple[float, ...]
     rewards: Mapping[str, float] = field(default_factory=dict)
     reward: float | None = None
     dropped: str = ""
-    old: tuple[float, ...] = ()
-    reference: tuple[float, ...] = ()
-    advantages: tuple[float, ...] = ()
+    columns: dict[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -51,11 +46,13 @@ class Rollout:
 
     Attributes:
         samples: Of all prompts, those of a prompt one after the other.
+        kl: The coefficient of KL.
         seconds: Of generation, scoring and log-probabilities, by name.
     """
 
     samples: tuple[Sample, ...]
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    kl: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def used(self) -> list[Sample]:
@@ -71,19 +68,15 @@ def rollout_path(directory: Path, number: int) -> Path:
 def write_rollout(path: Path, rollout: Rollout) -> None:
     """Write a rollout in one step: a line with what is said of all, and one for each sample. Numbers keep all bits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = {"seconds": dict(rollout.seconds)}
+    head = {"kl": rollout.kl, "seconds": rollout.seconds}
     write_lines(path, [head, *({f.name: getattr(one, f.name) for f in fields(Sample)} for one in rollout.samples)])
 
 
 def read_rollout(path: Path) -> Rollout:
     """Read what `write_rollout` wrote."""
     head, *lines = map(json.loads, lines_of(path))
-    return Rollout(tuple(_sample(line) for line in lines), head["seconds"])
-
-
-def _sample(values: dict[str, Any]) -> Sample:
-    values |= {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
-    return Sample(**values)
+    samples = (Sample(**line | {"token_ids": tuple(line["token_ids"])}) for line in lines)
+    return Rollout(tuple(samples), **head)
 
 
 def remove_from(directory: Path, number: int) -> None:

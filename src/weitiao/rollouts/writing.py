@@ -67,7 +67,8 @@ class Writer:
             row = self.examples[prompts[group].row_id]
             answer = reader.read(row.prompt, row.tools, found.token_ids, expected=row.answer)
             tokens = found.token_ids if found.end is None else (*found.token_ids, found.end)
-            samples.append(Sample(row.row_id, group, answer, tokens, found.stopped, found.logprobs))
+            sampled = {"sampled_logprob": found.logprobs}
+            samples.append(Sample(row.row_id, group, answer, tokens, found.stopped, columns=dict(sampled)))
         return samples
 
     def score(self, samples: Sequence[Sample]) -> None:

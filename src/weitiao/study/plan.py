@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml.comments import CommentedMap
 from transformers import PreTrainedConfig
 
-from weitiao.errors import ModelError
+from weitiao.errors import ModelError, RecipeError
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import detect_hardware
 from weitiao.models.load import dtype_of, load_config
@@ -54,6 +54,12 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
     Raises:
         WeitiaoError: Model, data or device cannot be used.
     """
+    if recipe.objective.writes:
+        raise RecipeError(
+            f"objective.type={recipe.objective.type} is not forecast: how long answers become is known when they are "
+            "written.",
+            "Plan a supervised training of answers of that length: objective=sft; writing them takes about as long.",
+        )
     where = _where(recipe, device)
     prepared = prepare(recipe, torch.device(where.kind), tell)
     work = work_of(prepared)

@@ -73,7 +73,9 @@ def prepare(
     plain = load_rendered(recipe, tell=tell, rejected_path=rejected_path)
     data, unit = plain.weighed(recipe, known=known)
     rewards = require_rewards(recipe)
-    if rewards is None and (line := describe_loss(plain, data, unit)):
+    if rewards is not None:
+        rewards.check((*data.data.train, *data.data.validation))
+    elif line := describe_loss(plain, data, unit):
         tell(line)
     budget = token_budget(recipe, (*data.train, *data.validation), device)
     chosen = {"token_budget": budget, "weigh": unit}

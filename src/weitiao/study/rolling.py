@@ -38,7 +38,16 @@ def make_rollouts(
     if settings.kl > 0 and engine.is_main:
         reference = Reference(objective.model, run.reference, first=state.step == 0)
     return Rollouts(
-        prepared.plan, recipe.rollouts, settings, writer, engine, reference, run.rollouts, interrupt, state.step
+        prepared.plan,
+        recipe.rollouts,
+        settings,
+        writer,
+        engine,
+        reference,
+        run.rollouts,
+        run.metrics_path,
+        interrupt,
+        state.step,
     )
 
 

@@ -113,11 +113,12 @@ class Loop:
                         self.engine.on_main(lambda: self._save(losses))
                     return False
                 made = time.monotonic()
-                values, items = self._step(step)
-                if losses is not None:
+                values, items = self._step(step) if step.forests else (self._passed_over(), [])
+                if losses is not None and items:
                     losses.add(state.step + 1, *zip(*map(dataclasses.astuple, items), strict=True))
                 self._require_finite(values, items, losses)
-                self.engine.update()
+                if items:
+                    self.engine.update()
                 seconds = time.monotonic() - begun
                 state.step += 1
                 state.num_tokens += values["num_tokens"]
@@ -180,6 +181,14 @@ class Loop:
             "num_tokens": sum(f.num_source_tokens for f in step.forests),
             "num_computed_tokens": sum(len(f.layout) for f in step.forests),
         }, items
+
+    def _passed_over(self) -> dict[str, Any]:
+        """What is logged of a step in which nothing is learned."""
+        counts = dict.fromkeys(("num_sequences", "num_forests", "num_tokens", "num_computed_tokens"), 0)
+        rate = learning_rate(self.config, self.state.step, self.num_steps)
+        epoch = (self.state.step + 1) / self.steps.steps_per_epoch
+        step = {"step": self.state.step + 1, "epoch": epoch, "loss": 0.0, "learning_rate": rate, "grad_norm": 0.0}
+        return step | counts
 
     def _require_finite(self, values: dict[str, Any], items: list[ItemLoss], log: LossLog | None) -> None:
         bad = [s.row_id for s in items if not math.isfinite(s.loss)]

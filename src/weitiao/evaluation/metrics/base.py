@@ -60,6 +60,9 @@ class BaseScore(Config):
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages of others that its grades depend on."""
 
+    extra: ClassVar[str] = "eval"
+    """The extra of weitiao that they come with."""
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Files whose content its grades depend on."""
@@ -106,7 +109,7 @@ class Metric(BaseScore):
         except ImportError as error:
             if not self.packages:
                 raise
-            raise MissingExtraError(f"The metric `{self.title}` (type {self.kind})", "eval") from error
+            raise MissingExtraError(f"The metric `{self.title}` (type {self.kind})", self.extra) from error
         return built
 
     def prepare(self) -> None:

@@ -15,6 +15,7 @@ from weitiao.evaluation.metrics.number import Number
 from weitiao.evaluation.metrics.overlap import Bleu, Chrf, RougeL
 from weitiao.evaluation.metrics.perplexity import Perplexity
 from weitiao.evaluation.metrics.regex import Regex
+from weitiao.evaluation.metrics.style import Language, Length, Repetition
 from weitiao.user_code import REFERENCE
 
 _Metric = (
@@ -31,6 +32,9 @@ _Metric = (
     | RougeL
     | Bleu
     | Chrf
+    | Length
+    | Repetition
+    | Language
     | Function
     | JudgeMetric
 )
