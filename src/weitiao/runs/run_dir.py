@@ -34,7 +34,7 @@ class RunDir:
         self.rejected_path = path / "rejected.jsonl"
         self.losses = path / "losses"
         self.rollouts = path / "rollouts"
-        self.reference = self.rollouts / "reference.safetensors"
+        self.beginning = self.rollouts / "beginning.safetensors"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best"
         self.final = path / "final"

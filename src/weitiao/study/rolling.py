@@ -36,7 +36,7 @@ def make_rollouts(
     writer = Writer({one.row_id: one for one in rows}, data.tokenizer, rewards)
     reference = None
     if settings.kl > 0 and engine.is_main:
-        reference = Reference(objective.model, run.reference, first=state.step == 0)
+        reference = Reference(objective.model, run.beginning, first=state.step == 0)
     return Rollouts(
         prepared.plan,
         recipe.rollouts,
