@@ -6,6 +6,7 @@ Training and generation call them apart, because logits are needed at few of the
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -161,8 +162,10 @@ class _Given(nn.Module):
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["real"], name)
 
-    def forward(self, *args: Any, inputs_embeds: Tensor, **kwargs: Any) -> _Output:
-        return _Output(inputs_embeds)
+    def forward(self, *args: Any, **kwargs: Any) -> _Output:
+        if "inputs_embeds" not in kwargs:  # handed on by its place among the arguments
+            kwargs = inspect.signature(self.__dict__["real"].forward).bind_partial(*args, **kwargs).arguments
+        return _Output(kwargs["inputs_embeds"])
 
     @property
     def decoder(self) -> _Given:
