@@ -12,6 +12,10 @@ import torch
 from safetensors.torch import load_file
 from workbench import final_weights, signal_after, steps_of, weitiao
 
+from weitiao.data.config import DataConfig
+from weitiao.data.example import PROMPTS
+from weitiao.data.example import asked as asked_of
+from weitiao.data.load import load_data
 from weitiao.errors import TrainingError
 from weitiao.recipe import load_recipe
 from weitiao.rollouts.samples import read_rollout
@@ -34,6 +38,10 @@ def choosy(answer, expected, row):
     return float("nan") if len(answer) % 3 == 1 and "e" in answer else likes(answer, expected, row)
 
 
+def long(answer, expected, row):
+    return float(len(answer))
+
+
 def never(answer, expected, row):
     raise ValueError("no idea")
 
@@ -51,7 +59,7 @@ def deadly(answer, expected, row):
 def write_recipe(directory: Path, model: Path, num_rows: int = 6, **sections: Any) -> Path:
     """A recipe over prompts, whose rewards are functions."""
     directory.mkdir(parents=True, exist_ok=True)
-    rows = [{"prompt": f"say something about {i}", "completion": "a"} for i in range(num_rows)]
+    rows = [{"prompt": f"say something about {i}"} for i in range(num_rows)]
     (directory / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (directory / "rewards.py").write_text(REWARDS, encoding="utf-8")
     recipe: dict[str, Any] = {
@@ -64,7 +72,7 @@ def write_recipe(directory: Path, model: Path, num_rows: int = 6, **sections: An
         "run_dir": str(directory / "run"),
     }
     for name, section in sections.items():
-        recipe[name] = {**recipe[name], **section}
+        recipe[name] = section if "type" in section else {**recipe[name], **section}
     path = directory / "recipe.yaml"
     path.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
     return path
@@ -76,7 +84,11 @@ SEVERAL = {"prompts": 3, "repeats": 2}
 
 def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tmp_path: Path) -> None:
     validation = {"data": {"train": "rows.jsonl", "validation": 0.2}, "train": {"validate_every": 2, "max_steps": 4}}
-    settings = {"samples": 3, "repeats": 2, "rewards": ["rewards.py:likes", {"type": "contains", "weight": 0.5}]}
+    settings = {
+        "samples": 3,
+        "repeats": 2,
+        "rewards": ["rewards.py:likes", {"type": "length", "least": 2, "weight": 0.5}],
+    }
     generation = {"max_new_tokens": 5, "temperature": 0.7}
     recipe = write_recipe(tmp_path, tiny_llama_dir, 10, rollouts={**settings, "generation": generation}, **validation)
     run = train(load_recipe(recipe))
@@ -88,14 +100,14 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
         samples = read_rollout(run.path / "rollouts" / f"rollout-{number:06d}.jsonl").samples
         assert len(samples) == 3 * 3
         assert step["reward"] == pytest.approx(sum(one.reward or 0 for one in samples) / 9)
-        assert step["reward"] == pytest.approx(step["reward/likes"] + 0.5 * step["reward/contains"])
+        assert step["reward"] == pytest.approx(step["reward/likes"] + 0.5 * step["reward/length"])
         for one in samples:
             assert one.columns.keys() == {"sampled_logprob", "old_logprob", "reference_logprob", "advantage"}
             assert {len(values) for values in one.columns.values()} == {len(one.token_ids)}
         assert step["mismatch"] < 1e-5  # generation and training agree, also at a temperature
         assert step["clip_share"] <= 1
     assert steps[0]["old_kl"] < 1e-9 < steps[1]["old_kl"]
-    assert steps[0]["kl"] < 1e-9 < steps[2]["kl"]  # the run begins at its reference
+    assert abs(steps[0]["kl"]) < 1e-9 < steps[2]["kl"]  # the run begins at its reference
     assert {"seconds_generation", "seconds_scoring", "seconds_logprobs"} <= steps[2].keys() - steps[3].keys()
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     checked = [line for line in lines if "validation_loss" in line]
@@ -162,6 +174,30 @@ def test_answers_without_a_reward_are_dropped_and_counted(tiny_llama_dir: Path, 
 
 
 @pytest.mark.parametrize(
+    ("row", "asked", "expected"),
+    [
+        ({"prompt": "a?"}, ["a?"], ""),
+        ({"prompt": "a?", "completion": "b"}, ["a?"], "b"),
+        ({"instruction": "a?", "input": "c"}, ["a?\nc"], ""),
+        ({"messages": [{"role": "user", "content": "a?"}]}, ["a?"], ""),
+        ({"conversations": [{"from": "human", "value": "a?"}, {"from": "gpt", "value": "b"}]}, ["a?"], "b"),
+        (
+            {"messages": [{"role": role, "content": role} for role in ("user", "assistant", "user")]},
+            ["user", "assistant", "user"],
+            "",
+        ),
+    ],
+)
+def test_rows_are_prompts_whose_answers_may_be_missing(
+    row: dict[str, Any], asked: list[str], expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    config = DataConfig.model_validate({"train": str(tmp_path / "rows.jsonl")})
+    turns, answer = asked_of(load_data(config, rows=PROMPTS).train[0])
+    assert ([turn["content"] for turn in turns], answer) == (asked, expected)
+
+
+@pytest.mark.parametrize(
     ("sections", "message"),
     [
         ({"rollouts": {"rewards": []}}, r"rollouts.rewards is empty"),
@@ -183,3 +219,20 @@ def test_what_cannot_be_done_is_said(
     with pytest.raises(Exception, match=message) as caught:
         train(load_recipe(path))
     assert caught.value.remedy  # type: ignore[attr-defined]
+
+
+def test_a_reward_that_likes_long_answers_is_told_of_once(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """Nothing but length is rewarded, so the model finds something that is long."""
+    sections = {
+        "rollouts": {"rewards": ["rewards.py:long"], "samples": 8, "generation": {"max_new_tokens": 24}},
+        "method": {"type": "full"},
+        "objective": {"type": "grpo", "kl": 0.001},
+        "train": {"max_steps": 14, "learning_rate": 0.01},
+    }
+    lines: list[str] = []
+    run = train(load_recipe(write_recipe(tmp_path, tiny_llama_dir, **sections)), tell=lines.append)
+    told = [line for line in lines if "may be hacked" in line]
+    first, last = (steps_of(run.path)[place] for place in (0, -1))
+    assert last["reward"] > 1.3 * first["reward"]
+    assert 1 <= len(told) <= 3
+    assert any("repeated" in line or "KL" in line for line in told)

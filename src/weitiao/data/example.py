@@ -120,16 +120,24 @@ class Rows:
     """Which rows a kind of learning takes.
 
     Attributes:
-        record: `answer`: a conversation or raw text; `pair`: a better and a worse answer; `mark`: an answer that was
-            found good or bad.
+        record: `answer`: a conversation or raw text; `prompt`: a conversation whose answer may be missing; `pair`: a
+            better and a worse answer; `mark`: an answer that was found good or bad.
         numbers: Columns that hold a number which is learned from, by the name that it gets.
     """
 
-    record: Literal["answer", "pair", "mark"] = "answer"
+    record: Literal["answer", "prompt", "pair", "mark"] = "answer"
     numbers: Mapping[str, str] = field(default_factory=dict)
 
 
 ANSWERS = Rows()
+PROMPTS = Rows("prompt")
+
+
+def asked(example: Example) -> tuple[tuple[Message, ...], str]:
+    """The turns that ask, and the answer that is expected: all of them and none, where no answer ends the row."""
+    if example.messages and example.messages[-1]["role"] != "assistant":
+        return example.messages, ""
+    return example.prompt, example.answer
 
 
 def sides(example: Example) -> tuple[Example, ...]:

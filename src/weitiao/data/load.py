@@ -169,13 +169,13 @@ def _opened(config: DataConfig) -> list[tuple[str, OpenedSource]]:
 def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, rows: Rows, *, seed: int) -> _Loaded:
     """Reads one source."""
     source, told, known = opened.config, "", None
-    if rows.record == "answer":
-        format = source.format
+    if rows.record in ("answer", "prompt"):
+        format, answers = source.format, rows.record == "answer"
         if format == "auto":
-            found = detect(source, opened.head, opened.shown)
+            found = detect(source, opened.head, opened.shown, answers=answers)
             told = "" if source.columns else found.told
             format, source = found.format, found.source
-        converter = Converter(source, format)
+        converter = Converter(source, format, answers=answers)
         name, convert, known = str(format), with_numbers(converter, rows), converter.columns
     else:
         name, convert = compared_rows(opened, rows)
@@ -193,7 +193,7 @@ def _load_source(part: str, opened: OpenedSource, rejected: RejectedRows, rows: 
         else:
             usable.append(Keyed(asked_by(example, raw_input(row.data)), example))
             columns.update(dict.fromkeys(example.columns))
-            if example.messages and example.messages[-1]["role"] != "assistant":
+            if rows.record != "prompt" and example.messages and example.messages[-1]["role"] != "assistant":
                 notes.add("go on after their last answer, with turns that nothing is learned from", example.row_id)
     if source.sample is not None and usable:
         usable = take(usable, min(source.sample, len(usable)), seed=seed, purpose="sample")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from weitiao.config import Config
 from weitiao.data.example import ANSWERS, Rows
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 class ObjectiveConfigBase(Config, ABC):
     """What the configurations of all objectives can do."""
 
-    writes: ClassVar[bool] = False
-    """Whether it learns from answers that the model writes to the prompts of the rows, and not from the rows' own."""
-
     @abstractmethod
     def objective(self) -> builtins.type[Objective]:
         """The class of the objective."""
@@ -34,6 +31,11 @@ class ObjectiveConfigBase(Config, ABC):
     def rows(self) -> Rows:
         """Which rows it takes."""
         return ANSWERS
+
+    @property
+    def writes(self) -> bool:
+        """Whether it learns from answers that the model writes to the prompts of rows, and not from the rows' own."""
+        return self.rows().record == "prompt"
 
     def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
         """What a step counts; see `Objective.items`."""

@@ -102,11 +102,9 @@ class Policy(Objective):
             "old_kl": divergence(old_N, now_N, "k3"),
             "mismatch": (old_N - columns["sampled_logprob"]).abs(),
         }
-        if "reference_logprob" in columns:
-            numbers["kl"] = divergence(old_N, columns["reference_logprob"], "k3")
-            if self.settings.kl_in == "loss":
-                kl_N = divergence(logprobs_N, columns["reference_logprob"], self.settings.kl_estimator)
-                losses_N = losses_N + self.settings.kl * kl_N
+        if "reference_logprob" in columns and self.settings.kl_in == "loss":
+            kl_N = divergence(logprobs_N, columns["reference_logprob"], self.settings.kl_estimator)
+            losses_N = losses_N + self.settings.kl * kl_N
         if self.settings.entropy > 0:
             numbers["entropy"] = entropies(hidden_ND, logits_of(self.model, hidden_ND, temperature=self.temperature))
             losses_N = losses_N - self.settings.entropy * numbers["entropy"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from weitiao.data.example import PROMPTS, Rows
 from weitiao.objectives.base import ObjectiveConfigBase
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 class PolicyConfig(ObjectiveConfigBase):
     """What the objectives have in common that learn from scored answers of the model itself."""
 
-    writes: ClassVar[bool] = True
     least_samples: ClassVar[int] = 2
     """Answers to a prompt without which nothing is learned from it."""
     values: ClassVar[bool] = False
@@ -58,6 +58,9 @@ class PolicyConfig(ObjectiveConfigBase):
         if not (0 < value[0] <= 1 and value[1] > 0):
             raise ValueError("give [low, high], low above 0 and at most 1, high above 0: for instance [0.2, 0.28]")
         return value
+
+    def rows(self) -> Rows:
+        return PROMPTS
 
     def objective(self) -> builtins.type[Objective]:
         from weitiao.objectives.policy import Policy

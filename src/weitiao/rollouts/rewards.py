@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from weitiao.data.example import Example
+from weitiao.data.example import Example, asked
 from weitiao.errors import WeitiaoError
-from weitiao.evaluation.answers import check_rows
 from weitiao.evaluation.metrics.base import Item, Metric
 from weitiao.rollouts.config import RewardConfig
 
@@ -31,7 +30,10 @@ class Rewards:
         Raises:
             WeitiaoError: The message names the row.
         """
-        check_rows(rows, [part for _, _, part in self._parts])
+        for row in rows:
+            turns, expected = asked(row)
+            for _, _, part in self._parts:
+                part.check(Item("", expected, turns, row.columns, row.row_id))
 
     def score(self, items: Sequence[Item]) -> list[tuple[dict[str, float], str]]:
         """The score of each part for each answer, by its name, and what went wrong, if something did."""

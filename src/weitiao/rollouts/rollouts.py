@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,6 +17,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from weitiao.errors import TrainingError
+from weitiao.evaluation.metrics.base import Item as Answered
+from weitiao.evaluation.metrics.style import Repetition
 from weitiao.forest.plan import Plan, Step, pack
 from weitiao.models.losses import target_states
 from weitiao.models.parts import decoder, evaluating
@@ -25,6 +27,7 @@ from weitiao.objectives.policy import Policy, divergence
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
 from weitiao.rollouts.config import RolloutsConfig
+from weitiao.rollouts.hacking import signs
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.samples import Rollout, Sample, read_rollout, remove_from, rollout_path, write_rollout
 from weitiao.rollouts.writing import Writer, seed_of
@@ -33,7 +36,8 @@ from weitiao.training.engine import Engine
 from weitiao.training.interrupt import Interrupt, Stopped, stoppable
 from weitiao.training.metrics import read_metrics
 
-_COMPARED = ("old_logprob", "reference_logprob")
+_REFERENCE = "reference_logprob"
+_DISTINCT = Repetition(type="repetition")
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class Rollouts:
         directory: Where rollouts are kept.
         metrics_path: Where the numbers of steps that were taken stand.
         interrupt: Is asked while answers are written whether to stop.
+        tell: Gets a line where the reward may be hacked, once for each sign of it.
         start: Steps that are done; rollouts that later steps would begin with are removed.
     """
 
@@ -66,9 +71,11 @@ class Rollouts:
     directory: Path
     metrics_path: Path
     interrupt: Interrupt
+    tell: Callable[[str], None]
     start: int = 0
     _current: tuple[int, Rollout] | None = field(default=None, init=False)
     _prompt_ids: dict[str, TokenIds] = field(init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._prompt_ids = {item.row_id: item.sequences[0].token_ids for item in self.plan.items}
@@ -129,8 +136,20 @@ class Rollouts:
         with suppress(Stopped), stoppable(decoder(model), self.interrupt):
             rollout = self._made(number)
             write_rollout(path, rollout)
+            if number and rollout.used:
+                self._warn(number, rollout)
             return rollout
         return None
+
+    def _warn(self, number: int, rollout: Rollout) -> None:
+        first, now = describe(read_rollout(rollout_path(self.directory, 0)), 0), describe(rollout, number)
+        for name, sign in signs(first, now).items():
+            if name not in self._told:
+                self._told.add(name)
+                self.tell(
+                    f"The reward may be hacked: it rose from {first['reward']:.3g} to {now['reward']:.3g}, and {sign} "
+                    f"({rollout_path(self.directory, number)})"
+                )
 
     def _made(self, number: int) -> Rollout:
         seconds: dict[str, float] = {}
@@ -169,7 +188,7 @@ class Rollouts:
             self._note(samples, {"logprob": "old_logprob", "value": "old_value"})
         if reference is not None:
             with reference.in_place():
-                self._note(samples, {"logprob": "reference_logprob"})
+                self._note(samples, {"logprob": _REFERENCE})
 
     @torch.no_grad()
     def _note(self, samples: Sequence[Sample], columns: Mapping[str, str]) -> None:
@@ -193,8 +212,8 @@ class Rollouts:
         def scored(one: Sample) -> Scored:
             penalties = np.zeros(len(one.token_ids))
             if self.reference is not None and self.settings.kl_in == "reward":
-                old, reference = (torch.tensor(one.columns[name]).double() for name in _COMPARED)
-                penalties = kl * divergence(old, reference, self.settings.kl_estimator).numpy()
+                own, reference = (torch.tensor(one.columns[name]).double() for name in ("old_logprob", _REFERENCE))
+                penalties = kl * divergence(own, reference, self.settings.kl_estimator).numpy()
             return Scored(one.group, one.reward or 0.0, penalties, np.array(one.columns.get("old_value", ())))
 
         for one, columns in zip(samples, self.settings.columns([scored(one) for one in samples]), strict=True):
@@ -238,15 +257,19 @@ def describe(rollout: Rollout, number: int) -> dict[str, float]:
         **({"reward_std": fmean(spreads), "no_signal": fmean(one == 0 for one in spreads)} if spreads else {}),
         "answer_tokens": fmean(len(one.token_ids) for one in used),
         "cut_off": fmean(not one.stopped for one in used),
+        "repeated": 1 - fmean(_DISTINCT.grade(Answered(one.answer, "")) for one in used),
         "dropped": len(rollout.samples) - len(used),
-        **({"kl_coefficient": rollout.kl} if rollout.kl else {}),
+        **({"kl_coefficient": rollout.kl, "kl": mean_kl(rollout)} if _REFERENCE in used[0].columns else {}),
     }
 
 
 def mean_kl(rollout: Rollout) -> float:
     """The KL of a token to the model that the training began with, a mean over those of a rollout."""
-    old, reference = (torch.tensor([x for one in rollout.used for x in one.columns[name]]) for name in _COMPARED)
-    return float(divergence(old.double(), reference.double(), "k3").mean())
+    name = "old_logprob" if "old_logprob" in rollout.used[0].columns else "sampled_logprob"
+    own, reference = (
+        torch.tensor([x for one in rollout.used for x in one.columns[column]]).double() for column in (name, _REFERENCE)
+    )
+    return float(divergence(own, reference, "k3").mean())
 
 
 def _drop_lonely(samples: Sequence[Sample], least: int) -> None:

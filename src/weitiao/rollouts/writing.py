@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from weitiao.data.example import Example
+from weitiao.data.example import Example, asked
 from weitiao.evaluation.metrics.base import Item as Answered
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import Completion, generate, stop_ids
@@ -60,24 +60,25 @@ class Writer:
             config: How answers are written.
         """
         stops, reader = stop_ids(model, self.tokenizer), AnswerReader(self.tokenizer)
-        asked = [one.sequences[0].token_ids.tolist() for one in prompts for _ in range(num_samples)]
+        tokens = [one.sequences[0].token_ids.tolist() for one in prompts for _ in range(num_samples)]
         samples = []
-        for place, found in enumerate(self.write(model, asked, config, stops)):
+        for place, found in enumerate(self.write(model, tokens, config, stops)):
             group = place // num_samples
             row = self.examples[prompts[group].row_id]
-            answer = reader.read(row.prompt, row.tools, found.token_ids, expected=row.answer)
-            tokens = found.token_ids if found.end is None else (*found.token_ids, found.end)
+            turns, expected = asked(row)
+            answer = reader.read(turns, row.tools, found.token_ids, expected=expected)
+            ids = found.token_ids if found.end is None else (*found.token_ids, found.end)
             sampled = {"sampled_logprob": found.logprobs}
-            samples.append(Sample(row.row_id, group, answer, tokens, found.stopped, columns=dict(sampled)))
+            samples.append(Sample(row.row_id, group, answer, ids, found.stopped, columns=dict(sampled)))
         return samples
 
     def score(self, samples: Sequence[Sample]) -> None:
         """Give the samples their rewards; one that cannot be scored is marked as dropped."""
-        rows = [self.examples[one.row_id] for one in samples]
-        items = [
-            Answered(one.answer, row.answer, row.prompt, row.columns, row.row_id)
-            for one, row in zip(samples, rows, strict=True)
-        ]
+        items = []
+        for one in samples:
+            row = self.examples[one.row_id]
+            turns, expected = asked(row)
+            items.append(Answered(one.answer, expected, turns, row.columns, row.row_id))
         for one, (scores, fault) in zip(samples, self.rewards.score(items), strict=True):
             one.rewards, one.dropped = scores, fault
             one.reward = None if fault else self.rewards.total(scores)

@@ -168,7 +168,7 @@ def _test_perplexities(
 
 def _losses(recipe: Recipe, opened: OpenModel, examples: Sequence[Example], part: str, tell: Tell) -> list[Likelihood]:
     """How likely the model holds what training would learn of each row."""
-    if not examples:
+    if not examples or recipe.objective.writes:  # of which no answer is learned
         return []
     sequences = render_part(recipe, examples, opened.tokenizer, part, tell).sequences
     found = likelihoods(

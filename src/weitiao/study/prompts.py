@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from weitiao.data.example import Example
+from weitiao.data.example import Example, asked
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.recipe import Recipe
@@ -31,12 +31,12 @@ def prompt_items(
     limit = min(recipe.rendering.max_length or context, context) - room
     items, long = [], []
     for row in examples:
-        if not row.prompt:
+        if not (turns := asked(row)[0]):
             raise DataError(
                 f"{row.row_id} asks nothing: objective.type={recipe.objective.type} lets the model answer prompts.",
                 "Give rows that are conversations or have a prompt; the answer may be missing.",
             )
-        ids = prompt(row.prompt, row.tools, where=row.row_id)
+        ids = prompt(turns, row.tools, where=row.row_id)
         if len(ids) > limit:
             long.append(row.row_id)
         else:

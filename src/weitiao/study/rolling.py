@@ -14,6 +14,7 @@ from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.rollouts import Rollouts
 from weitiao.rollouts.writing import Writer
 from weitiao.runs.run_dir import RunDir
+from weitiao.study.dataset import Tell
 from weitiao.study.prepared import Prepared
 from weitiao.training.checkpoint import State
 from weitiao.training.engine import Engine
@@ -22,7 +23,7 @@ from weitiao.training.item_losses import ItemLoss
 
 
 def make_rollouts(
-    prepared: Prepared, engine: Engine, run: RunDir, state: State, interrupt: Interrupt
+    prepared: Prepared, engine: Engine, run: RunDir, state: State, interrupt: Interrupt, tell: Tell
 ) -> Rollouts | None:
     """Where the steps of a training come from that learns from answers of its own model; None for others."""
     recipe, data, rewards = prepared.recipe, prepared.data, prepared.rewards
@@ -47,6 +48,7 @@ def make_rollouts(
         run.rollouts,
         run.metrics_path,
         interrupt,
+        tell,
         state.step,
     )
 

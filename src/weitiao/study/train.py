@@ -213,7 +213,7 @@ def _learn(
         keeping_states(engine, plan, run.path, room, tell),
     ):
         start_trackers(engine.accelerator, recipe)
-        rollouts = make_rollouts(prepared, engine, run, state, interrupt)
+        rollouts = make_rollouts(prepared, engine, run, state, interrupt, tell)
         loop = Loop(
             engine=engine,
             steps=rollouts or plan,

@@ -38,6 +38,9 @@ FORMATS: dict[FormatName, Fields] = {
     "text": Fields(("text",)),
 }
 
+ANSWER_FIELDS = {"output", "completion"}
+"""Fields of the answer to a question that stands in a field of its own."""
+
 Columns = dict[CanonicalField, str]
 SIDES = ("chosen", "rejected")
 """Columns of rows that compare two answers."""
@@ -58,13 +61,14 @@ class Detected(NamedTuple):
         return f"`columns: {{{columns}}}`" if columns else ""
 
 
-def detect(source: SourceConfig, rows: Sequence[Row], shown: str) -> Detected:
+def detect(source: SourceConfig, rows: Sequence[Row], shown: str, *, answers: bool = True) -> Detected:
     """Finds the format whose fields the first rows have; where their columns have other names, by what they hold.
 
     Args:
         source: The source; its `columns` and templates count as fields, and formats that use them are preferred.
         rows: The first rows, at least one; those that are no objects are passed over.
         shown: The name of the source for the message.
+        answers: Whether rows have to have one.
 
     Raises:
         DataError: No format fits, or none of the rows is an object.
@@ -81,10 +85,11 @@ def detect(source: SourceConfig, rows: Sequence[Row], shown: str) -> Detected:
     made = {name for name in ("prompt", "completion") if getattr(source, name) is not None}
     present = set(names) | set(source.columns) | made
     asked = set(source.columns) | made
+    missing = set() if answers else ANSWER_FIELDS
     fitting = [
         name
         for name, fields in FORMATS.items()
-        if present.issuperset(fields.required) and (name == "prompt_completion" or not made)
+        if present.issuperset(set(fields.required) - missing) and (name == "prompt_completion" or not made)
     ]
     if fitting == ["text"] and "text" not in asked and len(names) > 1:
         # A table of `text` and `category` is hardly ever meant as raw text, and training would run all the same.

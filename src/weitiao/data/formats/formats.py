@@ -23,6 +23,7 @@ class Converter:
     Args:
         source: The source.
         format: The source's format, detected when the source leaves it open.
+        answers: Whether rows have to have one.
 
     Attributes:
         columns: The columns that the turns are made of; None where a template may print any.
@@ -31,7 +32,8 @@ class Converter:
         DataError: The settings do not go together with the format.
     """
 
-    def __init__(self, source: SourceConfig, format: FormatName) -> None:
+    def __init__(self, source: SourceConfig, format: FormatName, *, answers: bool = True) -> None:
+        self._answers = answers
         self._columns: dict[str, str] = {str(field): column for field, column in source.columns.items()}
         self._roles = {name.strip().casefold(): role for name, role in source.roles.items()}
         self._format = format
@@ -82,7 +84,7 @@ class Converter:
             case "messages" | "sharegpt":
                 field = self._fields.required[0]
                 messages = to_messages(self._required(row, field), field, self._roles)
-                if not any(message["role"] == "assistant" for message in messages):
+                if self._answers and not any(message["role"] == "assistant" for message in messages):
                     raise BadRow(field, "the conversation has no assistant turn")
                 return messages
             case "alpaca":
@@ -101,13 +103,21 @@ class Converter:
         if history and isinstance(history, str):
             history = parsed_json(history, "history")
         before = to_messages(history, "history", self._roles) if history else ()
-        return (*before, question, {"role": "assistant", "content": self._text(row, "output")})
+        answer = () if self._lacks(row, "output") else ({"role": "assistant", "content": self._text(row, "output")},)
+        return (*before, question, *answer)
 
     def _prompt_completion(self, row: dict[str, Any]) -> tuple[Message, ...]:
-        prompt, answers = self._turns(row, "prompt", "user"), self._turns(row, "completion", "assistant")
+        prompt = self._turns(row, "prompt", "user")
+        if "completion" not in self._templates and self._lacks(row, "completion"):
+            return prompt
+        answers = self._turns(row, "completion", "assistant")
         if answers[-1]["role"] != "assistant":
             raise BadRow("completion", "must end with an assistant turn")
         return (*prompt, *answers)
+
+    def _lacks(self, row: dict[str, Any], field: str) -> bool:
+        """Whether a row has no answer, and need not have one."""
+        return not self._answers and self._look_up(row, field) in (None, "")
 
     def _turns(self, row: dict[str, Any], field: str, role: str) -> tuple[Message, ...]:
         """The turns of a field, which a template may make; text is one turn, what cannot be turns must be text."""
