@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import quantization
-from weitiao.models.load import load_config, load_tokenizer
+from weitiao.models.load import causal_class, load_config, load_tokenizer
 from weitiao.models.names import resolve_model
 from weitiao.yaml_text import parse_yaml
 
@@ -108,10 +108,9 @@ def describe_model(config: ModelConfig) -> ModelDescription:
 def _sketch(config: PreTrainedConfig, *, trust_remote_code: bool) -> PreTrainedModel:
     """The model with shapes in the place of weights."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+        model: PreTrainedModel = causal_class(config).from_config(
             copy.deepcopy(config), trust_remote_code=trust_remote_code
         )
     model.tie_weights()

@@ -129,7 +129,6 @@ def load_model(
     """
     path = resolve_model(config, cache_dir=cache_dir)
     import torch  # after the cheap check: it takes seconds
-    from transformers import AutoModelForCausalLM
 
     device = torch.device(device)
     dtype = getattr(torch, dtype_of(config, device=device.type))
@@ -137,7 +136,7 @@ def load_model(
         path = _mapped(path, dtype, device, cache_dir)
     rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
     read = partial(
-        AutoModelForCausalLM.from_pretrained,
+        _class_of(path, config).from_pretrained,
         str(path),
         dtype=dtype,
         use_safetensors=True,
@@ -171,6 +170,24 @@ def load_model(
         set_backend(model, "alone")
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
+
+
+def _class_of(path: Path, config: ModelConfig) -> Any:
+    return causal_class(load_config(config.moved_to(str(path))))
+
+
+def causal_class(architecture: PreTrainedConfig) -> Any:
+    """The class of `transformers` that makes a causal language model of a configuration.
+
+    Of models that read images as well (Qwen2.5-VL, Mistral 3, LLaVA), many are known as such alone: they are made
+    whole, and what reads images stays as it is.
+    """
+    import transformers as t
+
+    known, seeing = t.MODEL_FOR_CAUSAL_LM_MAPPING, t.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    if type(architecture) in seeing and type(architecture) not in known:
+        return t.AutoModelForImageTextToText
+    return t.AutoModelForCausalLM
 
 
 def _mapped(path: Path, dtype: torch.dtype, device: torch.device, cache_dir: Path | None) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from weitiao.methods.config import MethodConfig
 from weitiao.methods.method import Method, PeftMethod
@@ -19,6 +19,7 @@ from weitiao.models.attention import FOREST, set_backend
 from weitiao.models.boundary import quiet_transformers
 from weitiao.models.config import AttentionName
 from weitiao.models.host_weights import staying
+from weitiao.models.load import causal_class
 from weitiao.models.parts import checkpoint_layers, decoder, layer_list
 from weitiao.models.quantization import Quantization
 from weitiao.objectives.config import ObjectiveConfig
@@ -66,7 +67,7 @@ class Sketch:
         self.way = way
         self.method: Method = way.method.build()
         with torch.device("meta"), quiet_transformers():
-            model = AutoModelForCausalLM.from_config(
+            model = causal_class(architecture).from_config(
                 copy.deepcopy(architecture), attn_implementation=FOREST, dtype=getattr(torch, way.dtype)
             )
             self.adapted = self.method.apply(model, seed=way.train.seed)
