@@ -18,6 +18,7 @@ from weitiao.data.example import asked as asked_of
 from weitiao.data.load import load_data
 from weitiao.errors import TrainingError
 from weitiao.recipe import load_recipe
+from weitiao.report.render import render_report
 from weitiao.rollouts.samples import read_rollout
 from weitiao.study.train import train
 
@@ -113,6 +114,10 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
     checked = [line for line in lines if "validation_loss" in line]
     assert [line["validation_reward"] for line in checked] == [-line["validation_loss"] for line in checked]
     assert run.best_validation_loss == min(line["validation_loss"] for line in checked)
+    page = render_report(run.path)
+    assert f"Mean reward over the optimiser steps, from {steps[0]['reward']:.3g} to {steps[-1]['reward']:.3g}" in page
+    best = max(samples, key=lambda one: one.reward or 0.0)
+    assert f"{best.row_id}, {best.reward:.3g}" in page
 
 
 @pytest.mark.parametrize("objective", ["grpo", "ppo"])
@@ -227,7 +232,7 @@ def test_a_reward_that_likes_long_answers_is_told_of_once(tiny_llama_dir: Path, 
         "rollouts": {"rewards": ["rewards.py:long"], "samples": 8, "generation": {"max_new_tokens": 24}},
         "method": {"type": "full"},
         "objective": {"type": "grpo", "kl": 0.001},
-        "train": {"max_steps": 14, "learning_rate": 0.01},
+        "train": {"max_steps": 14, "batch_size": 6, "learning_rate": 0.01},
     }
     lines: list[str] = []
     run = train(load_recipe(write_recipe(tmp_path, tiny_llama_dir, **sections)), tell=lines.append)
@@ -236,3 +241,4 @@ def test_a_reward_that_likes_long_answers_is_told_of_once(tiny_llama_dir: Path, 
     assert last["reward"] > 1.3 * first["reward"]
     assert 1 <= len(told) <= 3
     assert any("repeated" in line or "KL" in line for line in told)
+    assert "Prompts whose reward changed most" in render_report(run.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -81,10 +81,11 @@ def read_rollout(path: Path) -> Rollout:
 
 def remove_from(directory: Path, number: int) -> None:
     """Remove the rollouts with this number and later ones: they are made again, by the weights that the run has."""
-    for path in _files(directory):
+    for path in rollouts_in(directory):
         if int(path.stem.rpartition("-")[2]) >= number:
             path.unlink()
 
 
-def _files(directory: Path) -> Iterable[Path]:
+def rollouts_in(directory: Path) -> Sequence[Path]:
+    """The files of all rollouts, in their order."""
     return sorted(directory.glob("rollout-*.jsonl"))

@@ -8,6 +8,7 @@ from weitiao.report.charts.curve import loss_curve
 from weitiao.report.charts.marks import heat_map
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, missing
+from weitiao.report.sections.rollouts import rollouts_of
 from weitiao.text.wording import Wording
 from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
 
@@ -44,6 +45,7 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
         "has_validation": bool(validations),
         "experts": _experts(steps, words),
+        "rollouts": rollouts_of(files, steps, words),
         "facts": [
             *_facts(steps, best, words),
             *_rounding(files.metrics, words),
