@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
-from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Json, Workers
+from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Json
 from weitiao.console import quoted
 
 
@@ -18,7 +18,6 @@ def inspect(
     model: Annotated[str | None, typer.Option(help="Count tokens of this model; a recipe names its own.")] = None,
     input: InputColumn = None,
     answer: AnswerColumn = None,
-    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Show what is in data: counts, lengths, languages, formats, labels, the longest and shortest rows.
@@ -36,7 +35,7 @@ def inspect(
 
     console = messages()
     target = Target(files, (), input, answer, model)
-    inspection = inspect_data(target, workers=workers, console=console)
+    inspection = inspect_data(target, console=console)
     print_result(inspection, print_inspection, json=json)
     rows = sum(part.rows for part in inspection.parts)
     closing_panel(console, "Inspected", [("rows", f"{rows:,}")], [f"weitiao data check {' '.join(map(quoted, files))}"])
@@ -57,7 +56,6 @@ def check(
         int, typer.Option(min=1, help="A longer row is a finding; a recipe counts tokens instead.")
     ] = 32_000,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every reason, with several examples.")] = False,
-    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Look for what is wrong with data; exit code 3 when an error stands.
@@ -70,13 +68,12 @@ def check(
 
         weitiao data check recipe.yaml --json
     """
-    from weitiao.machine.hardware import usable_cores
     from weitiao.quality.settings import CheckSettings
     from weitiao.study.check import Target, check_data
     from weitiao.terminal.findings import next_command, print_check, summary_of
 
     console = messages()
-    settings = CheckSettings(near_threshold=near, max_characters=max_characters, workers=workers or usable_cores())
+    settings = CheckSettings(near_threshold=near, max_characters=max_characters)
     if kinds is not None:
         settings = replace(settings, kinds=frozenset(kinds))
     report = check_data(Target(files, against or (), input, answer), settings, console=console)
@@ -107,7 +104,6 @@ def clean(
     input: InputColumn = None,
     answer: AnswerColumn = None,
     near: Annotated[float | None, typer.Option(help="From which similarity on rows are near duplicates.")] = None,
-    workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Write a cleaned copy of data: mended rows, rejected rows with reasons, a summary.
@@ -131,7 +127,6 @@ def clean(
         values=set or (),
         contradictions=contradictions,
         near_threshold=near,
-        workers=workers,
         console=console,
     )
     print_result(summary, print_cleaning, json=json)

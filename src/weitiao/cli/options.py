@@ -24,7 +24,6 @@ Against = Annotated[
 ]
 InputColumn = Annotated[str | None, typer.Option(help="The column with the input, where no format fits.")]
 AnswerColumn = Annotated[str | None, typer.Option(help="The column with the answer, where no format fits.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")]
 NamedColumns = Annotated[
     list[str] | None, typer.Option(help="A column with another name: FIELD=COLUMN. May be given again.")
 ]

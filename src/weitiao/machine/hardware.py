@@ -120,11 +120,6 @@ def read_cpuinfo(path: Path) -> tuple[str, frozenset[str]]:
     return name, flags
 
 
-def usable_cores() -> int:
-    """Cores that this process may keep busy: its CPU affinity and its container's quota considered."""
-    return count_threads(_num_cores(), read_cgroup_limits(Path("/")))
-
-
 def _num_cores() -> int:
     return len(_physical_cores(_usable_cpus(), Path("/sys/devices/system/cpu")))
 

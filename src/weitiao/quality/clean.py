@@ -25,20 +25,19 @@ def clean(
     config: CleanConfig,
     output: Path,
     *,
-    workers: int = 1,
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> CleanSummary:
     """Cleans the part `train`.
 
     Rows keep their columns and their order, and nothing is added to them. Rows that cannot be read or used are always
-    rejected. Cleaning what was cleaned gives the same bytes.
+    rejected. Cleaning what was cleaned gives the same bytes; but for the near forms, since the lines that many rows
+    share are found anew in the rows that are left, and may make other rows alike.
 
     Args:
         parts: Training rows, and the parts that they must not leak into.
         config: What to do.
         output: A directory that does not exist yet, or is empty. It gets `cleaned.jsonl`, `rejected.jsonl` and
             `summary.json`.
-        workers: Processes.
         on_rows: Is told how many rows were looked at since the last time.
 
     Returns:
@@ -56,7 +55,7 @@ def clean(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{shown(output)}: is there already and not empty.", "Name a new directory: --output DIR.")
     with _appearing(output) as (folder, scratch):
-        cleaning = Cleaning(parts, config, scratch, workers, on_rows)
+        cleaning = Cleaning(parts, config, scratch, on_rows)
         with (folder / REJECTED).open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as rejected:
             cleaning.run(folder / CLEANED, rejected)
         summary = cleaning.summary

@@ -1,41 +1,36 @@
-"""Passes of cleaning: rows are mended into a file of their own, decided about, and copied or rejected."""
+"""The pass of cleaning: rows are mended into a file of their own, decided about, and copied or rejected."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from weitiao.data.clean_config import CleanConfig
-from weitiao.data.reading.files import PlacedRow
-from weitiao.data.reading.rows import Notes, Row
+from weitiao.data.reading.rows import Notes
 from weitiao.errors import DataError
-from weitiao.json_text import json_text, lines_of
+from weitiao.json_text import json_text
 from weitiao.quality.decide import Decisions, decide
 from weitiao.quality.findings import Problem
 from weitiao.quality.look import Looked, Task, look
 from weitiao.quality.meaning import Meaning
 from weitiao.quality.mend import Mender, set_answer
-from weitiao.quality.scan import in_order, tasks
+from weitiao.quality.scan import tasks
 from weitiao.quality.settings import CheckSettings
-from weitiao.quality.sources import HEAD_ROWS, Part, Source, findings_of, open_sources
+from weitiao.quality.sources import Part, findings_of, open_sources
 from weitiao.quality.table import RowTable, TableBuilder
 
-_MOST_PASSES = 10
 _NOT_IN_JSON = "hold NaN or Infinity, which JSON does not have and which is written as null"
 
 
 @dataclass(slots=True)
 class CleanSummary:
-    """What cleaning did, over all passes.
+    """What cleaning did.
 
     Attributes:
         fixes: The fixes that were asked for.
@@ -45,7 +40,6 @@ class CleanSummary:
         changed: Rows that each fix changed; a row may be changed by several.
         rejected: Rows that each kind of finding removed.
         unfilled: Rows that stay and hold a placeholder that has no value, by its name.
-        passes: How often the rows were gone through, until nothing changed any more.
         notes: What was found while the rows were read and has to be said, a sentence each.
     """
 
@@ -58,7 +52,6 @@ class CleanSummary:
     changed: dict[str, int] = field(default_factory=Counter)
     rejected: dict[str, int] = field(default_factory=Counter)
     unfilled: dict[str, int] = field(default_factory=Counter)
-    passes: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -91,17 +84,15 @@ class _Mended:
     table: RowTable
     gone: dict[int, Problem]
     unfilled: dict[int, tuple[str, ...]]
-    changed: bool
 
 
 class Cleaning:
-    """Cleans the training rows until nothing changes any more.
+    """Cleans the training rows.
 
     Args:
         parts: What is cleaned (`train`), and what it must not leak into.
         config: What to do.
         scratch: A directory for files that go when all is done.
-        workers: Processes.
         on_rows: Is told how many rows were looked at since the last time.
 
     Attributes:
@@ -116,13 +107,11 @@ class Cleaning:
         parts: Sequence[Part],
         config: CleanConfig,
         scratch: Path,
-        workers: int,
         on_rows: Callable[[int], None],
     ) -> None:
         self.summary = CleanSummary(config.fix)
         self._config = config
         self._scratch = scratch
-        self._workers = workers
         self._on_rows = on_rows
         self._lossy = Notes()
         self._sources = open_sources(parts)
@@ -138,54 +127,27 @@ class Cleaning:
     def run(self, output: Path, rejected: TextIO) -> None:
         """Cleans.
 
-        One pass is enough but for the near forms: the lines that many rows share are found anew in the rows that are
-        left, and may make other rows alike.
-
         Args:
             output: The file for the rows that stay.
             rejected: Gets the rows that go, one JSON object per line.
         """
-        most = _MOST_PASSES if {"near_duplicate", "near_leak"} & set(self._config.fix) else 1
-        changed, summary = True, self.summary
-        while changed and summary.passes < most:
-            summary.passes += 1
-            target = self._scratch / f"{summary.passes}.jsonl"
-            mended = self._mend(self._scratch / "mended.jsonl")
-            if summary.passes == 1:
-                summary.notes = (*findings_of(self._sources), *self._lossy.lines())
-            keep = np.ones(len(mended.table.rows), dtype=bool)
-            keep[list(mended.gone)] = False
-            decisions = decide(mended.table, keep, self._config)
-            self._write(self._scratch / "mended.jsonl", target, rejected, mended, decisions)
-            rows = mended.table.rows_of("train")
-            kept = rows[decisions.keep[rows]]
-            changed = len(kept) > 0 and (mended.changed or decisions.changed or bool(decisions.renamed))
-            self._sources = [self._kept(target, mended.table, kept), *(s for s in self._sources if s.part != "train")]
-        target.replace(output)
-
-    def _kept(self, path: Path, table: RowTable, kept: NDArray[np.int64]) -> Source:
-        """The rows that a pass wrote, each in the place where it stood at first, as the source of the next pass."""
-
-        def rows() -> Iterator[PlacedRow]:
-            for index, line in zip(kept.tolist(), lines_of(path), strict=True):
-                place = table.place(index)
-                yield PlacedRow(place.file, str(place), Row(place.row, place.line, json.loads(line)))
-
-        files = tuple(file for part, file in table.files if part == "train")
-        return replace(self._train, files=files, head=[one.row for one in islice(rows(), HEAD_ROWS)], rows=rows)
+        lines = self._scratch / "mended.jsonl"
+        mended = self._mend(lines)
+        self.summary.notes = (*findings_of(self._sources), *self._lossy.lines())
+        keep = np.ones(len(mended.table.rows), dtype=bool)
+        keep[list(mended.gone)] = False
+        self._write(lines, output, rejected, mended, decide(mended.table, keep, self._config))
 
     def _mend(self, lines: Path) -> _Mended:
         """Mends all rows into a file."""
         summary, fixes = self.summary, frozenset(self._config.fix)
-        first = summary.passes == 1
         settings = CheckSettings(kinds=frozenset())
-        builder, num_rows, changed = TableBuilder(self._sources), 0, False
+        builder, num_rows = TableBuilder(self._sources), 0
         gone, unfilled = dict[int, Problem](), dict[int, tuple[str, ...]]()
         batches = tasks(self._sources, settings, near="near_duplicate" in fixes, near_leak="near_leak" in fixes)
         with lines.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
-            for (source, file), (rows, looked) in in_order(
-                partial(_mended, self._config), batches, workers=self._workers
-            ):
+            for (source, file), task in batches:
+                rows, looked = _mended(self._config, task)
                 for index, row in enumerate(rows, start=num_rows):
                     stream.write(f"{row.line}\n{row.given}\n")
                     if row.drop is not None:
@@ -194,22 +156,19 @@ class Cleaning:
                         unfilled[index] = row.unfilled
                     if row.lossy:
                         self._lossy.add(_NOT_IN_JSON, f"{file}, row {looked.rows['number'][index - num_rows]}")
-                    changed = changed or bool(row.applied or row.drop)
-                    summary.characters_before += row.size if first else 0
+                    summary.characters_before += row.size
                     for fix in row.applied:
                         summary.changed[fix] += 1
                     summary.rows_changed += bool(row.applied) and row.drop is None
-                summary.rows_before += len(rows) if first else 0
+                summary.rows_before += len(rows)
                 num_rows += len(looked.rows)
                 self._on_rows(len(looked.rows))
                 builder.add(looked, source, file)
-        return _Mended(builder.table(), gone, unfilled, changed)
+        return _Mended(builder.table(), gone, unfilled)
 
     def _write(self, lines: Path, target: Path, rejected: TextIO, mended: _Mended, decisions: Decisions) -> None:
         """Copies the mended lines of rows that stay, and writes the rest as it was read, with the reasons."""
         summary = self.summary
-        summary.rows_after = summary.characters_after = 0
-        summary.unfilled = Counter()
         with (
             lines.open(encoding="utf-8", errors="surrogatepass", newline="\n") as stream,
             target.open("w", encoding="utf-8", newline="\n") as kept,

@@ -41,7 +41,6 @@ class Decisions:
     def __init__(self, table: RowTable, keep: NDArray[np.bool_]) -> None:
         self.keep = keep.copy()
         self.renamed: dict[int, tuple[str, str]] = {}
-        self.changed = False
         self._table = table
         self._kinds = np.zeros(len(keep), dtype=np.uint8)
         self._others = np.zeros(len(keep), dtype=np.int64)
@@ -52,7 +51,6 @@ class Decisions:
         rows, others = rows[still], others[still]
         self._kinds[rows], self._others[rows] = _KINDS.index(kind), others
         self.keep[rows] = False
-        self.changed = self.changed or bool(len(rows))
         return bool(len(rows))
 
     def reason(self, row: int) -> tuple[str, str]:

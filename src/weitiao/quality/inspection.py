@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from weitiao.quality.findings import shortened
 from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
 from weitiao.quality.look import Measure, Measured, Task
-from weitiao.quality.scan import in_order, tasks
+from weitiao.quality.scan import tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, open_sources
 from weitiao.quality.subject import Subject, SubjectReader
@@ -125,7 +124,6 @@ class _Noted(NamedTuple):
 def inspect(
     parts: Sequence[Part],
     *,
-    workers: int = 1,
     on_rows: Callable[[int], None] = lambda _: None,
     measure: Measure | None = None,
 ) -> Inspection:
@@ -133,7 +131,6 @@ def inspect(
 
     Args:
         parts: The parts; `against` has no place here.
-        workers: Processes.
         on_rows: Is told how many rows were looked at since the last time.
         measure: Counts tokens; without it, lengths are in characters.
 
@@ -144,9 +141,8 @@ def inspect(
     settings = CheckSettings()
     tallies = {part.name: _Tally() for part in parts}
 
-    work = tasks(sources, settings, near=False, near_leak=False)
-    workers = workers if measure is None else 1
-    for (source, file), (noted, unusable) in in_order(partial(_note, measure=measure), work, workers=workers):
+    for (source, file), task in tasks(sources, settings, near=False, near_leak=False):
+        noted, unusable = _note(task, measure)
         tallies[source.part].add(file, noted, unusable)
         on_rows(len(noted) + unusable)
     left_out = {kind: reason for kind, reason in settings.left_out().items() if kind == "language"}

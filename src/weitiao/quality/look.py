@@ -1,7 +1,4 @@
-"""What is noted of each row: its problems, and the numbers by which rows are compared with each other.
-
-A pure function of a batch of rows, so that batches can be looked at in several processes.
-"""
+"""What is noted of each row: its problems, and the numbers by which rows are compared with each other."""
 
 from __future__ import annotations
 

@@ -122,7 +122,6 @@ class CheckSettings:
         max_characters: A row with more characters is `long`, where no tokenizer counts.
         max_tokens: A row with more tokens is `long`, where a tokenizer counts.
         special_tokens: The special tokens of the tokenizer in use.
-        workers: Processes that look at rows.
     """
 
     kinds: frozenset[str] = field(default_factory=lambda: frozenset(KINDS))
@@ -130,7 +129,6 @@ class CheckSettings:
     max_characters: int = 32_000
     max_tokens: int | None = None
     special_tokens: tuple[str, ...] = ()
-    workers: int = 1
 
     def __post_init__(self) -> None:
         unknown = self.kinds - KINDS.keys()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +70,7 @@ class RowTable:
 
 
 class TableBuilder:
-    """Collects batches into one table; signatures go to files, since they are the bulk of it.
+    """Collects batches into one table.
 
     Args:
         sources: Where the rows come from.
@@ -84,30 +82,16 @@ class TableBuilder:
         self._ids = [np.empty(0, dtype=np.int32)]
         self._parts: list[Looked] = []
         self._files: list[tuple[int, int]] = []
-        self._streams: dict[str, BinaryIO] = {}
         self._num_rows = 0
 
     def add(self, looked: Looked, source: Source, file: str) -> None:
         """Adds a batch of rows of one file, of which nothing but numbers is kept."""
         self._ids.append(self._labels[source.part](looked.labels))
-        for name in ("signatures", "input_signatures"):
-            values = getattr(looked, name)
-            if values is not None:
-                stream = self._stream(name)
-                missing = self._num_rows * NUM_PLACES * 2 - stream.tell()
-                stream.seek(missing, 1)
-                stream.write(values.tobytes())
-                setattr(looked, name, values[:0])
         looked.problems, looked.labels = [], []
         looked.more_keys = [(self._num_rows + place, key) for place, key in looked.more_keys]
         self._parts.append(looked)
         self._files.append((self._names.index((source.part, file)), PARTS.index(source.part)))
         self._num_rows += len(looked.rows)
-
-    def _stream(self, name: str) -> BinaryIO:
-        if name not in self._streams:
-            self._streams[name] = tempfile.TemporaryFile()  # noqa: SIM115 - lives with the table
-        return self._streams[name]
 
     def table(self) -> RowTable:
         """The table of all batches."""
@@ -122,14 +106,13 @@ class TableBuilder:
             more_rows=np.array([row for row, _ in more], dtype=np.int64),
             more_keys=np.array([key for _, key in more], dtype=np.uint64),
             labels={part: Labels(ids, numbered.names) for part, numbered in self._labels.items()},
-            signatures=self._mapped("signatures"),
-            input_signatures=self._mapped("input_signatures"),
+            signatures=_stacked([part.signatures for part in self._parts], sizes),
+            input_signatures=_stacked([part.input_signatures for part in self._parts], sizes),
         )
 
-    def _mapped(self, name: str) -> NDArray[np.uint16]:
-        if name not in self._streams:
-            return np.empty((0, NUM_PLACES), dtype=np.uint16)
-        stream = self._streams[name]
-        stream.truncate(self._num_rows * NUM_PLACES * 2)
-        stream.flush()
-        return np.memmap(stream, dtype=np.uint16, mode="r", shape=(self._num_rows, NUM_PLACES))
+
+def _stacked(batches: Sequence[NDArray[np.uint16] | None], sizes: Sequence[int]) -> NDArray[np.uint16]:
+    """The signatures of all rows, zeros for batches without; none at all where no batch has any."""
+    shapes = [(size if any(one is not None for one in batches) else 0, NUM_PLACES) for size in sizes]
+    filled = [np.zeros(shape, np.uint16) if one is None else one for one, shape in zip(batches, shapes, strict=True)]
+    return np.concatenate([np.empty((0, NUM_PLACES), np.uint16), *filled])

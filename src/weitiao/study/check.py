@@ -16,7 +16,6 @@ from weitiao.data.config import DataConfig
 from weitiao.data.example import Example
 from weitiao.data.load import HeldOutRows, held_out_rows
 from weitiao.errors import DataError, RecipeError, RenderingError
-from weitiao.machine.hardware import usable_cores
 from weitiao.models.config import ModelConfig
 from weitiao.quality.check import CheckReport, check, parts_of_files
 from weitiao.quality.clean import clean
@@ -122,7 +121,7 @@ def check_recipe(
     tokenizer = prepare_tokenizer(recipe)
     context, overlap = model_context(recipe), recipe.objective.window_overlap()
     settings = replace(
-        settings or CheckSettings(workers=usable_cores()),
+        settings or CheckSettings(),
         max_tokens=min(recipe.rendering.max_length or context, context) if overlap is None else _NO_LIMIT,
         special_tokens=tuple(str(token) for token in tokenizer.all_special_tokens),
     )
@@ -140,12 +139,11 @@ def check_recipe(
     return replace(report, left_out={**report.left_out, **left_out})
 
 
-def inspect_data(target: Target, *, workers: int | None = None, console: Console) -> Inspection:
+def inspect_data(target: Target, *, console: Console) -> Inspection:
     """Inspect files, or the data of a recipe.
 
     Args:
         target: Which; characters are counted where neither it nor a recipe names a model.
-        workers: Processes; all cores when None.
         console: Shows progress.
 
     Raises:
@@ -162,7 +160,7 @@ def inspect_data(target: Target, *, workers: int | None = None, console: Console
     elif target.model is not None:
         measure = token_counter(load_tokenizer(ModelConfig(name=target.model)), RenderingConfig())
     with _rows_shown(console, "Inspecting") as on_rows:
-        return inspect(target.parts(recipe), workers=workers or usable_cores(), on_rows=on_rows, measure=measure)
+        return inspect(target.parts(recipe), on_rows=on_rows, measure=measure)
 
 
 def clean_data(
@@ -171,7 +169,6 @@ def clean_data(
     *,
     fix: Sequence[str] | None = None,
     values: Sequence[str] = (),
-    workers: int | None = None,
     console: Console,
     **settings: Any,
 ) -> CleanSummary:
@@ -182,7 +179,6 @@ def clean_data(
         output: A new directory.
         fix: Kinds of findings to remove.
         values: `NAME=VALUE` of placeholders.
-        workers: Processes; all cores when None.
         console: Shows progress.
         settings: Others of `CleanConfig`. What is given (and not None) replaces what `data.clean` of the recipe says.
 
@@ -199,7 +195,7 @@ def clean_data(
     if {"leak", "near_leak"} & set(config.fix) and recipe is None and not target.against:
         raise DataError("The fix `leak` needs to know what must not leak.", "Add --against FILE.")
     with _rows_shown(console, "Cleaning") as on_rows:
-        return clean(target.parts(recipe), config, output, workers=workers or usable_cores(), on_rows=on_rows)
+        return clean(target.parts(recipe), config, output, on_rows=on_rows)
 
 
 def parts_of_recipe(data: DataConfig, against: Sequence[str] = ()) -> list[Part]:
