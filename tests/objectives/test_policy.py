@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,14 @@ import torch
 from torch import nn
 
 from weitiao.forest.layout import Forest, build_forest
+from weitiao.models.attention import FOREST
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import load_model
+from weitiao.models.losses import final_states, target_states
 from weitiao.objectives.advantages import Scored, generalized, leave_one_out, of_groups, to_go, whitened
 from weitiao.objectives.policy import Policy, clipped_loss, divergence
-from weitiao.objectives.policy_config import GrpoConfig
+from weitiao.objectives.policy_config import GrpoConfig, PpoConfig
+from weitiao.objectives.ppo import Ppo
 from weitiao.rendering.items import Item, TokenSequence
 
 LENGTHS = (3, 1, 5, 2, 4, 4)
@@ -200,3 +206,63 @@ def test_the_first_step_after_a_rollout_has_the_gradient_of_reinforce() -> None:
     assert logprobs.grad is not None
     assert logprobs.grad.tolist() == (-advantages).tolist()
     assert math.isfinite(float(divergence(logprobs.detach(), logprobs.detach() - 40, "k3").max()))
+
+
+def test_values_and_their_loss_against_a_loop(tiny_llama_dir: Path) -> None:
+    """PPO on a model: values are linear in the states that predict, and their clipped error is added to the loss."""
+    model = load_model(ModelConfig(name=str(tiny_llama_dir), dtype="float32"), attention=FOREST)
+    config = PpoConfig(type="ppo", value_weight=0.3, value_clip=0.1, entropy=0.02, kl=0.0)
+    objective, forest = Ppo(model, config), laid_out()[0]
+    assert objective.measured(forest, target_states(model, forest))["value"].abs().max() == 0
+    torch.nn.init.normal_(objective.value_head.weight, generator=torch.Generator().manual_seed(0))
+    draw = np.random.default_rng(4)
+    extra = {name: draw.normal(size=len(forest.targets)).astype(np.float32) for name in ("old_value", "return")}
+    forest.targets.columns.update(extra)  # type: ignore[attr-defined]
+    found = objective(forest)
+
+    total = torch.zeros(())
+    for place, item in enumerate(forest.items):
+        at = np.flatnonzero(forest.target_items == place)
+        alone = build_forest([item])
+        states = final_states(model.model, alone.layout)[torch.from_numpy(alone.targets.positions)]
+        logits = model.lm_head(states).log_softmax(1)
+        for k, state, logprobs in zip(at.tolist(), states, logits, strict=True):
+            label = int(forest.targets.labels[k])
+            columns = {name: float(values[k]) for name, values in forest.targets.columns.items()}
+            ratio = torch.exp(logprobs[label] - columns["old_logprob"])
+            policy = -torch.min(ratio * columns["advantage"], ratio.clamp(0.8, 1.2) * columns["advantage"])
+            value = (objective.value_head.weight[0] * state).sum() + objective.value_head.bias[0]
+            moved = (value - columns["old_value"]).clamp(-0.1, 0.1) + columns["old_value"]
+            error = torch.max((value - columns["return"]) ** 2, (moved - columns["return"]) ** 2) / 2
+            entropy = -(logprobs.exp() * logprobs).sum()
+            total = total + policy + 0.3 * error - 0.02 * entropy
+    torch.testing.assert_close(found.total, total, rtol=1e-4, atol=1e-4)
+    parameters = [objective.value_head.weight, model.model.layers[0].mlp.up_proj.weight]
+    for one, other in zip(
+        torch.autograd.grad(found.total, parameters), torch.autograd.grad(total, parameters), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_coefficient_follows_the_divergence() -> None:
+    """Ziegler et al., section 2.2: by a fifth at most, for a horizon of as many answers."""
+    config = PpoConfig(type="ppo", kl=0.1, kl_target=0.02, kl_horizon=100)
+    assert config.next_kl(0.1, 0.2, 50) == pytest.approx(0.1 * (1 + 0.2 * 0.5))
+    assert config.next_kl(0.1, 0.019, 50) == pytest.approx(0.1 * (1 - 0.05 * 0.5))
+    assert config.next_kl(0.1, 0.0, 100) == pytest.approx(0.1 * 0.8)
+    with pytest.raises(ValueError, match="kl_in"):
+        PpoConfig(type="ppo", kl_target=0.1, kl_in="loss")
+
+
+def test_whitened_rewards_and_advantages_of_ppo() -> None:
+    given = answers()
+    config = PpoConfig(type="ppo", whiten_rewards=True, discount=0.9, trace=0.8)
+    tokens = np.concatenate([one.token_rewards() for one in given])
+    expected = []
+    for one in given:
+        rewards = (one.token_rewards() - tokens.mean()) / tokens.std() + tokens.mean()
+        expected.append(generalized(rewards, one.values, discount=0.9, trace=0.8))
+    raw = np.concatenate([advantages for advantages, _ in expected])
+    for found, (advantages, returns) in zip(config.columns(given), expected, strict=True):
+        assert found["return"] == pytest.approx(returns, rel=1e-6)
+        assert found["advantage"] == pytest.approx((advantages - raw.mean()) / raw.std(), rel=1e-6)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from workbench import final_weights, signal_after, steps_of, weitiao
+from workbench import final_weights, require_same_after_resume, signal_after, steps_of, weitiao
 
 from weitiao.data.config import DataConfig
 from weitiao.data.example import PROMPTS
@@ -163,6 +163,24 @@ def test_two_ranks_and_no_sharing_learn_the_same(tiny_llama_dir: Path, tmp_path:
     for other in weights[1:]:
         for name, value in weights[0].items():
             torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-5)
+
+
+def test_updates_stop_when_the_model_has_moved_too_far(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """The steps that are left of a rollout are passed over, also by a run that goes on, and the coefficient adapts."""
+    sections = {
+        "objective": {"type": "ppo", "stop_kl": 1e-3, "kl_target": 0.5, "kl_horizon": 24},
+        "rollouts": {"repeats": 4},
+        "train": {"max_steps": 8, "learning_rate": 0.02, "save_every": 3, "warmup": 0},
+    }
+    recipe = write_recipe(tmp_path, tiny_llama_dir, **sections)
+    run = train(load_recipe(recipe))
+    steps = steps_of(run.path)
+    moved = [place for place, one in enumerate(steps[:4]) if one.get("old_kl", 0) > 1e-3]
+    assert moved
+    assert all(one["num_tokens"] == 0 and "old_kl" not in one for one in steps[moved[0] + 1 : 4])
+    assert steps[4]["num_tokens"] > 0
+    assert steps[4]["kl_coefficient"] == pytest.approx(0.05 * (1 + max(steps[0]["kl"] / 0.5 - 1, -0.2) * 12 / 24))
+    require_same_after_resume(run.path, 8, recipe=recipe)
 
 
 def test_answers_without_a_reward_are_dropped_and_counted(tiny_llama_dir: Path, tmp_path: Path) -> None:
