@@ -128,7 +128,7 @@ class Policy(Objective):
 
     def readings(self, loss: float, text: TextLength) -> dict[str, float]:
         """A validation's loss is the negative mean reward of greedy answers."""
-        return {"reward": -loss}
+        return {"reward": 0.0 - loss}  # not minus zero
 
 
 def _means(values_N: Tensor, sequences_N: NDArray[np.int64], num_sequences: int) -> Tensor:

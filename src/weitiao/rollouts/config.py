@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from weitiao.config import Config, as_list
+from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.config import MetricConfig
-from weitiao.evaluation.metrics.function import Function, RewardFunction
 from weitiao.generation.config import GenerationConfig
 
 
@@ -20,14 +20,10 @@ class SamplingConfig(GenerationConfig):
     """Tokens are drawn, the more evenly the higher it is; what is learned is the distribution at this temperature."""
 
 
-def _of_any_size(metric: MetricConfig) -> MetricConfig:
-    return RewardFunction.model_validate(metric.model_dump()) if isinstance(metric, Function) else metric
-
-
 class RewardConfig(Config):
     """A part of the reward: `number`, `my.py:score`, or `{type: json_valid, weight: 0.5}` with its settings."""
 
-    by: Annotated[MetricConfig, AfterValidator(_of_any_size)]
+    by: Annotated[MetricConfig, AfterValidator(Metric.as_reward)]
     """What scores an answer: a metric of `evaluate.metrics`, or a Python function (`my.py:score`, called with answer,
     expected answer and row), whose numbers may have any size."""
 

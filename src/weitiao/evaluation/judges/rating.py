@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ class JudgeMetric(Metric):
     _template: RowTemplate = PrivateAttr()
     _ask: Answerer | None = PrivateAttr(None)
     _num_unrated: int = PrivateAttr(0)
+    _unrated: float = PrivateAttr(0.0)
 
     def located(self, folders: Sequence[Path]) -> Self:
         update: dict[str, object] = {}
@@ -88,6 +90,11 @@ class JudgeMetric(Metric):
             server = ChatServer(self.model, max_new_tokens=self.max_new_tokens, api_key_file=self.api_key_file)
             self._ask = server.answer
 
+    def as_reward(self) -> JudgeMetric:
+        metric = self.model_copy()
+        metric._unrated = math.nan
+        return metric
+
     def check(self, item: Item) -> None:
         self._question(item)
 
@@ -99,7 +106,7 @@ class JudgeMetric(Metric):
             self._ask = _local(self.model, self.max_new_tokens)
         ratings = [rating(reply) for reply in self._ask([self._question(item) for item in items])]
         self._num_unrated = ratings.count(None)
-        return [0.0 if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
+        return [self._unrated if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
 
     def details(self, items: Sequence[Item]) -> dict[str, Any]:
         return {"num_unrated": self._num_unrated}

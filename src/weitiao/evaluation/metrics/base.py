@@ -115,6 +115,10 @@ class Metric(BaseScore):
     def prepare(self) -> None:
         """Load what the metric needs, once."""
 
+    def as_reward(self) -> Metric:
+        """The same as a part of a reward: its numbers may have any size, and where it knows nothing it gives NaN."""
+        return self
+
     @abstractmethod
     def grade(self, item: Item) -> float:
         """How good an answer is, 0 to 1.

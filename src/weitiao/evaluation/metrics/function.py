@@ -89,6 +89,9 @@ class Function(Metric):
             )
         return grade
 
+    def as_reward(self) -> RewardFunction:
+        return RewardFunction.model_validate(self.model_dump())
+
 
 class RewardFunction(Function):
     """The same as a reward: its numbers may have any size."""

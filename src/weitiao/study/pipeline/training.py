@@ -107,6 +107,7 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     recipe = filled_in(recipe, values)
     differing = differences(recipe, filled_in(old, values), ignore=_INDIFFERENT)
     decisive = {*_DECISIVE, "evaluate"} if recipe.train.validate_answers else set(_DECISIVE)
+    decisive |= {"rollouts"} if recipe.objective.writes else set()
     if any(name.split(".", 1)[0] in decisive for name in differing):
         return False
     model = model_fingerprint(resolve_model(recipe.model))
