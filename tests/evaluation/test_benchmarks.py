@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lm_eval.tasks import manager
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from workbench import evaluate_target
 
@@ -119,7 +120,10 @@ def test_a_group_is_scored_over_all_items(tasks: Path, plain: tuple[Any, Any]) -
     assert found.scores["both"]["acc"] == proportion(right, 10)
 
 
-def test_what_is_not_there_is_named(tasks: Path, plain: tuple[Any, Any]) -> None:
+def test_what_is_not_there_is_named(tasks: Path, plain: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tasks / "brought").mkdir()  # what the harness brings: one file, for its own 14,000 take 20 seconds to read
+    (tasks / "text.yaml").rename(tasks / "brought" / "text.yaml")
+    monkeypatch.setattr(manager, "__file__", str(tasks / "brought" / "manager.py"))
     with pytest.raises(RecipeError, match="no task `tiny_choise`"):
         run_benchmarks(*plain, ["tiny_choise"], path=tasks)
     with pytest.raises(RecipeError, match="no directory"):

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 VOCABULARY = 400
 BASE: dict[str, Any] = {
     "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "max_position_embeddings": 256, "initializer_range": 0.15, "pad_token_id": 0,
+    "num_attention_heads": 4, "max_position_embeddings": 96, "initializer_range": 0.15, "pad_token_id": 0,
     "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
 GROUPED = BASE | {"num_key_value_heads": 2}
@@ -30,7 +30,7 @@ LINEAR = {
     "layer_types": ["linear_attention", "full_attention"], "linear_num_key_heads": 2, "linear_num_value_heads": 4,
     "linear_key_head_dim": 8, "linear_value_head_dim": 8,
 }  # fmt: skip
-SSM = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_expand": 2, "mamba_d_state": 8}
+SSM = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_expand": 2, "mamba_d_state": 8, "mamba_chunk_size": 16}
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
@@ -81,7 +81,7 @@ FAMILIES: dict[str, Callable[[], PreTrainedConfig]] = {
     ),
     "Mamba 2": lambda: t.Mamba2Config(
         vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_heads=8, head_dim=8, state_size=8, n_groups=1,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        chunk_size=16, pad_token_id=0, bos_token_id=1, eos_token_id=2,
     ),
 }  # fmt: skip
 
