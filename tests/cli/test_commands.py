@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from workbench import weitiao, weitiao_anew, write_recipe
 
 COMMANDS = (
@@ -91,10 +92,15 @@ def test_merge_gives_a_plain_model(trained: Path, tmp_path: Path) -> None:
 
 
 def test_demo_ends_in_one_json_object(tiny_llama_dir: Path, tmp_path: Path) -> None:
-    model = tmp_path / "model"  # eight solved examples take more than 512 tokens
+    model = tmp_path / "model"
     shutil.copytree(tiny_llama_dir, model)
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+    few = {"max_position_embeddings": 4096, "num_hidden_layers": 1}  # eight solved examples take more than 512 tokens
+    (model / "config.json").write_text(json.dumps(config | few))
+    weights = load_file(model / "model.safetensors")
+    weights = {name: tensor for name, tensor in weights.items() if ".layers.1." not in name}
+    weights["model.embed_tokens.weight"][2] *= 20  # the end of a turn is likely: most answers are short
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
     done = weitiao("demo", "--output", tmp_path / "demo", "--model", model, "--rows", "16", "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("A small model learns to turn customer messages into one line of JSON")

@@ -23,12 +23,16 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.load import load_model
 from weitiao.models.names import resolve_model
 
-LOAD = (
+FIND = (
     "import sys; from weitiao.errors import ModelError; from weitiao.models.config import ModelConfig;"
-    "from weitiao.models.load import load_model;\n"
-    "config = ModelConfig(name=sys.argv[1], dtype='float32')\n"
-    "try: print(sum(weight.double().abs().sum().item() for weight in load_model(config).parameters()))\n"
+    "from weitiao.models.names import resolve_model;\n"
+    "try: print(resolve_model(ModelConfig(name=sys.argv[1])))\n"
     "except ModelError as error: sys.exit(str(error))"
+)
+LOAD = (
+    "import sys; from weitiao.models.config import ModelConfig; from weitiao.models.load import load_model;"
+    "model = load_model(ModelConfig(name=sys.argv[1], dtype='float32'));"
+    "print(sum(weight.double().abs().sum().item() for weight in model.parameters()))"
 )
 
 
@@ -38,9 +42,9 @@ def refusal(name: str, **settings: str) -> str:
     return str(caught.value)
 
 
-def load_in_process(name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Load in a process of its own: the hub library reads its environment when it is imported."""
-    command = [sys.executable, "-c", LOAD, name]
+def in_process(code: str, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Find or load in a process of its own: the hub library reads its environment when it is imported."""
+    command = [sys.executable, "-c", code, name]
     return subprocess.run(command, env={"PATH": "", **environment}, capture_output=True, text=True, check=False)
 
 
@@ -155,7 +159,7 @@ def test_pickled_weights_alone_are_refused_by_name(tiny_llama_dir: Path, tmp_pat
 
 
 def test_a_name_found_nowhere_lists_what_was_tried_and_suggests_the_closest() -> None:
-    failed = load_in_process("smollm2-135", HF_HUB_OFFLINE="1")
+    failed = in_process(FIND, "smollm2-135", HF_HUB_OFFLINE="1")
     what, remedy = failed.stderr.strip().splitlines()
     assert failed.returncode == 1
     assert "'smollm2-135'" in what
@@ -166,7 +170,7 @@ def test_a_name_found_nowhere_lists_what_was_tried_and_suggests_the_closest() ->
 
 
 def test_a_hub_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    failed = load_in_process("someone/tiny", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path))
+    failed = in_process(FIND, "someone/tiny", HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path))
     assert "the hub at http://127.0.0.1:9" in failed.stderr
     assert "HF_ENDPOINT" in failed.stderr
 
@@ -175,12 +179,14 @@ def test_a_hub_id_comes_from_the_endpoint_and_later_from_the_cache_offline(
     tiny_llama_dir: Path, tmp_path: Path
 ) -> None:
     with serve(tiny_llama_dir) as hub:
-        online = load_in_process("someone/tiny", HF_ENDPOINT=hub, HF_HOME=str(tmp_path))
-    offline = load_in_process("someone/tiny", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+        online = in_process(FIND, "someone/tiny", HF_ENDPOINT=hub, HF_HOME=str(tmp_path))
+    offline = in_process(LOAD, "someone/tiny", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
     assert online.returncode == 0, online.stderr
+    weights = load_model(ModelConfig(name=online.stdout.strip(), dtype="float32")).parameters()
+    fetched = sum(weight.double().abs().sum().item() for weight in weights)
     weights = load_model(ModelConfig(name=str(tiny_llama_dir), dtype="float32")).parameters()
     expected = sum(weight.double().abs().sum().item() for weight in weights)
-    assert float(online.stdout) == float(offline.stdout) == expected
+    assert fetched == float(offline.stdout) == expected
     assert offline.stderr == ""
 
 
@@ -192,7 +198,7 @@ def test_a_hub_id_with_pickled_weights_only_is_refused_and_nothing_of_it_downloa
     shutil.copy(tiny_llama_dir / "config.json", published)
     (published / "pytorch_model.bin").write_bytes(b"\x80\x04.")
     with serve(published) as hub:
-        failed = load_in_process("someone/tiny", HF_ENDPOINT=hub, HF_HOME=str(tmp_path / "home"))
+        failed = in_process(FIND, "someone/tiny", HF_ENDPOINT=hub, HF_HOME=str(tmp_path / "home"))
     assert "someone/tiny holds no safetensors weights" in failed.stderr
     assert not list((tmp_path / "home").rglob("*.bin"))
 
