@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,18 @@ def test_a_run_that_is_stopped_while_it_writes_leaves_a_checkpoint(tiny_llama_di
     assert done.returncode == 130
     (step,) = {len(steps_of(tmp_path / "run"))}
     assert (tmp_path / "run" / "checkpoints" / f"step-{step:08d}").exists()
+
+
+def test_a_run_may_be_stopped_before_its_first_step(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir, rollouts={"generation": {"max_new_tokens": 400}, "samples": 8})
+
+    def stop(pid: int) -> None:
+        while not (tmp_path / "run" / "rollouts" / "beginning.safetensors").exists():
+            time.sleep(0.005)
+        os.kill(pid, signal.SIGTERM)
+
+    done = weitiao("train", recipe, meanwhile=stop)
+    assert (done.returncode, (tmp_path / "run" / "metrics.jsonl").exists()) == (130, False), done.stderr
 
 
 def test_two_ranks_and_no_sharing_learn_the_same(tiny_llama_dir: Path, tmp_path: Path) -> None:

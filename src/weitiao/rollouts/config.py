@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from weitiao.config import Config, as_list
-from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.generation.config import GenerationConfig
 
@@ -23,7 +22,7 @@ class SamplingConfig(GenerationConfig):
 class RewardConfig(Config):
     """A part of the reward: `number`, `my.py:score`, or `{type: json_valid, weight: 0.5}` with its settings."""
 
-    by: Annotated[MetricConfig, AfterValidator(Metric.as_reward)]
+    by: Annotated[MetricConfig, AfterValidator(lambda metric: metric.as_reward())]
     """What scores an answer: a metric of `evaluate.metrics`, or a Python function (`my.py:score`, called with answer,
     expected answer and row), whose numbers may have any size."""
 

@@ -54,11 +54,13 @@ class Rewards:
         return math.fsum(weight * scores[title] for title, weight, _ in self._parts)
 
 
-def _grades(part: Metric, items: Sequence[Item]) -> list[float | str]:
+def _grades(part: Metric, items: Sequence[Item]) -> Sequence[float | str]:
     """The grade of each answer, or why it has none: all at once, and one by one where one of them fails."""
+    if part.remote and len(items) > (size := part.model_dump()["batch_size"]):
+        return [one for start in range(0, len(items), size) for one in _grades(part, items[start : start + size])]
     try:
-        return [*part.grade_all(items)]
+        return part.grade_all(items)
     except WeitiaoError as error:
-        if len(items) == 1:
-            return [error.what]
+        if part.remote or len(items) == 1:
+            return [error.what] * len(items)
     return [_grades(part, [item])[0] for item in items]

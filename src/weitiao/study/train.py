@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -233,9 +234,11 @@ def _learn(
 
 
 def _result(run: RunDir, state: State, *, finished: bool) -> Run:
-    steps = [m for m in read_metrics(run.metrics_path) if "loss" in m]
+    there = run.metrics_path.exists()  # not where a run was stopped while it wrote the first answers
+    steps = [m for m in read_metrics(run.metrics_path) if "loss" in m] if there else []
     speed = state.num_tokens / state.seconds if state.seconds else 0.0
-    return Run(run.path, finished, state.step, steps[-1]["loss"], state.best_loss, state.seconds, speed)
+    loss = steps[-1]["loss"] if steps else math.nan
+    return Run(run.path, finished, state.step, loss, state.best_loss, state.seconds, speed)
 
 
 def _begin(

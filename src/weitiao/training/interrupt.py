@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 
-class Stopped(Exception):  # noqa: N818 - it ends a piece of work early and is no error
-    """Work was left because the run was asked to stop."""
+class Stopped(BaseException):
+    """Work was left because the run was asked to stop. Who catches the errors of a model does not catch this."""
 
 
 @dataclass(slots=True)

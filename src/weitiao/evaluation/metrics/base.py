@@ -57,6 +57,9 @@ class BaseScore(Config):
     name: str | None = Field(default=None, pattern=r"^[\w.:-]+$")
     """What the score is called in tables and files; the type (for a function: its name) when not given."""
 
+    remote: ClassVar[bool] = False
+    """Whether it asks a server in batches of `batch_size`; one that fails is not asked again for each answer."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages of others that its grades depend on."""
 

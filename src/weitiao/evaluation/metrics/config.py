@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from weitiao.evaluation.judges.rating import JudgeMetric
+from weitiao.evaluation.metrics.endpoint import Endpoint
 from weitiao.evaluation.metrics.function import Function
 from weitiao.evaluation.metrics.json_text import JsonFields, JsonSchema, JsonValid
 from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
@@ -36,6 +37,7 @@ _Metric = (
     | Repetition
     | Language
     | Function
+    | Endpoint
     | JudgeMetric
 )
 _Score = _Metric | Perplexity
