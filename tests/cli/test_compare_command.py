@@ -22,7 +22,7 @@ from weitiao.cli.proof import compare
 from weitiao.errors import WeitiaoError
 from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
-from weitiao.feedback.store import JudgementStore
+from weitiao.feedback.store import FeedbackStore
 
 NUM = 6
 LABELS = ("refund", "delivery")
@@ -142,7 +142,7 @@ class Terminal:
 
 
 def test_a_person_judges_with_single_keys_and_kill_9_loses_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:
-    store = tmp_path / "out" / "judgements.jsonl"
+    store = tmp_path / "out" / "feedback.db"
     words = ["compare", *files, "--judge", "human", "--output", tmp_path / "out"]
     terminal = Terminal()
 
@@ -154,10 +154,8 @@ def test_a_person_judges_with_single_keys_and_kill_9_loses_nothing(files: tuple[
         os.kill(pid, signal.SIGKILL)
 
     assert terminal.run(*words, person=judge_two) == -signal.SIGKILL
-    first = JudgementStore(store).by("human")
+    first = FeedbackStore(store).by("human")
     assert len(first) == 2
-    with store.open("ab") as stream:
-        stream.write(b'{"item_id": "test.jsonl:4#12')  # as if it had been killed in the middle of a line
     terminal = Terminal()
 
     def judge_the_rest(pid: int) -> None:
@@ -169,10 +167,10 @@ def test_a_person_judges_with_single_keys_and_kill_9_loses_nothing(files: tuple[
         terminal.wait_for("Sign test")
 
     assert terminal.run(*words, person=judge_the_rest) == 0
-    stored = JudgementStore(store).by("human")
+    stored = FeedbackStore(store).by("human")
     assert stored[:2] == first
     assert len(stored) == 5
-    assert all(json.loads(line) for line in store.read_text(encoding="utf-8").splitlines())
+    assert [item.item_id for item, _, _ in FeedbackStore(store).pairs()].count(first[0].item_id) == 1
 
 
 def test_keys_typed_ahead_count_and_arrows_are_no_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -189,7 +187,7 @@ def test_keys_typed_ahead_count_and_arrows_are_no_answers(files: tuple[Path, Pat
 
     words = ["compare", *files, "--judge", "human", "--output", tmp_path / "out"]
     assert terminal.run(*words, person=type_ahead) == 0
-    stored = JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")
+    stored = FeedbackStore(tmp_path / "out" / "feedback.db").by("human")
     assert [one.choice for one in stored] == ["tie"] * 3
 
 
@@ -207,4 +205,4 @@ def test_ctrl_c_and_ctrl_d_leave_with_a_result(files: tuple[Path, Path], tmp_pat
 
     words = ["compare", *files, "--judge", "human", "--output", tmp_path / "out"]
     assert terminal.run(*words, person=leave) == 0
-    assert len(JudgementStore(tmp_path / "out" / "judgements.jsonl").by("human")) == 1
+    assert len(FeedbackStore(tmp_path / "out" / "feedback.db").by("human")) == 1

@@ -21,7 +21,7 @@ from weitiao.evaluation.judges.pairwise import JudgeConfig, ServerJudge
 from weitiao.feedback.asking import ask_judge
 from weitiao.feedback.items import PreferenceItem
 from weitiao.feedback.preference import Preference, summarise
-from weitiao.feedback.store import JudgementStore
+from weitiao.feedback.store import FeedbackStore
 from weitiao.methods.open import open_model
 
 PAIRS = [
@@ -41,7 +41,7 @@ def pairs() -> list[PreferenceItem]:
 
 
 def asked(judge: LocalJudge | ServerJudge, path: Path) -> Preference:
-    store = JudgementStore(path)
+    store = FeedbackStore(path)
     done = ask_judge(judge, pairs(), store)
     return summarise(judge.name, pairs(), store.by(judge.name), num_unparsable=done.num_unparsable)
 
@@ -56,7 +56,7 @@ def rigged(tmp_path: Path, tiny_llama_dir: Path) -> Any:
 
 
 def test_a_judge_that_sees_quality(rigged: Any, tmp_path: Path) -> None:
-    found = asked(rigged(LOOKS_AT_THE_FIRST), tmp_path / "judgements.jsonl")
+    found = asked(rigged(LOOKS_AT_THE_FIRST), tmp_path / "feedback.db")
     assert found.test is not None
     assert (found.test.wins, found.test.losses, found.test.ties) == (6, 2, 7)
     assert (found.num_items, found.num_same, found.num_judged, found.num_disagreements) == (15, 1, 15, 7)
@@ -66,7 +66,7 @@ def test_a_judge_that_sees_quality(rigged: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("template", "share"), [(ALWAYS_A, 1.0), (ALWAYS_B, 0.0)])
 def test_a_judge_that_only_sees_the_place(rigged: Any, tmp_path: Path, template: str, share: float) -> None:
-    found = asked(rigged(template), tmp_path / "judgements.jsonl")
+    found = asked(rigged(template), tmp_path / "feedback.db")
     assert (found.test, found.num_ties, found.num_disagreements) == (None, 15, 15)
     assert found.first_share is not None
     assert (found.first_share.value, found.first_share.n) == (share, 15)
@@ -75,13 +75,13 @@ def test_a_judge_that_only_sees_the_place(rigged: Any, tmp_path: Path, template:
 
 def test_a_judge_that_is_asked_again_only_answers_what_is_new(rigged: Any, tmp_path: Path) -> None:
     judge = rigged(LOOKS_AT_THE_FIRST)
-    store = JudgementStore(tmp_path / "judgements.jsonl")
+    store = FeedbackStore(tmp_path / "feedback.db")
     assert ask_judge(judge, pairs()[:4], store).num_new == 8
     progress: list[tuple[int, int]] = []
     again = ask_judge(judge, pairs()[:6], store, on_progress=lambda *at: progress.append(at))
     assert again.num_new == 4
     assert progress[-1] == (4, 4)
-    assert ask_judge(judge, pairs()[:6], JudgementStore(store.path)).num_new == 0
+    assert ask_judge(judge, pairs()[:6], FeedbackStore(store.path)).num_new == 0
 
 
 def test_judgements_of_other_weights_or_questions_are_those_of_another_judge(rigged: Any, tiny_llama_dir: Path) -> None:
@@ -168,7 +168,7 @@ def serving(status: int = 200, key: str | None = None) -> Iterator[tuple[str, li
 
 def test_a_server_judges_by_what_it_writes(tmp_path: Path) -> None:
     with serving() as (url, requests):
-        found = asked(ServerJudge(JudgeConfig(model=f"{url}#some-model")), tmp_path / "judgements.jsonl")
+        found = asked(ServerJudge(JudgeConfig(model=f"{url}#some-model")), tmp_path / "feedback.db")
     assert found.test is not None
     assert (found.test.wins, found.test.losses, found.test.ties) == (6, 2, 3)
     assert found.num_unparsable == 8  # two bad answers, four pairs in both orders
@@ -182,15 +182,15 @@ def test_a_key_is_read_from_a_file(tmp_path: Path) -> None:
     key = tmp_path / "key.txt"
     key.write_text("abc\n")
     with serving(key="abc") as (url, _):
-        asked(ServerJudge(JudgeConfig(model=f"{url}#m", api_key_file=key)), tmp_path / "judgements.jsonl")
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m", api_key_file=key)), tmp_path / "feedback.db")
         with pytest.raises(ModelError, match="401"):
             asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "others.jsonl")
 
 
 def test_a_server_that_fails_is_named(tmp_path: Path) -> None:
     with serving(status=500) as (url, _), pytest.raises(ModelError, match="500"):
-        asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "judgements.jsonl")
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "feedback.db")
     with pytest.raises(ModelError, match="cannot be reached"):
-        asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "judgements.jsonl")
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "feedback.db")
     with pytest.raises(ModelError, match="no model"):
         ServerJudge(JudgeConfig(model=url))

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from weitiao.cli import experts, first, looking, models, proof, rewriting, training, use, vocabulary
+from weitiao.cli import experts, feedback, first, looking, models, proof, rewriting, training, use, vocabulary
 from weitiao.cli.console import print_error
 from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
@@ -76,6 +76,11 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
         "Say what a model is, and bring it here.\n\n查看模型信息，下载模型。",
         (models.info, models.get),
     ),
+    "feedback": (
+        "Data: what to learn from",
+        "Answers that people and models judge, and preferences from it.\n\n由人和模型评判回答，得到偏好数据。",
+        (feedback.sample, feedback.label, feedback.judge, feedback.status, feedback.import_, feedback.export),
+    ),
     "moe": (
         "Use",
         "Mixtures of experts: what goes where; make one from a dense model.\n\n混合专家：谁处理什么；由稠密模型制作。",
@@ -87,7 +92,7 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
 for group, (panel, about, commands) in GROUPS.items():
     words = typer.Typer(cls=Grouped, help=about, no_args_is_help=True, rich_markup_mode=None)
     for command in commands:
-        words.command()(command)
+        words.command(command.__name__.strip("_"))(command)
     app.add_typer(words, name=group, rich_help_panel=panel)
 
 

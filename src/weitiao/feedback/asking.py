@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from weitiao.evaluation.judges.pairwise import Judge, Reply
-from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.store import Choice, Judgement, JudgementStore, Order, now
+from weitiao.feedback.items import Choice, Order, PreferenceItem
+from weitiao.feedback.store import FeedbackStore, Judgement, now
 
 ORDERS: tuple[Order, Order] = ("ab", "ba")
 _CHUNK = 16
@@ -30,7 +30,7 @@ class Asked:
 def ask_judge(
     judge: Judge,
     items: Sequence[PreferenceItem],
-    store: JudgementStore,
+    store: FeedbackStore,
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Asked:

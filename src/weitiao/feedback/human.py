@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from weitiao.data.example import conversation_text
-from weitiao.feedback.items import PreferenceItem, first_shown, shuffled_items
-from weitiao.feedback.store import Choice, Judgement, JudgementStore, now
+from weitiao.feedback.items import Choice, Order, PreferenceItem, first_shown, shuffled_items
+from weitiao.feedback.store import FeedbackStore, Judgement, now
 
 _END_OF_INPUT = "\x04"  # Ctrl-D
 _ESCAPE = "\x1b"
+_BACKSPACE = ("\x7f", "\b")
 
 
 @contextmanager
@@ -74,17 +76,22 @@ def _key_reader(terminal: int) -> Callable[[], str]:
     return read
 
 
-Key = Literal["a", "b", "tie", "skip", "undo", "quit"]
+Key = Literal["a", "b", "tie", "bad", "comment", "skip", "undo", "quit"]
 
 _KEYS: dict[str, Key] = {
     "a": "a",
     "b": "b",
     **dict.fromkeys(("t", "tie", "="), "tie"),
+    **dict.fromkeys(("n", "neither"), "bad"),
+    **dict.fromkeys(("c", "comment"), "comment"),
     **dict.fromkeys(("s", "skip"), "skip"),
     **dict.fromkeys(("u", "undo"), "undo"),
     **dict.fromkeys(("q", "quit"), "quit"),
 }
-HELP = "a: the answer A is better   b: the answer B is better   t: tie   s: skip   u: undo the last one   q: quit"
+HELP = (
+    "a: the answer A is better   b: the answer B is better   t: tie   n: neither is good   "
+    "c: write a comment first   s: skip   u: undo the last one   q: quit"
+)
 _SIDE_BY_SIDE_COLUMNS = 100
 
 
@@ -105,7 +112,7 @@ class Session:
 
 def judge_by_hand(
     items: Sequence[PreferenceItem],
-    store: JudgementStore,
+    store: FeedbackStore,
     *,
     judge: str,
     seed: int,
@@ -140,7 +147,7 @@ class _Sitting:
     def __init__(
         self,
         items: Sequence[PreferenceItem],
-        store: JudgementStore,
+        store: FeedbackStore,
         judge: str,
         seed: int,
         console: Console,
@@ -152,6 +159,7 @@ class _Sitting:
         self._by_id = {item.item_id: item for item in asked}
         self._history = [one for one in judged.values() if one.item_id in self._by_id]
         self.queue = [item for item in asked if item.item_id not in judged]
+        self._comment: str | None = None
         self.made: set[str] = set()
         self.num_skipped = 0
 
@@ -164,7 +172,10 @@ class _Sitting:
             order = first_shown(item.item_id, seed=self._seed)
             self._headline()
             _show(item, item.shown(order), self._console)
-            match self._key():
+            self._comment, begun = None, time.monotonic()
+            while (key := self._key()) == "comment":
+                self._comment = self._line() or None
+            match key:
                 case "quit":
                     return
                 case "skip":
@@ -172,11 +183,14 @@ class _Sitting:
                     self.num_skipped += 1
                 case "undo":
                     self._undo()
-                case key:
-                    choice: Choice = "tie" if key == "tie" else "a" if (key == "a") == (order == "ab") else "b"
-                    self._keep(Judgement(item.item_id, self._judge, order, choice, now()))
+                case "tie" | "bad":
+                    self._keep(item, order, key, time.monotonic() - begun)
+                case _:
+                    choice: Choice = "a" if (key == "a") == (order == "ab") else "b"
+                    self._keep(item, order, choice, time.monotonic() - begun)
 
-    def _keep(self, judgement: Judgement) -> None:
+    def _keep(self, item: PreferenceItem, order: Order, choice: Choice, seconds: float) -> None:
+        judgement = Judgement(item.item_id, self._judge, order, choice, now(), round(seconds, 1), self._comment)
         self._store.add(judgement)
         self._history.append(judgement)
         self.made.add(judgement.item_id)
@@ -194,13 +208,25 @@ class _Sitting:
     def _key(self) -> Key:
         """The next key that means something."""
         while True:
-            self._console.print("Better: a, b, t(ie)?  s(kip) u(ndo) q(uit) > ", style="bold", end="", highlight=False)
+            asked = "Better: a, b, t(ie), n(either)?  c(omment) s(kip) u(ndo) q(uit) > "
+            self._console.print(asked, style="bold", end="", highlight=False)
             word = self._read().strip().casefold()
             self._console.print(_text(word), highlight=False)
             if word in _KEYS:
                 return _KEYS[word]
             if word:
                 self._console.print(HELP, style="yellow", highlight=False)
+
+    def _line(self) -> str:
+        """A comment, up to the end of its line."""
+        self._console.print("Comment > ", style="bold", end="", highlight=False)
+        text = self._read()
+        while not text.endswith(("\n", "\r")):
+            self._console.print(_text(text[-1:]), end="", highlight=False)
+            typed = self._read()
+            text = text[:-1] if typed in _BACKSPACE else text + typed
+        self._console.print()
+        return text.strip()
 
     def _headline(self) -> None:
         skipped = f", {self.num_skipped:,} skipped" if self.num_skipped else ""

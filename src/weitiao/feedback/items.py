@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from weitiao.data.example import Message
 from weitiao.evaluation.answers import Prediction
-from weitiao.feedback.store import Order
+
+Choice = Literal["a", "b", "tie", "bad"]
+Order = Literal["ab", "ba"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,18 @@ def pair_answers(before: Sequence[Prediction], after: Sequence[Prediction]) -> l
     for a, b in zip(before, after, strict=True):
         assert a.row_id == b.row_id
         messages = min(a.messages, b.messages, key=len)  # without the examples of a few-shot prompt
-        content = json.dumps([messages, a.answer, b.answer], ensure_ascii=False, default=str)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-        items.append(PreferenceItem(f"{a.row_id}#{digest}", a.row_id, messages, a.answer, b.answer))
+        items.append(item_of(a.row_id, messages, a.answer, b.answer))
     return items
+
+
+def item_of(row_id: str, messages: tuple[Message, ...], a: str, b: str) -> PreferenceItem:
+    """A pair of answers to a prompt."""
+    return PreferenceItem(f"{row_id}#{digest_of([messages, a, b])}", row_id, messages, a, b)
+
+
+def digest_of(content: Any) -> str:
+    """A short hash of something that is written as JSON."""
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False, default=str).encode()).hexdigest()[:12]
 
 
 def first_shown(item_id: str, *, seed: int) -> Order:

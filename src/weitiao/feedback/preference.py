@@ -19,8 +19,8 @@ from weitiao.evaluation.statistics import (
     sign_test,
     statistic_of_sums,
 )
-from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.store import Choice, Judgement
+from weitiao.feedback.items import Choice, PreferenceItem
+from weitiao.feedback.store import Judgement
 
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
@@ -95,7 +95,7 @@ class Preference:
         num_items: Items whose answers differ.
         num_same: Items whose answers are the same; nobody is asked about them.
         num_judged: Items that were judged.
-        num_ties: Of these, how many have no winner.
+        num_ties: Of these, how many have no winner: neither is better, or neither is good.
         num_disagreements: Items on which a judge of both orders contradicted itself; they are among the ties.
         num_unparsable: Replies of a judge model that named neither answer; their items are not judged.
         first_share: How often the answer that was shown first won, over the items with a winner in some order. One
@@ -150,7 +150,8 @@ def summarise(
     different = {item.item_id for item in items if not item.is_same}
     by_item = _by_item(one for one in judgements if one.item_id in different)
     choices = [winner(found) for found in by_item.values()]
-    wins, losses, ties = choices.count("b"), choices.count("a"), choices.count("tie")
+    wins, losses = choices.count("b"), choices.count("a")
+    ties = len(choices) - wins - losses
     test = sign_test(wins, losses, ties) if wins + losses else None
     shares = [share for found in by_item.values() if (share := _first_share(found)) is not None]
     return Preference(
@@ -188,7 +189,7 @@ def _by_item(judgements: Iterable[Judgement]) -> dict[str, list[Judgement]]:
 def _first_share(judgements: Sequence[Judgement]) -> float | None:
     """Of one item: how often the answer shown first won. The two orders of an item belong together, so they are one
     observation, which is one half for a judge that only looks at the answers."""
-    won = [one.choice == one.order[0] for one in judgements if one.choice != "tie"]
+    won = [one.choice == one.order[0] for one in judgements if one.choice in ("a", "b")]
     return sum(won) / len(won) if won else None
 
 

@@ -1,24 +1,47 @@
-"""Judgements on disk: one line of JSON each, appended and on the disk before the next question is asked."""
+"""What people and models say of answers, in one file of SQLite: prompts, answers with what made them, judgements.
+
+Several processes may write at once. Each judgement is on the disk before the next question is asked, and nothing is
+ever changed or removed: a later judgement and a withdrawal are rows of their own, so that the file tells the story.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass, replace
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
-
-from filelock import FileLock
+from typing import Any
 
 from weitiao.errors import DataError, RunError
+from weitiao.feedback.items import Choice, Order, PreferenceItem, digest_of
 from weitiao.json_text import json_text
 from weitiao.records import first_problem, record_of
 
-Choice = Literal["a", "b", "tie"]
-Order = Literal["ab", "ba"]
+STORE_FILE = "feedback.db"
+LINES_FILE = "judgements.jsonl"
+"""Where judgements lay before they came into a store: one line of JSON each. They are taken over."""
 
-JUDGEMENTS_FILE = "judgements.jsonl"
+_WAIT_SECONDS = 60.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS prompts (id TEXT PRIMARY KEY, messages TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (
+    id TEXT PRIMARY KEY, prompt TEXT NOT NULL, text TEXT NOT NULL, model TEXT NOT NULL, sampling TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS pairs (
+    id TEXT PRIMARY KEY, row_id TEXT NOT NULL, prompt TEXT NOT NULL, a TEXT NOT NULL, b TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS judgements (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, pair TEXT NOT NULL, judge TEXT NOT NULL, shown TEXT NOT NULL,
+    choice TEXT NOT NULL, time TEXT NOT NULL, seconds REAL, comment TEXT, withdrawn INTEGER NOT NULL DEFAULT 0
+);
+"""
+_STANDING = """
+SELECT pair, judge, shown, choice, time, seconds, comment FROM judgements
+WHERE number IN (SELECT max(number) FROM judgements GROUP BY judge, pair, shown) AND NOT withdrawn ORDER BY number
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +52,10 @@ class Judgement:
         item_id: `PreferenceItem.item_id`, which changes with the prompt and with either answer.
         judge: Who says it: `human`, `human:NAME`, or the name of a judge model.
         order: Which answer was shown first: `ab` is that of A.
-        choice: The better answer, by its model and not by its place: `a`, `b` or `tie`.
+        choice: The better answer, by its model and not by its place: `a` or `b`; `tie`, or `bad` for neither.
         time: When, in UTC (ISO 8601).
+        seconds: How long it took; None where nobody measured.
+        comment: What the judge wrote beside it.
     """
 
     item_id: str
@@ -38,6 +63,21 @@ class Judgement:
     order: Order
     choice: Choice
     time: str
+    seconds: float | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What made an answer.
+
+    Attributes:
+        model: Its name, as a person wrote it.
+        sampling: The settings that it was drawn with, by name.
+    """
+
+    model: str
+    sampling: dict[str, Any]
 
 
 def now() -> str:
@@ -45,111 +85,152 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class JudgementStore:
-    """An append-only file of judgements.
+class FeedbackStore:
+    """The store in a file.
 
-    A later judgement of the same judge, item and order replaces an earlier one, and a withdrawal takes it back; both
-    are new lines, so that the file tells the whole story. A line that a killed process left half written at the end is
-    removed, or closed if it is whole, before the next one is appended.
+    A later judgement of the same judge, pair and order replaces an earlier one, and a withdrawal takes it back.
 
     Args:
-        path: The file; it and its directory are made with the first judgement.
+        path: The file; it and its directory are made when there is something to store.
 
     Raises:
-        DataError: A line that is not the last one is no judgement.
+        DataError: The file is no such store, or a line of the judgements that lay beside it is none.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._found: dict[tuple[str, str, Order], Judgement] = {}
-        content = path.read_bytes() if path.exists() else b""
-        lines = content.split(b"\n")
-        for number, line in enumerate(lines, start=1):
-            last = number == len(lines)
-            if line and not (last and not _is_whole(line)):
-                self._take(_parsed(line, path, number))
+        lines = path.with_name(LINES_FILE)
+        if not path.exists() and lines.is_file():
+            self._write([(_INSERT, (*astuple(one), int(withdrawn))) for one, withdrawn in _lines(lines)])
+        if path.exists():
+            self._read("SELECT count(*) FROM judgements")
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self.judgements())
+
+    def judgements(self) -> list[Judgement]:
+        """Those that stand, in the order in which they were made."""
+        return [Judgement(*row) for row in self._read(_STANDING)]
 
     def by(self, judge: str) -> list[Judgement]:
-        """The judgements of one judge that stand, in the order in which they were made."""
-        return [one for one in self._found.values() if one.judge == judge]
+        """Those of one judge."""
+        return [one for one in self.judgements() if one.judge == judge]
 
     @property
     def judges(self) -> list[str]:
         """Everyone who judged something, in order of appearance."""
-        return list(dict.fromkeys(one.judge for one in self._found.values()))
+        return list(dict.fromkeys(one.judge for one in self.judgements()))
 
     def add(self, judgement: Judgement) -> None:
-        """Append a judgement; it is on the disk when this returns.
+        """Store a judgement; it is on the disk when this returns.
 
         Raises:
             RunError: The file cannot be written.
         """
-        self._append(asdict(judgement))
-        self._take(judgement)
+        self._write([(_INSERT, (*astuple(judgement), 0))])
 
     def withdraw(self, judgement: Judgement) -> None:
-        """Take a judgement back: its item counts as not judged.
+        """Take a judgement back: its pair counts as not judged.
 
         Raises:
             RunError: The file cannot be written.
         """
-        taken_back = {**asdict(replace(judgement, time=now())), "withdrawn": True}
-        self._append(taken_back)
-        self._take(taken_back)
+        self._write([(_INSERT, (*astuple(replace(judgement, time=now())), 1))])
 
-    def _take(self, one: Judgement | dict[str, Any]) -> None:
-        if isinstance(one, dict):
-            self._found.pop((one["judge"], one["item_id"], one["order"]), None)
-            return
-        key = (one.judge, one.item_id, one.order)
-        self._found.pop(key, None)  # so that the newest stands last
-        self._found[key] = one
+    def keep(self, pairs: Iterable[tuple[PreferenceItem, Made, Made]]) -> int:
+        """Store pairs of answers, with what made each; those that are there already stay.
 
-    def _append(self, values: dict[str, Any]) -> None:
-        line = json_text(values).encode() + b"\n"
+        Returns:
+            How many are new.
+        """
+        rows: list[tuple[str, tuple[Any, ...]]] = []
+        for item, made_a, made_b in pairs:
+            prompt = digest_of(item.messages)
+            rows.append(("INSERT OR IGNORE INTO prompts VALUES (?, ?)", (prompt, json_text(item.messages))))
+            answers = []
+            for text, made in ((item.a, made_a), (item.b, made_b)):
+                answers.append(digest_of([prompt, text, made.model, made.sampling]))
+                values = (answers[-1], prompt, text, made.model, json_text(made.sampling))
+                rows.append(("INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)", values))
+            ids = (item.item_id, item.row_id, prompt, *answers)
+            rows.append(("INSERT OR IGNORE INTO pairs VALUES (?, ?, ?, ?, ?)", ids))
+        return self._write(rows, counted="pairs")
+
+    def pairs(self) -> list[tuple[PreferenceItem, Made, Made]]:
+        """All pairs, in the order in which they came, with what made the answers."""
+        rows = self._read(
+            "SELECT pairs.id, row_id, messages, a.text, b.text, a.model, a.sampling, b.model, b.sampling FROM pairs "
+            "JOIN prompts ON prompts.id = pairs.prompt JOIN answers AS a ON a.id = pairs.a "
+            "JOIN answers AS b ON b.id = pairs.b ORDER BY pairs.rowid"
+        )
+        return [
+            (
+                PreferenceItem(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4]),
+                Made(row[5], json.loads(row[6])),
+                Made(row[7], json.loads(row[8])),
+            )
+            for row in rows
+        ]
+
+    def _read(self, query: str) -> list[tuple[Any, ...]]:
+        if not self.path.exists():
+            return []
+        try:
+            with self._open() as connection:
+                begun = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'judgements'").fetchone()
+                return connection.execute(query).fetchall() if begun else []  # another process may be making it
+        except sqlite3.DatabaseError as error:
+            what = f"{self.path}: it is no store of feedback ({error})."
+            raise DataError(what, "Name the file that `weitiao feedback sample` or `compare --judge` made.") from error
+
+    def _write(self, rows: Sequence[tuple[str, tuple[Any, ...]]], *, counted: str = "judgements") -> int:
+        """Run all statements as one; how many rows a table has gained."""
+        count = f"SELECT count(*) FROM {counted}"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path.with_name(f".{self.path.name}.lock")), self.path.open("a+b") as file:
-                _repair(file)
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
+            with self._open() as connection:
+                connection.executescript(_TABLES)
+                connection.execute("BEGIN IMMEDIATE")
+                before = connection.execute(count).fetchone()[0]
+                for statement, values in rows:
+                    connection.execute(statement, values)
+                gained: int = connection.execute(count).fetchone()[0] - before
+                connection.execute("COMMIT")
+                return gained
+        except (OSError, sqlite3.Error) as error:
             raise RunError(
-                f"The judgement cannot be written to {self.path}: {error.strerror or error}.",
+                f"The judgement cannot be written to {self.path}: {getattr(error, 'strerror', None) or error}.",
                 "Make room or fix the permissions there; what was judged before is kept.",
             ) from error
 
-
-def _repair(file: BinaryIO) -> None:
-    """Close or cut off a last line without an end; the lock is held, so nobody is just writing it."""
-    if file.tell() == 0 or os.pread(file.fileno(), 1, file.tell() - 1) == b"\n":
-        return
-    file.seek(0)
-    content = file.read()
-    start = content.rfind(b"\n") + 1
-    if _is_whole(content[start:]):
-        file.write(b"\n")
-    else:
-        file.truncate(start)
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            yield connection
+        finally:
+            connection.close()
 
 
-def _is_whole(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
+_INSERT = (
+    "INSERT INTO judgements (pair, judge, shown, choice, time, seconds, comment, withdrawn) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
-def _parsed(line: bytes, path: Path, number: int) -> Judgement | dict[str, Any]:
-    """A judgement, or the values of a withdrawal."""
-    try:
-        values = json.loads(line)
-        judgement = record_of(Judgement, values)
-    except ValueError as error:
-        problem = f"{path}, line {number}: it is no judgement ({first_problem(error)})."
-        raise DataError(problem, "Correct or remove that line.") from error
-    return values if values.get("withdrawn") else judgement
+def _lines(path: Path) -> Iterator[tuple[Judgement, bool]]:
+    """The judgements in a file of lines, and whether each takes one back; a last line that broke off is no line."""
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            values = json.loads(line)
+            yield record_of(Judgement, values), bool(values.get("withdrawn"))
+        except ValueError as error:
+            if number == len(lines):
+                return
+            problem = f"{path}, line {number}: it is no judgement ({first_problem(error)})."
+            raise DataError(problem, "Correct or remove that line.") from error

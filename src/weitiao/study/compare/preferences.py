@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -15,7 +14,7 @@ from weitiao.feedback.asking import ask_judge
 from weitiao.feedback.human import judge_by_hand, keyboard
 from weitiao.feedback.items import PreferenceItem
 from weitiao.feedback.preference import Preferences, agreement, summarise, winners_by_item
-from weitiao.feedback.store import JudgementStore
+from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
 from weitiao.study.compare.sides import find_side
@@ -34,14 +33,19 @@ def is_person(judge: str) -> bool:
 
 
 def judge_answers(
-    items: Sequence[PreferenceItem], judges: Sequence[str | JudgeConfig], store: Path, *, seed: int, console: Console
+    items: Sequence[PreferenceItem],
+    judges: Sequence[str | JudgeConfig],
+    kept: FeedbackStore,
+    *,
+    seed: int,
+    console: Console,
 ) -> Preferences:
     """Let judges compare answers, and sum up what they say and what others said before.
 
     Args:
         items: Pairs of answers.
         judges: Names of persons (`is_person`), and judge models.
-        store: The file that the judgements go to, and whose judgements of these items count as well.
+        kept: Where the judgements go, and whose judgements of these items count as well.
         seed: Of the order in which a person sees items and answers.
         console: Where questions and progress go.
 
@@ -51,7 +55,6 @@ def judge_answers(
     Raises:
         WeitiaoError: A judge or its question cannot be used, or the store is damaged.
     """
-    kept = JudgementStore(store)
     num_unparsable: dict[str, int] = {}
     for judge in judges:
         if isinstance(judge, str):
@@ -63,14 +66,16 @@ def judge_answers(
         num_unparsable[model.name] = asked.num_unparsable
         if isinstance(model, LocalJudge):
             _tell_letter_share(model, console)
-    return _sum_up(items, kept, num_unparsable)
+    return sum_up(items, kept, num_unparsable)
 
 
-def _sum_up(items: Sequence[PreferenceItem], store: JudgementStore, num_unparsable: Mapping[str, int]) -> Preferences:
+def sum_up(items: Sequence[PreferenceItem], store: FeedbackStore, num_unparsable: Mapping[str, int]) -> Preferences:
     """The preferences of everyone in the store who judged some of these items, and the agreement of every two."""
     known = {item.item_id for item in items}
-    by_judge = {judge: [one for one in store.by(judge) if one.item_id in known] for judge in store.judges}
-    by_judge = {judge: found for judge, found in by_judge.items() if found}
+    by_judge: dict[str, list[Judgement]] = {}
+    for one in store.judgements():
+        if one.item_id in known:
+            by_judge.setdefault(one.judge, []).append(one)
     for judge in num_unparsable:
         by_judge.setdefault(judge, [])
     preferences = tuple(
@@ -82,7 +87,7 @@ def _sum_up(items: Sequence[PreferenceItem], store: JudgementStore, num_unparsab
 
 
 def _ask_person(
-    items: Sequence[PreferenceItem], store: JudgementStore, judge: str, *, seed: int, console: Console
+    items: Sequence[PreferenceItem], store: FeedbackStore, judge: str, *, seed: int, console: Console
 ) -> None:
     with keyboard() as read:
         session = judge_by_hand(items, store, judge=judge, seed=seed, console=console, read=read)

@@ -18,7 +18,7 @@ from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.pairing import pair_predictions
 from weitiao.feedback.items import pair_answers
 from weitiao.feedback.preference import Preferences
-from weitiao.feedback.store import JUDGEMENTS_FILE
+from weitiao.feedback.store import STORE_FILE, FeedbackStore, Made
 from weitiao.machine.hardware import detect_hardware
 from weitiao.models.config import ModelConfig
 from weitiao.runs.run_dir import locked_around
@@ -110,7 +110,9 @@ def compare_targets(
         path = write_comparison(place, comparison, **weights, preferences=None)
         if judges:
             items = pair_answers(before, after)
-            preferences = judge_answers(items, judges, kept / JUDGEMENTS_FILE, seed=seed, console=console)
+            store, made = FeedbackStore(kept / STORE_FILE), (Made(a, {}), Made(b, {}))
+            store.keep((item, *made) for item in items)
+            preferences = judge_answers(items, judges, store, seed=seed, console=console)
             write_comparison(place, comparison, **weights, preferences=preferences)
     return Compared(comparison, preferences, before, after, path)
 

@@ -1,0 +1,91 @@
+"""How far several judges agree on the pairs that they judged."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from weitiao.errors import MissingExtraError
+from weitiao.feedback.items import Choice
+from weitiao.feedback.preference import CHOICES, Preferences
+
+
+@dataclass(frozen=True, slots=True)
+class Raters:
+    """The agreement of all judges together; 1 is full, 0 what chance gives.
+
+    Attributes:
+        num_judges: How many there are.
+        num_pairs: Pairs that two of them at least judged.
+        alpha: Krippendorff's alpha for nominal data; judges may have judged different pairs. None where all chose one
+            and the same thing, so that there was nothing to disagree about.
+        fleiss: Fleiss' kappa over the pairs that every judge judged; None where there are none, or nothing to disagree
+            about.
+        disputed: Pairs on which they do not agree, by what each chose.
+    """
+
+    num_judges: int
+    num_pairs: int
+    alpha: float | None
+    fleiss: float | None
+    disputed: Mapping[str, Mapping[str, Choice]]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a store holds.
+
+    Attributes:
+        num_pairs: Pairs of answers.
+        num_judged: Pairs that somebody judged.
+        preferences: Of every judge, and how far every two agree.
+        raters: How far all agree; None where no pair was judged twice.
+        wins: How often each model won, and `tie` and `bad`, by judge and by the two models of a pair.
+    """
+
+    num_pairs: int
+    num_judged: int
+    preferences: Preferences
+    raters: Raters | None
+    wins: Mapping[str, Mapping[str, Mapping[str, int]]]
+
+
+def agreement_of_all(winners: Mapping[str, Mapping[str, Choice]]) -> Raters | None:
+    """Krippendorff's alpha and Fleiss' kappa (packages `krippendorff` and `statsmodels`).
+
+    Args:
+        winners: What each judge chose, by pair.
+
+    Returns:
+        None where fewer than two judges have a pair in common.
+
+    Raises:
+        MissingExtraError: The packages are not installed.
+    """
+    numbers = Counter(pair for chosen in winners.values() for pair in chosen)
+    common = [pair for pair, number in numbers.items() if number > 1]
+    if not common:
+        return None
+    if any(importlib.util.find_spec(name) is None for name in ("krippendorff", "statsmodels")):
+        raise MissingExtraError("The agreement of several judges", "feedback")
+    import krippendorff
+    from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
+
+    table_JP = np.array([[_number(chosen.get(pair)) for pair in common] for chosen in winners.values()])
+    whole_PJ = table_JP[:, ~np.isnan(table_JP).any(axis=0)].T
+    alpha, fleiss = None, None
+    if len(np.unique(table_JP[~np.isnan(table_JP)])) > 1:
+        alpha = float(krippendorff.alpha(reliability_data=table_JP, level_of_measurement="nominal"))
+    if len(np.unique(whole_PJ)) > 1:
+        fleiss = float(fleiss_kappa(aggregate_raters(whole_PJ.astype(int))[0]))
+    chosen_by = {pair: {judge: found[pair] for judge, found in winners.items() if pair in found} for pair in common}
+    disputed = {pair: chosen for pair, chosen in chosen_by.items() if len(set(chosen.values())) > 1}
+    return Raters(len(winners), len(common), alpha, fleiss, disputed)
+
+
+def _number(choice: Choice | None) -> float:
+    return float("nan") if choice is None else float(CHOICES.index(choice))

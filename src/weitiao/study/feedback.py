@@ -1,0 +1,230 @@
+"""`weitiao feedback`: answers to be judged, people and models who judge them, and what comes of it."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.text import Text
+
+from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.example import PROMPTS, Example, Rows, asked
+from weitiao.data.load import load_data
+from weitiao.data.writing.writing import row_writer
+from weitiao.errors import DataError, ModelError
+from weitiao.evaluation.answers import write_answers
+from weitiao.evaluation.judges.pairwise import JudgeConfig
+from weitiao.feedback.exchange import (
+    choices_by_judge,
+    pairs_of,
+    preferred,
+    take_in,
+    take_in_preferences,
+    votes_of,
+    whole_rows,
+    wins_of_models,
+)
+from weitiao.feedback.items import PreferenceItem
+from weitiao.feedback.preference import Preferences
+from weitiao.feedback.raters import Status, agreement_of_all
+from weitiao.feedback.store import FeedbackStore, Made
+from weitiao.generation.config import GenerationConfig
+from weitiao.json_text import lines_of
+from weitiao.methods.open import open_model
+from weitiao.rendering.config import RenderingConfig
+from weitiao.study.compare.preferences import judge_answers, sum_up
+from weitiao.study.compare.sides import find_side, side_tokenizer
+from weitiao.study.dataset import Tell
+from weitiao.study.setup import device_here
+from weitiao.terminal.progress import answer_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FILE_JUDGE = "file"
+"""Who judged the pairs of a file of preferences."""
+
+Form = Literal["preference", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What went into a store or out of it.
+
+    Attributes:
+        pairs: How many pairs.
+        judgements: How many judgements.
+        left_out: Pairs without a winner.
+    """
+
+    pairs: int
+    judgements: int = 0
+    left_out: int = 0
+
+
+def sample_answers(
+    targets: Sequence[str],
+    store: FeedbackStore,
+    *,
+    data: Path,
+    limit: int | None,
+    samples: int,
+    pairs: int,
+    generation: GenerationConfig,
+    console: Console,
+    tell: Tell,
+) -> Counted:
+    """Let models answer the prompts of a file, and store pairs of their answers.
+
+    Args:
+        targets: Runs, adapters and models, as `find_side` takes them.
+        store: Where the pairs go.
+        data: A file of rows; answers in it are left aside.
+        limit: The first so many rows only.
+        samples: Answers of each model to each prompt.
+        pairs: Pairs of each prompt at most: those that differ most.
+        generation: How answers are written.
+        console: Where progress goes.
+        tell: Gets every line that a person should see.
+
+    Raises:
+        ModelError: A target is no model.
+        WeitiaoError: Rows or models cannot be used.
+    """
+    examples = [
+        one
+        for one in load_data(DataConfig(train=(SourceConfig(path=str(data)),)), rows=PROMPTS).train[:limit]
+        if asked(one)[0]
+    ]
+    answers: dict[str, list[tuple[str, Made]]] = {one.row_id: [] for one in examples}
+    for target in targets:
+        for row_id, text, made in _written(target, examples, samples, generation, console):
+            answers[row_id].append((text, made))
+    found = [pair for one in examples for pair in pairs_of(one, answers[one.row_id], pairs)]
+    if same := sum(len({text.strip() for text, _ in of}) < 2 for of in answers.values()):
+        tell(f"{same:,} of {len(examples):,} prompts have one answer only, however often they were asked")
+    return Counted(store.keep(found))
+
+
+def _written(
+    target: str, examples: Sequence[Example], samples: int, generation: GenerationConfig, console: Console
+) -> list[tuple[str, str, Made]]:
+    side = find_side(target)
+    if side.model is None:
+        raise ModelError(f"{target} is no model.", "Name a run, an adapter or a model.")
+    with console.status(Text(f"Loading {target}"), spinner="line"):
+        path = side.path if side.is_tuned and side.path is not None else side.model.name
+        opened = open_model(path, base=side.model, device=device_here())
+    tokenizer = side_tokenizer(side, RenderingConfig())
+    prompts = [Example(one.row_id, asked(one)[0], tools=one.tools) for one in examples for _ in range(samples)]
+    with answer_progress(console, batch_size=generation.batch_size) as on_progress:
+        written = write_answers(opened.model, tokenizer, prompts, generation, on_progress=on_progress)
+    del opened
+    gc.collect()  # modules refer to each other; the next model needs the memory
+    made = Made(target, generation.model_dump(include={"max_new_tokens", "temperature", "top_k", "top_p", "seed"}))
+    return [(one.row_id, one.answer, made) for one in written]
+
+
+def judge_pairs(
+    store: FeedbackStore,
+    judges: Sequence[str | JudgeConfig],
+    *,
+    limit: int | None,
+    seed: int,
+    console: Console,
+) -> Preferences:
+    """Let people or models judge the pairs of a store: first those that nobody judged, then those in dispute.
+
+    Args:
+        store: With pairs.
+        judges: Names of persons (`human`, `human:NAME`), and judge models.
+        limit: So many pairs only.
+        seed: Of the order in which answers are shown.
+        console: Where questions and progress go.
+
+    Raises:
+        DataError: The store holds no pairs.
+        WeitiaoError: A judge cannot be used.
+    """
+    return judge_answers(most_telling(store)[:limit], judges, store, seed=seed, console=console)
+
+
+def most_telling(store: FeedbackStore) -> list[PreferenceItem]:
+    """All pairs: those with the fewest judges first, and of these those whose judges agree least.
+
+    Raises:
+        DataError: There are none.
+    """
+    votes = votes_of(store)
+
+    def order(item: PreferenceItem) -> tuple[int, float]:
+        counts = votes.get(item.item_id)
+        return (counts.total(), max(counts.values()) / counts.total()) if counts else (0, 0.0)
+
+    items = [item for item, _, _ in store.pairs()]
+    if not items:
+        raise DataError(
+            f"{store.path} holds no pairs of answers.", "Make some with `weitiao feedback sample` or `import`."
+        )
+    return sorted(items, key=order)
+
+
+def status(store: FeedbackStore) -> Status:
+    """What a store holds, and how far its judges agree.
+
+    Raises:
+        MissingExtraError: Several judges judged the same pairs, and the packages that reckon agreement are missing.
+    """
+    items = most_telling(store)
+    choices = choices_by_judge(store)
+    judged = {pair for found in choices.values() for pair in found}
+    num_judged = sum(item.item_id in judged for item in items)
+    return Status(len(items), num_judged, sum_up(items, store, {}), agreement_of_all(choices), wins_of_models(store))
+
+
+def export_feedback(store: FeedbackStore, output: Path, *, form: Form, judges: Sequence[str] = ()) -> Counted:
+    """Write what a store holds.
+
+    Args:
+        store: The store.
+        output: The file; its ending says of which kind.
+        form: `preference`: a row for each pair that has a winner; `all`: every pair with its judgements.
+        judges: Whose judgements decide who wins; all where none are named.
+
+    Raises:
+        DataError: There is nothing to write.
+    """
+    num_pairs = len(most_telling(store))
+    rows = [one.row() for one in preferred(store, judges)] if form == "preference" else list(whole_rows(store))
+    if not rows:
+        raise DataError(
+            f"No pair in {store.path} has a winner.", "Judge some: weitiao feedback label, or weitiao feedback judge."
+        )
+    with row_writer(output) as write:
+        for row in rows:
+            write(row)
+    said = sum(len(row["judgements"]) for row in rows) if form == "all" else len(rows)
+    return Counted(len(rows), said, num_pairs - len(rows))
+
+
+def import_feedback(store: FeedbackStore, source: Path) -> Counted:
+    """Read into a store what `export_feedback` wrote of another, or any file of preferences.
+
+    Raises:
+        DataError: The file is neither.
+    """
+    if not source.is_file():
+        raise DataError(f"There is no file {source}.", "Check the path.")
+    first = next(lines_of(source), "") if source.suffix in (".jsonl", ".ndjson") else ""
+    try:
+        row = json.loads(first)
+    except ValueError:
+        row = None
+    if isinstance(row, dict) and {"a", "b", "judgements"} <= row.keys():
+        return Counted(*take_in(store, map(json.loads, lines_of(source))))
+    examples = load_data(DataConfig(train=(SourceConfig(path=str(source)),)), rows=Rows("pair")).train
+    return Counted(*take_in_preferences(store, examples, judge=f"{FILE_JUDGE}:{source.name}"))
