@@ -8,12 +8,21 @@ import shutil
 import signal
 from pathlib import Path
 
+import peft
 import pytest
 import torch
 from comparing import log_probability, pairs, pairs_recipe, token_ids, write_pairs
 from rich.console import Console
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
-from workbench import final_weights, require_same_after_resume, signal_after, steps_of, weitiao, write_rows
+from workbench import (
+    evaluate_target,
+    final_weights,
+    require_same_after_resume,
+    signal_after,
+    steps_of,
+    weitiao,
+    write_rows,
+)
 
 from weitiao.errors import DataError, RunError
 from weitiao.recipe import load_recipe
@@ -108,6 +117,40 @@ def test_a_killed_run_goes_on_to_the_same_bytes_by_the_reference_that_it_kept(
     shutil.rmtree(run / "checkpoints/step-00000012")
     with pytest.raises(RunError, match="its model has learned since"):
         train(load_recipe(run), console=QUIET)
+
+
+def test_a_run_is_evaluated_on_held_out_pairs_by_what_it_said_before_it_learned(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    recipe = pairs_recipe(
+        tmp_path,
+        tiny_llama_dir,
+        objective={"type": "dpo"},
+        data={"test": "held.jsonl"},
+        train={"max_steps": 6},
+        evaluate={"metrics": ["contains"], "generation": {"max_new_tokens": 2}},
+    )
+    held = pairs(9, start=50)
+    write_pairs(tmp_path / "held.jsonl", held)
+    run = train(load_recipe(recipe), console=QUIET).path
+    scores = evaluate_target(run, console=QUIET).scores
+    tuned = peft.AutoPeftModelForCausalLM.from_pretrained(run / "final").eval()
+    margins = []
+    with torch.no_grad():
+        for row in held:
+            better, worse = (token_ids(row, side, tiny_llama_dir) for side in ("chosen", "rejected"))
+            now = log_probability(tuned, *better) - log_probability(tuned, *worse)
+            with tuned.disable_adapter():
+                before = log_probability(tuned, *better) - log_probability(tuned, *worse)
+            margins.append(0.1 * float(now - before))
+    found = scores.metrics["preference_accuracy"]
+    assert (found.value, found.n) == (sum(one > 0 for one in margins) / 9, 9)
+    assert scores.details["preference_accuracy"]["margin"] == pytest.approx(sum(margins) / 9, rel=1e-3)
+    assert scores.metrics["longer_is_better"].value == sum(len(r["chosen"]) > len(r["rejected"]) for r in held) / 9
+    assert scores.metrics["contains"].n == 9
+    shutil.rmtree(run / "reference")  # the base model says the same
+    again = evaluate_target(run, console=QUIET).scores.details["preference_accuracy"]
+    assert again["margin"] == pytest.approx(sum(margins) / 9, rel=1e-3)
 
 
 def test_the_reference_of_a_run_that_stands_on_another_is_that_other(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`weitiao chat`, `merge`, `doctor` and `schema`."""
+"""`weitiao chat`, `score`, `merge`, `doctor` and `schema`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
-from weitiao.cli.options import BaseModelName, Json, base_config
+from weitiao.cli.options import BaseModelName, Json, OnBadRows, base_config
 from weitiao.console import quoted
 
 
@@ -69,6 +69,49 @@ def chat(
         chat_interactively(speakers, results(), read=input)
     else:
         chat_by_lines(speakers, sys.stdin, results())
+
+
+def score(
+    model: Annotated[str, typer.Argument(help="A run with objective: reward, or any reward model with one label.")],
+    data: Annotated[str, typer.Option("--data", help="Conversations, prompts with answers, or pairs of answers.")],
+    output: Annotated[Path | None, typer.Option(help="JSON Lines with the score of each row.")] = None,
+    base_model: BaseModelName = None,
+    on_bad_rows: OnBadRows = "error",
+    json: Json = False,
+) -> None:
+    """Score answers with a reward model.
+
+    Without --output and --json the scores go to stdout, one JSON object a row.
+
+    Examples:
+
+        weitiao score runs/reward --data answers.jsonl --output scores.jsonl
+
+        weitiao score owner/reward-model --data pairs.jsonl --json
+    """
+    from json import dumps
+
+    from rich.text import Text
+
+    from weitiao.files import write_lines
+    from weitiao.methods.classifier import open_scorer
+    from weitiao.study.score import score_rows
+    from weitiao.study.setup import device_here
+    from weitiao.terminal.progress import teller
+    from weitiao.terminal.rewards import print_report
+
+    with messages().status(Text(f"Loading {model}"), spinner="line"):
+        scorer = open_scorer(model, base=base_config(base_model), device=device_here())
+    report, rows = score_rows(scorer, data, on_bad_rows=on_bad_rows, tell=teller(messages()))
+    if output is not None:
+        write_lines(output, rows)
+    elif not json:
+        for row in rows:
+            typer.echo(dumps(row, ensure_ascii=False))
+    if json:
+        print_json(report)
+    else:
+        print_report(report, messages())
 
 
 def merge(

@@ -140,12 +140,18 @@ def asked(example: Example) -> tuple[tuple[Message, ...], str]:
     return example.prompt, example.answer
 
 
+def as_answer(example: Example) -> Example:
+    """A conversation up to its last answer, of which nothing else is learned."""
+    given = len(example.prompt)
+    return replace(example, messages=example.messages[: given + 1], given=given)
+
+
 def sides(example: Example) -> tuple[Example, ...]:
     """The conversations that a row is learned from: one, or that with the better and that with the worse answer.
 
     Where answers are compared or judged, the turns before them are a prompt, and nothing in it is learned.
     """
-    if not (example.rejected or example.numbers):
+    if not (example.given or example.rejected or example.numbers):
         return (example,)
     given = tuple(
         {**turn, "train": False} if turn["role"] == "assistant" else turn for turn in example.messages[: example.given]

@@ -26,8 +26,12 @@ _OF_THE_BEGINNING = ("init_lora_weights", "init_weights", "init_ia3_weights", "e
 _ANOTHER = "Name the base model that the adapter was trained on, with --base-model."
 
 
-def read_adapter_config(directory: Path) -> PeftConfig:
+def read_adapter_config(directory: Path, *, task: str = "CAUSAL_LM") -> PeftConfig:
     """PEFT's configuration of an adapter that sits inside the layers of a language model.
+
+    Args:
+        directory: Of the adapter.
+        task: What it is to be for, as PEFT calls it; one that does not say may be for any.
 
     Raises:
         ModelError: It cannot be read, its weights are missing or a pickle, or it is an adapter of another kind.
@@ -45,17 +49,18 @@ def read_adapter_config(directory: Path) -> PeftConfig:
     read_json_object(directory / ADAPTER_CONFIG)
     with loading(f"The adapter in {directory} cannot be loaded", directory, packages=("peft",)):
         config = PeftConfig.from_pretrained(str(directory))
-        kind, task = str(getattr(config.peft_type, "value", config.peft_type)), config.task_type
+        kind, given = str(getattr(config.peft_type, "value", config.peft_type)), config.task_type
     if config.is_prompt_learning or config.is_adaption_prompt:
         raise ModelError(
             f"The adapter in {directory} is of type {kind}, which puts virtual tokens before the input; weitiao runs "
             "adapters that sit inside the layers.",
             "Use an adapter of another type, LoRA for instance.",
         )
-    if task not in (None, "CAUSAL_LM"):
+    if given not in (None, task):
+        scores = " What gives scores is run by `weitiao score`." if given == "SEQ_CLS" else ""
         raise ModelError(
-            f"The adapter in {directory} was trained for the task {getattr(task, 'value', task)}, not to write text.",
-            "Use an adapter of the task CAUSAL_LM.",
+            f"The adapter in {directory} was trained for the task {getattr(given, 'value', given)}, not {task}.",
+            f"Use an adapter of the task {task}.{scores}",
         )
     return config
 
@@ -79,12 +84,13 @@ def require_base(directory: Path, fingerprint: str) -> None:
         )
 
 
-def load_adapter(model: PreTrainedModel, directory: Path) -> PeftModel:
+def load_adapter(model: PreTrainedModel, directory: Path, *, task: str = "CAUSAL_LM") -> PeftModel:
     """Put the adapter of a directory on a base model.
 
     Args:
         model: The base model. Where the adapter was trained on a vocabulary of another size, it gets that size.
         directory: The adapter directory.
+        task: What it is to be for.
 
     Raises:
         ModelError: The adapter is of a kind that cannot be run, or is damaged.
@@ -93,7 +99,7 @@ def load_adapter(model: PreTrainedModel, directory: Path) -> PeftModel:
 
     from weitiao.methods.vocabulary import match_vocabulary
 
-    config = read_adapter_config(directory)
+    config = read_adapter_config(directory, task=task)
     remedy = f"Check that it is complete. {_ANOTHER}"
     what = f"The adapter in {directory} does not fit {type(model).__name__}"
     with loading(what, directory, packages=("peft", "transformers"), remedy=remedy), warnings.catch_warnings():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weitiao.console import quoted
-from weitiao.errors import RunError
+from weitiao.errors import ModelError, RunError
 from weitiao.methods.adapter import ADAPTER_CONFIG, load_adapter, read_adapter_config, require_base
 from weitiao.methods.note import NOTE
 from weitiao.models.config import ModelConfig
@@ -87,6 +87,7 @@ def open_model(
     """
     from weitiao.methods.base import base_model, find_moved
     from weitiao.methods.bottleneck import is_bottleneck, load_bottleneck
+    from weitiao.methods.classifier import is_classifier
     from weitiao.methods.merging import with_below
     from weitiao.models.attention import FOREST
     from weitiao.models.fingerprint import model_fingerprint
@@ -96,6 +97,12 @@ def open_model(
 
     attention = attention or FOREST
     final = find_final(target)
+    place = final or local_path(target)
+    if place is not None and place.is_dir() and is_classifier(place):
+        raise ModelError(
+            f"{target} is a reward model: it gives scores, and writes no text.",
+            "Score rows with it: weitiao score MODEL --data FILE.",
+        )
     if final is None:
         config = base or ModelConfig(name=str(target))
         model = load_model(config, attention=attention, device=device)

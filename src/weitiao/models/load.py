@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from weitiao.errors import ModelError
 from weitiao.machine.hardware import choose_dtype, detect_hardware
@@ -108,6 +108,7 @@ def load_model(
     options: Mapping[str, Any] | None = None,
     cache_dir: Path | None = None,
     dequantize: bool = False,
+    scores: Literal["own", "new"] | None = None,
 ) -> PreTrainedModel:
     """Load a causal language model, from safetensors only, in evaluation mode.
 
@@ -119,6 +120,7 @@ def load_model(
         options: Further keyword arguments of `from_pretrained`, as a method wants them.
         cache_dir: Where converted GGUF files are kept; the user's cache directory by default.
         dequantize: Write rounded weights out again: the same numbers, in the number format of the rest.
+        scores: Load one that gives sequences one number instead: its `own`, or with a `new` head on its decoder.
 
     Returns:
         The model, all parameters that are not quantised of the type that `config.dtype` names or `choose_dtype` chose.
@@ -129,14 +131,16 @@ def load_model(
     """
     path = resolve_model(config, cache_dir=cache_dir)
     import torch  # after the cheap check: it takes seconds
+    from transformers import AutoModelForSequenceClassification
 
+    kind: Any = _class_of(path, config) if scores is None else AutoModelForSequenceClassification
     device = torch.device(device)
     dtype = getattr(torch, dtype_of(config, device=device.type))
     if config.map_weights:
         path = _mapped(path, dtype, device, cache_dir)
     rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
     read = partial(
-        _class_of(path, config).from_pretrained,
+        kind.from_pretrained,
         str(path),
         dtype=dtype,
         use_safetensors=True,
@@ -145,6 +149,7 @@ def load_model(
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are refused below, by name
         **rounding,
+        **({"num_labels": 1} if scores == "new" else {}),
         **(options or {}),
     )
     own_table = False
@@ -156,6 +161,14 @@ def load_model(
                 raise
             own_table = True  # its class takes attention from a table that nobody else can add to
             model, report = read(attn_implementation="eager")
+    if scores == "own" and model.config.num_labels != 1:
+        raise ModelError(
+            f"The model in {path} tells {model.config.num_labels} classes apart; a score is one number.",
+            "Choose a model with num_labels 1.",
+        )
+    if scores == "new":  # in the place of the head for text
+        inside = f"{model.base_model_prefix}."
+        report = {name: [key for key in keys if str(key).startswith(inside)] for name, keys in report.items()}
     _check_weights(path, model, report)
     if config.map_weights and device.type != "cpu":
         from weitiao.models.host_weights import keep_on_host

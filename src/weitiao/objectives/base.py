@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from weitiao.config import Config
 from weitiao.data.example import ANSWERS, Rows
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 class ObjectiveConfigBase(Config, ABC):
     """What the configurations of all objectives can do."""
+
+    gives_scores: ClassVar[bool] = False
+    """Whether what it leaves gives answers scores, and writes none."""
 
     @abstractmethod
     def objective(self) -> builtins.type[Objective]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from weitiao.forest.layout import Forest
 from weitiao.models.kept_states import KeptStates
 from weitiao.rendering.items import Item, TokenSequence, as_items
 from weitiao.rendering.lengths import TextLength
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,15 @@ class Objective(nn.Module, ABC):
             text: The mean length of the text per unit of weight.
         """
         return {}
+
+    def save(self, directory: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+        """Add what learned beside the model to the weights that the method has written; nothing for most.
+
+        Args:
+            directory: `final/`.
+            tokenizer: Of the training.
+        """
+        return
 
     def weights(self, forest: Forest) -> NDArray[np.float64]:
         """The weight [I] of each item, by which its loss is divided to be shown; by their sum, that of a step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,7 +63,15 @@ def item_weights(forest: Forest, like: Tensor) -> Tensor:
     return like.new_tensor([item.weight for item in forest.items])
 
 
-class Preference(Objective):
+class Comparing(Objective):
+    """An objective whose items are pairs, the better answer first."""
+
+    @abstractmethod
+    def rewards(self, forest: Forest) -> Tensor:
+        """The rewards of the answers of a forest [I, 2]."""
+
+
+class Preference(Comparing):
     """The objective `dpo`: one item is a pair, the better answer first, and counts as one row."""
 
     config: DpoConfig
@@ -84,11 +93,16 @@ class Preference(Objective):
     def reference(self, forest: Forest) -> Mapping[str, Tensor]:
         return {REFERENCE: -token_losses(self.model, forest, self.kept)[0]}
 
+    def rewards(self, forest: Forest) -> Tensor:
+        return self.by.beta * self._compared(answers_of(self, forest, 2))
+
+    def _compared(self, answers: Answers) -> Tensor:
+        """What the loss is of [I, 2]: sums or means."""
+        return answers.ratios / answers.lengths if self.kind.means or self.config.length_normalized else answers.ratios
+
     def forward(self, forest: Forest) -> Losses:
         answers = answers_of(self, forest, 2)
-        ratios_I2 = answers.ratios
-        if self.kind.means or self.config.length_normalized:
-            ratios_I2 = ratios_I2 / answers.lengths
+        ratios_I2 = self._compared(answers)
         better_I, worse_I = ratios_I2.unbind(1)
         losses_I = self.kind.loss(better_I, worse_I, self.by)
         if self.sft_weight:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from weitiao.objectives.objective import Objective
+    from weitiao.rendering.items import Item, TokenSequence
 
 
 class DpoConfig(ObjectiveConfigBase):
@@ -64,6 +66,53 @@ class DpoConfig(ObjectiveConfigBase):
         from weitiao.objectives.preference import Preference
 
         return Preference
+
+    def build(self, model: nn.Module) -> Objective:
+        return self.objective()(model, self)
+
+
+class RewardConfig(ObjectiveConfigBase):
+    """A reward model: which of two answers is the better one, or how good a conversation is, as one number."""
+
+    gives_scores: ClassVar[bool] = True
+
+    type: Literal["reward"]
+    """The objective."""
+
+    loss: Literal["pair", "score"] = "pair"
+    """What rows say: `pair`, which of two answers is the better one (Bradley-Terry); `score`, how good a conversation
+    is, as a number that is learned by squared distance."""
+
+    margin: str | None = None
+    """With `pair`: a column with a number by which the better answer's reward shall be the higher one."""
+
+    score: str = "score"
+    """With `score`: the column with the number."""
+
+    center: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """With `pair`: weight of the squared sum of both rewards, which draws their mean to zero; 0.01 is usual."""
+
+    @model_validator(mode="after")
+    def _fits_the_loss(self) -> RewardConfig:
+        given = {"margin": self.margin is not None, "center": self.center > 0}
+        if self.loss == "score" and (names := [name for name, is_given in given.items() if is_given]):
+            raise ValueError(f"`{names[0]}` is about pairs, and `loss` is score")
+        return self
+
+    def rows(self) -> Rows:
+        if self.loss == "pair":
+            return Rows("pair", {} if self.margin is None else {"margin": self.margin})
+        return Rows("answer", {"score": self.score})
+
+    def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
+        from weitiao.objectives.reward import reward_items
+
+        return reward_items(sequences, 2 if self.loss == "pair" else 1)
+
+    def objective(self) -> builtins.type[Objective]:
+        from weitiao.objectives.reward import Reward
+
+        return Reward
 
     def build(self, model: nn.Module) -> Objective:
         return self.objective()(model, self)

@@ -105,6 +105,12 @@ class Recipe(Config):
             self.__dict__["train"] = train  # it is frozen for everyone else
         return self
 
+    @model_validator(mode="after")
+    def _is_saved_as_others_read_it(self) -> Recipe:
+        if self.objective.type == "reward" and self.method.type == "adapter":
+            raise ValueError("objective: reward is saved as transformers and PEFT read it, and method: adapter is not")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _take_moved(cls, values: Any) -> Any:

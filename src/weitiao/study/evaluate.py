@@ -29,6 +29,7 @@ from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
 from weitiao.study.prepared import token_budget
+from weitiao.study.rewards import ACCURACY, implicit_rewards, reward_scores, with_comparisons
 from weitiao.study.setup import open_recipe, set_threads
 from weitiao.study.task import askable, key_of_answers, task_from_recipe
 from weitiao.terminal.console import TextConsole
@@ -36,6 +37,7 @@ from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
     from weitiao.data.example import Example
+    from weitiao.data.load import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,13 @@ def evaluate_recipe(
 def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, tell: Tell) -> Scored:
     data = load_told(recipe, tell)
     set_threads(recipe, detect_hardware())
+    if recipe.objective.gives_scores:
+        return _evaluate_rewards(recipe, data, tuned=tuned, output=output, tell=tell)
     task = task_from_recipe(recipe, data) if recipe.evaluate.graders else None
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
     opened = open_recipe(recipe, tuned=tuned)
-    held_out = _losses(recipe, opened, data.validation, "validation", tell)
+    pairs = recipe.objective.rows().record == "pair"
+    held_out = [] if pairs else _losses(recipe, opened, data.validation, "validation", tell)
     lengths = by_length(held_out) if held_out else None
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
@@ -131,6 +136,8 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
         validation_bits_per_byte=lengths and lengths[1],
         benchmarks=benchmarks.scores,
     )
+    if pairs and tuned and (found := implicit_rewards(recipe, opened, data, tell)) is not None:
+        scores = with_comparisons(scores, found)
     suffix = "" if tuned else "-base"
     weights = weights_hash(recipe.model, opened.final)
     key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, weights)
@@ -139,6 +146,15 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     if benchmarks.samples:
         write_lines(paths[0].with_name(f"benchmarks{suffix}.jsonl"), benchmarks.samples)
     return Scored(opened.name, tuned, scores, evaluation.predictions, *paths)
+
+
+def _evaluate_rewards(recipe: Recipe, data: DataSet, *, tuned: bool, output: Path, tell: Tell) -> Scored:
+    if not tuned:
+        raise RecipeError("A base model has no rewards to be scored by.", "Train it, then: weitiao eval RUN.")
+    scores = reward_scores(recipe, data, without_answers(ACCURACY), tell)
+    assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    of = {"weights": weights_hash(recipe.model, find_final(recipe.run_dir))}
+    return Scored(str(recipe.run_dir), tuned, scores, (), *write_scores(output, scores, (), of=of))
 
 
 def _benchmarks(recipe: Recipe, *, tuned: bool) -> Benchmarks:

@@ -35,7 +35,7 @@ def reference_key(recipe: Recipe, model: str, items: Sequence[Item]) -> str:
         model: Fingerprint of the weights that the run begins with.
         items: They are of these.
     """
-    begun = recipe.method.model_dump(mode="json"), recipe.model.quantization, recipe.train.precision
+    begun = recipe.method.model_dump(mode="json", exclude={"start"}), recipe.model.quantization
     made_from = json.dumps([model, items_fingerprint(items), *begun], sort_keys=True, default=str)
     return hashlib.sha256(made_from.encode()).hexdigest()
 

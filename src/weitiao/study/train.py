@@ -282,3 +282,4 @@ def _finish(
             date=str(day) if day else None,
         )
         save_final(directory, objective.model, data.tokenizer, method=method, note=note, below=below)
+        objective.save(directory, data.tokenizer)

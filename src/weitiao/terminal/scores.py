@@ -11,8 +11,11 @@ from rich.text import Text
 
 from weitiao.evaluation.answers import Prediction
 from weitiao.evaluation.classes import ClassScores
+from weitiao.evaluation.reward_scores import Comparisons
 from weitiao.evaluation.scores import Scores
 from weitiao.evaluation.statistics import Estimate
+from weitiao.records import record_of
+from weitiao.terminal.rewards import comparison_facts
 from weitiao.terminal.tables import facts, one_line, print_rest, table
 from weitiao.text.wording import Wording
 
@@ -45,6 +48,8 @@ def print_scores(scores: Scores, predictions: Sequence[Prediction], console: Con
         console.print()
         _print_classes(scores.classes, console)
     for name, details in scores.details.items():
+        if "reliability" in details:
+            console.print(facts(comparison_facts(record_of(Comparisons, details))))
         if fields := details.get("fields"):
             console.print()
             _print_fields(name, fields, console)

@@ -10,7 +10,7 @@ from typing import Any
 from weitiao.console import quoted
 from weitiao.data.config import SourceConfig
 from weitiao.data.conversion.records import Reader, compared_format, compared_reader, renamed
-from weitiao.data.example import Example, Judged, Preference, Record, Rows
+from weitiao.data.example import Example, Judged, Preference, Record, Rows, as_answer
 from weitiao.data.reading.files import OpenedSource, objects_of
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.errors import DataError
@@ -63,10 +63,7 @@ def with_numbers(convert: ToExample, rows: Rows) -> ToExample:
         example = convert(row, row_id)
         if not example.messages:
             raise BadRow("", "is raw text, which has no answer to be scored")
-        given = len(example.prompt)
-        return replace(
-            example, messages=example.messages[: given + 1], given=given, numbers=_numbers(example.columns, rows)
-        )
+        return replace(as_answer(example), numbers=_numbers(example.columns, rows))
 
     return read
 

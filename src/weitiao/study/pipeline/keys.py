@@ -28,6 +28,9 @@ from weitiao.retention.run import fingerprint, retention_parts
 from weitiao.study.pipeline.step import Step
 from weitiao.study.resume import CHANGEABLE
 
+CHOSEN = ("weigh", "precision")
+"""Settings of `train` for whose `auto` a training writes down what it chose."""
+
 _USER_FUNCTION = re.compile(r"(?P<file>.+\.py):(?P<function>\w+)")
 _SMALL_MODEL_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 
@@ -51,7 +54,7 @@ class Identities:
         section, _, rest = name.partition(".")
         if name == "*":  # without what a training fills in for `auto`
             return self.recipe.model_dump(
-                mode="json", exclude={"run_dir": True, "model": {"dtype"}, "train": {"token_budget", "weigh"}}
+                mode="json", exclude={"run_dir": True, "model": {"dtype"}, "train": {"token_budget", *CHOSEN}}
             )
         if section == "data" and rest:
             return self._data(rest)
@@ -67,8 +70,8 @@ class Identities:
             unimportant = {name.partition(".")[2] for name in CHANGEABLE if name.startswith(f"{section}.")}
             dumped = {key: setting for key, setting in dumped.items() if key not in unimportant}
         if name == "train":
-            if value.weigh == "auto":  # a run keeps what its training chose, also one from before the setting
-                del dumped["weigh"]
+            # a run keeps what its training chose, also one from before the setting
+            dumped = {key: setting for key, setting in dumped.items() if key not in CHOSEN or setting != "auto"}
             return {**dumped, "evaluate": self.of("evaluate")} if value.validate_answers else dumped
         if name == "method" and value.start is not None:
             final = find_final(value.start)

@@ -14,6 +14,7 @@ from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered
+from weitiao.study.pipeline.keys import CHOSEN
 from weitiao.study.resume import CHANGEABLE, START, filled_in, require_same_content, written_values
 from weitiao.training.checkpoint import read_state
 
@@ -71,9 +72,9 @@ def left_open(recipe: Recipe, run: RunDir) -> Recipe:
 
     Whoever names the run directory gives its resolved recipe: it says what the recipe that was given first left open.
     """
-    if not run.recipe_path.exists() or written_values(run)["train"].get("weigh") != recipe.train.weigh:
-        return recipe
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"weigh": "auto"})})
+    written = written_values(run)["train"] if run.recipe_path.exists() else {}
+    chosen = {name: "auto" for name in CHOSEN if written.get(name) == getattr(recipe.train, name)}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)}) if chosen else recipe
 
 
 def write_current_recipe(recipe: Recipe, run: RunDir) -> None:

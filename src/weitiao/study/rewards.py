@@ -1,0 +1,113 @@
+"""The held-out rows of objectives that compare answers: how often the better one has the higher reward."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import torch
+
+from weitiao.data.example import Example
+from weitiao.data.load import DataSet
+from weitiao.errors import RecipeError
+from weitiao.evaluation.reward_scores import Comparisons, compare_rewards
+from weitiao.evaluation.scores import Scores
+from weitiao.evaluation.statistics import mean
+from weitiao.forest.plan import pack
+from weitiao.methods.classifier import open_scorer
+from weitiao.methods.open import OpenModel
+from weitiao.methods.start import find_start
+from weitiao.models.fingerprint import model_fingerprint
+from weitiao.models.names import resolve_model
+from weitiao.models.parts import evaluating
+from weitiao.objectives.columns import computed_columns, with_columns
+from weitiao.objectives.preference import Comparing
+from weitiao.recipe import Recipe
+from weitiao.rendering.items import Item
+from weitiao.runs.run_dir import RunDir
+from weitiao.study.dataset import Tell, items_of_part
+from weitiao.study.prepared import token_budget
+from weitiao.study.reference import read_columns, reference_key
+from weitiao.study.score import compared, conversations, scores_of
+from weitiao.study.setup import device_here, open_recipe
+
+ACCURACY, LONGER, ERROR = "preference_accuracy", "longer_is_better", "squared_error"
+
+
+def held_out(recipe: Recipe, data: DataSet) -> tuple[str, tuple[Example, ...]]:
+    """The rows that are compared: those for the test or, where there are none, for validation."""
+    return ("test", data.test[: recipe.evaluate.limit]) if data.test else ("validation", data.validation)
+
+
+def with_comparisons(scores: Scores, found: Comparisons) -> Scores:
+    """Scores with what rewards of pairs come to."""
+    metrics = {**scores.metrics, ACCURACY: found.accuracy, LONGER: found.longer}
+    return replace(scores, metrics=metrics, details={**scores.details, ACCURACY: asdict(found)})
+
+
+def reward_scores(recipe: Recipe, data: DataSet, scores: Scores, tell: Tell) -> Scores:
+    """What a run with `objective: reward` gives held-out rows.
+
+    Raises:
+        WeitiaoError: It has no rows, or no weights yet.
+    """
+    assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    part, examples = held_out(recipe, data)
+    if not examples:
+        raise RecipeError("No row is held out.", "Set data.test or data.validation.")
+    scorer = open_scorer(recipe.run_dir, base=recipe.model, device=device_here())
+    skip = recipe.data.on_bad_rows == "skip"
+    sequences = conversations(examples, scorer, tell, skip=skip, config=recipe.rendering, name=part)
+    items = recipe.objective.items(sequences)
+    found = scores_of(scorer, items, tell)
+    if recipe.objective.rows().record == "pair":
+        return with_comparisons(scores, compared(sequences, found))
+    wanted = [float(one.columns["score"][-1]) for one in sequences]
+    error = mean([(a - b) ** 2 for a, b in zip(found, wanted, strict=True)], bounds=None)
+    return replace(scores, metrics={ERROR: error})
+
+
+def implicit_rewards(recipe: Recipe, opened: OpenModel, data: DataSet, tell: Tell) -> Comparisons | None:
+    """What a run with `objective: dpo` makes of held-out pairs; None where that cannot be known.
+
+    Args:
+        recipe: Of the run.
+        opened: Its model.
+        data: With held-out rows.
+        tell: Gets every line that a person should see.
+    """
+    part, examples = held_out(recipe, data)
+    items = items_of_part(recipe, examples, opened.tokenizer, part, tell)
+    if not items:
+        return None
+    objective = recipe.objective.build(opened.model)
+    assert isinstance(objective, Comparing)
+    budget = token_budget(recipe, items, opened.model.device)
+    if objective.needs:
+        known = _reference(recipe, part, items, budget)
+        if known is None:
+            tell(f"{part}: what the model said of these pairs before it learned is not kept: they are not compared")
+            return None
+        items = known
+    rewards: list[tuple[float, float]] = []
+    rows: list[Item] = []
+    with evaluating(objective), torch.no_grad():
+        for forest in pack(items, token_budget=budget, share_prefixes=recipe.train.share_prefixes):
+            rewards += [(float(better), float(worse)) for better, worse in objective.rewards(forest).tolist()]
+            rows += forest.items
+    lengths = [(better.num_learned, worse.num_learned) for better, worse in (one.sequences for one in rows)]
+    return compare_rewards(rewards, lengths)
+
+
+def _reference(recipe: Recipe, part: str, items: tuple[Item, ...], budget: int) -> tuple[Item, ...] | None:
+    """The items with what the model said before it learned: from the run, or by the base model if it began as that."""
+    assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    run, fingerprint = RunDir(recipe.run_dir), model_fingerprint(resolve_model(recipe.model))
+    start = find_start(recipe.method.start, kept=run.start)
+    begun = fingerprint if start is None else start.fingerprint(fingerprint)
+    columns = read_columns(run.reference / f"{part}.safetensors", reference_key(recipe, begun, items), items)
+    if columns is None and start is None:
+        objective = recipe.objective.build(open_recipe(recipe, tuned=False).model)
+        with evaluating(objective):
+            share = recipe.train.share_prefixes
+            columns = computed_columns(items, objective.reference, token_budget=budget, share_prefixes=share)
+    return None if columns is None else with_columns(items, columns)

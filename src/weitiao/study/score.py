@@ -1,0 +1,134 @@
+"""`weitiao score`: what a reward model gives answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from weitiao.data.config import DataConfig
+from weitiao.data.conversion.records import compared_format
+from weitiao.data.example import Example, Rows, as_answer
+from weitiao.data.load import load_data
+from weitiao.data.reading.files import OpenedSource, objects_of
+from weitiao.data.reading.paths import resolve_paths
+from weitiao.errors import DataError
+from weitiao.evaluation.reward_scores import Comparisons, ScoreReport, Spread, compare_rewards
+from weitiao.forest.layout import Forest
+from weitiao.methods.classifier import Scorer
+from weitiao.models.attention import set_backend
+from weitiao.models.losses import target_states
+from weitiao.models.parts import context_length, evaluating
+from weitiao.objectives.columns import computed_columns
+from weitiao.objectives.reward import read_scores, reward_items
+from weitiao.rendering.config import RenderingConfig
+from weitiao.rendering.items import Item, TokenSequence
+from weitiao.rendering.render import render
+from weitiao.study.dataset import NO_LIMIT, Tell
+from weitiao.study.prepared import AUTO_TOKEN_BUDGET
+
+_TRIED, _APART = 4, 1e-3
+"""Rows that are scored alone as well; and how far the two scores may be apart, beside their size."""
+
+
+def score_rows(
+    scorer: Scorer, path: str, *, on_bad_rows: Literal["error", "skip"], tell: Tell
+) -> tuple[ScoreReport, list[dict[str, Any]]]:
+    """Score the rows of a file: conversations, prompts with answers, or pairs.
+
+    Args:
+        scorer: The reward model.
+        path: The file, a directory of files, or a data set of the hub.
+        on_bad_rows: What becomes of rows that cannot be used.
+        tell: Gets every line that a person should see.
+
+    Returns:
+        The report; and of each row its id, and `score`, or `chosen_score`, `rejected_score` and `margin`.
+
+    Raises:
+        DataError: The rows cannot be used.
+    """
+    config = resolve_paths(DataConfig.model_validate({"train": path, "on_bad_rows": on_bad_rows}), (Path.cwd(),))
+    kind = compared_format(objects_of(OpenedSource(config.train[0]).head))
+    rows = Rows("pair" if kind == "preference" else "mark" if kind == "kto" else "answer")
+    data = load_data(config, rows=rows)
+    tell(str(data.summaries[0]).replace("train:", "score:", 1))
+    examples = [as_answer(one) if rows.record == "answer" else one for one in data.train]
+    if not all(one.messages for one in examples):
+        raise DataError(f"{path} is raw text, which has no answer to be scored.", "Give conversations, or pairs.")
+    sequences = conversations(examples, scorer, tell, skip=on_bad_rows == "skip")
+    size = 2 if rows.record == "pair" else 1
+    scores = scores_of(scorer, reward_items(sequences, size), tell)
+    found = list(_as_rows(sequences, scores, size))
+    values = np.array(scores)
+    spread = Spread(len(values), *(float(one) for one in (values.mean(), values.std(), values.min(), values.max())))
+    comparisons = compared(sequences, scores) if size == 2 else None
+    return ScoreReport(scorer.name, len(found), len(examples) - len(found), spread, comparisons), found
+
+
+def conversations(
+    examples: Sequence[Example],
+    scorer: Scorer,
+    tell: Tell,
+    *,
+    skip: bool,
+    config: RenderingConfig | None = None,
+    name: str = "score",
+) -> tuple[TokenSequence, ...]:
+    """Examples as a scorer reads them.
+
+    Args:
+        examples: The rows.
+        scorer: Its tokenizer prints them.
+        tell: Gets what happened to them.
+        skip: Leave out what cannot be rendered.
+        config: How they are rendered; as the scorer's template has it if None.
+        name: What they are called.
+    """
+    limit = context_length(scorer.model.config) or NO_LIMIT
+    rendered = render(examples, scorer.tokenizer, config or RenderingConfig(), max_context=limit, skip_bad_rows=skip)
+    for line in rendered.report:
+        tell(f"{name}: {line}")
+    return rendered.sequences
+
+
+def scores_of(scorer: Scorer, items: Sequence[Item], tell: Tell) -> list[float]:
+    """The score of every conversation of items that `reward_items` made, each prompt computed once."""
+    budget = max(AUTO_TOKEN_BUDGET["cpu"], *(item.num_tokens for item in items))
+
+    def compute(forest: Forest) -> dict[str, torch.Tensor]:
+        return {"score": read_scores(scorer.head, target_states(scorer.model, forest))}
+
+    def scores(some: Sequence[Item]) -> list[float]:
+        with evaluating(scorer.model):
+            found = computed_columns(some, compute, token_budget=budget, share_prefixes=True)
+        return [float(one["score"][0]) for one in found]
+
+    together, few = scores(items), items[:_TRIED]
+    set_backend(scorer.model, "alone")
+    alone = np.array(scores(few))
+    if np.abs(alone - together[: len(alone)]).max() <= _APART * (1 + np.abs(alone).max()):
+        return together
+    tell("In this family, scores in a forest of rows are not those of rows alone: each row is run alone.")
+    return scores(items)
+
+
+def compared(sequences: Sequence[TokenSequence], scores: Sequence[float]) -> Comparisons:
+    """What scores of pairs, the better answer first, come to."""
+    lengths = [one.num_learned for one in sequences]
+    return compare_rewards(
+        list(zip(scores[::2], scores[1::2], strict=True)), list(zip(lengths[::2], lengths[1::2], strict=True))
+    )
+
+
+def _as_rows(sequences: Sequence[TokenSequence], scores: Sequence[float], size: int) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(scores), size):
+        row: dict[str, Any] = {"row_id": sequences[start].row_id}
+        if size == 1:
+            yield row | {"score": scores[start]}
+        else:
+            better, worse = scores[start : start + 2]
+            yield row | {"chosen_score": better, "rejected_score": worse, "margin": better - worse}

@@ -1,0 +1,36 @@
+"""Rewards of answers as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+from weitiao.evaluation.reward_scores import Comparisons, ScoreReport
+from weitiao.terminal.tables import facts
+
+
+def comparison_facts(found: Comparisons) -> Iterator[tuple[str, str]]:
+    """What rewards of pairs come to, as names and values."""
+    yield "Better answer", f"has the higher reward in {found.accuracy}"
+    yield "Longer answer", f"is the better one in {found.longer}"
+    yield "", f"has the higher reward in {found.length_agreement}"
+    if found.length_correlation is not None:
+        yield "Reward and length", f"correlation {found.length_correlation:+.2f}"
+    sure = ", ".join(
+        f"{one.confidence:.0%} sure: right in {one.accuracy.value:.0%} of {one.accuracy.n:,}"
+        for one in found.reliability
+    )
+    yield "Calibration", f"{sure}; {found.calibration_error:.1%} apart on average"
+
+
+def print_report(report: ScoreReport, console: Console) -> None:
+    """Print what a reward model gave rows."""
+    scores = report.scores
+    lines = [("Rows", f"{report.rows:,}" + (f", {report.left_out:,} left out" if report.left_out else ""))]
+    lines.append(("Scores", f"mean {scores.mean:.3f}, std {scores.std:.3f}, {scores.low:.3f} to {scores.high:.3f}"))
+    if report.comparisons is not None:
+        lines += comparison_facts(report.comparisons)
+    console.print(Text(report.model, "bold underline"))
+    console.print(facts(lines))
