@@ -20,7 +20,7 @@ from transformers import (
     AutoTokenizer,
     get_cosine_schedule_with_warmup,
 )
-from workbench import evaluate_target, require_same_after_resume, steps_of
+from workbench import evaluate_target, require_same_after_resume, steps_of, weitiao
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.evaluation.reward_scores import compare_rewards
@@ -112,6 +112,11 @@ def test_what_is_saved_is_opened_by_plain_libraries_and_scored_alike(
     assert accuracy == sum(better > worse for better, worse in expected) / 8
     scores = evaluate_target(run, [f"data.test={new}"], console=QUIET).scores
     assert scores.metrics["preference_accuracy"].value == accuracy
+    output = tmp_path / "scores.jsonl"
+    done = weitiao("score", run, "--data", new, "--output", output, "--json")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in output.read_text().splitlines()] == found
+    assert json.loads(done.stdout)["comparisons"]["accuracy"]["value"] == accuracy
     with pytest.raises(ModelError, match="is a reward model"):
         open_model(run)
     require_same_after_resume(run, 4)

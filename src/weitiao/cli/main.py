@@ -24,7 +24,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Prove: better at the task, nothing forgotten": (
         proof.eval, proof.retention, proof.compare, proof.verdict, proof.report,
     ),
-    "Use": (use.chat, use.merge, use.doctor, use.schema),
+    "Use": (use.chat, use.score, use.merge, use.doctor, use.schema),
 }  # fmt: skip
 """Panels of `weitiao --help`, in the order of the work, and their commands."""
 
