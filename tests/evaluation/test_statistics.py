@@ -207,7 +207,7 @@ def test_interval_of_a_paired_difference_ends_where_the_score_test_rejects(bette
             assert score_statistic(end + outward * 1e-4, better, worse, n) > Z - 1e-6
 
 
-@pytest.mark.parametrize("n", [30, 80])
+@pytest.mark.parametrize("n", [30, 60])
 def test_interval_of_a_paired_difference_of_shares_covers_the_truth_in_95_of_100_cases(n: int) -> None:
     """Exact coverage, averaged over probabilities of a change for the better and for the worse."""
     cells = [(b, c) for b in range(n + 1) for c in range(n + 1 - b)]
