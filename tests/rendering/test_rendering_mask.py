@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -49,6 +50,12 @@ CONVERSATIONS = {
     "reasoning": turns("What?", "<think>\nIt is\n</think>\n\nclear", "Why?", "<think>\nthe answer\n</think>\n\n12"),
     "reasoning_without_newlines": turns("What?", "<think>It is</think>clear", "Why?", "<think>the answer</think>12"),
 }
+
+
+@pytest.fixture(params=["byte_level", "newline_runs", "sentence_piece"])
+def tokenizer(request: pytest.FixtureRequest, tokenizers: dict[str, Any]) -> Any:
+    """A tokenizer of each kind; the tests here change its chat template alone, so that a shallow copy is enough."""
+    return copy.copy(tokenizers[request.param])
 
 
 CHAT_OF_TWO = turns("which?", "WRONG", "again?", "red")
