@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 from workbench import final_weights, require_same_after_resume, signal_after, steps_of, weitiao
 
 from weitiao.data.config import DataConfig
@@ -274,3 +275,30 @@ def test_a_reward_that_likes_long_answers_is_told_of_once(tiny_llama_dir: Path, 
     assert 1 <= len(told) <= 3
     assert any("repeated" in line or "KL" in line for line in told)
     assert "Prompts whose reward changed most" in render_report(run.path)
+
+
+def test_a_reward_model_scores_answers_as_it_scores_rows(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    """One with random weights, saved by transformers: rewards are those that it has alone, with its own head."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        scorer = LlamaForSequenceClassification(
+            LlamaConfig.from_pretrained(tiny_llama_dir, num_labels=1, pad_token_id=0)
+        )
+    scorer.save_pretrained(tmp_path / "scorer")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama_dir)
+    tokenizer.save_pretrained(tmp_path / "scorer")
+    rewards = [{"type": "reward_model", "model": "scorer", "weight": 2}]
+    rollouts = {"rewards": rewards, "samples": 3, "generation": {"max_new_tokens": 6}}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, rollouts=rollouts, train={"max_steps": 2})
+    run = train(load_recipe(recipe))
+    for number in range(2):
+        for one in read_rollout(run.path / "rollouts" / f"rollout-{number:06d}.jsonl").used:
+            place = int(one.row_id.rpartition(":")[2]) - 1
+            turns = [
+                {"role": "user", "content": f"say something about {place}"},
+                {"role": "assistant", "content": one.answer},
+            ]
+            text = tokenizer.apply_chat_template(turns, tokenize=False).removesuffix("\n")
+            ids = torch.tensor([tokenizer(text, add_special_tokens=False)["input_ids"]])
+            with torch.no_grad():
+                assert one.reward == pytest.approx(2 * float(scorer(input_ids=ids).logits), abs=1e-4)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from weitiao.config import Config, as_list
+from weitiao.evaluation.metrics.base import Item, Metric
 from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.generation.config import GenerationConfig
+from weitiao.paths import find_path
 
 
 class SamplingConfig(GenerationConfig):
@@ -19,12 +22,40 @@ class SamplingConfig(GenerationConfig):
     """Tokens are drawn, the more evenly the higher it is; what is learned is the distribution at this temperature."""
 
 
+class RewardModel(Metric):
+    """A reward model: a run with `objective: reward`, or any model for sequence classification with one label."""
+
+    type: Literal["reward_model"]
+    """What scores."""
+
+    model: str = Field(min_length=1)
+    """The run, an adapter, or the model by its path or hub id."""
+
+    _score: Callable[[Sequence[Item]], list[float]] | None = PrivateAttr(None)
+
+    def located(self, folders: Sequence[Path]) -> RewardModel:
+        return self.model_copy(update={"model": str(find_path(self.model, folders) or self.model)})
+
+    def by(self, score: Callable[[Sequence[Item]], list[float]]) -> RewardModel:
+        """The same, with what runs the model."""
+        metric = self.model_copy()
+        metric._score = score
+        return metric
+
+    def grade(self, item: Item) -> float:
+        return self.grade_all([item])[0]
+
+    def grade_all(self, items: Sequence[Item]) -> list[float]:
+        assert self._score is not None, "a training opens the model"
+        return self._score(items)
+
+
 class RewardConfig(Config):
     """A part of the reward: `number`, `my.py:score`, or `{type: json_valid, weight: 0.5}` with its settings."""
 
-    by: Annotated[MetricConfig, AfterValidator(lambda metric: metric.as_reward())]
-    """What scores an answer: a metric of `evaluate.metrics`, or a Python function (`my.py:score`, called with answer,
-    expected answer and row), whose numbers may have any size."""
+    by: Annotated[RewardModel | MetricConfig, AfterValidator(lambda metric: metric.as_reward())]
+    """What scores an answer: a metric of `evaluate.metrics`, a reward model (`reward_model`), or a Python function
+    (`my.py:score`, called with answer, expected answer and row), whose numbers may have any size."""
 
     weight: float = 1.0
     """By which its score is multiplied; the weighted scores of all parts are added up."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from weitiao.data.example import Example, asked
 from weitiao.errors import WeitiaoError
 from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.rollouts.config import RewardConfig
+from weitiao.rollouts.config import RewardConfig, RewardModel
 
 
 class Rewards:
@@ -22,7 +22,14 @@ class Rewards:
     """
 
     def __init__(self, configs: Sequence[RewardConfig]) -> None:
-        self._parts = [(one.title, one.weight, one.by.build()) for one in configs]
+        self._parts: list[tuple[str, float, Metric]] = [(one.title, one.weight, one.by.build()) for one in configs]
+
+    def open_models(self, open_one: Callable[[str], Callable[[Sequence[Item]], list[float]]]) -> None:
+        """Have reward models opened: from the name of one to what scores answers by it."""
+        self._parts = [
+            (title, weight, part.by(open_one(part.model)) if isinstance(part, RewardModel) else part)
+            for title, weight, part in self._parts
+        ]
 
     def check(self, rows: Sequence[Example]) -> None:
         """Refuse rows whose expected answer a part cannot use, before time is spent on answers.

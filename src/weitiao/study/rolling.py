@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
+from weitiao.data.example import Example, as_answer
 from weitiao.errors import DataError
+from weitiao.evaluation.metrics.base import Item as Answered
+from weitiao.methods.classifier import open_scorer
 from weitiao.objectives.policy import Policy
 from weitiao.objectives.policy_config import PolicyConfig
+from weitiao.objectives.reward import reward_items
 from weitiao.rendering.items import Item
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.rollouts import Rollouts
@@ -16,6 +22,7 @@ from weitiao.rollouts.writing import Writer
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
 from weitiao.study.prepared import Prepared
+from weitiao.study.score import conversations, scores_of
 from weitiao.training.checkpoint import State
 from weitiao.training.engine import Engine
 from weitiao.training.interrupt import Interrupt
@@ -33,6 +40,8 @@ def make_rollouts(
     assert isinstance(settings, PolicyConfig)
     assert isinstance(objective, Policy)
     objective.temperature = recipe.rollouts.generation.temperature
+    if engine.is_main:
+        rewards.open_models(partial(scoring, device=str(engine.accelerator.device)))
     rows = (*data.data.train, *data.data.validation)
     writer = Writer({one.row_id: one for one in rows}, data.tokenizer, rewards)
     reference = None
@@ -66,3 +75,24 @@ def judging(rollouts: Rollouts, validation: Sequence[Item]) -> Callable[[nn.Modu
         return losses
 
     return judged
+
+
+def scoring(model: str, *, device: str) -> Callable[[Sequence[Answered]], list[float]]:
+    """What scores answers by a reward model, which reads them with its own tokenizer and template.
+
+    Raises:
+        ModelError: It gives no score, or more than one.
+    """
+    scorer = open_scorer(model, device=device)
+
+    def scores(items: Sequence[Answered]) -> list[float]:
+        rows = [
+            as_answer(Example(str(place), (*one.prompt, {"role": "assistant", "content": one.answer})))
+            for place, one in enumerate(items)
+        ]
+        sequences = conversations(rows, scorer, lambda line: None, skip=True)
+        found = scores_of(scorer, reward_items(sequences, 1), lambda line: None) if sequences else []
+        by_place = {one.row_id: score for one, score in zip(sequences, found, strict=True)}
+        return [by_place.get(row.row_id, math.nan) for row in rows]  # NaN where its template takes no such answer
+
+    return scores
