@@ -57,7 +57,7 @@ class Prediction:
 
 def is_gradable(example: Example) -> bool:
     """Whether the row asks something and has the text of the right answer; raw text and mere tool calls have none."""
-    return bool(example.prompt) and bool(example.answer)
+    return bool(example.prompt) and bool(example.answer) and example.numbers.get("mark", 1) > 0
 
 
 def check_rows(examples: Sequence[Example], metrics: Sequence[Metric]) -> None:

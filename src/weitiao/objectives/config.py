@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag
 from weitiao.config import type_of
 from weitiao.objectives.base import ObjectiveConfigBase
 from weitiao.objectives.policy_config import GrpoConfig, PpoConfig, ReinforceConfig, RlooConfig
-from weitiao.objectives.preference_config import DpoConfig, RewardConfig
+from weitiao.objectives.preference_config import DpoConfig, KtoConfig, RewardConfig
 from weitiao.user_code import OwnConfig
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ ObjectiveConfig = Annotated[
     Annotated[SftConfig, Tag("sft")]
     | Annotated[PretrainConfig, Tag("pretrain")]
     | Annotated[DpoConfig, Tag("dpo")]
+    | Annotated[KtoConfig, Tag("kto")]
     | Annotated[RewardConfig, Tag("reward")]
     | Annotated[GrpoConfig, Tag("grpo")]
     | Annotated[RlooConfig, Tag("rloo")]
@@ -77,7 +78,7 @@ ObjectiveConfig = Annotated[
     Discriminator(
         type_of("sft"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such objective; there are sft, pretrain, dpo, reward, grpo, rloo, reinforce, "
-        "ppo, and FILE.py:CLASS",
+        custom_error_message="there is no such objective; there are sft, pretrain, dpo, kto, reward, grpo, rloo, "
+        "reinforce, ppo, and FILE.py:CLASS",
     ),
 ]

@@ -71,6 +71,43 @@ class DpoConfig(ObjectiveConfigBase):
         return self.objective()(model, self)
 
 
+class KtoConfig(ObjectiveConfigBase):
+    """Kahneman-Tversky optimisation: good answers become likelier and bad ones less likely, each by itself, measured
+    against the model as the run begins it (https://arxiv.org/abs/2402.01306)."""
+
+    type: Literal["kto"]
+    """The objective."""
+
+    beta: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    """How strongly the model is held to the reference."""
+
+    desirable_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Weight of good answers. Where one kind is rarer, the paper advises sums of weights between 1:1 and 4:3."""
+
+    undesirable_weight: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Weight of bad answers."""
+
+    group: int = Field(default=4, ge=2)
+    """Rows over which the KL divergence is estimated; they are computed together, and `train.batch_size` counts such
+    groups."""
+
+    def rows(self) -> Rows:
+        return Rows("mark")
+
+    def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
+        from weitiao.objectives.kto import kto_items
+
+        return kto_items(sequences, self.group)
+
+    def objective(self) -> builtins.type[Objective]:
+        from weitiao.objectives.kto import Kto
+
+        return Kto
+
+    def build(self, model: nn.Module) -> Objective:
+        return self.objective()(model, self)
+
+
 class RewardConfig(ObjectiveConfigBase):
     """A reward model: which of two answers is the better one, or how good a conversation is, as one number."""
 

@@ -82,7 +82,7 @@ class RenderedData:
         if known is not None and known == self.fingerprint:
             return self, unit
         train, validation = self.train, self.validation
-        if unit == "rows":
+        if unit == "rows" and not rows:
             train, validation = weigh_rows(train), weigh_rows(validation)
         if recipe.data.replay is not None:
             train = weigh_source(train, self.data.sources, REPLAY, recipe.data.replay.share)

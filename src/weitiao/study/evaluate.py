@@ -118,7 +118,8 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
     opened = open_recipe(recipe, tuned=tuned)
     pairs = recipe.objective.rows().record == "pair"
-    held_out = [] if pairs else _losses(recipe, opened, data.validation, "validation", tell)
+    compared = recipe.objective.rows().record in ("pair", "mark")
+    held_out = [] if compared else _losses(recipe, opened, data.validation, "validation", tell)
     lengths = by_length(held_out) if held_out else None
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:

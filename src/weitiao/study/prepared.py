@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from weitiao.errors import RecipeError
-from weitiao.forest.plan import Plan
+from weitiao.forest.plan import Plan, num_tokens
 from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.machine.products import FORMATS
 from weitiao.methods.method import Method
@@ -94,7 +94,9 @@ def token_budget(recipe: Recipe, items: tuple[Item, ...], device: torch.device) 
     if isinstance(recipe.train.token_budget, int):
         return recipe.train.token_budget
     least = least_budget(recipe.optimizer, items, recipe.train.batch_size) + room_for_answers(recipe)
-    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), least)
+    share = recipe.train.share_prefixes and recipe.model.attention != "alone"
+    groups = [num_tokens(item, share_prefixes=share) for item in items if len(item.sequences) > 1]
+    return max(AUTO_TOKEN_BUDGET.get(device.type, 2048), least, *groups)
 
 
 def _with_precision(recipe: Recipe, device: str, tell: Tell) -> Recipe:
