@@ -10,15 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from statistics import fmean, stdev
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from weitiao.errors import TrainingError
-from weitiao.evaluation.metrics.base import Item as Answered
-from weitiao.evaluation.metrics.style import Repetition
 from weitiao.forest.plan import Plan, Step, pack
 from weitiao.models.losses import target_states
 from weitiao.models.parts import decoder, evaluating
@@ -27,6 +24,7 @@ from weitiao.objectives.policy import Policy, divergence
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
 from weitiao.rollouts.config import RolloutsConfig
+from weitiao.rollouts.describe import REFERENCE, describe, mean_kl
 from weitiao.rollouts.hacking import signs
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.samples import Rollout, Sample, read_rollout, remove_from, rollout_path, write_rollout
@@ -35,9 +33,6 @@ from weitiao.seeding import shuffled
 from weitiao.training.engine import Engine
 from weitiao.training.interrupt import Interrupt, Stopped, stoppable
 from weitiao.training.metrics import read_metrics
-
-_REFERENCE = "reference_logprob"
-_DISTINCT = Repetition(type="repetition")
 
 
 @dataclass(slots=True)
@@ -188,7 +183,7 @@ class Rollouts:
             self._note(samples, {"logprob": "old_logprob", "value": "old_value"})
         if reference is not None:
             with reference.in_place():
-                self._note(samples, {"logprob": _REFERENCE})
+                self._note(samples, {"logprob": REFERENCE})
 
     @torch.no_grad()
     def _note(self, samples: Sequence[Sample], columns: Mapping[str, str]) -> None:
@@ -212,7 +207,7 @@ class Rollouts:
         def scored(one: Sample) -> Scored:
             penalties = np.zeros(len(one.token_ids))
             if self.reference is not None and self.settings.kl_in == "reward":
-                own, reference = (torch.tensor(one.columns[name]).double() for name in ("old_logprob", _REFERENCE))
+                own, reference = (torch.tensor(one.columns[name]).double() for name in ("old_logprob", REFERENCE))
                 penalties = kl * divergence(own, reference, self.settings.kl_estimator).numpy()
             return Scored(one.group, one.reward or 0.0, penalties, np.array(one.columns.get("old_value", ())))
 
@@ -243,33 +238,6 @@ class Rollouts:
             columns={name: behind(values) for name, values in known.items()},
         )
         return Item(sample.row_id, (sequence,))
-
-
-def describe(rollout: Rollout, number: int) -> dict[str, float]:
-    """A rollout in numbers, by name: see docs/alignment.md."""
-    used = rollout.used
-    groups = [[one.reward or 0.0 for one in group] for _, group in groupby(used, key=lambda one: one.group)]
-    spreads = [stdev(group) for group in groups if len(group) > 1]
-    return {
-        "rollout": number + 1,
-        "reward": fmean(one.reward or 0.0 for one in used),
-        **{f"reward/{name}": fmean(one.rewards[name] for one in used) for name in used[0].rewards},
-        **({"reward_std": fmean(spreads), "no_signal": fmean(one == 0 for one in spreads)} if spreads else {}),
-        "answer_tokens": fmean(len(one.token_ids) for one in used),
-        "cut_off": fmean(not one.stopped for one in used),
-        "repeated": 1 - fmean(_DISTINCT.grade(Answered(one.answer, "")) for one in used),
-        "dropped": len(rollout.samples) - len(used),
-        **({"kl_coefficient": rollout.kl, "kl": mean_kl(rollout)} if _REFERENCE in used[0].columns else {}),
-    }
-
-
-def mean_kl(rollout: Rollout) -> float:
-    """The KL of a token to the model that the training began with, a mean over those of a rollout."""
-    name = "old_logprob" if "old_logprob" in rollout.used[0].columns else "sampled_logprob"
-    own, reference = (
-        torch.tensor([x for one in rollout.used for x in one.columns[column]]).double() for column in (name, _REFERENCE)
-    )
-    return float(divergence(own, reference, "k3").mean())
 
 
 def _drop_lonely(samples: Sequence[Sample], least: int) -> None:
