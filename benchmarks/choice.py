@@ -33,7 +33,6 @@ doc_to_choice: "{{{{choices}}}}"
 doc_to_target: answer
 metric_list:
   - {{metric: acc}}
-  - {{metric: acc_norm}}
 """
 
 
@@ -80,11 +79,10 @@ def by_forest(model_dir: Path, rows: list[dict[str, Any]]) -> list[ChoiceResult]
     return score_choices(opened.model, opened.tokenizer, items, token_budget=2048)
 
 
-def _choices(sample: dict[str, Any]) -> tuple[int, int]:
-    """The most likely choice by lm-evaluation-harness's own figures, and the most likely one per character."""
+def _choice(sample: dict[str, Any]) -> int:
+    """The most likely choice by lm-evaluation-harness's own figures."""
     values = [float(response[0][0]) for response in sample["resps"]]
-    per_character = [value / len(choice) for value, choice in zip(values, sample["doc"]["choices"], strict=True)]
-    return values.index(max(values)), per_character.index(max(per_character))
+    return values.index(max(values))
 
 
 def main() -> None:
@@ -115,17 +113,9 @@ def main() -> None:
                 "log_likelihoods": len(differences),
                 "largest_difference_nats": max(differences),
                 "acc": sum(one.correct for one in ours) / len(ours),
-                "acc_norm": sum(one.correct_normalized for one in ours) / len(ours),
                 "lm_eval_acc": sum(sample["acc"] for sample in theirs) / len(theirs),
-                "lm_eval_acc_norm": sum(sample["acc_norm"] for sample in theirs) / len(theirs),
-                "items_with_other_choice": sum(one.choice != _choices(sample)[0] for one, sample in pairs),
-                "items_with_other_choice_norm": sum(
-                    one.choice_normalized != _choices(sample)[1] for one, sample in pairs
-                ),
+                "items_with_other_choice": sum(one.choice != _choice(sample) for one, sample in pairs),
                 "items_with_other_acc": sum(one.correct != bool(sample["acc"]) for one, sample in pairs),
-                "items_with_other_acc_norm": sum(
-                    one.correct_normalized != bool(sample["acc_norm"]) for one, sample in pairs
-                ),
                 "seconds": seconds,
             },
             indent=1,

@@ -35,7 +35,7 @@ def folder(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "train": {"max_steps": 2, "batch_size": 4, "threads": 1, "validate_every": 1},
         "evaluate": {"generation": {"max_new_tokens": 4}, "metrics": ["exact_match", "accuracy"]},
         "baseline": {"shots": [0, 1], "selection": ["random"]},
-        "retention": {"tasks": ["arithmetic"], "limit": 2},
+        "retention": {"limit": 2},
         "run_dir": str(place / "run [/x]"),
     }
     (place / "recipe [/x].yaml").write_text(json.dumps(recipe), encoding="utf-8")

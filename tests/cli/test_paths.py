@@ -95,14 +95,12 @@ def test_a_recipe_finds_all_that_it_names_beside_it(
         rendering={"template": "chat.jinja"},
         baseline={"models": [{"name": "model"}]},
         evaluate={"metrics": ["my.py:score"]},
-        retention={"suite": "none", "tasks": ["task.yaml", {"type": "loss", "name": "own", "data": "rows.jsonl"}]},
         run_dir="~/runs/one",
     )
     (folder / "model").symlink_to(tiny_llama_dir)
     write_rows(folder / "test.jsonl", 5, start=100)
     (folder / "chat.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     (folder / "my.py").write_text("def score(answer, expected): return 1.0\n")
-    (folder / "task.yaml").write_text("{type: loss, name: filed, data: rows.jsonl}\n")
     for way in every_way(recipe, tmp_path):
         found = load_recipe(Path(way))
         assert found.model.name == found.baseline.models[0].name == str(folder / "model")
@@ -110,9 +108,6 @@ def test_a_recipe_finds_all_that_it_names_beside_it(
         assert found.data.replay is not None and found.data.replay.path == str(folder / "rows.jsonl")
         assert found.rendering.template == str(folder / "chat.jinja")
         assert found.evaluate.graders[0].path == f"{folder / 'my.py'}:score"  # type: ignore[union-attr]
-        filed, own = found.retention.tasks
-        assert filed == str(folder / "task.yaml")
-        assert own.data.path == str(folder / "rows.jsonl")  # type: ignore[union-attr]
         assert found.run_dir == tmp_path / "runs" / "one"
 
 

@@ -17,10 +17,6 @@ from workbench import final_weights, weitiao, write_recipe, write_rows
 STEPS = [
     "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "report",
 ]  # fmt: skip
-TASKS = [
-    {"type": "loss", "name": "prose", "data": "prose.txt"},
-    {"type": "choice", "name": "colours", "data": "colours.jsonl"},
-]
 
 
 def recipe(directory: Path, model: Path, *, steps: int = 30, save_every: int = 5) -> Path:
@@ -29,15 +25,12 @@ def recipe(directory: Path, model: Path, *, steps: int = 30, save_every: int = 5
         data={"validation": "validation.jsonl", "test": "test.jsonl"},
         evaluate={"generation": {"max_new_tokens": 6}},
         baseline={"shots": [0, 1]},
-        retention={"suite": "none", "tasks": [{**task, "data": str(directory / task["data"])} for task in TASKS]},
+        retention={"parts": ["text-en", "knowledge-en"], "limit": 4},
         verdict={"target": 0.5, "least_rows": 5},
         run={"on_findings": "continue"},
     )  # fmt: skip
     write_rows(directory / "validation.jsonl", 6, start=100)
     write_rows(directory / "test.jsonl", 12, start=200)
-    (directory / "prose.txt").write_text("the answer is a short one\nanother answer is longer than that\n" * 2)
-    items = [{"question": f"what is {i}", "choices": ["red", "green", "blue"], "answer": i % 3} for i in range(9)]
-    (directory / "colours.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
     return path
 
 

@@ -26,7 +26,7 @@ SCRAPS = st.sampled_from(
 )  # fmt: skip
 NAMES = st.sampled_from(
     [*Recipe.model_fields, "train.epochs", "data.train", "data.train.0", "data.train.columns.prompt", "model.name",
-     "method.r", "method.target_modules.0", "evaluate.metrics.1.tolerance", "data.test", "retention.tasks", "x.y.z"]
+     "method.r", "method.target_modules.0", "evaluate.metrics.1.tolerance", "data.test", "retention.parts.0", "x.y.z"]
 )  # fmt: skip
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12), st.dates().map(str), SCRAPS

@@ -1,8 +1,7 @@
-"""The suite on a small random model: grades against an independent reference, progress, noise, and the user's tasks."""
+"""The suite on a small random model: grades against an independent reference, progress, and noise."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.methods.open import open_model
 from weitiao.retention.comparison import compare_retention
@@ -20,7 +18,6 @@ from weitiao.retention.parts import ChoicePart, InstructionPart, PassagePart
 from weitiao.retention.run import retention_parts, run_retention
 from weitiao.retention.scores import RetentionScores
 from weitiao.retention.suite import SMALL
-from weitiao.retention.tasks import resolve_tasks
 
 LIMITED = RetentionConfig(limit=9)
 
@@ -128,60 +125,3 @@ def test_without_a_chat_template_only_texts_are_scored(tiny_llama_dir: Path) -> 
     found = run_retention(opened.model, opened.tokenizer, RetentionConfig(suite="small", limit=2))
     assert set(found.skipped) == {"instructions-en", "instructions-zh", "arithmetic"}
     assert not any(part.answers for part in found.parts)
-
-
-@pytest.fixture
-def task_dir(tmp_path: Path) -> Path:
-    (tmp_path / "quiz.csv").write_text("question,A,B,answer\nwhat is it?,a word,a model,B\nwho?,one,few,A\n", "utf-8")
-    rows = [{"prompt": f"what is {i}?", "completion": f"a word {i}"} for i in range(4)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    (tmp_path / "quiz.yaml").write_text("{name: quiz, type: choice, data: quiz.csv, choices: [A, B]}", encoding="utf-8")
-    return tmp_path
-
-
-def test_tasks_of_the_user_are_scored_beside_the_suite(task_dir: Path, opened: Any, plain: Any) -> None:
-    config = RetentionConfig.model_validate(
-        {
-            "suite": "none",
-            "tasks": [
-                "quiz.yaml",
-                {"name": "rows", "type": "loss", "data": "rows.jsonl"},
-                {
-                    "name": "words",
-                    "type": "generate",
-                    "data": "rows.jsonl",
-                    "metric": {"type": "regex", "pattern": "word"},
-                    "generation": {"max_new_tokens": 3},
-                },
-            ],
-        }
-    )
-    resolved = resolve_tasks(config, [task_dir])
-    assert resolve_tasks(resolved, [Path("/nowhere")]) == resolved
-    found = run_retention(opened.model, opened.tokenizer, resolved)
-    parts = {part.name: part for part in found.parts}
-    assert list(parts) == ["quiz", "quiz-answers", "rows", "words", "words-answers"]
-    assert parts["quiz"].guessing == 0.5
-    prompt = opened.tokenizer("<|im_start|>user\nwhat is 2?<|im_end|>\n<|im_start|>assistant\n").input_ids
-    whole = prompt + opened.tokenizer("a word 2<|im_end|>").input_ids
-    assert parts["rows"].grades["rows.jsonl:3"] == pytest.approx(mean_loss(plain, whole, len(prompt)), abs=1e-4)
-    assert parts["rows"].grades == pytest.approx(parts["words-answers"].grades)
-    assert len(parts["words"].answers) == 4
-
-
-@pytest.mark.parametrize(
-    ("tasks", "error", "message"),
-    [
-        (["missing.yaml"], RecipeError, "no file missing.yaml"),
-        (["bad.yaml"], RecipeError, "bad.yaml: choice.extra"),
-        ([{"name": "x", "type": "loss", "data": "missing.jsonl"}], DataError, "missing.jsonl"),
-        (["quiz.yaml", "quiz.yaml"], RecipeError, "quiz is the name of more than one part"),
-    ],
-)
-def test_a_task_that_cannot_be_used_is_named(
-    task_dir: Path, tasks: list[Any], error: type[Exception], message: str
-) -> None:
-    (task_dir / "bad.yaml").write_text("{name: quiz, type: choice, data: quiz.csv, extra: 1}", encoding="utf-8")
-    config = RetentionConfig.model_validate({"suite": "none", "tasks": tasks})
-    with pytest.raises(error, match=message):
-        retention_parts(resolve_tasks(config, [task_dir]))

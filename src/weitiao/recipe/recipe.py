@@ -42,8 +42,11 @@ from weitiao.yaml_text import read_yaml
 MOVED = {"weight_decay": "optimizer", "betas": "optimizer", "epsilon": "optimizer", "fused": "method"}
 """Settings that `train` had, and the section that has them now."""
 
-REMOVED = {"workers": "Remove it: portions are computed one after the other, which is as fast."}
-"""Settings that `train` had and nobody has now, with what to do about one that a recipe still names."""
+REMOVED = {
+    "train.workers": "Remove it: portions are computed one after the other, which is as fast.",
+    "retention.tasks": "Remove it: `weitiao compare base:RUN RUN --data FILE` compares the models on rows of your own.",
+}
+"""Settings of before, with what to do about one that a recipe still names."""
 
 _TEXT_EXPECTED = frozenset(("string_type", "path_type"))
 
@@ -170,12 +173,12 @@ def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe
 
 def take_earlier(values: Any) -> None:
     """Bring the values of a run's own recipe up to date: an earlier version wrote down every setting that it had."""
-    data, train = (values.get(name) if isinstance(values, dict) else None for name in ("data", "train"))
+    data = values.get("data") if isinstance(values, dict) else None
     if isinstance(data, dict):  # it was split without regard to almost equal inputs; its test rows stay its own
         data.setdefault("keep_together", "same")
-    if isinstance(train, dict):
-        for name in REMOVED:
-            train.pop(name, None)
+    for section, _, name in (removed.partition(".") for removed in REMOVED):
+        if isinstance(values, dict) and isinstance(found := values.get(section), dict):
+            found.pop(name, None)
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -283,8 +286,8 @@ def _nearest(place: Sequence[Any], loc: Sequence[str | int]) -> str:
             section = field.annotation if field is not None else None
         else:
             section = _forms(section).get(part)
-    if section is TrainConfig and place[-1] in REMOVED:
-        return REMOVED[place[-1]]
+    if (removed := ".".join(map(str, place))) in REMOVED:
+        return REMOVED[removed]
     if not (isinstance(section, type) and issubclass(section, BaseModel)):
         return "Remove it; `weitiao schema` lists the known keys."
     known = list(section.model_fields)
@@ -327,7 +330,6 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "rendering": recipe.rendering.located(folders),
         "baseline": recipe.baseline.model_copy(update={"models": models}),
         "evaluate": recipe.evaluate.located(folders),
-        "retention": recipe.retention.located(folders),
         "method": located(recipe.method),
         "rollouts": recipe.rollouts.located(folders),
         "tournament": recipe.tournament.model_copy(update={"methods": entries}),

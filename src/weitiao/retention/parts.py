@@ -1,14 +1,14 @@
-"""The kinds of parts that a retention suite is made of: choices, instructions, passages, and tasks of the user."""
+"""The kinds of parts that a retention suite is made of: choices, instructions and passages."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from weitiao.data.example import Example
-from weitiao.evaluation.answers import Prediction, write_answers
+from weitiao.evaluation.answers import write_answers
 from weitiao.evaluation.choice import ChoiceItem, score_choices
 from weitiao.evaluation.likelihood import Likelihood, likelihoods, passage
 from weitiao.generation.config import GenerationConfig
@@ -40,7 +40,7 @@ class Scoring:
         tokenizer: Its tokenizer, with the chat template of the training.
         on_share: Told how much of a part is done.
         token_budget: Tokens computed at once.
-        batch_size: Answers written at once; None leaves it to the part.
+        batch_size: Answers written at once; None for the usual number.
         share_prefixes: Whether common beginnings are computed once.
     """
 
@@ -77,40 +77,6 @@ class Scoring:
         found = self.likelihoods(sequences)
         return {sequence.row_id: one for sequence, one in zip(sequences, found, strict=True)}
 
-    def answered(
-        self,
-        name: str,
-        examples: Sequence[Example],
-        generation: GenerationConfig,
-        grade: Callable[[Sequence[Prediction]], Iterable[float]],
-        guessing: Callable[[Mapping[str, str]], float],
-    ) -> tuple[PartScores, ...]:
-        """The grades of what the model answers, and the loss of the answers that are known to be good.
-
-        Args:
-            name: Of the part.
-            examples: Prompts with their known-good answers.
-            generation: How answers are written.
-            grade: The grade of every answer.
-            guessing: What the answers, by row id, would be graded if the model knew nothing.
-        """
-        batch_size = generation.batch_size if self.batch_size is None else self.batch_size
-        written = write_answers(
-            self.model,
-            self.tokenizer,
-            examples,
-            generation.model_copy(update={"batch_size": batch_size, "share_prefixes": self.share_prefixes}),
-            on_progress=lambda done, total: self.on_share(done / (total + 1)),
-        )
-        answers = {one.row_id: one.answer for one in written}
-        grades = {one.row_id: found for one, found in zip(written, grade(written), strict=True)}
-        likely = replace(self, on_share=lambda share: None).answer_likelihoods(examples)
-        self.on_share(1.0)
-        return (
-            accuracy(name, grades, guessing=guessing(answers), answers=answers),
-            loss_of(f"{name}-{ANSWERS}", likely),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
@@ -141,21 +107,14 @@ class Part(ABC):
 
     Attributes:
         name: What tables call it.
-        holds: Attribute that has its items.
     """
 
     name: str
-    holds: ClassVar[str] = "items"
 
     @property
     def needs_chat_template(self) -> bool:
         """Whether prompts are conversations."""
         return False
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Packages of others that grade the answers."""
-        return ()
 
     def identity(self) -> str:
         """Changes when an item, or how it is asked and graded, does."""
@@ -171,9 +130,8 @@ class Part(ABC):
 
     def subset(self, choose: Callable[[int], Iterable[int]]) -> Self:
         """The same part with the items that `choose` picks out of so many, by index."""
-        held = getattr(self, self.holds)
-        chosen: dict[str, Any] = {self.holds: tuple(held[i] for i in choose(len(held)))}
-        return replace(self, **chosen)
+        held = self.__dict__["items"]
+        return replace(self, items=tuple(held[i] for i in choose(len(held))))  # type: ignore[call-arg]
 
 
 @dataclass(frozen=True)
@@ -182,7 +140,10 @@ class ChoicePart(Part):
 
     items: tuple[ChoiceItem, ...]
     delimiter: str = " "
-    metric: Literal["acc", "acc_norm"] = "acc"
+
+    def identity(self) -> str:
+        # the name of the metric stood behind the others when the first scores were kept
+        return f"{repr(self)[:-1]}, metric='acc')"
 
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
         texts = [item.question + self.delimiter.join(item.choices) for item in self.items]
@@ -198,8 +159,7 @@ class ChoicePart(Part):
             share_prefixes=scoring.share_prefixes,
             on_progress=lambda done, total: scoring.on_share(done / total),
         )
-        right = (one.correct_normalized if self.metric == "acc_norm" else one.correct for one in results)
-        grades = {one.item.item_id: float(is_right) for one, is_right in zip(results, right, strict=True)}
+        grades = {one.item.item_id: float(one.correct) for one in results}
         guessing = sum(1 / len(item.choices) for item in self.items) / len(self.items)
         return (
             accuracy(self.name, grades, guessing=guessing),
@@ -226,12 +186,26 @@ class InstructionPart(Part):
         return num_tokens(tokenizer, texts) + GENERATED_TOKEN * self.max_new_tokens * len(self.items)
 
     def score(self, scoring: Scoring) -> tuple[PartScores, ...]:
-        def grade(written: Sequence[Prediction]) -> list[float]:
-            return [float(follows(one.answer, item.constraints)) for item, one in zip(self.items, written, strict=True)]
-
         examples = [item.example for item in self.items]
-        generation = GenerationConfig(max_new_tokens=self.max_new_tokens)
-        return scoring.answered(self.name, examples, generation, grade, self._guessing)
+        written = write_answers(
+            scoring.model,
+            scoring.tokenizer,
+            examples,
+            GenerationConfig(
+                max_new_tokens=self.max_new_tokens,
+                share_prefixes=scoring.share_prefixes,
+                **({} if scoring.batch_size is None else {"batch_size": scoring.batch_size}),
+            ),
+            on_progress=lambda done, total: scoring.on_share(done / (total + 1)),
+        )
+        answers = {one.row_id: one.answer for one in written}
+        grades = {item.item_id: float(follows(answers[item.item_id], item.constraints)) for item in self.items}
+        likely = replace(scoring, on_share=lambda share: None).answer_likelihoods(examples)
+        scoring.on_share(1.0)
+        return (
+            accuracy(self.name, grades, guessing=self._guessing(answers), answers=answers),
+            loss_of(f"{self.name}-{ANSWERS}", likely),
+        )
 
     def _guessing(self, answers: Mapping[str, str]) -> float:
         met = [

@@ -1,4 +1,4 @@
-"""Score a model on the retention suite and on the user's tasks, and measure the noise on the way."""
+"""Score a model on the retention suite, and measure the noise on the way."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.errors import RecipeError
 from weitiao.retention.config import RetentionConfig
 from weitiao.retention.parts import Part, Scoring
 from weitiao.retention.scores import PartScores, RetentionScores
 from weitiao.retention.suite import full_suite, sample, small_suite
-from weitiao.retention.tasks import resolve_tasks, task_part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,11 +41,8 @@ def run_retention(
     Args:
         model: A causal language model with forest attention, possibly with a PEFT adapter.
         tokenizer: Its tokenizer, with the chat template of the training.
-        config: The recipe section. Paths that are still relative are looked up in the current directory.
+        config: The recipe section.
         on_progress: Told how far the work is.
-
-    Raises:
-        WeitiaoError: A task of the user cannot be read or scored.
     """
     begun = time.perf_counter()
     parts = retention_parts(config)
@@ -72,22 +66,11 @@ def run_retention(
 
 
 def retention_parts(config: RetentionConfig) -> tuple[Part, ...]:
-    """The parts that a recipe asks for.
-
-    Raises:
-        WeitiaoError: A task cannot be read, or two parts have the same name.
-    """
-    suite: tuple[Part, ...] = ()
-    if config.suite != "none":
-        suite = full_suite() if config.suite == "full" else small_suite()
-        suite = tuple(part for part in suite if config.parts is None or part.name in config.parts)
-    tasks = resolve_tasks(config, [Path.cwd()]).tasks
-    parts = (*suite, *(task_part(task) for task in tasks if not isinstance(task, str)))
-    names = [part.name for part in parts]
-    if double := sorted({name for name in names if names.count(name) > 1}):
-        raise RecipeError(
-            f"retention.tasks: {', '.join(double)} is the name of more than one part.", "Choose another name."
-        )
+    """The parts that a recipe asks for."""
+    if config.suite == "none":
+        return ()
+    parts = full_suite() if config.suite == "full" else small_suite()
+    parts = tuple(part for part in parts if config.parts is None or part.name in config.parts)
     if config.limit is not None:
         parts = tuple(part.subset(lambda num: sample(num, config.limit or num)) for part in parts)
     return parts

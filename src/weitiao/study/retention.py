@@ -176,13 +176,12 @@ def _key(recipe: Recipe, adapter: Path | None) -> dict[str, Any]:
     else:
         tokenizer = prepare_tokenizer(recipe)
     template = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()[:16]
-    parts = retention_parts(recipe.retention)
     return {
         "weights": weights_hash(recipe.model, adapter),
         "template": template,
-        "items": fingerprint(parts),
+        "items": fingerprint(retention_parts(recipe.retention)),
         "dtype": format_of(recipe.model, device=device_here()),
-        "packages": versions([*COMPUTING, *(name for part in parts for name in part.packages)]),
+        "packages": versions(COMPUTING),
     }
 
 

@@ -61,7 +61,7 @@ def run_tournament(recipe: Recipe, *, console: Console) -> Tournament:
             recipe, load_told(recipe, teller(console)), part="validation", sample=recipe.tournament.sample
         )
         before = None
-        if recipe.retention.suite != "none" or recipe.retention.tasks:
+        if recipe.retention.suite != "none":
             before = score_retention(recipe, tuned=False, console=console, output=home.path)
         cells = _rungs(recipe, home.path, task, before, console)
         chosen, equal, advice = advise([one for one in cells if one.rung == cells[0].rung and one.failed is None])

@@ -45,8 +45,7 @@ OF_SECTION = {
 OF_SETTING = {
     "verdict.target": ["baseline", *AFTER_COMPARE],
     "retention.token_budget": REPORT,
-    "retention.parts": REPORT,  # of the suite, which this recipe leaves out
-    "retention.tasks": AFTER_COMPARE,  # nothing is left to be kept
+    "retention.suite": AFTER_COMPARE,  # nothing is left to be kept
     **{name: REPORT for name in CHANGEABLE if name.startswith("train.")},
     "train.token_budget": [],  # a training fills it in, so it is another one in the run directory
 }
@@ -75,7 +74,7 @@ VALUES: dict[str, Any] = {
     "evaluate.benchmark_limit": 3,
     "baseline.models": ["smollm2-135m"], "baseline.shots": [0, 1], "baseline.selection": "nearest", "baseline.seed": 2,
     "baseline.limit": 4,
-    "retention.suite": "small", "retention.parts": ["text-en"], "retention.tasks": [], "retention.limit": 1,
+    "retention.suite": "none", "retention.parts": ["text-zh"], "retention.limit": 1,
     "retention.token_budget": 77,
     "verdict.target": 0.5, "verdict.least_gain": 0.1, "verdict.largest_loss": 0.5, "verdict.largest_loss_nats": 0.5,
     "verdict.retention": "parts", "verdict.least_rows": 3,
@@ -161,7 +160,6 @@ def test_a_changed_setting_of_the_data_redoes_what_reads_rows(recipe_path: Path,
         ("rows.jsonl", ["check", "baseline", *AFTER_TRAIN]),
         ("validation.jsonl", ["check", *AFTER_TRAIN]),
         ("test.jsonl", ["check", "baseline", "eval", *AFTER_COMPARE]),
-        ("prose.txt", ["retention-before", "retention-after", *AFTER_COMPARE]),
     ],
 )
 def test_a_changed_file_redoes_exactly_what_reads_it(recipe_path: Path, file: str, expected: list[str]) -> None:
@@ -357,27 +355,6 @@ def test_another_version_of_a_package_redoes_what_its_result_depends_on(
     install(tmp_path / "packages", package)
     monkeypatch.syspath_prepend(tmp_path / "packages")
     assert call(recipe)[0] == expected
-
-
-def test_the_function_that_grades_a_retention_task_counts_by_its_content(recipe_path: Path) -> None:
-    folder = recipe_path.parent
-    (folder / "my.py").write_text("def score(answer, expected, row):\n    return 0.5\n")
-    (folder / "moved").mkdir()
-    shutil.copy(folder / "my.py", folder / "moved" / "my.py")
-
-    def recipe(place: str) -> Recipe:
-        task = {
-            "type": "generate",
-            "name": "mine",
-            "data": str(folder / "test.jsonl"),
-            "metric": f"{folder}/{place}:score",
-        }
-        return load_recipe(recipe_path, [f"retention.tasks={json.dumps([task])}"])
-
-    call(recipe("my.py"))
-    assert call(recipe("moved/my.py"))[0] == REPORT
-    (folder / "my.py").write_text("def score(answer, expected, row):\n    return 0.25\n")
-    assert call(recipe("my.py"))[0] == ["retention-before", "retention-after", *AFTER_COMPARE]
 
 
 def test_what_a_fraction_keeps_together_counts_where_there_is_a_fraction(recipe_path: Path) -> None:

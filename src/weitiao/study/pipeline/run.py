@@ -250,5 +250,5 @@ def _not_asked_for(recipe: Recipe) -> frozenset[str]:
     """Steps that the recipe itself leaves out."""
     if recipe.objective.gives_scores:  # the model that it leaves answers nothing
         return frozenset({"baseline", "retention-before", "retention-after", "compare", "verdict"})
-    wanted = recipe.retention.suite != "none" or recipe.retention.tasks
+    wanted = recipe.retention.suite != "none"
     return frozenset() if wanted else frozenset({"retention-before", "retention-after"})
