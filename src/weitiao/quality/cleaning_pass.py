@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from weitiao.errors import DataError
 from weitiao.json_text import json_text
 from weitiao.quality.decide import Decisions, decide
 from weitiao.quality.findings import Problem
-from weitiao.quality.look import Looked, Task, look
+from weitiao.quality.look import look
 from weitiao.quality.meaning import Meaning
 from weitiao.quality.mend import Mender, set_answer
 from weitiao.quality.scan import tasks
@@ -53,28 +53,6 @@ class CleanSummary:
     rejected: dict[str, int] = field(default_factory=Counter)
     unfilled: dict[str, int] = field(default_factory=Counter)
     notes: tuple[str, ...] = ()
-
-
-class _MendedRow(NamedTuple):
-    """A row after mending.
-
-    Attributes:
-        line: The row as JSON; empty where it goes.
-        given: The row as it was read, as JSON; empty where that is the line.
-        applied: The fixes that changed it.
-        drop: Why it goes, if it does.
-        size: Its size as it was read, in characters.
-        unfilled: Placeholders in it that have no value.
-        lossy: Whether it holds a number that JSON does not have.
-    """
-
-    line: str
-    given: str
-    applied: tuple[str, ...]
-    drop: Problem | None
-    size: int
-    unfilled: tuple[str, ...]
-    lossy: bool
 
 
 @dataclass(slots=True)
@@ -147,22 +125,31 @@ class Cleaning:
         batches = tasks(self._sources, settings, near="near_duplicate" in fixes, near_leak="near_leak" in fixes)
         with lines.open("w", encoding="utf-8", errors="surrogatepass", newline="\n") as stream:
             for (source, file), task in batches:
-                rows, looked = _mended(self._config, task)
-                for index, row in enumerate(rows, start=num_rows):
-                    stream.write(f"{row.line}\n{row.given}\n")
-                    if row.drop is not None:
-                        gone[index] = row.drop
-                    if row.unfilled:
-                        unfilled[index] = row.unfilled
-                    if row.lossy:
-                        self._lossy.add(_NOT_IN_JSON, f"{file}, row {looked.rows['number'][index - num_rows]}")
-                    summary.characters_before += row.size
-                    for fix in row.applied:
+                mend = Mender(self._config, task.meaning)
+                mended = list(map(mend, task.rows)) if task.part == "train" else []
+                for index, (row, result) in enumerate(zip(task.rows, mended, strict=False), start=num_rows):
+                    given, read = (
+                        json_text(row.data, default=str),
+                        json.dumps(row.data, ensure_ascii=False, default=str),
+                    )
+                    writable = result.drop is None and not result.row.problem
+                    line = (json_text(result.row.data, default=str) if result.applied else given) if writable else ""
+                    stream.write(f"{line}\n{'' if given == line else given}\n")
+                    if result.drop is not None:
+                        gone[index] = result.drop
+                    if result.unfilled:
+                        unfilled[index] = result.unfilled
+                    if read != given:
+                        self._lossy.add(_NOT_IN_JSON, f"{file}, row {row.number}")
+                    summary.characters_before += len(read)
+                    for fix in result.applied:
                         summary.changed[fix] += 1
-                    summary.rows_changed += bool(row.applied) and row.drop is None
-                summary.rows_before += len(rows)
-                num_rows += len(looked.rows)
-                self._on_rows(len(looked.rows))
+                    summary.rows_changed += bool(result.applied) and result.drop is None
+                summary.rows_before += len(mended)
+                num_rows += len(task.rows)
+                self._on_rows(len(task.rows))
+                # of other rows only the numbers are wanted
+                looked = look(replace(task, rows=[result.row for result in mended]) if mended else task)
                 builder.add(looked, source, file)
         return _Mended(builder.table(), gone, unfilled)
 
@@ -200,24 +187,6 @@ class Cleaning:
         self.summary.changed["label_typo"] += 1
         self.summary.rows_changed += 1
         return json_text(data) + "\n"
-
-
-def _mended(config: CleanConfig, task: Task) -> tuple[list[_MendedRow], Looked]:
-    """Mends a batch of training rows; of other rows only the numbers are wanted."""
-    if task.part != "train":
-        return [], look(task)
-    mend = Mender(config, task.meaning)
-    results = [mend(row) for row in task.rows]
-    rows = []
-    for row, result in zip(task.rows, results, strict=True):
-        given, read = json_text(row.data, default=str), json.dumps(row.data, ensure_ascii=False, default=str)
-        writable = result.drop is None and not result.row.problem
-        line = (json_text(result.row.data, default=str) if result.applied else given) if writable else ""
-        rest = "" if given == line else given
-        rows.append(
-            _MendedRow(line, rest, result.applied, result.drop, len(read), result.unfilled, lossy=read != given)
-        )
-    return rows, look(replace(task, rows=[result.row for result in results]))
 
 
 def _columns_of(meaning: Meaning) -> tuple[object, ...]:
