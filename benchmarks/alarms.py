@@ -11,9 +11,9 @@ import argparse
 import numpy as np
 from scipy import stats
 
+from weitiao.evaluation.borders import VerdictConfig
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.statistics import Floats, proportion, simultaneous
-from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.retention.comparison import PartComparison
 
 Random = np.random.Generator

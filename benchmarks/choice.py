@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from weitiao.evaluation.choice import ChoiceItem, ChoiceResult, score_choices
+from weitiao.evaluation.likelihood import ChoiceItem, ChoiceResult, score_choices
 from weitiao.machine.hardware import configure_process
 from weitiao.methods.open import open_model
 

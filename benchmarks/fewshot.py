@@ -97,7 +97,7 @@ def banking_recipe(data: Path, model: str, *, num_rows: int) -> Recipe:
 
 def few_shot_prompts(recipe: Recipe, tokenizer: Any, *, num_shots: int) -> list[list[int]]:
     """The prompts of the test rows, with the same examples before each."""
-    from weitiao.baseline.fewshot.select import choose_shots, with_shots
+    from weitiao.baseline.fewshot import choose_shots, with_shots
     from weitiao.data.load import load_data
     from weitiao.rendering.render import Prompts
 

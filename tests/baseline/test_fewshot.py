@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from weitiao.baseline.fewshot.context import prompt_cost, require_room
-from weitiao.baseline.fewshot.nearest import nearest, terms
-from weitiao.baseline.fewshot.select import choose_shots, with_shots
+from weitiao.baseline.fewshot import choose_shots, nearest, prompt_cost, require_room, terms, with_shots
 from weitiao.data.example import Example
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.rendering.render import Prompts

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from weitiao.baseline.fewshot.select import choose_shots
+from weitiao.baseline.fewshot import choose_shots
 from weitiao.data.config import DataConfig
 from weitiao.data.conversion.records import Input
 from weitiao.data.example import Example

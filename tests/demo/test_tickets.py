@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from weitiao.demo.run import ANSWER_TOKENS
-from weitiao.demo.tickets import INSTRUCTION, Row, TicketData, generate, write
-from weitiao.demo.wording import PRODUCTS, TEST, TRAIN, Wording
+from weitiao.demo.tickets import INSTRUCTION, PRODUCTS, TEST, TRAIN, Row, TicketData, Wording, generate, write
 
 KEYS = ["order", "product", "quantity", "date", "urgency"]
 NUMBER_WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]

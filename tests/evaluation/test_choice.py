@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from weitiao.evaluation.choice import ChoiceItem, score_choices
+from weitiao.evaluation.likelihood import ChoiceItem, score_choices
 from weitiao.methods.open import open_model
 
 QUESTIONS = ["what is it?", "what is a model?", "今天天气好吗？", "answer in one word"]

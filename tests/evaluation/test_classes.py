@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weitiao.evaluation.classes import Confusion, class_scores, is_closed_label_set
+from weitiao.evaluation.metrics.labels import Confusion, class_scores, is_closed_label_set
 
 PAIRS = [
     *[("card_arrival", "card_arrival")] * 3,

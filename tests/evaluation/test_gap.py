@@ -17,7 +17,7 @@ from weitiao.evaluation.gap.groups import find_groups, holm
 from weitiao.evaluation.statistics import proportion
 from weitiao.json_text import json_text
 from weitiao.records import record_of
-from weitiao.terminal.gap import print_gap
+from weitiao.terminal.baseline import print_gap
 
 METRIC = "exact_match"
 

@@ -9,8 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from weitiao.data.example import Example
-from weitiao.evaluation.config import EvaluationConfig
-from weitiao.evaluation.metrics.config import MetricConfig, ScoreConfig
+from weitiao.evaluation.config import EvaluationConfig, MetricConfig, ScoreConfig
 from weitiao.evaluation.task import make_task
 
 

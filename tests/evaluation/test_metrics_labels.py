@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from weitiao.evaluation.classes import class_scores
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.labels import Accuracy, Labels, MacroF1, macro_f1
+from weitiao.evaluation.metrics.labels import Accuracy, Labels, MacroF1, class_scores, macro_f1
 from weitiao.evaluation.statistics import proportion
 
 LABELS = ["arrival", "lost", "refund", "退款"]

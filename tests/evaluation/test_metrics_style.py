@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter
 
+from weitiao.evaluation.config import MetricConfig
 from weitiao.evaluation.metrics.base import Item
-from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.evaluation.metrics.style import Language, Length, Repetition
 
 

@@ -7,11 +7,9 @@ import unicodedata
 import pytest
 
 from weitiao.errors import DataError
-from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.evaluation.metrics.matching import Contains, NormalizedMatch
-from weitiao.evaluation.metrics.normalize import normalized, plain_words
+from weitiao.evaluation.metrics.base import Item, Metric, normalized, plain_words
+from weitiao.evaluation.metrics.matching import Contains, NormalizedMatch, Regex
 from weitiao.evaluation.metrics.number import Number
-from weitiao.evaluation.metrics.regex import Regex
 
 
 def grade(metric: Metric, answer: str, expected: str) -> float:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from weitiao.errors import ModelError
 from weitiao.methods.lora import LoraConfig
-from weitiao.planning.architectures import architecture_names, find_architecture
+from weitiao.planning.devices import architecture_names, find_architecture
 
 
 def described(name: str) -> dict[str, Any]:

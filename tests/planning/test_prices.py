@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from weitiao.errors import RecipeError
-from weitiao.planning.prices import cost, own_prices, read_prices
+from weitiao.planning.devices import cost, own_prices, read_prices
 
 ROW = "- {provider: me, device: rtx-4090, per_hour: 0.5, currency: USD, date: 2026-01-02, source: a bill}\n"
 KWH = "- {provider: me, per_kwh: 0.3, currency: EUR, date: 2026-01-02, source: a bill}\n"

@@ -16,8 +16,7 @@ from weitiao.data.clean_config import CleanConfig
 from weitiao.data.config import DataConfig
 from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import DataError
-from weitiao.quality.check import parts_of_files
-from weitiao.quality.clean import clean
+from weitiao.quality.check import clean, parts_of_files
 from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.settings import FIXABLE
 from weitiao.quality.sources import Part

@@ -7,8 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from weitiao.text.folding import fold
-from weitiao.text.minhash import NUM_PLACES, shingles, signatures
+from weitiao.text.folding import NUM_PLACES, fold, shingles, signatures
 from weitiao.text.near import keep_first, near_duplicates, similar_pairs, similar_to
 
 THRESHOLD = 0.8

@@ -17,8 +17,7 @@ from weitiao.data.reading.rows import Row
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError
 from weitiao.quality.characters import mend_bytes
-from weitiao.quality.check import parts_of_files
-from weitiao.quality.clean import clean
+from weitiao.quality.check import clean, parts_of_files
 from weitiao.quality.inspection import inspect
 
 TEXTS = ["plain", "你好 🙂", '], {"\\', "line\nbreak", "é"]

@@ -9,17 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from weitiao.baseline.advice import Contender, advise
-from weitiao.baseline.fewshot.context import PromptCost
+from weitiao.baseline.fewshot import PromptCost
 from weitiao.baseline.result import Baseline, Candidate, Cell, write_baseline
 from weitiao.evaluation.answer_files import write_predictions
 from weitiao.evaluation.answers import Prediction
+from weitiao.evaluation.borders import VerdictConfig
 from weitiao.evaluation.comparison import compare_predictions, write_comparison
 from weitiao.evaluation.gap.analyse import analyse_gap
 from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
 from weitiao.evaluation.metrics.matching import ExactMatch
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.scores import score, write_scores
-from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.files import write_json
 from weitiao.quality.check import CheckReport
 from weitiao.quality.findings import Findings, Place, Problem
@@ -27,11 +27,9 @@ from weitiao.quality.inspection import Histogram, Inspection, Lengths, PartInspe
 from weitiao.retention.comparison import compare_retention
 from weitiao.retention.run import NO_TEMPLATE
 from weitiao.retention.scores import RetentionScores, accuracy, loss
-from weitiao.runs.outputs import find_outputs
-from weitiao.runs.record import Records, StepRecord
+from weitiao.runs.record import Records, StepRecord, find_outputs
 from weitiao.study.pipeline.steps import STEPS
-from weitiao.verdict.file import write_verdict
-from weitiao.verdict.verdict import decide
+from weitiao.verdict.verdict import decide, write_verdict
 
 MODEL = "smollm2-135m"
 LABELS = [

@@ -8,9 +8,8 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
-from weitiao.report.charts.curve import buckets, loss_curve
-from weitiao.report.charts.marks import heat_map, histogram, interval, share_bar
-from weitiao.report.charts.scale import Scale, around
+from weitiao.report.charts.drawings import buckets, heat_map, histogram, interval, loss_curve, share_bar
+from weitiao.report.charts.svg import Scale, around
 
 
 def parts(drawing: str, tag: str) -> list[Element]:

@@ -26,7 +26,7 @@ from weitiao.report.render import render_report
 from weitiao.runs.belonging import made_of
 from weitiao.runs.record import Stop, read_records
 from weitiao.study.verdict import verdict_of
-from weitiao.verdict.file import write_verdict
+from weitiao.verdict.verdict import write_verdict
 
 LEFT_BY = {
     "check": ["data-check.json"],

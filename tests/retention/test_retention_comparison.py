@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from weitiao.errors import RunError
-from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.evaluation.borders import VerdictConfig
 from weitiao.records import record_of
 from weitiao.retention.comparison import PartComparison, RetentionComparison, compare_retention
 from weitiao.retention.scores import PartScores, RetentionScores, accuracy, loss

@@ -9,15 +9,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.evaluation.borders import VerdictConfig
 from weitiao.methods.open import open_model
 from weitiao.retention.comparison import compare_retention
 from weitiao.retention.config import RetentionConfig
 from weitiao.retention.constraints import follows
 from weitiao.retention.parts import ChoicePart, InstructionPart, PassagePart
-from weitiao.retention.run import retention_parts, run_retention
+from weitiao.retention.run import SMALL, retention_parts, run_retention
 from weitiao.retention.scores import RetentionScores
-from weitiao.retention.suite import SMALL
 
 LIMITED = RetentionConfig(limit=9)
 

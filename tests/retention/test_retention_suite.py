@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from weitiao.retention.config import RetentionConfig
 from weitiao.retention.constraints import follows
 from weitiao.retention.parts import ChoicePart, InstructionPart, PassagePart
-from weitiao.retention.run import fingerprint, retention_parts
-from weitiao.retention.suite import SMALL, full_suite, small_suite
+from weitiao.retention.run import SMALL, fingerprint, full_suite, retention_parts, small_suite
 
 LARGEST_BYTES = 200_000
 

@@ -12,8 +12,8 @@ import pytest
 from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError, RecipeError
 from weitiao.recipe import Recipe, load_recipe
+from weitiao.study.init.content import scalar
 from weitiao.study.init.run import FirstRecipe, init_recipe
-from weitiao.study.init.write import scalar
 from weitiao.yaml_text import parse_yaml
 
 LONG = "It was a bright cold day in April, and the clocks were striking thirteen. Nobody looked up. " * 3

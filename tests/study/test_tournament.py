@@ -15,7 +15,7 @@ from weitiao.evaluation.statistics import proportion
 from weitiao.recipe import load_recipe
 from weitiao.study.tournament import entrants, run_tournament
 from weitiao.study.train import train
-from weitiao.terminal.tournament import print_tournament
+from weitiao.terminal.verdict import print_tournament
 from weitiao.verdict.tournament import Cell, advise
 
 ENTRIES = [

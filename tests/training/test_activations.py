@@ -18,7 +18,7 @@ from workbench import final_weights, steps_of, write_recipe
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.forest.layout import build_forest
-from weitiao.machine.memory import give_back_memory
+from weitiao.machine.cgroup import give_back_memory
 from weitiao.models.attention import FOREST
 from weitiao.models.parts import checkpoint_layers
 from weitiao.objectives.sft import Sft

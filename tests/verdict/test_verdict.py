@@ -18,17 +18,14 @@ from typer.testing import CliRunner
 
 from weitiao.cli.proof import verdict as verdict_command
 from weitiao.errors import RunError
-from weitiao.evaluation.borders import rows_needed
+from weitiao.evaluation.borders import VerdictConfig, rows_needed
 from weitiao.evaluation.paired import PairedDifference, paired_difference
 from weitiao.evaluation.statistics import Estimate, proportion
-from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.records import record_of
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.retention.scores import PartScores, RetentionScores, accuracy, loss
 from weitiao.terminal.verdict import verdict_panel
-from weitiao.verdict.file import read_verdict, write_verdict
-from weitiao.verdict.text import sentence
-from weitiao.verdict.verdict import Verdict, decide
+from weitiao.verdict.verdict import Verdict, decide, read_verdict, sentence, write_verdict
 
 GOOD, BAD = Estimate(0.9, 0.86, 0.93, 200), Estimate(0.5, 0.43, 0.57, 200)
 CONFIG = VerdictConfig(target=0.85, least_gain=0.05, largest_loss=0.02, retention="parts")

@@ -13,8 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from weitiao.errors import ModelError
-from weitiao.vocabulary.bpe import Bpe
-from weitiao.vocabulary.words import learn_words, read_words
+from weitiao.vocabulary.bpe import Bpe, learn_words, read_words
 
 CHINESE = [
     "今天天气很好，我们一起去公园散步吧。",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from weitiao.baseline.advice import Advice
-from weitiao.baseline.fewshot.context import PromptCost
+from weitiao.baseline.fewshot import PromptCost
 from weitiao.errors import RunError
 from weitiao.evaluation.paired import PairedDifference
 from weitiao.evaluation.statistics import Estimate

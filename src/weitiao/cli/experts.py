@@ -31,8 +31,8 @@ def usage(
     """
     from weitiao.recipe import load_recipe
     from weitiao.study.experts import expert_usage
-    from weitiao.terminal.experts import print_usage
     from weitiao.terminal.progress import teller
+    from weitiao.terminal.tokens import print_usage
 
     found = expert_usage(load_recipe(run, overrides or ()), by=by, tell=teller(messages()))
     print_result(found, print_usage, json=json)

@@ -168,8 +168,7 @@ def baseline(
     """
     from weitiao.recipe import load_recipe
     from weitiao.study.baseline.run import run_baseline
-    from weitiao.terminal.baseline import print_baseline
-    from weitiao.terminal.gap import print_gap
+    from weitiao.terminal.baseline import print_baseline, print_gap
 
     console = messages()
     settings = [*(overrides or ()), *base_settings(base_model)]

@@ -33,7 +33,7 @@ def info(
     from weitiao.machine.hardware import detect_hardware
     from weitiao.models.config import ModelConfig
     from weitiao.models.description import describe_model
-    from weitiao.terminal.model import print_model
+    from weitiao.terminal.plan import print_model
 
     config = ModelConfig(name=model, revision=revision, trust_remote_code=trust_remote_code, allow_pickle=allow_pickle)
     found = describe_model(config)

@@ -77,7 +77,7 @@ def retention(
         weitiao retention smollm2-135m --json
     """
     from weitiao.study.retention import retention_target
-    from weitiao.terminal.retention import print_comparison, print_scores
+    from weitiao.terminal.verdict import print_retention, print_retention_change
 
     console = messages()
     found = retention_target(
@@ -93,9 +93,9 @@ def retention(
     if json:
         print_json(found.to_dict())
     elif found.comparison is not None:
-        print_comparison(found.comparison, results(), title=found.name)
+        print_retention_change(found.comparison, results(), title=found.name)
     else:
-        print_scores(scores, results(), title=found.name)
+        print_retention(scores, results(), title=found.name)
     facts = [("time", f"{scores.seconds:.0f} s"), *(("scores", str(path)) for path in found.paths)]
     if found.comparison is not None:
         facts.insert(0, ("lost", ", ".join(found.comparison.lost) or "nothing that is certain"))
@@ -191,7 +191,7 @@ def verdict(
     """
     from weitiao.study.verdict import verdict_of
     from weitiao.terminal.verdict import verdict_panel
-    from weitiao.verdict.file import verdict_values
+    from weitiao.verdict.verdict import verdict_values
 
     found = verdict_of(run)
     if json:

@@ -157,7 +157,7 @@ def methods(
     """
     from weitiao.recipe import load_recipe
     from weitiao.study.tournament import run_tournament
-    from weitiao.terminal.tournament import print_tournament
+    from weitiao.terminal.verdict import print_tournament
 
     console = messages()
     found = run_tournament(load_recipe(recipe, overrides or ()), console=console)
@@ -235,7 +235,7 @@ def why(
     """
     from rich.text import Text
 
-    from weitiao.study.why import rows_behind
+    from weitiao.study.verdict import rows_behind
 
     culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))
     if json:

@@ -47,7 +47,7 @@ def extend(
 
         weitiao vocab extend Qwen/Qwen3-0.6B models/roles --tokens "<|judge|>"
     """
-    from weitiao.terminal.vocabulary import extension_facts
+    from weitiao.terminal.outputs import extension_facts
     from weitiao.vocabulary.extend import extend as run_extend
 
     if not (tokenizer or corpus or tokens):

@@ -18,11 +18,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from weitiao.demo.wording import PRODUCTS, TEST, TRAIN, Wording
 from weitiao.files import write_lines
+from weitiao.records import record_of
 
 INSTRUCTION = (
     "Turn the customer message into one line of JSON with the keys order, product, quantity, date, "
@@ -174,3 +175,26 @@ def _pick(source: random.Random, options: Sequence[T]) -> T:
 
 def _join(separator: str, parts: Sequence[str]) -> str:
     return separator.join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """One part's phrases; a message is made of one of each, chosen independently.
+
+    Attributes:
+        greetings: Beginnings; an empty one is left out of the message, as everywhere below.
+        sentences: Templates with the fields `{order}`, `{items}` and `{date}`, each once.
+        urgency: Phrases for each value of the answer's field `urgency`.
+        closings: Endings.
+    """
+
+    greetings: tuple[str, ...]
+    sentences: tuple[str, ...]
+    urgency: dict[str, tuple[str, ...]]
+    closings: tuple[str, ...]
+
+
+_TEXTS: dict[str, Any] = json.loads((resources.files("weitiao.demo") / "wording.json").read_text(encoding="utf-8"))
+TRAIN, TEST = (record_of(Wording, _TEXTS[part]) for part in ("train", "test"))
+PRODUCTS: tuple[tuple[str, str], ...] = tuple((name, plural) for name, plural in _TEXTS["products"])
+"""The catalogue: the name that the answer gives, and its plural."""

@@ -10,9 +10,9 @@ from typing import Any
 from weitiao.data.example import conversation_text
 from weitiao.errors import DataError
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.classes import is_closed_label_set
+from weitiao.evaluation.config import OF_WHOLE_SETS
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.metrics.config import OF_WHOLE_SETS
+from weitiao.evaluation.metrics.labels import is_closed_label_set
 from weitiao.evaluation.paired import PairedDifference, paired_difference
 from weitiao.evaluation.pairing import pair_predictions
 from weitiao.evaluation.statistics import Estimate, mean

@@ -9,9 +9,8 @@ from typing import Any
 
 from weitiao.evaluation.answer_files import AnswersKey, keep_answers
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.classes import ClassScores
 from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.metrics.labels import Labels
+from weitiao.evaluation.metrics.labels import ClassScores, Labels
 from weitiao.evaluation.statistics import Estimate
 from weitiao.files import sha256, writable, write_json
 from weitiao.records import Number, read_record

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from weitiao.data.example import Example
 from weitiao.evaluation.answers import Prediction, check_rows, graded, is_gradable, write_answers
-from weitiao.evaluation.classes import is_closed_label_set
 from weitiao.evaluation.config import EvaluationConfig
 from weitiao.evaluation.likelihood import Progress
-from weitiao.evaluation.metrics.base import Metric
-from weitiao.evaluation.metrics.labels import Accuracy, MacroF1
+from weitiao.evaluation.metrics.base import Metric, normalized
+from weitiao.evaluation.metrics.labels import Accuracy, MacroF1, is_closed_label_set
 from weitiao.evaluation.metrics.matching import ExactMatch, NormalizedMatch
-from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.evaluation.scores import Scores, score
 from weitiao.generation.config import GenerationConfig
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from weitiao.machine.measured import keep_measured, measured_on, read_measured
+from weitiao.files import write_json
 
 FORMATS = ("float32", "bfloat16", "float16")
 _SIZE = {"cpu": 512, "cuda": 4096}
@@ -50,3 +52,29 @@ def _speed(name: str, device: str) -> float:
         wait()
         seconds.append(time.perf_counter() - begun)
     return round(2 * size**3 / min(seconds) / 1e9, 1)
+
+
+def read_measured(path: Path) -> dict[str, Any]:
+    """What was kept in a file; nothing where it is not there yet, or damaged: it is measured anew."""
+    with suppress(OSError, ValueError):
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return values
+    return {}
+
+
+def keep_measured(path: Path, values: dict[str, Any]) -> None:
+    """Keep figures; where the directory cannot be written, they are measured anew every time."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, values)
+
+
+def measured_on(device: str = "cpu") -> str:
+    """What figures hold for: the processor with as many threads, or the GPU, and the version of PyTorch."""
+    import torch
+
+    from weitiao.machine.hardware import detect_hardware
+
+    hardware = detect_hardware()
+    where = f"{hardware.cpu_name}, {torch.get_num_threads()} threads" if device == "cpu" else hardware.gpus[0].name
+    return f"{where}; torch {torch.__version__}"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedConfig
 
+from weitiao.planning.devices import Price, cost
 from weitiao.planning.forecast import Forecast
 from weitiao.planning.options import Option, fitting_budget, options, recommended
-from weitiao.planning.prices import Price, cost
 from weitiao.planning.seconds import Clock
 from weitiao.planning.sketch import Way
 from weitiao.planning.workload import Workload

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from platformdirs import user_cache_path
 
-from weitiao.machine.measured import keep_measured, measured_on, read_measured
+from weitiao.machine.products import keep_measured, measured_on, read_measured
 from weitiao.planning.trace import Call, Shape
 
 _PYTHON_SECONDS = 1e-5

@@ -20,10 +20,9 @@ from weitiao.quality.findings import Problem
 from weitiao.quality.look import look
 from weitiao.quality.meaning import Meaning
 from weitiao.quality.mend import Mender, set_answer
-from weitiao.quality.scan import tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, findings_of, open_sources
-from weitiao.quality.table import RowTable, TableBuilder
+from weitiao.quality.table import RowTable, TableBuilder, tasks
 
 _NOT_IN_JSON = "hold NaN or Infinity, which JSON does not have and which is written as null"
 

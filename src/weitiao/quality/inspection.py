@@ -14,10 +14,10 @@ from weitiao.quality.findings import shortened
 from weitiao.quality.labels import LabelNames, Labels
 from weitiao.quality.language import language_of, load_identifier
 from weitiao.quality.look import Measure, Measured, Task
-from weitiao.quality.scan import tasks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.sources import Part, open_sources
 from weitiao.quality.subject import Subject, SubjectReader
+from weitiao.quality.table import tasks
 
 _NUM_BINS = 16
 _NUM_EXTREMES = 5

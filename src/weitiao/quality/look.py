@@ -18,8 +18,7 @@ from weitiao.quality.meaning import Meaning
 from weitiao.quality.row_checks import RowChecks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import Subject, SubjectReader
-from weitiao.text.folding import fold, key_of
-from weitiao.text.minhash import shingles, signatures
+from weitiao.text.folding import fold, key_of, shingles, signatures
 
 _SHORT_ANSWER = 40
 _AGAINST_KINDS = frozenset({"format", "encoding"})

@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 from weitiao.data.clean_config import CleanConfig
 from weitiao.data.reading.opening import NOT_UTF8
 from weitiao.data.reading.rows import Row
-from weitiao.quality.characters import mend_bytes, mend_mojibake, plain_whitespace, remove_control_characters
+from weitiao.quality.characters import (
+    mask_personal_data,
+    mend_bytes,
+    mend_mojibake,
+    plain_whitespace,
+    remove_control_characters,
+)
 from weitiao.quality.findings import Problem
-from weitiao.quality.markup import remove_special_tokens, strip_html
+from weitiao.quality.markup import fill_placeholders, names_in, remove_special_tokens, strip_html
 from weitiao.quality.meaning import Meaning, used_columns
-from weitiao.quality.personal import mask_personal_data
-from weitiao.quality.placeholders import fill_placeholders, names_in
 from weitiao.quality.row_checks import TEXT_CHECKS, RowChecks
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import SubjectReader, mapped

@@ -7,12 +7,10 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from weitiao.data.example import Message
-from weitiao.quality.characters import find_control_characters, find_mojibake, find_whitespace
+from weitiao.quality.characters import find_control_characters, find_mojibake, find_personal_data, find_whitespace
 from weitiao.quality.findings import About, Found, Problem
 from weitiao.quality.language import find_other_language, load_identifier
-from weitiao.quality.markup import find_html, find_special_tokens, looks_like_code
-from weitiao.quality.personal import find_personal_data
-from weitiao.quality.placeholders import find_placeholders
+from weitiao.quality.markup import find_html, find_placeholders, find_special_tokens, looks_like_code
 from weitiao.quality.settings import CheckSettings
 from weitiao.quality.subject import Subject
 

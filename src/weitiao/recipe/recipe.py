@@ -19,8 +19,8 @@ from weitiao.config import Config
 from weitiao.data.config import DataConfig
 from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import RecipeError
+from weitiao.evaluation.borders import VerdictConfig
 from weitiao.evaluation.config import EvaluationConfig
-from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.files import in_one_step
 from weitiao.methods.base import find_moved
 from weitiao.methods.config import MethodConfig
@@ -29,8 +29,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import ObjectiveConfig, SftConfig
 from weitiao.paths import exists, find_path, user_path
 from weitiao.recipe.overrides import apply_overrides, name_of
-from weitiao.recipe.run_config import RunConfig
-from weitiao.recipe.tournament_config import TournamentConfig
+from weitiao.recipe.sections import RunConfig, TournamentConfig
 from weitiao.rendering.config import RenderingConfig
 from weitiao.retention.config import RetentionConfig
 from weitiao.rollouts.config import RolloutsConfig

@@ -14,15 +14,10 @@ from markupsafe import Markup, escape
 from weitiao.files import in_one_step
 from weitiao.report.files import RunFiles, read_run
 from weitiao.report.sections.common import shortened
-from weitiao.report.sections.costs import costs_section
-from weitiao.report.sections.data import data_section
-from weitiao.report.sections.examples import examples_section
-from weitiao.report.sections.gap import gap_section
-from weitiao.report.sections.reproduce import reproduce_section
-from weitiao.report.sections.retention import retention_section
-from weitiao.report.sections.scores import scores_section
+from weitiao.report.sections.data import costs_section, data_section, reproduce_section
+from weitiao.report.sections.scores import examples_section, gap_section, scores_section
 from weitiao.report.sections.training import training_section
-from weitiao.report.sections.verdict import verdict_section
+from weitiao.report.sections.verdict import retention_section, verdict_section
 from weitiao.runs.run_dir import locked_around
 from weitiao.text.wording import Language, Wording
 

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from weitiao.errors import RunError
-from weitiao.evaluation.borders import Status, status_of
+from weitiao.evaluation.borders import Status, VerdictConfig, status_of
 from weitiao.evaluation.paired import paired_difference
 from weitiao.evaluation.statistics import CONFIDENCE, Estimate, mean
-from weitiao.evaluation.verdict_config import VerdictConfig
 from weitiao.retention.scores import Kind, PartScores, RetentionScores
 
 Outcome = Literal["kept", "lost", "worse", "unclear", "not informative"]

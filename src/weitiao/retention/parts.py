@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from weitiao.data.example import Example
 from weitiao.evaluation.answers import write_answers
-from weitiao.evaluation.choice import ChoiceItem, score_choices
-from weitiao.evaluation.likelihood import Likelihood, likelihoods, passage
+from weitiao.evaluation.likelihood import ChoiceItem, Likelihood, likelihoods, passage, score_choices
 from weitiao.generation.config import GenerationConfig
 from weitiao.retention.constraints import follows
 from weitiao.retention.scores import PartScores, accuracy, loss_of

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from weitiao.config import Config, as_list
+from weitiao.evaluation.config import MetricConfig
 from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.evaluation.metrics.config import MetricConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.paths import find_path
 

@@ -12,8 +12,7 @@ from weitiao.files import sha256
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.note import read_note
 from weitiao.models.config import ModelConfig
-from weitiao.runs.outputs import digest_of
-from weitiao.runs.record import Records
+from weitiao.runs.record import Records, digest_of
 from weitiao.runs.run_dir import RunDir
 
 OF = "of"

@@ -17,8 +17,7 @@ from weitiao.data.example import Example
 from weitiao.data.load import HeldOutRows, held_out_rows
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.models.config import ModelConfig
-from weitiao.quality.check import CheckReport, check, parts_of_files
-from weitiao.quality.clean import clean
+from weitiao.quality.check import CheckReport, check, clean, parts_of_files
 from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.inspection import Inspection, inspect
 from weitiao.quality.look import Measure, Measured

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from weitiao.errors import RecipeError
 from weitiao.files import write_json
+from weitiao.machine.cgroup import peak_bytes
 from weitiao.machine.hardware import Hardware
-from weitiao.machine.memory import peak_bytes
 from weitiao.models.names import resolve_model
 from weitiao.planning.devices import Device, find_device
 from weitiao.planning.forecast import Forecast

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan
-from weitiao.machine.memory import give_back_memory
+from weitiao.machine.cgroup import give_back_memory
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import Method, Selected
 from weitiao.methods.open import final_tokenizer

@@ -16,11 +16,9 @@ from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import detect_hardware
 from weitiao.models.load import dtype_of, load_config
 from weitiao.models.names import local_path
-from weitiao.planning.architectures import find_architecture
-from weitiao.planning.devices import Device, find_device
+from weitiao.planning.devices import Device, find_architecture, find_device, read_prices
 from weitiao.planning.forecast import Forecast, forecast
 from weitiao.planning.plan import PlanReport, Where, make_plan
-from weitiao.planning.prices import read_prices
 from weitiao.planning.seconds import DataSheet, stopwatch_here
 from weitiao.planning.sketch import Way
 from weitiao.planning.workload import Workload, invented_items, workload

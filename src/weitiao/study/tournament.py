@@ -17,7 +17,7 @@ from weitiao.errors import ModelError, RecipeError, TrainingError, WeitiaoError
 from weitiao.evaluation.task import Task
 from weitiao.files import write_json
 from weitiao.recipe import Recipe
-from weitiao.recipe.tournament_config import EntryConfig
+from weitiao.recipe.sections import EntryConfig
 from weitiao.retention.comparison import compare_retention
 from weitiao.retention.scores import RetentionScores
 from weitiao.runs.record import read_records

@@ -13,7 +13,7 @@ from weitiao.data.reading.paths import labels
 from weitiao.quality.check import CheckReport
 from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.findings import Finding
-from weitiao.quality.placeholders import names_in
+from weitiao.quality.markup import names_in
 from weitiao.quality.settings import KINDS
 from weitiao.terminal.tables import facts, table
 

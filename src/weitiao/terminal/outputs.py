@@ -1,4 +1,4 @@
-"""What split, mix and convert did, for people."""
+"""What the commands did that write data or a model with more words, for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from weitiao.data.reading.paths import labels
 from weitiao.data.writing.convert import Conversion
 from weitiao.data.writing.rejected import Written
 from weitiao.terminal.tables import table
+from weitiao.vocabulary.extend import Cut, Extended
 
 Facts = list[tuple[str, str]]
 
@@ -84,3 +85,30 @@ def _closing(done: Written) -> Facts:
     notes = [("note", line) for line in done.findings]
     rejected = [("rejected", f"{done.rejected:,} rows, listed in {done.rejected_path}")] if done.rejected_path else []
     return notes + rejected
+
+
+def extension_facts(done: Extended) -> list[tuple[str, str]]:
+    """The lines of the closing panel."""
+    facts = [("model", str(done.path))]
+    if done.words:
+        parts = f", {done.parts:,} of them parts that lead to a word" if done.parts else ""
+        last = done.first_id + len(done.words) - 1
+        facts.append(("words", f"{len(done.words):,} new, ids {done.first_id}-{last}{parts}"))
+    if done.tokens:
+        facts.append(("tokens", f"{len(done.tokens):,} new, never cut"))
+    used = done.first_id + len(done.words) + len(done.tokens)
+    spare = f"; {done.rows_after - used:,} without a token" if done.rows_after > used else ""
+    facts.append(("embeddings", f"{done.rows_before:,} rows before, {done.rows_after:,} now{spare}"))
+    for name, cut in (("corpus", done.corpus), ("kept", done.keep)):
+        if cut is not None:
+            facts += _facts(name, cut)
+    return facts
+
+
+def _facts(name: str, cut: Cut) -> list[tuple[str, str]]:
+    before, after = cut.characters / cut.tokens_before, cut.characters / cut.tokens_after
+    changed = f"{cut.changed:,} of {cut.tokens_before:,} tokens of before changed"
+    return [
+        (name, f"{before:.3f} characters a token before, {after:.3f} now ({cut.tokens_after:,} tokens)"),
+        ("", f"{changed} ({cut.changed / cut.tokens_before:.2%})"),
+    ]

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.classes import ClassScores
+from weitiao.evaluation.metrics.labels import ClassScores
 from weitiao.evaluation.reward_scores import Comparisons
 from weitiao.evaluation.scores import Scores
 from weitiao.evaluation.statistics import Estimate

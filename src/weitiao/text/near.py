@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from weitiao.text.minhash import NUM_PLACES
+from weitiao.text.folding import NUM_PLACES
 
 _PLACES_PER_BAND = ((0.9, 8), (0.75, 5), (0.6, 4), (0.0, 2))
 """From which similarity on a band may have so many places: a pair at that similarity is then a candidate with a

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from weitiao.evaluation.borders import Status, rows_needed, status_of
+from weitiao.evaluation.borders import Status, VerdictConfig, rows_needed, status_of
 from weitiao.evaluation.paired import PairedDifference
 from weitiao.evaluation.statistics import Estimate
-from weitiao.evaluation.verdict_config import VerdictConfig
+from weitiao.files import write_json
+from weitiao.records import read_record
+from weitiao.retention.comparison import OVERALL
+from weitiao.text.wording import Language, Wording
 
 if TYPE_CHECKING:
     from weitiao.retention.comparison import PartComparison, RetentionComparison
+
 
 Decision = Literal["ship", "do not ship", "undecided"]
 Unit = Literal["share", "points", "nats"]
@@ -130,3 +135,96 @@ def _with_rows(reason: Reason, least_rows: int) -> Reason:
     """The reason with the rows that would settle it, when it is open."""
     needed = rows_needed(reason.measured, reason.asked) if reason.status == "open" else None
     return reason if needed is None else replace(reason, rows_needed=max(needed, least_rows))
+
+
+def number(value: float, unit: Unit, language: Language = "en", *, signed: bool = False) -> str:
+    """A number with its unit: `85.0%`, `5.0 points`, `0.050 nats`."""
+    return Wording(language)(f"reason.unit.{unit}", number=bare(value, unit, signed=signed))
+
+
+def bare(value: float, unit: Unit, *, signed: bool = False) -> str:
+    """A number without the name of its unit."""
+    sign = "+" if signed else ""
+    if unit == "nats":
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.1%}" if unit == "share" else f"{100 * value:{sign}.1f}"
+
+
+def sentence(reason: Reason, language: Language) -> str:
+    """The reason in one sentence.
+
+    Args:
+        reason: What was asked and measured.
+        language: `en` or `zh`.
+    """
+    words, unit = Wording(language), reason.unit
+    measured = change_of(reason) if reason.kind == "retention" else reason.measured
+    facts = {
+        "asked": number(reason.asked, unit, language),
+        "low": bare(measured.low, unit, signed=unit != "share"),
+        "high": bare(measured.high, unit, signed=unit != "share"),
+        "n": measured.n,
+        "outcome": outcome(reason, language),
+    }
+    if reason.kind == "retention":  # how far an accuracy may fall, or a loss rise, and what it did
+        did = "same" if measured.value == 0 else "rose" if measured.value > 0 else "fell"
+        facts["did"] = words(f"reason.{did}", value=number(abs(measured.value), unit, language))
+        return words(f"reason.{'loss' if unit == 'nats' else 'accuracy'}", place=place(reason, language), **facts)
+    value = number(measured.value, unit, language, signed=unit != "share")
+    bound = "least" if reason.at_least else "most"
+    return words(f"reason.{bound}", what=words(f"reason.{reason.kind}"), value=value, **facts)
+
+
+def change_of(reason: Reason) -> Estimate:
+    """What changed, after minus before: a fall of an accuracy is below 0, a rise of a loss above."""
+    return reason.measured if reason.unit == "nats" else -reason.measured
+
+
+def place(reason: Reason, language: Language) -> str:
+    """Which part of the retention suite a reason is about."""
+    return Wording(language)("reason.all" if reason.name in OVERALL.values() else "reason.part", name=reason.name)
+
+
+def outcome(reason: Reason, language: Language) -> str:
+    """Whether what was asked holds; where that is open, what would settle it."""
+    is_at_border = reason.status == "open" and reason.rows_needed is None
+    return Wording(language)(f"reason.{'border' if is_at_border else reason.status}", rows=reason.rows_needed)
+
+
+VERDICT_FILE = "verdict.json"
+
+
+def verdict_values(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as plain JSON values, with the exit code and a sentence per reason in English and Chinese."""
+    return {
+        "decision": verdict.decision,
+        "exit_code": verdict.exit_code,
+        "reasons": _with_sentences(verdict.reasons),
+        "set_aside": verdict.set_aside,
+        "noted": _with_sentences(verdict.noted),
+    }
+
+
+def write_verdict(directory: Path, verdict: Verdict, *, of: Mapping[str, Any] | None = None) -> Path:
+    """Write `verdict.json` in one step; returns its path. `of` says what the verdict belongs to."""
+    path = directory / VERDICT_FILE
+    write_json(path, verdict_values(verdict) | ({} if of is None else {"of": of}))
+    return path
+
+
+def read_verdict(directory: Path) -> Verdict:
+    """Read `verdict.json` of a run directory.
+
+    Raises:
+        RunError: There is none, or it is not one.
+    """
+    return read_record(
+        Verdict,
+        directory / VERDICT_FILE,
+        missing="Nothing was decided there yet; do the whole work with: weitiao run RECIPE",
+        damaged="Remove it, and run the recipe again.",
+    )
+
+
+def _with_sentences(reasons: Sequence[Reason]) -> list[dict[str, Any]]:
+    return [{**asdict(one), "en": sentence(one, "en"), "zh": sentence(one, "zh")} for one in reasons]

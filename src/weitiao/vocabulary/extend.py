@@ -20,8 +20,7 @@ from weitiao.models.config import ModelConfig
 from weitiao.models.directory import require_free, stored_dtype
 from weitiao.models.load import load_model, read_tokenizer
 from weitiao.models.names import resolve_model
-from weitiao.vocabulary.bpe import Bpe
-from weitiao.vocabulary.words import choose_words, encoded, learn_words, read_words
+from weitiao.vocabulary.bpe import Bpe, choose_words, encoded, learn_words, read_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -12,8 +12,16 @@ from rich.console import Console
 
 from weitiao.files import write_json, written_whole
 from weitiao.recipe import load_recipe
-from weitiao.runs.outputs import are_intact, digest_of, find_outputs, remove_outputs
-from weitiao.runs.record import Records, StepRecord, Stop, read_records
+from weitiao.runs.record import (
+    Records,
+    StepRecord,
+    Stop,
+    are_intact,
+    digest_of,
+    find_outputs,
+    read_records,
+    remove_outputs,
+)
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.result import stop_after
 from weitiao.study.pipeline.step import measured

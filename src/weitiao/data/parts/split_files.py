@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.data.conversion.inputs import Ask, input_of, value_of
 from weitiao.data.conversion.records import Input, Opened
 from weitiao.data.formats.formats import columns_of
-from weitiao.data.parts.asked import Asked, find_boilerplate
+from weitiao.data.parts.asked import Ask, Asked, find_boilerplate, input_of, value_of
 from weitiao.data.parts.splits import choose_groups, stratified_quotas
 from weitiao.data.parts.together import Together, largest_group, sample_of
 from weitiao.data.reading.opening import data_suffix

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.data.parts.asked import Asked, Boilerplate, find_boilerplate, own_text
-from weitiao.text.minhash import signatures
+from weitiao.text.folding import signatures
 from weitiao.text.near import Pairs, similar_pairs, similar_to
 
 NEAR_THRESHOLD = 0.8

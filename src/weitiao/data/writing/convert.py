@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from weitiao.console import quoted
-from weitiao.data.conversion.pairing import Pairs
+from weitiao.data.conversion.learned import Pairs
 from weitiao.data.conversion.records import RECORD_FORMATS, Input, Opened, RecordFormat
 from weitiao.data.conversion.targets import Layout, adapted, check_formats, has_text_form, reserved, to_row
 from weitiao.data.conversion.turns import has_joined_input

@@ -102,7 +102,7 @@ def _opened(
     kind: str, suffix: str, path: Path, schema: pyarrow.Schema | None, waiting: Spool
 ) -> AbstractContextManager[Write]:
     if kind == "parquet":
-        from weitiao.data.writing.parquet_writing import parquet_rows
+        from weitiao.data.writing.spool import parquet_rows
 
         return parquet_rows(path, schema, waiting)
     if kind == "csv":

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.classes import is_closed_label_set
 from weitiao.evaluation.gap.errors import FIELDS, REMEDIES, Classifier, Kind, Remedy, structured
 from weitiao.evaluation.gap.groups import Group, find_groups, question
 from weitiao.evaluation.metrics.base import Item
+from weitiao.evaluation.metrics.labels import is_closed_label_set
 from weitiao.evaluation.statistics import Estimate, mean, proportion
 from weitiao.text.wording import Wording
 

@@ -8,10 +8,9 @@ from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from weitiao.evaluation.answers import Prediction
-from weitiao.evaluation.metrics.base import Item
+from weitiao.evaluation.metrics.base import Item, normalized
 from weitiao.evaluation.metrics.json_text import JsonFields, parse_json
 from weitiao.evaluation.metrics.matching import Contains
-from weitiao.evaluation.metrics.normalize import normalized
 from weitiao.quality.language import script_of
 from weitiao.quality.row_checks import find_refusal
 

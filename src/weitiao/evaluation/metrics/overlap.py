@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import PrivateAttr
 
-from weitiao.evaluation.metrics.base import Item, Metric, WholeSet
-from weitiao.evaluation.metrics.normalize import HAN, KANA
+from weitiao.evaluation.metrics.base import HAN, KANA, Item, Metric, WholeSet
 from weitiao.evaluation.statistics import Floats
 
 _KANA, _HAN = re.compile(f"[{KANA}]"), re.compile(f"[{HAN}]")

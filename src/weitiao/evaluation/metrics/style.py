@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from weitiao.evaluation.metrics.base import Item, Metric
-from weitiao.evaluation.metrics.normalize import HAN, KANA
+from weitiao.evaluation.metrics.base import HAN, KANA, Item, Metric
 from weitiao.quality.language import Identifier, language_of, load_identifier
 
 _WORDS = re.compile(rf"[{KANA}{HAN}]|[^\W{KANA}{HAN}]+")

@@ -7,8 +7,8 @@ from typing import Any
 
 from weitiao.console import quoted
 from weitiao.evaluation.statistics import Estimate
-from weitiao.report.charts.marks import interval
-from weitiao.report.charts.scale import Scale
+from weitiao.report.charts.drawings import interval
+from weitiao.report.charts.svg import Scale
 from weitiao.report.files import RunFiles
 from weitiao.text.wording import Wording, signed
 

@@ -1,15 +1,19 @@
-"""What the data check found, and what is in the data."""
+"""What the data check found and what is in the data; what a run took, and how to get the same again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from weitiao.console import quoted
 from weitiao.data.reading.paths import labels
-from weitiao.report.charts.marks import histogram, share_bar
-from weitiao.report.files import RunFiles
+from weitiao.methods.note import read_note
+from weitiao.report.charts.drawings import histogram, share_bar
+from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, missing
+from weitiao.runs.run_dir import RunDir
 from weitiao.text.wording import Wording
 
 _TONES = {"error": "bad", "warning": "open", "info": ""}
@@ -137,3 +141,84 @@ def _labels(labels: Mapping[str, int]) -> list[Section]:
         {"name": name, "count": count, "bar": share_bar([(count / most, "tuned")], title=f"{name}: {count:,}")}
         for name, count in shown
     ]
+
+
+def reproduce_section(files: RunFiles, words: Wording) -> Section:
+    """Commands, machine, versions, recipe and the hashes of what went in and came out.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+    """
+    environment = files.get("environment.json")
+    return {
+        "commands": _commands(files),
+        "recipe": files.recipe,
+        "facts": _machine(environment, words) if environment else [],
+        "versions": [("python", environment["python"]), *environment["versions"].items()] if environment else [],
+        "hashes": _hashes(files, words),
+        "missing": missing(files, words, "train", "environment.json"),
+    }
+
+
+def _commands(files: RunFiles) -> list[str]:
+    skipped = "".join(f" --skip {name}" for name in files.records.skipped)
+    return [
+        f"weitiao run {quoted(files.path / 'recipe.yaml')} run_dir=runs/again{skipped}",
+        f"weitiao report {quoted(files.path)}",
+    ]
+
+
+def _machine(environment: Values, words: Wording) -> list[tuple[str, str]]:
+    hardware = environment["hardware"]
+    gpus = words("list.comma").join(gpu["name"] for gpu in hardware["gpus"])
+    cpu = words("reproduce.cpu.value", name=hardware["cpu_name"], threads=environment["threads"])
+    facts = [
+        (words("reproduce.cpu"), cpu),
+        (words("reproduce.memory"), words.size(hardware["memory_bytes"])),
+        (words("reproduce.system"), environment["platform"]),
+    ]
+    return [*facts, (words("reproduce.gpu"), gpus)] if gpus else facts
+
+
+def _hashes(files: RunFiles, words: Wording) -> list[tuple[str, str]]:
+    """The base model, the training data as the model saw it, the retention suite, and the outputs of every step."""
+    run = RunDir(files.path)
+    found = []
+    if note := read_note(run.final):
+        found.append((words("reproduce.hash.model"), note.fingerprint))
+    if checkpoints := run.complete_checkpoints():
+        state = json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))
+        found.append((words("reproduce.hash.data"), state["data_fingerprint"]))
+    if retention := files.get("retention-before.json"):
+        found.append((words("reproduce.hash.retention"), retention["fingerprint"]))
+    for name, record in files.records.steps.items():
+        if files.records.is_current(name):
+            found += [(output, digest) for output, digest in record.outputs.items() if output != "report.html"]
+    return found
+
+
+STEP_ORDER = (
+    "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict",
+)  # fmt: skip
+
+
+def costs_section(files: RunFiles, words: Wording) -> Section:
+    """A row per step with what became of it, its time and its memory.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+    """
+    done = files.records.steps
+    if not done:
+        return {"rows": [], "missing_command": f"weitiao run {quoted(files.path)}"}
+    total = sum(done[name].seconds for name in STEP_ORDER if name in done)
+    rows: list[Section] = []
+    for name in STEP_ORDER:
+        rows.append({"step": name, "state": files.state(name), "record": None})
+        if name in done and name not in files.records.skipped:
+            share = done[name].seconds / total if total else 0.0
+            title = f"{words(f'step.{name}')}: {words.duration(done[name].seconds)}, {share:.0%}"
+            rows[-1] |= {"record": done[name], "bar": share_bar([(share, "tuned")], title=title)}
+    return {"rows": rows, "seconds": total, "memory": max(record.peak_memory_bytes for record in done.values())}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from weitiao.report.charts.curve import loss_curve
+from weitiao.report.charts.drawings import loss_curve
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section
 from weitiao.rollouts.samples import Sample, read_rollout, rollouts_in

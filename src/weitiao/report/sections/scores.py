@@ -1,4 +1,4 @@
-"""Every score with its interval, and what changed from the best prompt to the tuned model."""
+"""Every score with its interval and what changed; where answers fall short; answers before and after."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from weitiao.evaluation.statistics import Estimate
-from weitiao.report.charts.scale import Scale, around
-from weitiao.report.files import RunFiles
+from weitiao.report.charts.drawings import share_bar
+from weitiao.report.charts.svg import Scale, around
+from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, row
 from weitiao.report.sections.verdict import prompt_name
 from weitiao.text.wording import Wording
@@ -111,3 +112,92 @@ def _change(comparison: Mapping[str, Any], words: Wording) -> Section:
         rows.append(row(words.named("metric", name), detail, one, "points", scale, words, tone=tone, strong=strong))
     counts = {name: words.count(comparison[name]) for name in ("both_right", "only_a", "only_b", "both_wrong")}
     return {"rows": rows, "axis": axis_of(scale, "points"), "counts": counts}
+
+
+_MOST_GROUPS = 12
+
+
+def gap_section(files: RunFiles, words: Wording) -> Section:
+    """Kinds of errors, fields of JSON answers and weak groups, before and after.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+    """
+    before, after = files.get("gap.json"), files.get("gap-tuned.json")
+    if before is None:
+        return {"missing": missing(files, words, "baseline", "gap.json")}
+    gaps = [before] if after is None else [before, after]
+    errors = _beside(gaps, "errors", "kind")
+    groups = [pair for pair in _beside(gaps, "groups", "dimension", "name", "value").values() if pair[0]]
+    weak = [pair for pair in groups if any(one and one["weak"] for one in pair)]
+    return {
+        "missing": None,
+        "missing_after": missing(files, words, "compare", "gap-tuned.json") if after is None else None,
+        "before": before,
+        "after": after,
+        "errors": [_error(kind, pair, gaps, words) for (kind,), pair in errors.items()],
+        "fields": [(name, pair) for (name,), pair in _beside(gaps, "fields", "field").items()],
+        "groups": sorted(weak, key=lambda pair: pair[0]["difference"])[:_MOST_GROUPS],
+        "num_tested": words.count(sum(group["p_value"] is not None for group in before["groups"])),
+    }
+
+
+def _beside(gaps: list[Values], what: str, *names: str) -> dict[tuple[str, ...], list[Any]]:
+    """The entries of a list in each gap, under what names them, None where one has no such entry; the first's first."""
+    found = [{tuple(one[name] for name in names): one for one in gap[what]} for gap in gaps]
+    return {key: [entries.get(key) for entries in found] for key in dict.fromkeys(key for one in found for key in one)}
+
+
+def _error(kind: str, pair: list[Any], gaps: list[Values], words: Wording) -> Section:
+    counts = [one["count"] if one else 0 for one in pair]
+    shares = [count / gap["score"]["n"] for count, gap in zip(counts, gaps, strict=True)]
+    return {
+        "kind": kind,
+        "counts": counts,
+        "bars": [
+            share_bar([(share, tone)], title=f"{words(f'error.{kind}')}: {words.share(share)}")
+            for share, tone in zip(shares, ("base", "tuned"), strict=False)
+        ],
+        "remedies": next(one for one in pair if one)["remedies"],
+    }
+
+
+_MOST = 6
+
+
+def examples_section(files: RunFiles, words: Wording) -> Section:
+    """Rows that became right, rows that became wrong, and rows that stayed wrong.
+
+    Args:
+        files: Of the run.
+        words: Of the report.
+    """
+    comparison = files.get("comparison.json")
+    if comparison is None:
+        return {"missing": missing(files, words, "compare", "comparison.json"), "groups": []}
+    groups = [(kind, comparison[kind], len(comparison[kind])) for kind in ("better", "worse")]
+    groups.append(("still", _still_wrong(files, comparison), comparison["both_wrong"]))
+    return {"missing": None, "groups": [(kind, rows[:_MOST], total) for kind, rows, total in groups if rows]}
+
+
+def _still_wrong(files: RunFiles, comparison: Mapping[str, Any]) -> list[Section]:
+    """Rows that neither has right, with the same grade: they are not among the changes."""
+    best = files.best_cell
+    if best is None:
+        return []
+    primary = comparison["primary"]
+    before = {one["row_id"]: one for one in files.predictions.get(best["predictions"], [])}
+    found = []
+    for after in files.predictions.get("predictions.jsonl", []):
+        old, grade = before.get(after["row_id"]), after["grades"].get(primary)
+        if old is None or grade == 1 or old["grades"].get(primary) != grade:
+            continue
+        prompt = "\n".join(str(turn["content"] or "") for turn in after["messages"] if turn["role"] == "user")
+        found.append(
+            {"row_id": after["row_id"], "prompt": prompt, "expected": after["expected"], "before": old["answer"],
+             "after": after["answer"], "grade_before": 0.0, "grade_after": 0.0}
+        )  # fmt: skip
+        if len(found) == _MOST:
+            break
+    return found

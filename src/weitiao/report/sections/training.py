@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from weitiao.report.charts.curve import loss_curve
-from weitiao.report.charts.marks import heat_map
+from weitiao.report.charts.drawings import heat_map, loss_curve
 from weitiao.report.files import RunFiles, Values
 from weitiao.report.sections.common import Section, missing
 from weitiao.report.sections.rollouts import rollouts_of

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from weitiao.baseline.fewshot.context import PromptCost, prompt_cost, require_room
-from weitiao.baseline.fewshot.select import Shots, choose_shots, with_shots
+from weitiao.baseline.fewshot import PromptCost, Shots, choose_shots, prompt_cost, require_room, with_shots
 from weitiao.data.example import Example
 from weitiao.evaluation.answer_files import AnswersKey
 from weitiao.evaluation.answers import prompts_of

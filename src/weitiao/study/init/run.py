@@ -19,10 +19,18 @@ from weitiao.data.reading.paths import SPLIT_NAMES, resolve_paths
 from weitiao.data.reading.rows import BadRow
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError, RecipeError
-from weitiao.evaluation.verdict_config import VerdictConfig
-from weitiao.study.init.columns import source_settings
-from weitiao.study.init.task import Task, epochs, fraction, task_of
-from weitiao.study.init.write import Line, scalar, source_lines, text
+from weitiao.evaluation.borders import VerdictConfig
+from weitiao.study.init.content import (
+    Line,
+    Task,
+    epochs,
+    fraction,
+    scalar,
+    source_lines,
+    source_settings,
+    task_of,
+    text,
+)
 
 _MOST_ROWS = 20_000
 _LEAST_ROWS = VerdictConfig().least_rows

@@ -10,8 +10,7 @@ from typing import Any, Literal
 from weitiao.recipe import Recipe
 from weitiao.runs.record import Stop
 from weitiao.runs.run_dir import RunDir
-from weitiao.verdict.file import verdict_values
-from weitiao.verdict.verdict import Verdict
+from weitiao.verdict.verdict import Verdict, verdict_values
 
 StepState = Literal["done", "unchanged", "skipped", "left out", "not reached"]
 

@@ -14,8 +14,7 @@ from weitiao.files import full_disk_is_named, write_json
 from weitiao.machine.hardware import detect_hardware
 from weitiao.recipe import Recipe
 from weitiao.report.render import REPORT_FILE
-from weitiao.runs.outputs import are_intact, find_outputs, remove_outputs
-from weitiao.runs.record import Records, StepRecord, read_records
+from weitiao.runs.record import Records, StepRecord, are_intact, find_outputs, read_records, remove_outputs
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.pipeline.keys import Identities, step_key
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, stop_after
@@ -27,7 +26,7 @@ from weitiao.study.setup import environment, set_threads
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import StepLines
 from weitiao.text.wording import Language
-from weitiao.verdict.file import read_verdict
+from weitiao.verdict.verdict import read_verdict
 
 
 def run_pipeline(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 from rich.console import Console
 
-from weitiao.machine.memory import peak_bytes
+from weitiao.machine.cgroup import peak_bytes
 from weitiao.recipe import Recipe
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell

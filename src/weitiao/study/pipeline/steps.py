@@ -22,7 +22,7 @@ from weitiao.records import record_of
 from weitiao.report.render import write_report
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.runs.belonging import made_of
-from weitiao.runs.outputs import digest_of
+from weitiao.runs.record import digest_of
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.check import Target, check_recipe, inspect_data
 from weitiao.study.evaluate import evaluate_recipe
@@ -33,8 +33,7 @@ from weitiao.study.train import train as run_training
 from weitiao.terminal.findings import summary_of
 from weitiao.terminal.progress import duration
 from weitiao.training.metrics import read_metrics
-from weitiao.verdict.file import write_verdict
-from weitiao.verdict.verdict import decide
+from weitiao.verdict.verdict import decide, write_verdict
 
 CHECK_FILE = "data-check.json"
 GAP_TUNED_FILE = "gap-tuned.json"

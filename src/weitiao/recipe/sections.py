@@ -1,8 +1,8 @@
-"""The recipe section `tournament`: what `weitiao methods` tries."""
+"""The recipe sections `run` and `tournament`: where `weitiao run` stops, and what `weitiao methods` tries."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,17 @@ from weitiao.config import Config
 from weitiao.methods.config import MethodConfig
 from weitiao.models.quantization import Quantization
 from weitiao.training.optimizer import OptimizerConfig
+
+
+class RunConfig(Config):
+    """What `weitiao run` does when a step finds that there is nothing to train on, or nothing to train for."""
+
+    on_findings: Literal["stop", "continue"] = "stop"
+    """Whether findings of severity error in the data end the run, before anything is computed from them."""
+
+    on_advice: Literal["stop", "continue"] = "stop"
+    """Whether the run ends, without training, when the baseline shows that prompting suffices."""
+
 
 _USUAL: tuple[dict[str, Any], ...] = (
     {"type": "lora"}, {"type": "full"}, {"type": "freeze"}, {"type": "bitfit"}, {"type": "adapter"},
