@@ -24,7 +24,7 @@ from workbench import (
     write_rows,
 )
 
-from weitiao.errors import DataError, RunError
+from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.recipe import load_recipe
 from weitiao.seeding import shuffled
 from weitiao.study.dataset import load_rendered
@@ -192,6 +192,8 @@ def test_rows_that_cannot_be_learned_from_are_named(tiny_llama_dir: Path, tmp_pa
 
 def test_rows_of_another_kind_are_refused_with_what_makes_pairs_of_them(tiny_llama_dir: Path, tmp_path: Path) -> None:
     recipe = pairs_recipe(tmp_path, tiny_llama_dir, objective={"type": "dpo"})
+    with pytest.raises(RecipeError, match="prompts are not learned"):
+        load_recipe(recipe, ["rendering.train_on_prompt=true"])
     write_rows(tmp_path / "pairs.jsonl", 4)
     with pytest.raises(DataError, match="columns `chosen` and `rejected`"):
         train(load_recipe(recipe), console=QUIET)

@@ -108,9 +108,13 @@ class Recipe(Config):
         return self
 
     @model_validator(mode="after")
-    def _is_saved_as_others_read_it(self) -> Recipe:
+    def _goes_together(self) -> Recipe:
         if self.objective.type == "reward" and self.method.type == "adapter":
             raise ValueError("objective: reward is saved as transformers and PEFT read it, and method: adapter is not")
+        if self.rendering.train_on_prompt and self.objective.rows().record in ("pair", "mark"):
+            raise ValueError(
+                "`rendering.train_on_prompt`: where answers are compared or judged, prompts are not learned"
+            )
         return self
 
     @model_validator(mode="before")

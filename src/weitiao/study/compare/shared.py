@@ -110,7 +110,7 @@ def _of_recipe(recipe: Recipe, tell: Tell) -> tuple[tuple[Example, ...], tuple[s
         raise RecipeError(
             "The recipe has no `data.test`.", "Name the rows with --data FILE, or a recipe with --recipe RECIPE."
         )
-    found = load_data(recipe.data)
+    found = load_data(recipe.data, rows=recipe.objective.rows())
     for summary in found.summaries:
         if summary.part == "test" or "test" not in recipe.data.sources:
             tell(str(summary))
