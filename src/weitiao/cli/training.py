@@ -196,7 +196,8 @@ def train(
     from weitiao.study.train import train as run_training
 
     console = messages()
-    run = run_training(load_recipe(recipe, overrides or ()), console=console, force=force)
+    loaded = load_recipe(recipe, overrides or ())
+    run = run_training(loaded, console=console, force=force)
     path = quoted(run.path)
     if not run.finished:
         closing_panel(
@@ -204,6 +205,7 @@ def train(
             [f"weitiao train {path}"],
         )  # fmt: skip
         raise typer.Exit(130)
+    uses = [f"weitiao chat {path}", f"weitiao merge {path} MODEL_DIR"]
     best = "" if run.best_validation_loss is None else f", best validation loss {run.best_validation_loss:.4f}"
     closing_panel(
         console,
@@ -214,7 +216,7 @@ def train(
             ("loss", f"{run.loss:.4f} after {run.steps} steps{best}"),
             ("time", f"{run.seconds:.0f} s, {run.tokens_per_second:.0f} tokens/s"),
         ],
-        [f"weitiao {what}" for what in (f"eval {path}", f"chat {path}", f"merge {path} MODEL_DIR")],
+        [f"weitiao eval {path}", *([f"weitiao score {path} --data FILE"] if loaded.objective.gives_scores else uses)],
     )
     if json:
         print_json(run)

@@ -30,8 +30,8 @@ from weitiao.rendering.render import render
 from weitiao.study.dataset import NO_LIMIT, Tell
 from weitiao.study.prepared import AUTO_TOKEN_BUDGET
 
-_TRIED, _APART = 4, 1e-3
-"""Rows that are scored alone as well; and how far the two scores may be apart, beside their size."""
+_APART = 1e-3
+"""How far the scores of a row alone and in a forest may be apart, beside their size."""
 
 
 def score_rows(
@@ -107,10 +107,12 @@ def scores_of(scorer: Scorer, items: Sequence[Item], tell: Tell) -> list[float]:
             found = computed_columns(some, compute, token_budget=budget, share_prefixes=True)
         return [float(one["score"][0]) for one in found]
 
-    together, few = scores(items), items[:_TRIED]
+    shortest = min(range(len(items)), key=lambda index: items[index].num_tokens)
+    size = len(items[0].sequences)
+    together = scores(items)
     set_backend(scorer.model, "alone")
-    alone = np.array(scores(few))
-    if np.abs(alone - together[: len(alone)]).max() <= _APART * (1 + np.abs(alone).max()):
+    alone = np.array(scores([items[shortest]]))
+    if np.abs(alone - together[shortest * size :][:size]).max() <= _APART * (1 + np.abs(alone).max()):
         return together
     tell("In this family, scores in a forest of rows are not those of rows alone: each row is run alone.")
     return scores(items)
