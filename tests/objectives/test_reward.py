@@ -24,8 +24,8 @@ from workbench import evaluate_target, require_same_after_resume, steps_of, weit
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.evaluation.reward_scores import compare_rewards
-from weitiao.methods.classifier import open_scorer
 from weitiao.methods.open import open_model
+from weitiao.methods.scorer import open_scorer
 from weitiao.recipe import load_recipe
 from weitiao.seeding import shuffled
 from weitiao.study.pipeline.run import run_pipeline

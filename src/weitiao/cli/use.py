@@ -94,7 +94,7 @@ def score(
     from rich.text import Text
 
     from weitiao.files import write_lines
-    from weitiao.methods.classifier import open_scorer
+    from weitiao.methods.scorer import open_scorer
     from weitiao.study.score import score_rows
     from weitiao.study.setup import device_here
     from weitiao.terminal.progress import teller

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,9 +15,6 @@ from weitiao.models.losses import token_losses
 from weitiao.objectives.objective import Losses, Objective
 from weitiao.objectives.preference import REFERENCE, item_weights
 from weitiao.rendering.items import Item, TokenSequence
-
-if TYPE_CHECKING:
-    from weitiao.objectives.preference_config import KtoConfig
 
 
 def kto(ratios_R: Tensor, marks_R: Tensor, mismatched_R: Tensor, beta: float, weights: tuple[float, float]) -> Tensor:
@@ -38,6 +35,14 @@ def kto(ratios_R: Tensor, marks_R: Tensor, mismatched_R: Tensor, beta: float, we
     return of_mark * torch.sigmoid(-beta * marks_R * (ratios_R - point))
 
 
+class KtoSettings(Protocol):
+    """What the loss depends on; the settings of `KtoConfig`."""
+
+    beta: float
+    desirable_weight: float
+    undesirable_weight: float
+
+
 class Kto(Objective):
     """The objective `kto`: one item is a group of rows, with the answer of each behind the prompt of the one before.
 
@@ -45,18 +50,18 @@ class Kto(Objective):
     neither on how rows are packed nor on the number of ranks.
     """
 
-    config: KtoConfig
     told = ("accuracy", "kl")
     needs = (REFERENCE,)
 
-    def __init__(self, model: nn.Module, config: KtoConfig) -> None:
-        super().__init__(model, config)
+    def __init__(self, model: nn.Module, settings: KtoSettings) -> None:
+        super().__init__(model)
+        self.settings = settings
 
     def reference(self, forest: Forest) -> Mapping[str, Tensor]:
         return {REFERENCE: -token_losses(self.model, forest, self.kept)[0]}
 
     def forward(self, forest: Forest) -> Losses:
-        config, targets = self.config, forest.targets
+        settings, targets = self.settings, forest.targets
         values_N = -token_losses(self.model, forest, self.kept)[0].double()
         ratios_N = values_N - torch.from_numpy(targets.columns[REFERENCE]).to(values_N.device).double()
         zeros_S = ratios_N.new_zeros(len(forest.sequence_items))
@@ -67,11 +72,11 @@ class Kto(Objective):
         for item, ratios in zip(forest.items, of_items, strict=True):
             own, mismatched = ratios.chunk(2)
             marks = own.new_tensor([float(one.columns["mark"][-1]) for one in item.sequences[: item.rows]])
-            weights = config.desirable_weight, config.undesirable_weight
-            losses.append(kto(own, marks, mismatched, config.beta, weights).sum())
+            weights = settings.desirable_weight, settings.undesirable_weight
+            losses.append(kto(own, marks, mismatched, settings.beta, weights).sum())
             found, point = own.detach(), mismatched.detach().mean().clamp(min=0)
             right = (marks * (found - point) > 0).double().sum()
-            figures.append(torch.stack([right, point * item.rows, (config.beta * marks * found).sum()]))
+            figures.append(torch.stack([right, point * item.rows, (settings.beta * marks * found).sum()]))
         losses_I = torch.stack(losses)
         weights_I = item_weights(forest, losses_I)
         sums_3 = (torch.stack(figures) * weights_I.unsqueeze(1)).sum(0)

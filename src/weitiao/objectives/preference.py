@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from weitiao.models.losses import token_losses
 from weitiao.objectives.objective import Losses, Objective
 from weitiao.objectives.preference_losses import KINDS, Strength
 from weitiao.rendering.items import Item, TokenSequence
-
-if TYPE_CHECKING:
-    from weitiao.objectives.preference_config import DpoConfig
 
 REFERENCE = "reference"
 """The column with the log-probability of a token under the reference model: the model as the run begins it."""
@@ -71,19 +68,30 @@ class Comparing(Objective):
         """The rewards of the answers of a forest [I, 2]."""
 
 
+class DpoSettings(Protocol):
+    """What the loss depends on; the settings of `DpoConfig`."""
+
+    loss: str
+    beta: float | None
+    label_smoothing: float
+    margin: float
+    length_normalized: bool
+    sft_weight: float | None
+
+
 class Preference(Comparing):
     """The objective `dpo`: one item is a pair, the better answer first, and counts as one row."""
 
-    config: DpoConfig
     told = ("accuracy", "margin")
 
-    def __init__(self, model: nn.Module, config: DpoConfig) -> None:
-        super().__init__(model, config)
-        self.kind = KINDS[config.loss]
+    def __init__(self, model: nn.Module, settings: DpoSettings) -> None:
+        super().__init__(model)
+        self.settings = settings
+        self.kind = KINDS[settings.loss]
         self.needs = (REFERENCE,) if self.kind.reference else ()
-        beta = self.kind.beta if config.beta is None else config.beta
-        self.by = Strength(beta, config.label_smoothing, config.margin)
-        self.sft_weight = self.kind.sft if config.sft_weight is None else config.sft_weight
+        beta = self.kind.beta if settings.beta is None else settings.beta
+        self.by = Strength(beta, settings.label_smoothing, settings.margin)
+        self.sft_weight = self.kind.sft if settings.sft_weight is None else settings.sft_weight
 
     @classmethod
     def items(cls, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
@@ -98,7 +106,9 @@ class Preference(Comparing):
 
     def _compared(self, answers: Answers) -> Tensor:
         """What the loss is of [I, 2]: sums or means."""
-        return answers.ratios / answers.lengths if self.kind.means or self.config.length_normalized else answers.ratios
+        return (
+            answers.ratios / answers.lengths if self.kind.means or self.settings.length_normalized else answers.ratios
+        )
 
     def forward(self, forest: Forest) -> Losses:
         answers = answers_of(self, forest, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,12 @@ from weitiao.rendering.items import Item, TokenSequence
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from weitiao.objectives.preference_config import RewardConfig
+
+class RewardSettings(Protocol):
+    """What the loss depends on; the settings of `RewardConfig`."""
+
+    loss: str
+    center: float
 
 
 class Reward(Comparing):
@@ -33,10 +38,9 @@ class Reward(Comparing):
     2020, https://arxiv.org/abs/2009.01325), always the same numbers.
     """
 
-    config: RewardConfig
-
-    def __init__(self, model: nn.Module, config: RewardConfig) -> None:
-        super().__init__(model, config)
+    def __init__(self, model: nn.Module, settings: RewardSettings) -> None:
+        super().__init__(model)
+        self.settings = settings
         classifier_of(model)  # what cannot be saved so is not learned either
         causal = causal_model(model)
         head, embedding = causal.get_output_embeddings(), causal.get_input_embeddings()
@@ -47,14 +51,14 @@ class Reward(Comparing):
             drawn = torch.randn(self.score.weight.shape, generator=torch.Generator().manual_seed(0))
             with torch.no_grad():
                 self.score.weight.copy_(drawn / (drawn.shape[1] + 1) ** 0.5)
-        self.told = ("accuracy", "margin") if config.loss == "pair" else ()
+        self.told = ("accuracy", "margin") if settings.loss == "pair" else ()
 
     def forward(self, forest: Forest) -> Losses:
         scores_IA = self.rewards(forest)
-        losses_I = self._pairs(scores_IA, forest) if self.config.loss == "pair" else self._alone(scores_IA, forest)
+        losses_I = self._pairs(scores_IA, forest) if self.settings.loss == "pair" else self._alone(scores_IA, forest)
         found = scores_IA.detach()
         figures = {"reward": found[:, 0]}
-        if self.config.loss == "pair":
+        if self.settings.loss == "pair":
             better, worse = found.unbind(1)
             figures = {"accuracy": (better > worse).double(), "margin": better - worse}
             figures |= {"reward_chosen": better, "reward_rejected": worse}
@@ -80,7 +84,7 @@ class Reward(Comparing):
         """
         better, worse = scores_I2.unbind(1)
         losses_I = softplus(worse - better + self._number("margin", forest, better))
-        return losses_I + self.config.center * (better + worse).square() if self.config.center else losses_I
+        return losses_I + self.settings.center * (better + worse).square() if self.settings.center else losses_I
 
     def _alone(self, scores_I1: Tensor, forest: Forest) -> Tensor:
         return (scores_I1[:, 0] - self._number("score", forest, scores_I1)).square()

@@ -13,8 +13,8 @@ from weitiao.evaluation.reward_scores import Comparisons, compare_rewards
 from weitiao.evaluation.scores import Scores
 from weitiao.evaluation.statistics import mean
 from weitiao.forest.plan import pack
-from weitiao.methods.classifier import open_scorer
 from weitiao.methods.open import OpenModel
+from weitiao.methods.scorer import open_scorer
 from weitiao.methods.start import find_start
 from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model

@@ -11,7 +11,7 @@ from torch import nn
 from weitiao.data.example import Example, as_answer
 from weitiao.errors import DataError
 from weitiao.evaluation.metrics.base import Item as Answered
-from weitiao.methods.classifier import open_scorer
+from weitiao.methods.scorer import open_scorer
 from weitiao.objectives.policy import Policy
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.objectives.reward import reward_items

@@ -18,7 +18,7 @@ from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import DataError
 from weitiao.evaluation.reward_scores import Comparisons, ScoreReport, Spread, compare_rewards
 from weitiao.forest.layout import Forest
-from weitiao.methods.classifier import Scorer
+from weitiao.methods.scorer import Scorer
 from weitiao.models.attention import set_backend
 from weitiao.models.losses import target_states
 from weitiao.models.parts import context_length, evaluating
