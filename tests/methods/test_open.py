@@ -164,7 +164,7 @@ def test_adapters_of_other_kinds_open_and_merge(config: peft.PeftConfig, tiny_ll
         (peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4), "PREFIX_TUNING"),
         (peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=4), "P_TUNING"),
         (peft.AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_len=4, adapter_layers=1), "ADAPTION_PROMPT"),
-        (peft.LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj"]), "SEQ_CLS"),
+        (peft.LoraConfig(task_type="SEQ_CLS", target_modules=["q_proj"]), "is a reward model"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

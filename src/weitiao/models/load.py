@@ -131,29 +131,30 @@ def load_model(
     """
     path = resolve_model(config, cache_dir=cache_dir)
     import torch  # after the cheap check: it takes seconds
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
-    kind: Any = _class_of(path, config) if scores is None else AutoModelForSequenceClassification
     device = torch.device(device)
     dtype = getattr(torch, dtype_of(config, device=device.type))
     if config.map_weights:
         path = _mapped(path, dtype, device, cache_dir)
     rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
-    read = partial(
-        kind.from_pretrained,
-        str(path),
-        dtype=dtype,
-        use_safetensors=True,
-        trust_remote_code=config.trust_remote_code,
-        device_map={"": torch.device("cpu") if config.map_weights else device},
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused below, by name
-        **rounding,
-        **({"num_labels": 1} if scores == "new" else {}),
-        **(options or {}),
-    )
     own_table = False
     with loading(f"The model in {path} cannot be loaded", path):
+        architecture = AutoConfig.from_pretrained(str(path), trust_remote_code=config.trust_remote_code)
+        kind: Any = causal_class(architecture) if scores is None else AutoModelForSequenceClassification
+        read = partial(
+            kind.from_pretrained,
+            str(path),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=config.trust_remote_code,
+            device_map={"": torch.device("cpu") if config.map_weights else device},
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            **rounding,
+            **({"num_labels": 1} if scores == "new" else {}),
+            **(options or {}),
+        )
         try:
             model, report = read(attn_implementation=None if attention == OWN else attention)
         except KeyError as error:
@@ -183,10 +184,6 @@ def load_model(
         set_backend(model, "alone")
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
-
-
-def _class_of(path: Path, config: ModelConfig) -> Any:
-    return causal_class(load_config(config.moved_to(str(path))))
 
 
 def causal_class(architecture: PreTrainedConfig) -> Any:

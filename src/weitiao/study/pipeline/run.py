@@ -134,9 +134,11 @@ class Pipeline:
         recipe, run = self.work.recipe, self.work.run
         train = next(step for step in self.steps if step.name == "train")
         if train.name not in self.skip:
-            record, asked_for = self.records.steps.get(train.name), Identities(left_open(recipe, run))
-            if record is not None and record.key == step_key(train, asked_for, {}):
-                self.identities = asked_for  # what the recipe says beyond it was chosen by this very training
+            record = self.records.steps.get(train.name)
+            for asked_for in map(Identities, left_open(recipe, run)):
+                if record is not None and record.key == step_key(train, asked_for, {}):
+                    self.identities = asked_for  # what the recipe says beyond it was chosen by this very training
+                    break
             key, again = step_key(train, self.identities, {}), train.name in self.redo
             results = [pattern for step in dependants(train, self.steps) for pattern in step.writes]
             settle_training(recipe, run, self.records, key, again=again, of_results=results, tell=self.lines.message)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 from weitiao.errors import DataError, RunError
@@ -67,14 +68,19 @@ def settle_training(
     records.save()
 
 
-def left_open(recipe: Recipe, run: RunDir) -> Recipe:
-    """The recipe with `auto` again for what it has in common with that of a run directory, and a training fills in.
+def left_open(recipe: Recipe, run: RunDir) -> Iterator[Recipe]:
+    """The recipe with `auto` again for all or some of what it has in common with that of a run directory, and a
+    training fills in.
 
-    Whoever names the run directory gives its resolved recipe: it says what the recipe that was given first left open.
+    Whoever names the run directory gives its resolved recipe: it does not say what the recipe that was given first
+    left open.
     """
     written = written_values(run)["train"] if run.recipe_path.exists() else {}
-    chosen = {name: "auto" for name in CHOSEN if written.get(name) == getattr(recipe.train, name)}
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)}) if chosen else recipe
+    same = [name for name in CHOSEN if written.get(name) == getattr(recipe.train, name)]
+    for number in range(len(same), -1, -1):
+        for names in combinations(same, number):
+            train = recipe.train.model_copy(update=dict.fromkeys(names, "auto"))
+            yield recipe.model_copy(update={"train": train})
 
 
 def write_current_recipe(recipe: Recipe, run: RunDir) -> None:
