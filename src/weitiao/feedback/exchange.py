@@ -66,11 +66,13 @@ def votes_of(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[str, Coun
     return votes
 
 
-def wins_of_models(store: FeedbackStore) -> dict[str, dict[str, Counter[str]]]:
-    """How often each model won against another one, by judge and by the two models."""
+def wins_of_models(
+    store: FeedbackStore, choices: Mapping[str, Mapping[str, Choice]]
+) -> dict[str, dict[str, Counter[str]]]:
+    """How often each model won against another one, by judge and by the two models, given what each judge chose."""
     pairs = {item.item_id: (a.model, b.model) for item, a, b in store.pairs() if a.model != b.model}
     wins: dict[str, dict[str, Counter[str]]] = {}
-    for judge, found in choices_by_judge(store).items():
+    for judge, found in choices.items():
         for pair, choice in found.items():
             if pair in pairs:
                 models = pairs[pair]
@@ -118,8 +120,7 @@ def take_in(store: FeedbackStore, rows: Iterable[Mapping[str, Any]]) -> tuple[in
         judgements += [Judgement(item.item_id, **one) for one in row["judgements"]]
     fresh = [one for one in judgements if one not in known]
     num_pairs = store.keep(pairs)
-    for one in fresh:
-        store.add(one)
+    store.add(*fresh)
     return num_pairs, len(fresh)
 
 
@@ -144,8 +145,7 @@ def take_in_preferences(store: FeedbackStore, examples: Iterable[Example], *, ju
             shown = first_shown(item.item_id, seed=0)
             fresh.append(Judgement(item.item_id, judge, shown, "a" if order == "ab" else "b", now()))
     num_pairs = store.keep(pairs)
-    for one in fresh:
-        store.add(one)
+    store.add(*fresh)
     return num_pairs, len(fresh)
 
 

@@ -121,13 +121,13 @@ class FeedbackStore:
         """Everyone who judged something, in order of appearance."""
         return list(dict.fromkeys(one.judge for one in self.judgements()))
 
-    def add(self, judgement: Judgement) -> None:
-        """Store a judgement; it is on the disk when this returns.
+    def add(self, *judgements: Judgement) -> None:
+        """Store judgements, all or none; they are on the disk when this returns.
 
         Raises:
             RunError: The file cannot be written.
         """
-        self._write([(_INSERT, (*astuple(judgement), 0))])
+        self._write([(_INSERT, (*astuple(one), 0)) for one in judgements])
 
     def withdraw(self, judgement: Judgement) -> None:
         """Take a judgement back: its pair counts as not judged.

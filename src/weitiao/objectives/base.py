@@ -46,4 +46,4 @@ class ObjectiveConfigBase(Config, ABC):
 
     def build(self, model: nn.Module) -> Objective:
         """The objective around a model."""
-        return self.objective()(model)
+        return self.objective()(model, self)

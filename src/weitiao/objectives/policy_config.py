@@ -6,7 +6,7 @@ import builtins
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,8 +14,6 @@ from weitiao.data.example import PROMPTS, Rows
 from weitiao.objectives.base import ObjectiveConfigBase
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from weitiao.objectives.advantages import Floats, Scored
     from weitiao.objectives.objective import Objective
 
@@ -67,11 +65,6 @@ class PolicyConfig(ObjectiveConfigBase):
 
         return Policy
 
-    def build(self, model: nn.Module) -> Objective:
-        made: Any = self.objective()
-        built: Objective = made(model, self)
-        return built
-
     @abstractmethod
     def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
         """What is known of every token of the answers of a rollout once they are scored, by name: its `advantage`."""
@@ -117,7 +110,17 @@ class GrpoConfig(PolicyConfig):
         return [{"advantage": one} for one in of_groups(answers, divide_by_std=self.divide_by_std)]
 
 
-class RlooConfig(PolicyConfig):
+class RewardedKlConfig(PolicyConfig):
+    """Objectives that take the divergence off the reward by default."""
+
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    """How the divergence is estimated from the tokens (http://joschu.net/blog/kl-approx.html)."""
+
+    kl_in: Literal["loss", "reward"] = "reward"
+    """Where it counts: added to the loss, or taken off the reward of every token."""
+
+
+class RlooConfig(RewardedKlConfig):
     """REINFORCE leave-one-out (https://arxiv.org/abs/2402.14740): the mean reward of the others to the same prompt is
     the baseline. The loss is a sum over tokens, clipped, so that a rollout can be used more than once."""
 
@@ -130,19 +133,13 @@ class RlooConfig(PolicyConfig):
     kl: float = Field(default=0.05, ge=0)
     """Coefficient of the KL divergence from the model that the training began with. With 0 it is not computed."""
 
-    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """How the divergence is estimated from the tokens (http://joschu.net/blog/kl-approx.html)."""
-
-    kl_in: Literal["loss", "reward"] = "reward"
-    """Where it counts: added to the loss, or taken off the reward of every token."""
-
     def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
         from weitiao.objectives.advantages import leave_one_out
 
         return [{"advantage": one} for one in leave_one_out(answers)]
 
 
-class ReinforceConfig(PolicyConfig):
+class ReinforceConfig(RewardedKlConfig):
     """REINFORCE++ (https://arxiv.org/abs/2501.03262): what is still to come, whitened over all tokens of a rollout."""
 
     least_samples: ClassVar[int] = 1
@@ -153,19 +150,13 @@ class ReinforceConfig(PolicyConfig):
     kl: float = Field(default=0.01, ge=0)
     """Coefficient of the KL divergence from the model that the training began with. With 0 it is not computed."""
 
-    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """How the divergence is estimated from the tokens (http://joschu.net/blog/kl-approx.html)."""
-
-    kl_in: Literal["loss", "reward"] = "reward"
-    """Where it counts: added to the loss, or taken off the reward of every token."""
-
     def columns(self, answers: Sequence[Scored]) -> list[dict[str, Floats]]:
         from weitiao.objectives.advantages import to_go
 
         return [{"advantage": one} for one in to_go(answers)]
 
 
-class PpoConfig(PolicyConfig):
+class PpoConfig(RewardedKlConfig):
     """Proximal policy optimisation (https://arxiv.org/abs/1707.06347) with a value head on the final states, and the
     details of https://arxiv.org/abs/2403.17031."""
 
@@ -177,12 +168,6 @@ class PpoConfig(PolicyConfig):
 
     kl: float = Field(default=0.05, ge=0)
     """Coefficient of the KL divergence from the model that the training began with. With 0 it is not computed."""
-
-    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
-    """How the divergence is estimated from the tokens (http://joschu.net/blog/kl-approx.html)."""
-
-    kl_in: Literal["loss", "reward"] = "reward"
-    """Where it counts: added to the loss, or taken off the reward of every token."""
 
     kl_target: float | None = Field(default=None, gt=0)
     """The mean KL of a token that is aimed at: after every rollout, `kl` is changed by up to a fifth, times answers by

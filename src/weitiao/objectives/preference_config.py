@@ -12,8 +12,6 @@ from weitiao.data.example import Rows
 from weitiao.objectives.base import ObjectiveConfigBase
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from weitiao.objectives.objective import Objective
     from weitiao.rendering.items import Item, TokenSequence
 
@@ -67,9 +65,6 @@ class DpoConfig(ObjectiveConfigBase):
 
         return Preference
 
-    def build(self, model: nn.Module) -> Objective:
-        return self.objective()(model, self)
-
 
 class KtoConfig(ObjectiveConfigBase):
     """Kahneman-Tversky optimisation: good answers become likelier and bad ones less likely, each by itself, measured
@@ -103,9 +98,6 @@ class KtoConfig(ObjectiveConfigBase):
         from weitiao.objectives.kto import Kto
 
         return Kto
-
-    def build(self, model: nn.Module) -> Objective:
-        return self.objective()(model, self)
 
 
 class RewardConfig(ObjectiveConfigBase):
@@ -150,6 +142,3 @@ class RewardConfig(ObjectiveConfigBase):
         from weitiao.objectives.reward import Reward
 
         return Reward
-
-    def build(self, model: nn.Module) -> Objective:
-        return self.objective()(model, self)

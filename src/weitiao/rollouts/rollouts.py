@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from weitiao.errors import TrainingError
+from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan, Step, pack
 from weitiao.models.losses import target_states
 from weitiao.models.parts import decoder, evaluating
 from weitiao.objectives.advantages import Scored
+from weitiao.objectives.columns import computed_columns
 from weitiao.objectives.policy import Policy, divergence
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
@@ -185,21 +188,19 @@ class Rollouts:
             with reference.in_place():
                 self._note(samples, {"logprob": REFERENCE})
 
-    @torch.no_grad()
     def _note(self, samples: Sequence[Sample], columns: Mapping[str, str]) -> None:
         """Put what the objective measures into columns of samples: by its name, the name of the column."""
         objective, plan = self.engine.objective, self.plan
         assert isinstance(objective, Policy)
+
+        def measure(forest: Forest) -> dict[str, Tensor]:
+            return objective.measured(forest, target_states(objective.model, forest))
+
         items = [self._item(one) for one in samples]
-        of_item = {id(item): one for item, one in zip(items, samples, strict=True)}
         with evaluating(objective), self.engine.precision.computing():
-            for forest in pack(items, token_budget=plan.token_budget, share_prefixes=plan.share_prefixes):
-                found = objective.measured(forest, target_states(objective.model, forest))
-                for name, column in columns.items():
-                    if name in found:
-                        values_N = found[name].float().cpu().numpy()
-                        for place, item in enumerate(forest.items):
-                            of_item[id(item)].columns[column] = values_N[forest.target_items == place].tolist()
+            found = computed_columns(items, measure, token_budget=plan.token_budget, share_prefixes=plan.share_prefixes)
+        for one, measured in zip(samples, found, strict=True):
+            one.columns |= {column: measured[name].tolist() for name, column in columns.items() if name in measured}
 
     def _value(self, samples: Sequence[Sample], kl: float) -> None:
         """Give samples their advantages, given the coefficient of KL."""

@@ -183,7 +183,9 @@ def status(store: FeedbackStore) -> Status:
     choices = choices_by_judge(store)
     judged = {pair for found in choices.values() for pair in found}
     num_judged = sum(item.item_id in judged for item in items)
-    return Status(len(items), num_judged, sum_up(items, store, {}), agreement_of_all(choices), wins_of_models(store))
+    return Status(
+        len(items), num_judged, sum_up(items, store, {}), agreement_of_all(choices), wins_of_models(store, choices)
+    )
 
 
 def export_feedback(store: FeedbackStore, output: Path, *, form: Form, judges: Sequence[str] = ()) -> Counted:

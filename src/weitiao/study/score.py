@@ -19,7 +19,8 @@ from weitiao.errors import DataError
 from weitiao.evaluation.reward_scores import Comparisons, ScoreReport, Spread, compare_rewards
 from weitiao.forest.layout import Forest
 from weitiao.methods.scorer import Scorer
-from weitiao.models.attention import set_backend
+from weitiao.models.asking import attention_function
+from weitiao.models.attention import computing_by, set_backend
 from weitiao.models.losses import target_states
 from weitiao.models.parts import context_length, evaluating
 from weitiao.objectives.columns import computed_columns
@@ -110,11 +111,12 @@ def scores_of(scorer: Scorer, items: Sequence[Item], tell: Tell) -> list[float]:
     shortest = min(range(len(items)), key=lambda index: items[index].num_tokens)
     size = len(items[0].sequences)
     together = scores(items)
-    set_backend(scorer.model, "alone")
-    alone = np.array(scores([items[shortest]]))
+    with attention_function(scorer.model, "eager"), computing_by(scorer.model, "alone"):
+        alone = np.array(scores([items[shortest]]))
     if np.abs(alone - together[shortest * size :][:size]).max() <= _APART * (1 + np.abs(alone).max()):
         return together
     tell("In this family, scores in a forest of rows are not those of rows alone: each row is run alone.")
+    set_backend(scorer.model, "alone")
     return scores(items)
 
 
