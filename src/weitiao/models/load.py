@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -138,7 +138,6 @@ def load_model(
     if config.map_weights:
         path = _mapped(path, dtype, device, cache_dir)
     rounding = quantization_options(config.quantization, dtype) if config.quantization else {}
-    own_table = False
     with loading(f"The model in {path} cannot be loaded", path):
         architecture = AutoConfig.from_pretrained(str(path), trust_remote_code=config.trust_remote_code)
         kind: Any = causal_class(architecture) if scores is None else AutoModelForSequenceClassification
@@ -155,13 +154,7 @@ def load_model(
             **({"num_labels": 1} if scores == "new" else {}),
             **(options or {}),
         )
-        try:
-            model, report = read(attn_implementation=None if attention == OWN else attention)
-        except KeyError as error:
-            if error.args != (attention,):
-                raise
-            own_table = True  # its class takes attention from a table that nobody else can add to
-            model, report = read(attn_implementation="eager")
+        model, report, own_table = _read_with(read, attention)
     if scores == "own" and model.config.num_labels != 1:
         raise ModelError(
             f"The model in {path} tells {model.config.num_labels} classes apart; a score is one number.",
@@ -184,6 +177,16 @@ def load_model(
         set_backend(model, "alone")
     model.config._name_or_path = config.name  # what adapters name as their base: not a place in a cache
     return model
+
+
+def _read_with(read: Callable[..., Any], attention: str) -> tuple[PreTrainedModel, dict[str, Any], bool]:
+    """A model with an attention, what was found of its weights, and whether it takes attention from its own table."""
+    try:
+        return *read(attn_implementation=None if attention == OWN else attention), False
+    except KeyError as error:
+        if error.args != (attention,):
+            raise
+        return *read(attn_implementation="eager"), True  # nobody else can add to the table
 
 
 def causal_class(architecture: PreTrainedConfig) -> Any:

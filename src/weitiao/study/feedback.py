@@ -165,12 +165,14 @@ def most_telling(store: FeedbackStore) -> list[PreferenceItem]:
         counts = votes.get(item.item_id)
         return (counts.total(), max(counts.values()) / counts.total()) if counts else (0, 0.0)
 
-    items = [item for item, _, _ in store.pairs()]
-    if not items:
-        raise DataError(
-            f"{store.path} holds no pairs of answers.", "Make some with `weitiao feedback sample` or `import`."
-        )
-    return sorted(items, key=order)
+    return sorted(_items(store), key=order)
+
+
+def _items(store: FeedbackStore) -> list[PreferenceItem]:
+    """All pairs in the order in which they came; at least one."""
+    if items := [item for item, _, _ in store.pairs()]:
+        return items
+    raise DataError(f"{store.path} holds no pairs of answers.", "Make some with `weitiao feedback sample` or `import`.")
 
 
 def status(store: FeedbackStore) -> Status:
@@ -179,7 +181,7 @@ def status(store: FeedbackStore) -> Status:
     Raises:
         MissingExtraError: Several judges judged the same pairs, and the packages that reckon agreement are missing.
     """
-    items = most_telling(store)
+    items = _items(store)
     choices = choices_by_judge(store)
     judged = {pair for found in choices.values() for pair in found}
     num_judged = sum(item.item_id in judged for item in items)
@@ -200,7 +202,7 @@ def export_feedback(store: FeedbackStore, output: Path, *, form: Form, judges: S
     Raises:
         DataError: There is nothing to write.
     """
-    num_pairs = len(most_telling(store))
+    num_pairs = len(_items(store))
     rows = [one.row() for one in preferred(store, judges)] if form == "preference" else list(whole_rows(store))
     if not rows:
         raise DataError(
