@@ -11,9 +11,10 @@ import torch
 from comparing import log_probability, pairs, pairs_recipe, token_ids, write_pairs
 from rich.console import Console
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
-from workbench import require_same_after_resume, steps_of
+from workbench import evaluate_target, require_same_after_resume, steps_of
 
 from weitiao.recipe import load_recipe
+from weitiao.report.render import render_report
 from weitiao.seeding import shuffled
 from weitiao.study.train import train
 
@@ -44,19 +45,22 @@ def test_steps_are_those_of_a_plain_loop_and_going_on_gives_the_same(tiny_llama_
             before = log_probability(frozen, ids, given)
         return log_probability(model, ids, given) - before
 
+    def judged(group: list[dict[str, Any]]) -> tuple[list[tuple[int, torch.Tensor]], float]:
+        made = [token_ids(row, "completion", tiny_llama_dir) for row in group]
+        longest, others = max(len(ids) for ids, _ in made), [*made[1:], made[0]]
+        crossed = [((a[:n] + b[m:])[:longest], n) for (a, n), (b, m) in zip(made, others, strict=True)]
+        found = [(1 if row["label"] else -1, ratio(*one)) for row, one in zip(group, made, strict=True)]
+        return found, max(0.0, sum(ratio(*one).item() for one in crossed) / len(made))
+
     for step in range(4):
         losses, right, kl = [], 0, 0.0
         for index in shuffled(4, seed=3, epoch=step // 2)[step % 2 * 2 :][:2]:
-            made = [token_ids(row, "completion", tiny_llama_dir) for row in groups[index]]
-            longest, others = max(len(ids) for ids, _ in made), [*made[1:], made[0]]
-            crossed = [((a[:n] + b[m:])[:longest], n) for (a, n), (b, m) in zip(made, others, strict=True)]
-            point = max(0.0, sum(ratio(*one).item() for one in crossed) / len(made))
-            kl += point * len(made)
-            for row, one in zip(groups[index], made, strict=True):
-                found = ratio(*one)
-                sign, weight = (1, 1.0) if row["label"] else (-1, 1.5)
-                losses.append(weight * (1 - torch.sigmoid(0.3 * sign * (found - point))))
-                right += sign * (found.item() - point) > 0
+            found, point = judged(groups[index])
+            kl += point * len(found)
+            for sign, one in found:
+                weight = 1.0 if sign > 0 else 1.5
+                losses.append(weight * (1 - torch.sigmoid(0.3 * sign * (one - point))))
+                right += sign * (one.item() - point) > 0
         mean = torch.stack(losses).mean()
         mean.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -70,6 +74,14 @@ def test_steps_are_those_of_a_plain_loop_and_going_on_gives_the_same(tiny_llama_
         optimizer.zero_grad()
     assert not math.isclose(steps_of(run)[0]["loss"], steps_of(run)[3]["loss"])
     require_same_after_resume(run, 4)
+    held = write_pairs(tmp_path / "held.jsonl", marked(8))
+    scores = evaluate_target(run, [f"data.test={held}", "evaluate.generation.max_new_tokens=2"], output=run).scores
+    right = 0
+    for group in (marked(8)[:3], marked(8)[3:6], marked(8)[6:]):
+        found, point = judged(group)
+        right += sum(sign * (one.item() - point) > 0 for sign, one in found)
+    assert scores.metrics["marked_accuracy"].value == right / 8
+    assert f"{right / 8:.1%}" in render_report(run)
 
 
 def test_forests_change_nothing(tiny_llama_dir: Path, tmp_path: Path) -> None:

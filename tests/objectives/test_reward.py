@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from weitiao.evaluation.reward_scores import compare_rewards
 from weitiao.methods.open import open_model
 from weitiao.methods.scorer import open_scorer
 from weitiao.recipe import load_recipe
+from weitiao.report.render import render_report
 from weitiao.seeding import shuffled
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.score import score_rows
@@ -141,6 +143,9 @@ def test_numbers_are_learned_from_single_answers(tiny_llama_dir: Path, tmp_path:
     report, _ = score_rows(open_scorer(run), str(tmp_path / "rows.jsonl"), on_bad_rows="error", tell=lambda line: None)
     assert report.scores.n == len(rows)
     assert report.comparisons is None
+    scored = evaluate_target(run, [f"data.test={tmp_path / 'rows.jsonl'}"], output=run, console=QUIET)
+    page = render_report(run)
+    assert f"{scored.scores.metrics['squared_error'].value:.4g}" in page
 
 
 def test_what_gives_no_scores_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -157,7 +162,16 @@ def test_the_whole_work_is_done_with_what_a_reward_model_can_do(tiny_llama_dir: 
     states = {step.name: step.state for step in result.steps}
     assert {name for name, state in states.items() if state == "done"} == {"check", "train", "eval", "report"}
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    assert "preference_accuracy" in page or "better answer" in page
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    found = scores["details"][scores["primary"]]
+    for text in (f"{found['accuracy']['value']:.1%}", f"two are {found['calibration_error']:.1%} apart"):
+        assert text in page
+    drawing = page.split("Rewards of held-out pairs")[1].partition("</figure>")[0]
+    (drawn,) = re.findall(r'<path class="validation mark" d="M([^"]*)"', drawing)
+    highs = [1000 * (1 - one["accuracy"]["value"]) for one in found["reliability"]]
+    assert [float(point.split()[1].removesuffix("h0")) for point in drawn.split(" M")] == pytest.approx(highs, abs=0.01)
+    assert f"{found['length_agreement']['value']:.1%}" in page
+    assert "nats per target" not in page
     again = run_pipeline(load_recipe(recipe), console=QUIET)
     assert "done" not in {step.state for step in again.steps}
 

@@ -42,13 +42,16 @@ def eval(
     console = messages()
     settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"]), *base_settings(base_model)]
     tuned = target.is_dir() and not base
-    scored = evaluate_recipe(load_recipe(target, settings), tuned=tuned, output=output, console=console)
+    recipe = load_recipe(target, settings)
+    scored = evaluate_recipe(recipe, tuned=tuned, output=output, console=console)
     if json:
         print_json(scored.to_dict())
     else:
         print_scores(scored.scores, scored.predictions, results(), title=scored.name)
     facts = [("scores", str(scored.scores_path)), ("answers", str(scored.predictions_path))]
-    if scored.tuned:
+    if recipe.objective.gives_scores:
+        facts, commands = facts[:1], [f"weitiao score {quoted(target)} --data FILE", f"weitiao report {quoted(target)}"]
+    elif scored.tuned:
         commands = [f"weitiao eval {quoted(target)} --base", f"weitiao chat {quoted(target)} --compare"]
     else:
         commands = [f"weitiao eval {quoted(target)}"] if target.is_dir() else [f"weitiao train {quoted(target)}"]

@@ -29,7 +29,15 @@ from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.dataset import Tell, load_told, render_part
 from weitiao.study.place import place_of_results
 from weitiao.study.prepared import token_budget
-from weitiao.study.rewards import ACCURACY, implicit_rewards, reward_scores, with_comparisons
+from weitiao.study.rewards import (
+    ACCURACY,
+    MARKED,
+    implicit_rewards,
+    marked_accuracy,
+    reward_scores,
+    with_comparisons,
+    with_metric,
+)
 from weitiao.study.setup import open_recipe, set_threads
 from weitiao.study.task import askable, key_of_answers, task_from_recipe
 from weitiao.terminal.console import TextConsole
@@ -117,9 +125,8 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
     task = task_from_recipe(recipe, data) if recipe.evaluate.graders else None
     benchmarks = _benchmarks(recipe, tuned=tuned)  # first: what is wrong with them shows soon
     opened = open_recipe(recipe, tuned=tuned)
-    pairs = recipe.objective.rows().record == "pair"
-    compared = recipe.objective.rows().record in ("pair", "mark")
-    held_out = [] if compared else _losses(recipe, opened, data.validation, "validation", tell)
+    record = recipe.objective.rows().record
+    held_out = [] if record in ("pair", "mark") else _losses(recipe, opened, data.validation, "validation", tell)
     lengths = by_length(held_out) if held_out else None
     test = _test_perplexities(recipe, opened, data.test, tell)
     if task is not None:
@@ -137,8 +144,12 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
         validation_bits_per_byte=lengths and lengths[1],
         benchmarks=benchmarks.scores,
     )
-    if pairs and tuned and (found := implicit_rewards(recipe, opened, data, tell)) is not None:
+    if record == "pair" and tuned and (found := implicit_rewards(recipe, opened, data, tell)) is not None:
         scores = with_comparisons(scores, found)
+    if record == "mark" and tuned and (marked := marked_accuracy(recipe, opened, data, tell)) is not None:
+        scores = with_metric(scores, MARKED, marked)
+    if not (scores.metrics or scores.validation_loss or scores.benchmarks):
+        tell("Nothing was scored: no held-out row has an answer to compare with.")
     suffix = "" if tuned else "-base"
     weights = weights_hash(recipe.model, opened.final)
     key = None if task is None else key_of_answers(task, opened.tokenizer, recipe.model, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
@@ -11,7 +12,8 @@ from weitiao.data.load import DataSet
 from weitiao.errors import RecipeError
 from weitiao.evaluation.reward_scores import Comparisons, compare_rewards
 from weitiao.evaluation.scores import Scores
-from weitiao.evaluation.statistics import mean
+from weitiao.evaluation.statistics import Estimate, mean, proportion
+from weitiao.forest.layout import Forest
 from weitiao.forest.plan import pack
 from weitiao.methods.open import OpenModel
 from weitiao.methods.scorer import open_scorer
@@ -20,6 +22,7 @@ from weitiao.models.fingerprint import model_fingerprint
 from weitiao.models.names import resolve_model
 from weitiao.models.parts import evaluating
 from weitiao.objectives.columns import computed_columns, with_columns
+from weitiao.objectives.objective import Objective
 from weitiao.objectives.preference import Comparing
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import Item
@@ -30,7 +33,7 @@ from weitiao.study.reference import read_columns, reference_key
 from weitiao.study.score import compared, conversations, scores_of
 from weitiao.study.setup import device_here, open_recipe
 
-ACCURACY, LONGER, ERROR = "preference_accuracy", "longer_is_better", "squared_error"
+ACCURACY, LONGER, MARKED, ERROR = "preference_accuracy", "longer_is_better", "marked_accuracy", "squared_error"
 
 
 def held_out(recipe: Recipe, data: DataSet) -> tuple[str, tuple[Example, ...]]:
@@ -40,8 +43,14 @@ def held_out(recipe: Recipe, data: DataSet) -> tuple[str, tuple[Example, ...]]:
 
 def with_comparisons(scores: Scores, found: Comparisons) -> Scores:
     """Scores with what rewards of pairs come to."""
-    metrics = {**scores.metrics, ACCURACY: found.accuracy, LONGER: found.longer}
-    return replace(scores, metrics=metrics, details={**scores.details, ACCURACY: asdict(found)})
+    details = {**scores.details, ACCURACY: asdict(found)}
+    return replace(with_metric(with_metric(scores, ACCURACY, found.accuracy), LONGER, found.longer), details=details)
+
+
+def with_metric(scores: Scores, name: str, found: Estimate) -> Scores:
+    """Scores with another metric, which is the primary one where answers gave none."""
+    primary = scores.primary if scores.primary in scores.metrics else name
+    return replace(scores, primary=primary, metrics={**scores.metrics, name: found})
 
 
 def reward_scores(recipe: Recipe, data: DataSet, scores: Scores, tell: Tell) -> Scores:
@@ -63,7 +72,7 @@ def reward_scores(recipe: Recipe, data: DataSet, scores: Scores, tell: Tell) -> 
         return with_comparisons(scores, compared(sequences, found))
     wanted = [float(one.columns["score"][-1]) for one in sequences]
     error = mean([(a - b) ** 2 for a, b in zip(found, wanted, strict=True)], bounds=None)
-    return replace(scores, metrics={ERROR: error})
+    return replace(with_metric(scores, ERROR, error), details={ERROR: {"is_share": False}})
 
 
 def implicit_rewards(recipe: Recipe, opened: OpenModel, data: DataSet, tell: Tell) -> Comparisons | None:
@@ -75,27 +84,44 @@ def implicit_rewards(recipe: Recipe, opened: OpenModel, data: DataSet, tell: Tel
         data: With held-out rows.
         tell: Gets every line that a person should see.
     """
+    objective, forests = _held_out_forests(recipe, opened, data, tell)
+    assert isinstance(objective, Comparing)
+    rewards: list[tuple[float, float]] = []
+    with evaluating(objective), torch.no_grad():
+        for forest in forests:
+            rewards += [(float(better), float(worse)) for better, worse in objective.rewards(forest).tolist()]
+    pairs = [item.sequences for forest in forests for item in forest.items]
+    lengths = [(better.num_learned, worse.num_learned) for better, worse in pairs]
+    return compare_rewards(rewards, lengths) if rewards else None
+
+
+def marked_accuracy(recipe: Recipe, opened: OpenModel, data: DataSet, tell: Tell) -> Estimate | None:
+    """The share of held-out answers whose reward is on the side of the reference point that their mark says, of a run
+    with `objective: kto`; the arguments are those of `implicit_rewards`."""
+    objective, forests = _held_out_forests(recipe, opened, data, tell)
+    with evaluating(objective), torch.no_grad():
+        right = sum(float(objective(forest).metrics["accuracy"]) for forest in forests)
+    rows = sum(item.rows for forest in forests for item in forest.items)
+    return proportion(round(right), rows) if rows else None
+
+
+def _held_out_forests(
+    recipe: Recipe, opened: OpenModel, data: DataSet, tell: Tell
+) -> tuple[Objective, Sequence[Forest]]:
+    """The held-out items with what their objective needs; none where that cannot be known."""
     part, examples = held_out(recipe, data)
     items = items_of_part(recipe, examples, opened.tokenizer, part, tell)
-    if not items:
-        return None
     objective = recipe.objective.build(opened.model)
-    assert isinstance(objective, Comparing)
+    if not items:
+        return objective, ()
     budget = token_budget(recipe, items, opened.model.device)
     if objective.needs:
         known = _reference(recipe, part, items, budget)
         if known is None:
-            tell(f"{part}: what the model said of these pairs before it learned is not kept: they are not compared")
-            return None
+            tell(f"{part}: what the model said of these rows before it learned is not kept: they are not compared")
+            return objective, ()
         items = known
-    rewards: list[tuple[float, float]] = []
-    rows: list[Item] = []
-    with evaluating(objective), torch.no_grad():
-        for forest in pack(items, token_budget=budget, share_prefixes=recipe.train.share_prefixes):
-            rewards += [(float(better), float(worse)) for better, worse in objective.rewards(forest).tolist()]
-            rows += forest.items
-    lengths = [(better.num_learned, worse.num_learned) for better, worse in (one.sequences for one in rows)]
-    return compare_rewards(rewards, lengths)
+    return objective, pack(items, token_budget=budget, share_prefixes=recipe.train.share_prefixes)
 
 
 def _reference(recipe: Recipe, part: str, items: tuple[Item, ...], budget: int) -> tuple[Item, ...] | None:

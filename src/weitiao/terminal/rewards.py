@@ -12,10 +12,8 @@ from weitiao.terminal.tables import facts
 
 
 def comparison_facts(found: Comparisons) -> Iterator[tuple[str, str]]:
-    """What rewards of pairs come to, as names and values."""
-    yield "Better answer", f"has the higher reward in {found.accuracy}"
-    yield "Longer answer", f"is the better one in {found.longer}"
-    yield "", f"has the higher reward in {found.length_agreement}"
+    """What rewards of pairs come to beside the accuracy and that of length alone, as names and values."""
+    yield "Longer answer", f"has the higher reward in {found.length_agreement}"
     if found.length_correlation is not None:
         yield "Reward and length", f"correlation {found.length_correlation:+.2f}"
     sure = ", ".join(
@@ -31,6 +29,8 @@ def print_report(report: ScoreReport, console: Console) -> None:
     lines = [("Rows", f"{report.rows:,}" + (f", {report.left_out:,} left out" if report.left_out else ""))]
     lines.append(("Scores", f"mean {scores.mean:.3f}, std {scores.std:.3f}, {scores.low:.3f} to {scores.high:.3f}"))
     if report.comparisons is not None:
+        lines.append(("Better answer", f"has the higher reward in {report.comparisons.accuracy}"))
+        lines.append(("Longer answer", f"is the better one in {report.comparisons.longer}"))
         lines += comparison_facts(report.comparisons)
     console.print(Text(report.model, "bold underline"))
     console.print(facts(lines))

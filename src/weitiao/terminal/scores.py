@@ -60,7 +60,8 @@ def print_scores(scores: Scores, predictions: Sequence[Prediction], console: Con
 
 def _summary(scores: Scores) -> Iterator[tuple[str, str]]:
     for name, score in scores.metrics.items():
-        yield Wording("en").named("metric", name), _in_words(score)
+        is_share = scores.details.get(name, {}).get("is_share", True)
+        yield Wording("en").named("metric", name), _in_words(score) if is_share else _as_number(score)
         for key, text in _COUNTED.items():
             if count := scores.details.get(name, {}).get(key):
                 yield "", f"{count:,} {text}"

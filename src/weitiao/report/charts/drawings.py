@@ -1,4 +1,4 @@
-"""The drawings of the report: the curve of the loss, histograms, heat maps, shares and intervals."""
+"""The drawings of the report: the curve of the loss, reliability, histograms, heat maps, shares and intervals."""
 
 from __future__ import annotations
 
@@ -101,6 +101,32 @@ def loss_curve(train: Sequence[Point], validation: Sequence[Point], best: Point 
     if best is not None:
         drawing.points([at(*best)], "best mark")
     return Curve(drawing.markup(), x_ticks, y_ticks, y_scale.logarithmic)
+
+
+def reliability(points: Sequence[tuple[float, float, float, float]], *, title: str) -> Curve:
+    """Draw how often what was predicted comes true, over the probability that it was given.
+
+    Args:
+        points: The probability, and how often it came true with the ends of the interval; in order of the first.
+        title: What the drawing shows.
+    """
+    low = min(0.5, *(x for x, *_ in points))
+    x_scale, y_scale = Scale(low, 1.0), Scale(0.0, 1.0)
+
+    def at(x: float, y: float) -> Point:
+        return _BOX[0] * x_scale.place(x), _BOX[1] * (1 - y_scale.place(y))
+
+    drawing = Drawing(title, _HEIGHT, "curve", view_box=_BOX)
+    x_ticks = [(x_scale.place(tick), tick) for tick in x_scale.ticks(5)]
+    y_ticks = [(1 - y_scale.place(tick), tick) for tick in y_scale.ticks(5)]
+    for place, _ in y_ticks:
+        drawing.path([(0, _BOX[1] * place), (_BOX[0], _BOX[1] * place)], "grid")
+    drawing.path([at(low, low), at(1, 1)], "train")
+    for x, _, least, most in points:
+        drawing.path([at(x, least), at(x, most)], "validation")
+    drawing.path([at(x, y) for x, y, *_ in points], "validation")
+    drawing.points([at(x, y) for x, y, *_ in points], "validation mark")
+    return Curve(drawing.markup(), x_ticks, y_ticks, logarithmic=False)
 
 
 def _scale_of(losses: Sequence[float]) -> Scale:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from weitiao.console import quoted
 from weitiao.evaluation.statistics import Estimate
-from weitiao.report.charts.drawings import interval
+from weitiao.report.charts.drawings import Curve, interval
 from weitiao.report.charts.svg import Scale
 from weitiao.report.files import RunFiles
 from weitiao.text.wording import Wording, signed
@@ -50,7 +50,7 @@ def row(
         name: What it is the number of.
         detail: A smaller line under the name.
         one: The number.
-        unit: `share`, `points` or `nats`.
+        unit: `share`, `points`, `nats` or `number`.
         scale: Of the axis that the rows share.
         words: Of the report.
         tone: The class that colours it.
@@ -58,9 +58,7 @@ def row(
         tag: A word beside it.
         border, floor: What was asked for, and half the width of the noise around zero, as `interval` draws them.
     """
-    figure = words.share(one.value) if unit == "share" else words.points(one.value)
-    if unit == "nats":
-        figure = words.nats(one.value, with_sign=True)
+    figure = in_unit(one.value, unit, words)
     in_words = interval_in_words(one, words, unit)
     title = f"{name}: {figure}, {in_words}" + (f". {tag}" if tag else "")
     drawing = interval(
@@ -70,10 +68,37 @@ def row(
     return {**shown, "strong": strong, "tag": tag, "tone": tone}
 
 
+def in_unit(value: float, unit: str, words: Wording) -> str:
+    """A number with its unit."""
+    if unit == "nats":
+        return words.nats(value, with_sign=True)
+    if unit == "number":
+        return words.loss(value)
+    return words.share(value) if unit == "share" else words.points(value)
+
+
+def unit_of(scores: Mapping[str, Any], metric: str) -> str:
+    """Whether a metric in `scores.json` is a share; what is above one, and what says so itself, is another number."""
+    said = scores.get("details", {}).get(metric, {}).get("is_share", True)
+    return "share" if said and scores["metrics"][metric]["high"] <= 1 else "number"
+
+
 def axis_of(scale: Scale, unit: str) -> Axis:
-    """An axis of shares (in percent), of points or of nats."""
-    factor, sign = (1 if unit == "nats" else 100), ("%" if unit == "share" else "")
+    """An axis of shares (in percent), of points, of nats or of plain numbers."""
+    factor, sign = (1 if unit in ("nats", "number") else 100), ("%" if unit == "share" else "")
     return [(f"{100 * scale.place(tick):.2f}%", _plain(factor * tick) + sign) for tick in scale.ticks(4)]
+
+
+def plot_of(curve: Curve, x: Callable[[float], str], y: Callable[[float], str]) -> Section:
+    """A curve with its axes, whose values are written by `x` and `y`."""
+    axes = {"x_axis": (curve.x_ticks, x), "y_axis": (curve.y_ticks, y)}
+    return {
+        "drawing": curve.drawing,
+        **{
+            name: [(f"{100 * place:.2f}%", text(value)) for place, value in ticks]
+            for name, (ticks, text) in axes.items()
+        },
+    }
 
 
 def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
@@ -91,8 +116,8 @@ def shortened(text: str, limit: int) -> str:
 
 def _end_of_interval(value: float, words: Wording, unit: str) -> str:
     """An end of an interval: a difference stands without its unit, which the number before it has."""
-    if unit == "share":
-        return words.share(value)
+    if unit in ("share", "number"):
+        return in_unit(value, unit, words)
     return signed(100 * value, 1) if unit == "points" else signed(value, 3)
 
 

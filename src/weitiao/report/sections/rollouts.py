@@ -1,12 +1,11 @@
-"""What a model learned from its own answers: reward, KL and length over the steps, and single answers."""
+"""What a model learned from its own answers: single answers with their rewards."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
 
-from weitiao.report.charts.drawings import loss_curve
-from weitiao.report.files import RunFiles, Values
+from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import Section
 from weitiao.rollouts.samples import Sample, read_rollout, rollouts_in
 from weitiao.text.wording import Wording
@@ -14,12 +13,11 @@ from weitiao.text.wording import Wording
 _FEW = 3
 
 
-def rollouts_of(files: RunFiles, steps: Sequence[Values], words: Wording) -> Section | None:
-    """Curves and samples; None for a training on the rows' own answers.
+def rollouts_of(files: RunFiles, words: Wording) -> Section | None:
+    """Samples; None for a training on the rows' own answers.
 
     Args:
         files: Of the run.
-        steps: The lines of the metrics about steps.
         words: Of the report.
     """
     paths = rollouts_in(files.path / "rollouts")
@@ -32,23 +30,9 @@ def rollouts_of(files: RunFiles, steps: Sequence[Values], words: Wording) -> Sec
         "worst": [_shown(one) for one in best[::-1][:_FEW]],
         "changed": _changed(first, last),
     }
-    names = [name for name in ("reward", "kl", "answer_tokens") if any(name in line for line in steps)]
     return {
-        "curves": [_curve(name, steps, words) for name in names],
         "groups": [(name, rows) for name, rows in groups.items() if rows],
         "said": words("rollouts.said", first=words.count(1), last=words.count(len(paths))),
-    }
-
-
-def _curve(name: str, steps: Sequence[Values], words: Wording) -> Section:
-    points = [(line["step"], line[name]) for line in steps if name in line]
-    title = words(f"rollouts.{name}", first=f"{points[0][1]:.3g}", last=f"{points[-1][1]:.3g}")
-    curve = loss_curve(points, [], None, title=title)
-    return {
-        "title": title,
-        "drawing": curve.drawing,
-        "x_axis": [(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks],
-        "y_axis": [(f"{100 * place:.2f}%", f"{value:.4g}") for place, value in curve.y_ticks],
     }
 
 

@@ -9,7 +9,8 @@ from weitiao.evaluation.statistics import Estimate
 from weitiao.report.charts.drawings import share_bar
 from weitiao.report.charts.svg import Scale, around
 from weitiao.report.files import RunFiles, Values
-from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, row
+from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, row, unit_of
+from weitiao.report.sections.rewards import rewards_of
 from weitiao.report.sections.verdict import prompt_name
 from weitiao.text.wording import Wording
 
@@ -30,6 +31,7 @@ def scores_section(files: RunFiles, words: Wording) -> Section:
         "table": {metric: words.named("metric", metric) for _, _, metrics, _ in found for metric in metrics},
         "models": [(name, metrics) for name, _, metrics, _ in found],
         "change": None,
+        "rewards": rewards_of(files, words),
         "benchmarks": scores["benchmarks"] if scores else {},  # which only the tuned model has
     }
     primary = (scores or {}).get("primary") or (baseline or {}).get("primary")
@@ -37,15 +39,18 @@ def scores_section(files: RunFiles, words: Wording) -> Section:
         return section
     target = baseline["target"] if baseline else None
     shown = [(name, detail, metrics[primary], tuned) for name, detail, metrics, tuned in found if metrics.get(primary)]
-    scale = _share_scale([one for _, _, one, _ in shown], target)
+    if not shown:
+        return section
+    estimates = [one for _, _, one, _ in shown]
+    unit = unit_of(scores, primary) if scores and primary in scores["metrics"] else "share"
+    ends = [end for one in estimates for end in (one.low, one.high)]
+    scale = _share_scale(estimates, target) if unit == "share" else around(ends, include=(0.0,))
     section |= {
         "primary": words.named("metric", primary),
         "target": None if target is None else words("scores.target", value=words.share(target)),
-        "axis": axis_of(scale, "share"),
+        "axis": axis_of(scale, unit),
         "rows": [
-            row(
-                name, detail, one, "share", scale, words, tone="tuned" if tuned else "base", strong=tuned, border=target
-            )
+            row(name, detail, one, unit, scale, words, tone="tuned" if tuned else "base", strong=tuned, border=target)
             for name, detail, one, tuned in shown
         ],
     }

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from weitiao.report.charts.drawings import heat_map, loss_curve
 from weitiao.report.files import RunFiles, Values
-from weitiao.report.sections.common import Section, missing
+from weitiao.report.sections.common import Section, missing, plot_of
 from weitiao.report.sections.rollouts import rollouts_of
 from weitiao.text.wording import Wording
 from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
@@ -36,21 +36,36 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         ),
     )
     record = files.records.steps.get("train")
+    objective = files.settings.get("objective") or "sft"
+    of_tokens = (objective if isinstance(objective, str) else objective.get("type", "sft")) in ("sft", "pretrain")
     return {
         "missing": None,
         "unfinished": record is not None and record.state == "started",
-        "curve": curve,
-        "x_axis": [(f"{100 * place:.2f}%", words.count(value)) for place, value in curve.x_ticks],
-        "y_axis": [(f"{100 * place:.2f}%", words.loss(value)) for place, value in curve.y_ticks],
+        "curve": plot_of(curve, words.count, words.loss),
+        "caption": words(f"training.caption{'' if of_tokens else '.other'}{'.log' if curve.logarithmic else ''}"),
+        "curves": [
+            _curve(name, steps, validations, words)
+            for name in ("accuracy", "margin", "marked_reward", "reward", "kl", "answer_tokens")
+            if any(name in line for line in steps)
+        ],
         "has_validation": bool(validations),
         "experts": _experts(steps, words),
-        "rollouts": rollouts_of(files, steps, words),
+        "rollouts": rollouts_of(files, words),
         "facts": [
             *_facts(steps, best, words),
             *_rounding(files.metrics, words),
             *_forecast(files.forecast, words),
         ],
     }
+
+
+def _curve(name: str, steps: list[Values], validations: list[Values], words: Wording) -> Section:
+    """A number of the metrics over the steps."""
+    points = [(line["step"], line[name]) for line in steps if name in line]
+    held_out = [(line["step"], line[key]) for line in validations if (key := f"validation_{name}") in line]
+    title = words(f"curve.{name}", first=f"{points[0][1]:.3g}", last=f"{points[-1][1]:.3g}")
+    curve = loss_curve(points, held_out, None, title=title)
+    return {"title": title, **plot_of(curve, words.count, "{:.4g}".format)}
 
 
 def _experts(steps: list[Values], words: Wording) -> Values | None:

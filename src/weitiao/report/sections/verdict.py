@@ -10,7 +10,16 @@ from weitiao.evaluation.borders import VerdictConfig
 from weitiao.records import record_of
 from weitiao.report.charts.svg import around
 from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import Section, axis_of, estimate_of, interval_in_words, missing, row
+from weitiao.report.sections.common import (
+    Section,
+    axis_of,
+    estimate_of,
+    in_unit,
+    interval_in_words,
+    missing,
+    row,
+    unit_of,
+)
 from weitiao.retention.comparison import OVERALL, RetentionComparison
 from weitiao.retention.parts import ANSWERS
 from weitiao.retention.run import NO_TEMPLATE
@@ -96,9 +105,9 @@ def _tiles(files: RunFiles, words: Wording) -> list[tuple[str, str, str]]:
     if baseline is not None and (best := files.best_cell) is not None:
         note = words("tile.before.note", prompt=prompt_name(best["prompt"], words))
         tiles.append(("before", words.share(best["metrics"][baseline["primary"]]["value"]), note))
-    if scores is not None and scores["metrics"]:
-        after = estimate_of(scores["metrics"][scores["primary"]])
-        tiles.append(("after", words.share(after.value), interval_in_words(after, words, "share")))
+    if scores is not None and (primary := scores["metrics"].get(scores["primary"])):
+        after, unit = estimate_of(primary), unit_of(scores, scores["primary"])
+        tiles.append(("after", in_unit(after.value, unit, words), interval_in_words(after, words, unit)))
     if comparison is not None:
         paired = comparison["metrics"][comparison["primary"]]["paired"]
         note = words("tile.gain.note", better=words.count(paired["num_better"]), worse=words.count(paired["num_worse"]))
