@@ -27,8 +27,10 @@ from workbench import (
 from weitiao.errors import DataError, RecipeError, RunError
 from weitiao.recipe import load_recipe
 from weitiao.seeding import shuffled
+from weitiao.study.compare.run import compare_targets
 from weitiao.study.dataset import load_rendered
 from weitiao.study.train import train
+from weitiao.study.why import answers_of_run, rows_behind
 
 QUIET = Console(quiet=True)
 FULL = {
@@ -148,6 +150,16 @@ def test_a_run_is_evaluated_on_held_out_pairs_by_what_it_said_before_it_learned(
     assert scores.details["preference_accuracy"]["margin"] == pytest.approx(sum(margins) / 9, rel=1e-3)
     assert scores.metrics["longer_is_better"].value == sum(len(r["chosen"]) > len(r["rejected"]) for r in held) / 9
     assert scores.metrics["contains"].n == 9
+    behind = rows_behind(run, 2, num=3)
+    for better, worse in zip(behind[::2], behind[1::2], strict=True):
+        row = pairs(24)[int(better.row_id.rpartition(":")[2]) - 1]
+        assert (better.label, better.answer.strip()) == ("better", row["chosen"] + "<|im_end|>")
+        assert (worse.label, worse.answer.strip()) == ("worse", row["rejected"] + "<|im_end|>")
+        assert row["prompt"][-1]["content"] in better.prompt
+    with pytest.raises(RunError, match="no answers of its own"):
+        answers_of_run(run, 3)
+    compared = compare_targets(f"base:{run}", str(run), data=tmp_path / "held.jsonl", console=QUIET)
+    assert [one.expected for one in compared.after] == [row["chosen"] for row in held]
     shutil.rmtree(run / "reference")  # the base model says the same
     again = evaluate_target(run, console=QUIET).scores.details["preference_accuracy"]
     assert again["margin"] == pytest.approx(sum(margins) / 9, rel=1e-3)

@@ -17,6 +17,7 @@ from weitiao.recipe import load_recipe
 from weitiao.report.render import render_report
 from weitiao.seeding import shuffled
 from weitiao.study.train import train
+from weitiao.study.why import rows_behind
 
 QUIET = Console(quiet=True)
 TRAIN = {"max_steps": 4, "batch_size": 2, "seed": 3, "learning_rate": 5e-3, "warmup": 0, "save_every": 2}
@@ -74,6 +75,12 @@ def test_steps_are_those_of_a_plain_loop_and_going_on_gives_the_same(tiny_llama_
         optimizer.zero_grad()
     assert not math.isclose(steps_of(run)[0]["loss"], steps_of(run)[3]["loss"])
     require_same_after_resume(run, 4)
+    behind = rows_behind(run, 1, num=1)  # a group, whose rows are computed together
+    numbers = [int(one.row_id.rpartition(":")[2]) - 1 for one in behind]
+    assert [rows[place] for place in numbers] in groups
+    for one, place in zip(behind, numbers, strict=True):
+        assert one.answer.strip() == rows[place]["completion"] + "<|im_end|>"
+        assert one.label == ("good" if rows[place]["label"] else "bad")
     held = write_pairs(tmp_path / "held.jsonl", marked(8))
     scores = evaluate_target(run, [f"data.test={held}", "evaluate.generation.max_new_tokens=2"], output=run).scores
     right = 0

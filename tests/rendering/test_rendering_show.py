@@ -28,7 +28,7 @@ def sequences_of(tokenizer: Any, *pairs: tuple[str, str], **config: Any) -> tupl
 def shown(sequences: tuple[TokenSequence, ...], tokenizer: Any, *, colour: bool = False, num: int = 3) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=colour, color_system="standard" if colour else None, width=60)
-    show_sequences(sequences, tokenizer, console, num=num)
+    show_sequences([("", one) for one in sequences], tokenizer, console, num=num)
     return stream.getvalue()
 
 

@@ -24,6 +24,7 @@ from weitiao.recipe import load_recipe
 from weitiao.report.render import render_report
 from weitiao.rollouts.samples import read_rollout
 from weitiao.study.train import train
+from weitiao.study.why import answers_of_run, rows_behind
 
 REWARDS = '''
 import os, signal
@@ -113,6 +114,12 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
     assert steps[0]["old_kl"] < 1e-9 < steps[1]["old_kl"]
     assert abs(steps[0]["kl"]) < 1e-9 < steps[2]["kl"]  # the run begins at its reference
     assert {"seconds_generation", "seconds_scoring", "seconds_logprobs"} <= steps[2].keys() - steps[3].keys()
+    behind = rows_behind(run.path, 1, num=1)
+    first = read_rollout(run.path / "rollouts/rollout-000000.jsonl").samples
+    answers = sorted((one.reward or 0, one.answer) for one in first if one.row_id == behind[0].row_id)
+    assert sorted((float(one.label.split()[1].strip(",")), one.answer) for one in behind) == [
+        (pytest.approx(reward, rel=1e-2), answer) for reward, answer in answers
+    ]
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     checked = [line for line in lines if "validation_loss" in line]
     assert [line["validation_reward"] for line in checked] == [-line["validation_loss"] for line in checked]
@@ -121,6 +128,9 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
     assert f"Mean reward over the optimiser steps, from {steps[0]['reward']:.3g} to {steps[-1]['reward']:.3g}" in page
     best = max(samples, key=lambda one: one.reward or 0.0)
     assert f"{best.row_id}, {best.reward:.3g}" in page
+    found = answers_of_run(run.path, 2)
+    assert found["best"][0][1].reward == best.reward
+    assert {one.row_id for _, one in found["changed"]} <= {one.row_id for one in first}
 
 
 @pytest.mark.parametrize("objective", ["grpo", "ppo"])

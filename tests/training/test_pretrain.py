@@ -19,7 +19,7 @@ from weitiao.recipe import load_recipe
 from weitiao.rendering.items import TokenSequence
 from weitiao.study.check import check_recipe
 from weitiao.study.train import train
-from weitiao.study.verdict import rows_behind
+from weitiao.study.why import rows_behind
 
 LIMIT, OVERLAP = 24, 6
 WORDS = ["red", "green", "blue", "white", "black", "question", "answer"]

@@ -19,7 +19,7 @@ from weitiao.study.baseline.run import run_baseline
 from weitiao.study.compare.run import compare_targets
 from weitiao.study.dataset import load_rendered
 from weitiao.study.train import train
-from weitiao.study.verdict import rows_behind
+from weitiao.study.why import rows_behind
 
 
 def dated(template: str) -> str:

@@ -71,15 +71,17 @@ def show(
         weitiao show recipe.yaml rendering.template=alpaca -n 1
     """
     from weitiao.recipe import load_recipe
-    from weitiao.rendering.items import sequences_of
-    from weitiao.study.dataset import load_rendered
+    from weitiao.study.dataset import load_shown
     from weitiao.terminal.progress import teller
     from weitiao.terminal.tokens import show_sequences
 
     console = messages()
     settings = load_recipe(recipe, [*(overrides or ()), *base_settings(base_model)])
-    data = load_rendered(settings, tell=teller(console))
-    show_sequences(sequences_of(data.train), data.tokenizer, results(), num)
+    shown = load_shown(settings, tell=teller(console))
+    word = "scored" if settings.objective.gives_scores else "learned"
+    show_sequences(shown.sequences, shown.tokenizer, results(), num, word=word)
+    if settings.objective.writes:
+        console.print("Prompts alone: the model writes the answers that it learns from.")
 
 
 def demo(

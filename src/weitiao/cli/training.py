@@ -224,27 +224,42 @@ def train(
 
 def why(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    step: Annotated[int, typer.Option(min=1, help="The optimiser step, counted from 1.")],
+    step: Annotated[int | None, typer.Option(min=1, help="The optimiser step, counted from 1.")] = None,
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many rows.")] = 5,
     base_model: BaseModelName = None,
     json: Json = False,
 ) -> None:
-    """Show the rows behind a spike of the loss, the worst first.
+    """Show the rows behind a spike of the loss, the worst first, with all answers that were compared or judged.
+
+    Of a run that learns from its own answers: those of that step with their rewards; without a step the best and the
+    worst of its last rollout, and those that changed most since its first.
 
     Examples:
 
         weitiao why runs/tickets --step 120
+
+        weitiao why runs/grpo
     """
     from rich.text import Text
 
-    from weitiao.study.verdict import rows_behind
+    from weitiao.study.why import answers_of_run, rows_behind
+    from weitiao.terminal.rewards import print_answers
 
+    if step is None:
+        found = answers_of_run(run, num)
+        print_result(found, print_answers, json=json)
+        return
     culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))
     if json:
         print_json({"step": step, "rows": culprits})
         return
     console = results()
+    before = ""
     for culprit in culprits:
-        console.rule(Text(f"{culprit.row_id}  loss {culprit.loss:.4f}  weight {culprit.weight:g}"), align="left")
-        console.print(culprit.prompt, style="dim", markup=False, highlight=False)
+        label = f"  {culprit.label}" if culprit.label else ""
+        said = f"{culprit.row_id}{label}  loss {culprit.loss:.4f}  weight {culprit.weight:g}"
+        console.rule(Text(said), align="left")
+        if culprit.prompt != before:
+            console.print(culprit.prompt, style="dim", markup=False, highlight=False)
+        before = culprit.prompt
         console.print(culprit.answer, style="bold", markup=False, highlight=False)

@@ -40,6 +40,13 @@ class ObjectiveConfigBase(Config, ABC):
         """Whether it learns from answers that the model writes to the prompts of rows, and not from the rows' own."""
         return self.rows().record == "prompt"
 
+    def labels(self, sequences: Sequence[TokenSequence]) -> list[str]:
+        """What each sequence of the rows is: `better` or `worse`, `good` or `bad`; empty where rows judge nothing."""
+        if self.rows().record == "pair":
+            return ["worse" if place % 2 else "better" for place in range(len(sequences))]
+        marked = self.rows().record == "mark"
+        return [("good" if one.columns["mark"][-1] > 0 else "bad") if marked else "" for one in sequences]
+
     def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
         """What a step counts; see `Objective.items`."""
         return self.objective().items(sequences)

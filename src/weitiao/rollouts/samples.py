@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import fmean
 
 from weitiao.files import write_lines
 from weitiao.json_text import lines_of
@@ -89,3 +90,21 @@ def remove_from(directory: Path, number: int) -> None:
 def rollouts_in(directory: Path) -> Sequence[Path]:
     """The files of all rollouts, in their order."""
     return sorted(directory.glob("rollout-*.jsonl"))
+
+
+def notable(first: Sequence[Sample], last: Sequence[Sample], num: int) -> dict[str, list[tuple[Sample | None, Sample]]]:
+    """Of the samples that two rollouts were learned from: the `best` and the `worst` of the last one, and of rows that
+    both asked those whose mean reward `changed` most, with a middling answer of then and of now."""
+    best: list[tuple[Sample | None, Sample]] = [(None, one) for one in sorted(last, key=_worth, reverse=True)]
+    found: list[tuple[float, Sample, Sample]] = []
+    for row_id in dict.fromkeys(one.row_id for one in last):
+        then, now = (sorted((one for one in some if one.row_id == row_id), key=_worth) for some in (first, last))
+        if then:
+            change = abs(fmean(map(_worth, now)) - fmean(map(_worth, then)))
+            found.append((change, then[len(then) // 2], now[len(now) // 2]))
+    changed = [(before, after) for _, before, after in sorted(found, key=lambda one: -one[0])[:num]]
+    return {"best": best[:num], "worst": best[::-1][:num], "changed": [*changed]}
+
+
+def _worth(sample: Sample) -> float:
+    return sample.reward or 0.0

@@ -18,7 +18,7 @@ from weitiao.data.writing.rejected import add_rejected
 from weitiao.models.load import load_config, load_tokenizer
 from weitiao.recipe import Recipe
 from weitiao.rendering.config import RenderingConfig
-from weitiao.rendering.items import Item
+from weitiao.rendering.items import Item, TokenSequence
 from weitiao.rendering.render import Rendered, render
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.runs.run_dir import RunDir
@@ -162,6 +162,33 @@ def load_rendered(recipe: Recipe, *, tell: Tell, rejected_path: Path | None = No
         if rendered and rejected_path is not None:
             add_rejected(rejected_path, examples, rendered.refused)
     return RenderedData(tokenizer, data, *parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The training rows of a recipe for people.
+
+    Attributes:
+        tokenizer: With the template that was rendered with.
+        sequences: Prompts, or what the rows have, each with what it is (see `labels` of an objective).
+        items: What a step counts.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    sequences: Sequence[tuple[str, TokenSequence]]
+    items: tuple[Item, ...]
+
+
+def load_shown(recipe: Recipe, *, tell: Tell) -> Shown:
+    """Read and render the training rows of a recipe as they are before an objective makes items of them."""
+    examples, tokenizer, objective = load_told(recipe, tell).train, prepare_tokenizer(recipe), recipe.objective
+    if objective.writes:
+        items, _ = prompt_items(recipe, examples, tokenizer, model_context(recipe))
+        prompts = [replace(item.sequences[0], weights=np.zeros_like(item.sequences[0].weights)) for item in items]
+        return Shown(tokenizer, [("", one) for one in prompts], items)
+    sequences = render_part(recipe, examples, tokenizer, "train", tell).sequences
+    labelled = list(zip(objective.labels(sequences), sequences, strict=True))
+    return Shown(tokenizer, labelled, objective.items(sequences))
 
 
 def items_of_part(

@@ -1,14 +1,16 @@
-"""Rewards of answers as tables for people."""
+"""Rewards of answers for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from weitiao.evaluation.reward_scores import Comparisons, ScoreReport
+from weitiao.rollouts.samples import Sample
 from weitiao.terminal.tables import facts
+from weitiao.text.wording import Wording
 
 
 def comparison_facts(found: Comparisons) -> Iterator[tuple[str, str]]:
@@ -34,3 +36,16 @@ def print_report(report: ScoreReport, console: Console) -> None:
         lines += comparison_facts(report.comparisons)
     console.print(Text(report.model, "bold underline"))
     console.print(facts(lines))
+
+
+def print_answers(found: Mapping[str, Sequence[tuple[Sample | None, Sample]]], console: Console) -> None:
+    """Print answers that the model wrote, those of `notable`."""
+    for name, pairs in found.items():
+        console.print(Text(Wording("en")(f"rollouts.{name}"), "bold underline"))
+        for before, after in pairs:
+            rewards = [f"{one.reward:.3g}" for one in (before, after) if one is not None]
+            console.rule(Text(f"{after.row_id}  reward {' → '.join(rewards)}"), align="left")
+            if before is not None:
+                console.print(Text(before.answer, "dim"))
+            console.print(Text(after.answer, "bold"))
+        console.print()

@@ -23,7 +23,12 @@ _LONGEST_PROMPT = 1200
 
 
 def show_sequences(
-    sequences: Sequence[TokenSequence], tokenizer: PreTrainedTokenizerBase, console: Console, num: int = 3
+    sequences: Sequence[tuple[str, TokenSequence]],
+    tokenizer: PreTrainedTokenizerBase,
+    console: Console,
+    num: int = 3,
+    *,
+    word: str = "learned",
 ) -> None:
     """Print sequences as the model sees them, what is learned set off from what is not.
 
@@ -31,23 +36,25 @@ def show_sequences(
     stands in ⟦ ⟧.
 
     Args:
-        sequences: The sequences; the first `num` are printed.
+        sequences: What each sequence is (or nothing), and the sequence; the first `num` are printed.
         tokenizer: Decodes them.
         console: Where to print.
         num: How many.
+        word: What happens to what is set off.
     """
     plain = console.color_system is None
     legend = Text("Legend: ")
     if plain:
-        legend.append(f"{_OPEN}learned{_CLOSE} not learned")
+        legend.append(f"{_OPEN}{word}{_CLOSE} not {word}")
     else:
-        legend.append("learned", _LEARNED).append(" ").append("not learned", _PROMPT)
+        legend.append(word, _LEARNED).append(" ").append(f"not {word}", _PROMPT)
         legend.append(" ").append("special token", _SPECIAL)
     console.print(legend, soft_wrap=True)
-    for sequence in sequences[:num]:
+    for label, sequence in sequences[:num]:
         note = ", truncated: the end-of-turn token is missing" if sequence.truncated else ""
         console.print()
-        facts = f"{sequence.row_id}: {len(sequence)} tokens, {sequence.num_learned} learned{note}"
+        name = f"{sequence.row_id}, {label}" if label else sequence.row_id
+        facts = f"{name}: {len(sequence)} tokens, {sequence.num_learned} {word}{note}"
         console.print(Text(facts, "bold"), soft_wrap=True)
         console.print(_as_text(sequence, tokenizer, plain=plain), soft_wrap=True)
 
