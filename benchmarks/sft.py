@@ -26,7 +26,7 @@ def main() -> None:
     """Parse, train, measure, print."""
     configure_process()
     from benchmarks.floor import floor_seconds
-    from benchmarks.works import LORA, load_work
+    from benchmarks.works import load_work, lora_method
     from weitiao.forest.plan import Plan
     from weitiao.methods.open import open_model
     from weitiao.recipe import recipe_from_dict
@@ -51,12 +51,7 @@ def main() -> None:
     args = parser.parse_args()
     epochs = args.epochs or EPOCHS[args.method]
     methods: dict[str, dict[str, Any]] = {
-        "lora": {
-            "r": LORA["r"],
-            "alpha": LORA["lora_alpha"],
-            "target_modules": LORA["target_modules"],
-            "fused": args.fused,
-        },
+        "lora": {**lora_method(), "fused": args.fused},
         "full": {},
         "freeze": {"layers": 2, "keep_states": args.keep_states},
     }

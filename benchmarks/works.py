@@ -1,8 +1,8 @@
 """The pieces of work that training speed is measured on: fixed rows, cut-offs and adapter.
 
 Any tool that trains the same rows with the same adapter can be compared by its samples per second. The data directory
-holds two public files: `instruct/alpaca_en_demo.json` (a JSON array of alpaca rows) and
-`classify/banking77_train.csv` (columns `text` and `category`, sorted by category).
+holds public files: `instruct/alpaca_en_demo.json` (a JSON array of alpaca rows), `classify/banking77_train.csv`
+(columns `text` and `category`, sorted by category), and `preference/dpo_en_demo.json` (LLaMA-Factory's pairs).
 """
 
 from __future__ import annotations
@@ -57,6 +57,52 @@ def load_work(name: str, num_rows: int, data_dir: Path) -> Work:
     if len(messages) != num_rows:
         raise ValueError(f"{name}: {num_rows} rows were asked for, {data_dir} has {len(messages)}")
     return Work(messages=messages, cutoff=cutoff)
+
+
+def lora_method() -> dict[str, Any]:
+    """The adapter as the section `method` of a recipe."""
+    return {"type": "lora", "r": LORA["r"], "alpha": LORA["lora_alpha"], "target_modules": LORA["target_modules"]}
+
+
+def load_pairs(num_pairs: int, data_dir: Path) -> list[dict[str, Conversation]]:
+    """The first pairs of the file: `prompt`, often of several turns, `chosen` and `rejected`, as TRL has them.
+
+    Raises:
+        ValueError: As for `load_work`.
+    """
+    rows = json.loads((data_dir / "preference" / "dpo_en_demo.json").read_text(encoding="utf-8"))
+    if len(rows) < num_pairs:
+        raise ValueError(f"{num_pairs} pairs were asked for, {data_dir} has {len(rows)}")
+    roles = {"human": "user", "gpt": "assistant", "system": "system"}
+    return [
+        {
+            "prompt": [_turn(roles[turn["from"]], turn["value"]) for turn in row["conversations"]],
+            **{which: [_turn("assistant", row[which]["value"])] for which in ("chosen", "rejected")},
+        }
+        for row in rows[:num_pairs]
+    ]
+
+
+def endless_model(model: Path, directory: Path) -> None:
+    """A model that ends no answer: its template and settings end turns with a token that it does not write.
+
+    Args:
+        model: SmolLM2 as a Hugging Face directory.
+        directory: Gets links to the weights, and changed copies of the rest.
+    """
+    unused = "<file_sep>"
+    tokens = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    ids = {token["content"]: token["id"] for token in tokens}
+    for file in model.iterdir():
+        if file.suffix == ".safetensors":
+            (directory / file.name).symlink_to(file)
+            continue
+        text = file.read_text(encoding="utf-8")
+        if file.name in ("chat_template.jinja", "tokenizer_config.json"):
+            text = text.replace("<|im_end|>", unused)
+        elif file.name in ("config.json", "generation_config.json"):
+            text = json.dumps(json.loads(text) | {"eos_token_id": ids[unused], "pad_token_id": ids[unused]})
+        (directory / file.name).write_text(text, encoding="utf-8")
 
 
 def _alpaca(num_rows: int, data_dir: Path) -> list[Conversation]:

@@ -9,8 +9,11 @@ from reference import build, forest_rows, gradient, loss_and_gradient, sequence_
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import build_forest
+from weitiao.generation.config import GenerationConfig
+from weitiao.generation.generate import Completion, generate
 from weitiao.methods.fused import layer as fused_layer
 from weitiao.methods.fused.layer import FusedLayer, fuse_layers
+from weitiao.methods.merging import merged_for_now
 from weitiao.models.attention import FOREST
 from weitiao.objectives.sft import Sft
 from weitiao.rendering.items import TokenSequence, as_items
@@ -212,3 +215,46 @@ def test_a_part_that_was_wrapped_is_not_read_behind_its_wrapper(monkeypatch: pyt
         else:
             losses.append(sum(sequence_loss_sum(model, row).item() for row in rows))
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-window", "qwen2"])
+def test_merged_for_now_gives_the_same_and_leaves_nothing(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of fused layers with merged adapters, against PEFT's own layers; the weights have their bits again."""
+    prompts = [[5, 6, 7, 8, 9, 10] * 4, [5, 6, 7, 8, 9, 11] * 3, [40, 41]]
+    config = GenerationConfig(max_new_tokens=20)
+
+    def answers(model: PeftModel) -> list[Completion]:
+        return generate(model, prompts, config, stop_ids=frozenset(), logprobs=True)
+
+    expected = answers(adapted(family, FOREST, ALL))
+    model = adapted(family, FOREST, ALL)
+    fuse_layers(model)
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    generate(model, prompts, config, stop_ids=frozenset())
+    notes = specs_made(model, monkeypatch)
+    with pytest.raises(KeyboardInterrupt), merged_for_now(model):
+        found = answers(model)
+        changed = [name for name, one in model.state_dict().items() if not one.equal(before[name])]
+        raise KeyboardInterrupt
+    assert all(notes)
+    assert len(changed) == 2 * len(ALL)
+    assert found == expected
+    for one, other in zip(found, expected, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+    assert all(one.equal(before[name]) for name, one in model.state_dict().items())
+    assert answers(model) == expected
+    loss = Sft(model)(build_forest(as_items(forest_rows()))).total
+    loss.backward()
+    expected_loss, expected_gradient = loss_and_gradient(adapted(family, "eager", ALL), forest_rows())
+    assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
+    assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
+
+
+def test_a_head_that_the_embedding_shares_is_not_merged() -> None:
+    model = adapted("llama", FOREST, [*ALL, "lm_head"], ensure_weight_tying=False)
+    model.get_base_model().get_input_embeddings().weight = model.get_base_model().get_output_embeddings().weight
+    tokens = torch.arange(5).unsqueeze(0)
+    embedding = model.get_base_model().get_input_embeddings()
+    expected = embedding(tokens)
+    with merged_for_now(model):
+        assert embedding(tokens).equal(expected)

@@ -72,10 +72,10 @@ class AttentionHalf(torch.autograd.Function):
         scale = rms_scale(x, spec.norm.eps)
         qkv = rms_forward(x, scale, spec.norm.weight) @ merged_weight(spec.qkv).t()
         add_bias(qkv, spec.qkv)
-        q, k, v = _heads(qkv, spec)
-        rotate_(_rotated(qkv, spec), spec.cos, spec.sin)
+        q, k, v = heads(qkv, spec)
+        rotate_(rotated(qkv, spec), spec.cos, spec.sin)
         attended, lse = blocks_forward(q, k, v, spec.segments, spec.scale)
-        out = torch.addmm(x, _flat(attended), merged_weight((spec.out,)).t())
+        out = torch.addmm(x, flat(attended), merged_weight((spec.out,)).t())
         add_bias(out, (spec.out,))
         ctx.spec = spec
         ctx.save_for_backward(x, scale, qkv, attended, lse)
@@ -87,11 +87,11 @@ class AttentionHalf(torch.autograd.Function):
         spec: AttentionSpec = ctx.spec
         x, scale, qkv, attended, lse = ctx.saved_tensors
         grad_attended = (grad_out @ merged_weight((spec.out,))).unflatten(1, (spec.num_heads, -1)).transpose(0, 1)
-        out_grads = adapter_gradients(grad_out, _flat(attended), (spec.out,))
+        out_grads = adapter_gradients(grad_out, flat(attended), (spec.out,))
         grad_qkv = torch.empty_like(qkv)
-        q, k, v = _heads(qkv, spec)
-        blocks_backward(grad_attended, q, k, v, attended, lse, spec.segments, spec.scale, into=_heads(grad_qkv, spec))
-        rotate_(_rotated(grad_qkv, spec), spec.cos, spec.sin, backward=True)
+        q, k, v = heads(qkv, spec)
+        blocks_backward(grad_attended, q, k, v, attended, lse, spec.segments, spec.scale, into=heads(grad_qkv, spec))
+        rotate_(rotated(grad_qkv, spec), spec.cos, spec.sin, backward=True)
         normed = rms_forward(x, scale, spec.norm.weight)
         qkv_grads = adapter_gradients(grad_qkv, normed, spec.qkv)
         grad_x = None
@@ -150,22 +150,22 @@ class MlpHalf(torch.autograd.Function):
         return (grad_x, None, *grads)
 
 
-def _heads(qkv: Tensor, spec: AttentionSpec) -> tuple[Tensor, Tensor, Tensor]:
+def heads(qkv: Tensor, spec: AttentionSpec) -> tuple[Tensor, Tensor, Tensor]:
     """Views q [H, T, D] and k, v [K, T, D] of qkv [T, (H + 2 K) D]."""
     sizes = (spec.num_heads, spec.num_key_heads, spec.num_key_heads)
-    heads: Tensor = qkv.unflatten(1, (sum(sizes), -1)).transpose(0, 1)
-    q, k, v = heads.split(sizes)
+    all_heads: Tensor = qkv.unflatten(1, (sum(sizes), -1)).transpose(0, 1)
+    q, k, v = all_heads.split(sizes)
     return q, k, v
 
 
-def _rotated(qkv: Tensor, spec: AttentionSpec) -> Tensor:
+def rotated(qkv: Tensor, spec: AttentionSpec) -> Tensor:
     """The view [T, H + K, D] of qkv that is rotated: queries and keys."""
-    heads = spec.num_heads + spec.num_key_heads
-    rotated: Tensor = qkv.unflatten(1, (heads + spec.num_key_heads, -1))[:, :heads]
-    return rotated
+    turned = spec.num_heads + spec.num_key_heads
+    view: Tensor = qkv.unflatten(1, (turned + spec.num_key_heads, -1))[:, :turned]
+    return view
 
 
-def _flat(attended: Tensor) -> Tensor:
+def flat(attended: Tensor) -> Tensor:
     """[T, H D] of [H, T, D], without a copy when the memory is laid out token by token."""
-    flat: Tensor = attended.transpose(0, 1).flatten(1)
-    return flat
+    tokens: Tensor = attended.transpose(0, 1).flatten(1)
+    return tokens

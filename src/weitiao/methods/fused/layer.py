@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -11,8 +12,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, Norm, adapters
 from weitiao.methods.fused.linear import read_linear
+from weitiao.methods.fused.writing import is_frozen, written
 from weitiao.models.attention import ForestAttention
 from weitiao.models.head import short_format
+from weitiao.models.scoring import Scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,16 @@ class FusedLayer(GradientCheckpointingLayer):
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any = None, **kwargs: Any
     ) -> Tensor:
         specs = self._specs(hidden_states, position_embeddings, forest)
-        if specs is None:
+        x_TD: Tensor = hidden_states[0]
+        if specs is None or not (isinstance(forest, ForestAttention) or is_frozen(specs)):
             kwargs |= {"position_embeddings": position_embeddings, "forest": forest}
             unfused: Tensor = self.original(hidden_states, **kwargs)
             return unfused
         attention, mlp = specs
-        x_TD: Tensor = hidden_states[0]
+        if not isinstance(forest, ForestAttention):
+            module: Any = getattr(self, self._form.attention)
+            scoring = Scoring(attention.scale, _sliding_window(module))
+            return written(x_TD, attention, mlp, partial(forest.attend, module, scoring=scoring)).unsqueeze(0)
         x_TD = cast(Any, AttentionHalf).apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
         x_TD = cast(Any, MlpHalf).apply(x_TD, mlp, *adapters((*mlp.gate_up, mlp.down)))
         return x_TD.unsqueeze(0)
@@ -81,11 +88,14 @@ class FusedLayer(GradientCheckpointingLayer):
         form = self._form
         attn: Any = getattr(self, form.attention)
         mlp = getattr(self, form.mlp)
-        if not isinstance(forest, ForestAttention) or not forest.in_blocks or x.dtype != torch.float32:
+        if x.dtype != torch.float32 or x.device.type != "cpu" or short_format(x.device) is not None:
             return None
-        if short_format(x.device) is not None:
+        if self.training and attn.attention_dropout > 0:
             return None
-        if forest.window(_sliding_window(attn)) is not None or (self.training and attn.attention_dropout > 0):
+        if isinstance(forest, ForestAttention):
+            if not forest.in_blocks or forest.window(_sliding_window(attn)) is not None:
+                return None
+        elif torch.is_grad_enabled():
             return None
         if not all(_own(part, self.original) for part in self.children()):
             return None
@@ -102,7 +112,7 @@ class FusedLayer(GradientCheckpointingLayer):
             out=out,
             cos=cos,
             sin=sin,
-            segments=forest.segments,
+            segments=forest.segments if isinstance(forest, ForestAttention) else (),
             num_heads=q.weight.shape[0] // attn.head_dim,
             num_key_heads=k.weight.shape[0] // attn.head_dim,
             scale=attn.scaling,

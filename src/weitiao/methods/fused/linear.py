@@ -44,10 +44,10 @@ def read_linear(module: nn.Module) -> LoraLinear | None:
         return None
     if type(module) is nn.Linear:
         return _frozen(LoraLinear(module.weight, module.bias))
-    if type(module) is not PeftLinear or type(module.base_layer) is not nn.Linear or module.merged:
+    if type(module) is not PeftLinear or type(module.base_layer) is not nn.Linear:
         return None
     base, lora = module.base_layer, cast(Any, module)
-    if module.disable_adapters:
+    if module.disable_adapters or module.merged:
         return _frozen(LoraLinear(base.weight, base.bias))
     if len(lora.active_adapters) != 1:
         return None
