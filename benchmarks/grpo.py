@@ -3,8 +3,8 @@
 16 prompts of `alpaca` (`benchmarks/works.py`), eight answers of 64 tokens to each, LoRA in float32. The model is one
 that ends no answer (`endless_model`), so all have the same length in both tools. Prints one JSON line; with `--peer`,
 the Python of an environment with TRL (`benchmarks/peer.py`), also that of TRL's GRPOTrainer, or with `--rollouts` that
-of `transformers.generate`, and the ratios. `seconds` and `processor_seconds` of our step are those of the whole call:
-loading and saving are in them, and the trial of the model before the first forest.
+of `transformers.generate`, and the ratios. Loading is in no time; in that of our step are saving and the trial of the
+model before the first forest.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _step(model: Path, prompts: list[Any], args: argparse.Namespace, directory: 
             "run_dir": str(run_dir),
         }
     )
-    ours = measured(lambda: train(recipe), PROMPTS * SAMPLES)
+    ours = measured(lambda tell: train(recipe, tell=tell), PROMPTS * SAMPLES)
     (step,) = [line for line in read_metrics(run_dir / "metrics.jsonl") if "loss" in line]
     kept = ("answer_tokens", "mismatch", "num_tokens", "num_computed_tokens")
     return ours | {name: value for name, value in step.items() if name in kept or name.startswith("seconds_")}
@@ -120,7 +120,7 @@ def _answers(model: Path, prompts: list[Any], args: argparse.Namespace) -> dict[
     tokens = [ids for ids in found for _ in range(SAMPLES)]
     config = SamplingConfig(max_new_tokens=TOKENS, batch_size=args.batch_size)
     probe_answers(tuned, tokens, config)  # once in a run
-    return measured(lambda: write_here(tuned, tokens, config, frozenset()), len(tokens))
+    return measured(lambda tell: write_here(tuned, tokens, config, frozenset()), len(tokens))
 
 
 if __name__ == "__main__":
