@@ -102,7 +102,7 @@ def cross_entropy(hidden_ND: Tensor, head: Callable[[Tensor], Tensor], labels_N:
     def losses(states: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(head(states).float(), labels, reduction="none")
 
-    return _in_chunks(losses, head, hidden_ND, labels_N)
+    return in_chunks(losses, head, hidden_ND, labels_N)
 
 
 def entropies(hidden_ND: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
@@ -112,18 +112,30 @@ def entropies(hidden_ND: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
         logprobs = head(states).float().log_softmax(1)
         return -(logprobs.exp() * logprobs).sum(1)
 
-    return _in_chunks(found, head, hidden_ND)
+    return in_chunks(found, head, hidden_ND)
 
 
-def _in_chunks(
-    function: Callable[..., Tensor], head: Callable[[Tensor], Tensor], hidden_ND: Tensor, *others: Tensor
+def in_chunks(
+    function: Callable[..., Tensor],
+    head: Callable[[Tensor], Tensor],
+    hidden_ND: Tensor,
+    *others: Tensor,
+    parts: int = 1,
 ) -> Tensor:
-    """A function of rows, for few enough rows at once, and once more in the backward pass."""
+    """A function of rows, for few enough rows at once, and once more in the backward pass.
+
+    Args:
+        function: Of states [n, D] and rows of `others`, which calls the head.
+        head: Says how many logits there are.
+        hidden_ND: States.
+        others: Further tensors of N rows.
+        parts: Into so many times as many parts as the logits alone would need, where more than these is held.
+    """
     with torch.no_grad():
         vocabulary = head(hidden_ND[:1]).shape[-1]
-    size = max(1, CHUNK_LOGITS // vocabulary)
-    parts = zip(*(one.split(size) for one in (hidden_ND, *others)), strict=True)
-    return torch.cat([cast(Tensor, checkpoint(function, *part, use_reentrant=False)) for part in parts])
+    size = max(1, CHUNK_LOGITS // (vocabulary * parts))
+    rows = zip(*(one.split(size) for one in (hidden_ND, *others)), strict=True)
+    return torch.cat([cast(Tensor, checkpoint(function, *some, use_reentrant=False)) for some in rows])
 
 
 def short_format(device: torch.device) -> torch.dtype | None:

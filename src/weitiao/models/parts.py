@@ -107,8 +107,7 @@ def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, ArrayLike]]) 
     Raises:
         ModelError: A row holds such a token.
     """
-    causal = causal_model(model)
-    size: int = causal.config.get_text_config().vocab_size
+    causal, size = causal_model(model), vocabulary_size(model)
     for where, ids in rows:
         if (token := int(np.max(np.asarray(ids, np.int64), initial=0))) >= size:
             raise ModelError(
@@ -116,6 +115,12 @@ def require_embeddings(model: nn.Module, rows: Iterable[tuple[str, ArrayLike]]) 
                 "Take the tokenizer that belongs to the model, or give the model the tokens that were added to it: "
                 "model.resize_token_embeddings(len(tokenizer)), then save_pretrained.",
             )
+
+
+def vocabulary_size(model: nn.Module) -> int:
+    """How many embeddings a causal language model has."""
+    size: int = causal_model(model).config.get_text_config().vocab_size
+    return size
 
 
 class Readout:

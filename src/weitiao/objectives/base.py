@@ -5,7 +5,8 @@ from __future__ import annotations
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from weitiao.config import Config
 from weitiao.data.example import ANSWERS, Rows
@@ -26,6 +27,10 @@ class ObjectiveConfigBase(Config, ABC):
     @abstractmethod
     def objective(self) -> builtins.type[Objective]:
         """The class of the objective."""
+
+    def located(self, folders: Sequence[Path]) -> Self:
+        """The same with what it names looked up in these folders, in this order."""
+        return self
 
     def window_overlap(self) -> int | None:
         """Tokens that the windows of a long row have in common; None where rows are not cut into windows."""

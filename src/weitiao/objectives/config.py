@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from weitiao.config import type_of
 from weitiao.objectives.base import ObjectiveConfigBase
+from weitiao.objectives.distill_config import DistillConfig
 from weitiao.objectives.policy_config import GrpoConfig, PpoConfig, ReinforceConfig, RlooConfig
 from weitiao.objectives.preference_config import DpoConfig, KtoConfig, RewardConfig
 from weitiao.user_code import OwnConfig
@@ -70,6 +71,7 @@ ObjectiveConfig = Annotated[
     | Annotated[DpoConfig, Tag("dpo")]
     | Annotated[KtoConfig, Tag("kto")]
     | Annotated[RewardConfig, Tag("reward")]
+    | Annotated[DistillConfig, Tag("distill")]
     | Annotated[GrpoConfig, Tag("grpo")]
     | Annotated[RlooConfig, Tag("rloo")]
     | Annotated[ReinforceConfig, Tag("reinforce")]
@@ -78,7 +80,7 @@ ObjectiveConfig = Annotated[
     Discriminator(
         type_of("sft"),
         custom_error_type="unknown_type",
-        custom_error_message="there is no such objective; there are sft, pretrain, dpo, kto, reward, grpo, rloo, "
-        "reinforce, ppo, and FILE.py:CLASS",
+        custom_error_message="there is no such objective; there are sft, pretrain, dpo, kto, reward, distill, grpo, "
+        "rloo, reinforce, ppo, and FILE.py:CLASS",
     ),
 ]

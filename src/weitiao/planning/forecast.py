@@ -107,6 +107,9 @@ def forecast(
     same = roughly or work.usual is work.largest
     usual = most if same else simulate(sketch, work.usual, accumulated=several)
     per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
+    if way.objective.type == "distill":  # the sketch is its own teacher: a forward pass of four, the backward being two
+        share = (3 + way.teacher[0] / sketch.num_parameters) / 4
+        per_step, later = per_step * share, later * share
     first_epoch = min(work.num_steps, work.steps_per_epoch)
     validating = work.num_validations * _seconds_of(
         usual, clock, work.validation_tokens, work.validation_targets
@@ -133,9 +136,11 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
         f", {sketch.num_quantized:,} of them {sketch.way.quantization}" if sketch.num_quantized else ""
     )
     weights += ", in the layers those of the largest alone (mapped)" if sketch.way.map_weights else ""
+    number, size = sketch.way.teacher
     return [
         Line("the program", program_bytes, "before a model is loaded"),
         Line("weights", sketch.weight_bytes, weights),
+        *([Line("teacher", size, f"{number:,} parameters")] if number else []),
         Line("gradients", memory.gradients, f"{sketch.num_learned:,} parameters learn"),
         Line("optimiser", memory.states, f"what {sketch.way.optimizer.type} keeps"),
         Line("activations", activations, f"the largest forest, of {tokens:,} tokens"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from weitiao.methods.config import MethodConfig
 from weitiao.methods.method import Method, PeftMethod
@@ -39,6 +39,7 @@ class Way:
         device: `cpu` or `cuda`.
         map_weights: Whether frozen matrices of the layers stay in their files until a layer runs.
         attention: The setting `model.attention`; what it means on a CPU, where the sketch is run.
+        teacher: Parameters, and bytes, of a model that is in memory beside it.
     """
 
     method: MethodConfig
@@ -50,6 +51,7 @@ class Way:
     device: str = "cpu"
     map_weights: bool = False
     attention: AttentionName = "auto"
+    teacher: tuple[int, float] = (0, 0.0)
 
 
 class Sketch:
@@ -67,9 +69,7 @@ class Sketch:
         self.way = way
         self.method: Method = way.method.build()
         with torch.device("meta"), quiet_transformers():
-            model = causal_class(architecture).from_config(
-                copy.deepcopy(architecture), attn_implementation=FOREST, dtype=getattr(torch, way.dtype)
-            )
+            model = _without_weights(architecture, way.dtype)
             self.adapted = self.method.apply(model, seed=way.train.seed)
         if way.device == "cpu" and way.quantization is None and isinstance(self.method, PeftMethod):
             self.method.fuse(self.adapted)
@@ -148,6 +148,23 @@ class Sketch:
                 for name, tensor in tensors.items():
                     if tensor is not None and tensor.is_meta:
                         tensors[name] = made.setdefault(id(tensor), _empty(tensor))
+
+
+def size_of(architecture: PreTrainedConfig, dtype: str, quantization: Quantization | None) -> tuple[int, float]:
+    """Parameters of a model that only runs, and their bytes."""
+    with torch.device("meta"), quiet_transformers():
+        model = _without_weights(architecture, dtype).requires_grad_(False)
+    rounded = _linear_in_layers(model) if quantization else []
+    each = 0.0 if quantization is None else ROUNDED_BYTES[quantization]
+    whole = float(sum(one.nbytes for one in model.parameters()))
+    return model.num_parameters(), whole + sum(one.numel() * each - one.nbytes for one in rounded)
+
+
+def _without_weights(architecture: PreTrainedConfig, dtype: str) -> PreTrainedModel:
+    model: PreTrainedModel = causal_class(architecture).from_config(
+        copy.deepcopy(architecture), attn_implementation=FOREST, dtype=getattr(torch, dtype)
+    )
+    return model
 
 
 _FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)

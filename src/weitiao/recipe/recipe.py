@@ -326,7 +326,6 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         return found.model_copy(update=start)
 
     entries = tuple(one.model_copy(update={"method": located(one.method)}) for one in recipe.tournament.methods)
-    objective = recipe.objective
     update = {
         "data": resolve_paths(recipe.data, folders),
         "model": model(recipe.model),
@@ -336,6 +335,6 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "method": located(recipe.method),
         "rollouts": recipe.rollouts.located(folders),
         "tournament": recipe.tournament.model_copy(update={"methods": entries}),
-        "objective": objective.located(folders) if isinstance(objective, OwnConfig) else objective,
+        "objective": recipe.objective.located(folders),
     }
     return recipe.model_copy(update=update)

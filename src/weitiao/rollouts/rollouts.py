@@ -48,8 +48,9 @@ class Rollouts:
 
     Attributes:
         plan: The prompts, and how sequences are packed.
+        validation: Further prompts, which a validation asks.
         config: The section `rollouts`.
-        settings: The section `objective`.
+        settings: The section `objective` where answers are learned from by their rewards; else None.
         writer: Writes and scores answers.
         engine: Of the training.
         reference: The model that the training began with; None where KL has no coefficient.
@@ -61,8 +62,9 @@ class Rollouts:
     """
 
     plan: Plan
+    validation: Sequence[Item]
     config: RolloutsConfig
-    settings: PolicyConfig
+    settings: PolicyConfig | None
     writer: Writer
     engine: Engine
     reference: Reference | None
@@ -76,7 +78,7 @@ class Rollouts:
     _told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._prompt_ids = {item.row_id: item.sequences[0].token_ids for item in self.plan.items}
+        self._prompt_ids = {item.row_id: item.sequences[0].token_ids for item in (*self.plan.items, *self.validation)}
         self.engine.on_main(lambda: remove_from(self.directory, -(-self.start // self.num_steps)))
 
     @property
@@ -100,7 +102,8 @@ class Rollouts:
             TrainingError: No answer of the rollout can be learned from.
         """
         number, place = divmod(index, self.num_steps)
-        if place and self.settings.most_kl < math.inf and self.engine.from_main(lambda: self._moved(index, place)):
+        most_kl = math.inf if self.settings is None else self.settings.most_kl
+        if place and most_kl < math.inf and self.engine.from_main(lambda: self._moved(index, place, most_kl)):
             return Step((), {"rollout": number + 1})
         rollout = self._rollout(number)
         groups = [list(group) for _, group in groupby(rollout.used, key=lambda one: one.group)]
@@ -108,7 +111,7 @@ class Rollouts:
         repeat, part = divmod(place, minibatches)
         order = shuffled(len(groups), seed=self.plan.seed, epoch=number * self.config.repeats + repeat)
         chosen = np.array_split(order, minibatches)[part].tolist() or [order[part % len(order)]]
-        items = [self._item(one) for group in chosen for one in groups[group]]
+        items = [self.item(one) for group in chosen for one in groups[group]]
         forests = pack(items, token_budget=self.plan.token_budget, share_prefixes=self.plan.share_prefixes)
         return Step(forests, {**describe(rollout, number), **(rollout.seconds if place == 0 else {})})
 
@@ -134,7 +137,7 @@ class Rollouts:
         with suppress(Stopped), stoppable(decoder(model), self.interrupt):
             rollout = self._made(number)
             write_rollout(path, rollout)
-            if number and rollout.used:
+            if number and rollout.used and rollout.used[0].rewards:
                 self._warn(number, rollout)
             return rollout
         return None
@@ -158,18 +161,18 @@ class Rollouts:
             samples = self.writer.answers(self.engine.objective.model, prompts, self.config.samples, drawn)
         with _timed(seconds, "seconds_scoring"):
             self.writer.score(samples)
-            _drop_lonely(samples, self.settings.least_samples)
+            _drop_lonely(samples, self.settings.least_samples if self.settings else 1)
         rollout = Rollout(tuple(samples), self._kl(number), seconds)
         with _timed(seconds, "seconds_logprobs"):
-            if rollout.used:
-                self._measure(rollout.used)
-                self._value(rollout.used, rollout.kl)
+            if rollout.used and self.settings is not None:
+                self._measure(rollout.used, self.settings)
+                self._value(rollout.used, self.settings, rollout.kl)
         return rollout
 
-    def _moved(self, index: int, place: int) -> bool:
+    def _moved(self, index: int, place: int, most_kl: float) -> bool:
         """Whether a step from this rollout found the model too far from the one that wrote the answers."""
         lines = [one for one in read_metrics(self.metrics_path) if index - place < one["step"] <= index]
-        return any(one.get("old_kl", 0.0) > self.settings.most_kl for one in lines)
+        return any(one.get("old_kl", 0.0) > most_kl for one in lines)
 
     def _prompts(self, number: int) -> Iterator[Item]:
         """The next prompts of an order that is shuffled anew whenever it has come to its end."""
@@ -179,9 +182,9 @@ class Rollouts:
             epoch, index = divmod(place, len(items))
             yield items[shuffled(len(items), seed=self.plan.seed, epoch=epoch)[index]]
 
-    def _measure(self, samples: Sequence[Sample]) -> None:
+    def _measure(self, samples: Sequence[Sample], settings: PolicyConfig) -> None:
         """Note what the training's own forward pass says of samples, where it is needed."""
-        settings, reference = self.settings, self.reference
+        reference = self.reference
         if self.num_steps > 1 or settings.values or (reference is not None and settings.kl_in == "reward"):
             self._note(samples, {"logprob": "old_logprob", "value": "old_value"})
         if reference is not None:
@@ -196,33 +199,35 @@ class Rollouts:
         def measure(forest: Forest) -> dict[str, Tensor]:
             return objective.measured(forest, target_states(objective.model, forest))
 
-        items = [self._item(one) for one in samples]
+        items = [self.item(one) for one in samples]
         with evaluating(objective), self.engine.precision.computing():
             found = computed_columns(items, measure, token_budget=plan.token_budget, share_prefixes=plan.share_prefixes)
         for one, measured in zip(samples, found, strict=True):
             one.columns |= {column: measured[name].tolist() for name, column in columns.items() if name in measured}
 
-    def _value(self, samples: Sequence[Sample], kl: float) -> None:
+    def _value(self, samples: Sequence[Sample], settings: PolicyConfig, kl: float) -> None:
         """Give samples their advantages, given the coefficient of KL."""
 
         def scored(one: Sample) -> Scored:
             penalties = np.zeros(len(one.token_ids))
-            if self.reference is not None and self.settings.kl_in == "reward":
+            if self.reference is not None and settings.kl_in == "reward":
                 own, reference = (torch.tensor(one.columns[name]).double() for name in ("old_logprob", REFERENCE))
-                penalties = kl * divergence(own, reference, self.settings.kl_estimator).numpy()
+                penalties = kl * divergence(own, reference, settings.kl_estimator).numpy()
             return Scored(one.group, one.reward or 0.0, penalties, np.array(one.columns.get("old_value", ())))
 
-        for one, columns in zip(samples, self.settings.columns([scored(one) for one in samples]), strict=True):
+        for one, columns in zip(samples, settings.columns([scored(one) for one in samples]), strict=True):
             one.columns |= {name: values.tolist() for name, values in columns.items()}
 
     def _kl(self, number: int) -> float:
         """The coefficient of KL in a rollout, which follows from the one before."""
+        if self.settings is None:
+            return 0.0
         if number == 0 or not self.settings.adapts_kl:
             return self.settings.kl
         before = read_rollout(rollout_path(self.directory, number - 1))
         return self.settings.next_kl(before.kl, mean_kl(before), len(before.used))
 
-    def _item(self, sample: Sample) -> Item:
+    def item(self, sample: Sample) -> Item:
         """A sample behind its prompt, with what is known of its tokens."""
         prompt = self._prompt_ids[sample.row_id]
         length, before = len(sample.token_ids), len(prompt)
@@ -235,7 +240,7 @@ class Rollouts:
         sequence = TokenSequence(
             sample.row_id,
             np.concatenate([prompt, np.array(sample.token_ids, np.int32)]),
-            behind(of_token[self.settings.normalize]),
+            behind(of_token[self.settings.normalize if self.settings else "token"]),
             columns={name: behind(values) for name, values in known.items()},
         )
         return Item(sample.row_id, (sequence,))

@@ -7,6 +7,8 @@ losses/           row ids and loss of every sequence of every step (Parquet)
 rollouts/         the answers that were learned from, with their rewards, and the weights at the beginning
 checkpoints/      step-00000100/ ..., and best/
 start/            what `method.start` named, when that is an adapter
+reference/        what the model said of the rows before its first step, for objectives that hold it against that
+teacher.safetensors   what a teacher gave the rows (`objective.top_k`)
 final/            the result in PEFT format
 """
 
@@ -40,6 +42,7 @@ class RunDir:
         self.final = path / "final"
         self.start = path / "start"
         self.reference = path / "reference"
+        self.teacher = path / "teacher.safetensors"
 
     @property
     def is_finished(self) -> bool:

@@ -88,7 +88,7 @@ def adapt(
     settle(adapted)
     settle_routers(adapted, recipe.train.router, whole=isinstance(method, Selected))
     checkpoint_layers(model, int(recipe.train.checkpointing))
-    if line := _choose_attention(recipe, adapted, rows):
+    if line := choose_attention(recipe, adapted, rows):
         tell(line)
     if plan is not None:
         method.initialize(adapted, base=recipe.model, forests=partial(_first_forests, plan))
@@ -119,7 +119,7 @@ def _experts_instead(adapted: nn.Module, recipe: Recipe) -> str | None:
     return f"PEFT puts adapters on {names} of the experts in this family, and none on other layers of such names"
 
 
-def _choose_attention(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSequence]) -> str | None:
+def choose_attention(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSequence]) -> str | None:
     """Have attention computed as the recipe asks for, where that is exact; by what, and why, for a person to read."""
     asked = recipe.model.attention
     few, longest = [row.token_ids for row in rows[:4]], max(row.num_inputs for row in rows)

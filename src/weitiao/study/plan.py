@@ -14,13 +14,14 @@ from transformers import PreTrainedConfig
 from weitiao.errors import ModelError, RecipeError
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import detect_hardware
+from weitiao.models.config import ModelConfig
 from weitiao.models.load import dtype_of, load_config
 from weitiao.models.names import local_path
 from weitiao.planning.devices import Device, find_architecture, find_device, read_prices
 from weitiao.planning.forecast import Forecast, forecast
 from weitiao.planning.plan import PlanReport, Where, make_plan
 from weitiao.planning.seconds import DataSheet, stopwatch_here
-from weitiao.planning.sketch import Way
+from weitiao.planning.sketch import Way, size_of
 from weitiao.planning.workload import Workload, invented_items, workload
 from weitiao.recipe import Recipe
 from weitiao.recipe.overrides import apply_overrides
@@ -28,6 +29,7 @@ from weitiao.recipe.recipe import recipe_from_dict
 from weitiao.study.dataset import Tell
 from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, choose_precision, in_format, prepare, with_checkpointing
 from weitiao.study.setup import set_threads
+from weitiao.study.teacher import teacher_beside
 from weitiao.training.schedule import total_steps
 
 CALIBRATION_SECONDS = 20.0
@@ -100,7 +102,7 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
     """
     where = _where(recipe, device)
     recipe = with_checkpointing(recipe, where.kind, lambda line: None)
-    architecture = _architecture(recipe)
+    architecture = _architecture(recipe.model)
     asked = recipe.train.token_budget
     budget = asked if isinstance(asked, int) else max(AUTO_TOKEN_BUDGET[where.kind], tokens)
     train = recipe.train.model_copy(update={"token_budget": budget, "weigh": "tokens"})
@@ -116,15 +118,15 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
     )
 
 
-def _architecture(recipe: Recipe) -> PreTrainedConfig:
-    if local_path(recipe.model.name) is not None:
-        return load_config(recipe.model)
+def _architecture(config: ModelConfig) -> PreTrainedConfig:
+    if local_path(config.name) is not None:
+        return load_config(config)
     try:
-        return find_architecture(recipe.model.name)
+        return find_architecture(config.name)
     except ModelError:
-        if "/" not in recipe.model.name:
+        if "/" not in config.name:
             raise
-        return load_config(recipe.model)  # a hub id: its configuration alone is fetched
+        return load_config(config)  # a hub id: its configuration alone is fetched
 
 
 def work_of(prepared: Prepared) -> Workload:
@@ -149,12 +151,20 @@ def way_of(recipe: Recipe, kind: str, formats: Collection[str] = ("bfloat16",)) 
     """
     config = in_format(recipe.model, recipe.method.build())
     best: Literal["bfloat16", "float32"] = "bfloat16" if kind == "cuda" and "bfloat16" in formats else "float32"
-    dtype = best if kind == "cuda" and config.dtype == "auto" else dtype_of(config, device=kind)
+    teacher = 0, 0.0
+    if (beside := teacher_beside(recipe.objective)) is not None:
+        teacher = size_of(_architecture(beside), _dtype(beside, kind, best), beside.quantization)
     settings = recipe.train
     if settings.precision == "auto":
         settings = settings.model_copy(update={"precision": choose_precision(recipe, best)})
     parts = recipe.method, recipe.objective, recipe.optimizer, settings
-    return Way(*parts, dtype, config.quantization, kind, config.map_weights, config.attention)
+    dtype = _dtype(config, kind, best)
+    return Way(*parts, dtype, config.quantization, kind, config.map_weights, config.attention, teacher)
+
+
+def _dtype(config: ModelConfig, kind: str, best: str) -> str:
+    """The number format of a model on a kind of device that computes best in one."""
+    return best if kind == "cuda" and config.dtype == "auto" else dtype_of(config, device=kind)
 
 
 def forecast_here(prepared: Prepared, device: Device | None = None, *, calibration_seconds: float) -> Forecast:

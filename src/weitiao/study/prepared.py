@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,11 @@ class Prepared:
     plan: Plan
     num_steps: int
     rewards: Rewards | None = None
+
+    def with_items(self, train: tuple[Item, ...], validation: tuple[Item, ...]) -> Prepared:
+        """The same with other items: those that it has, with further columns."""
+        data = replace(self.data, train=train, validation=validation)
+        return replace(self, data=data, plan=replace(self.plan, items=train))
 
 
 def prepare(

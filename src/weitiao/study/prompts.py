@@ -52,36 +52,43 @@ def prompt_items(
 
 
 def require_rewards(recipe: Recipe) -> Rewards | None:
-    """The rewards of a recipe whose objective needs them, ready to score; None for other objectives.
+    """What answers are worth, ready to score, where a model learns from its own; None for other objectives.
 
     Raises:
         RecipeError: There are none, too few answers to a prompt, or a section that does not go together with them.
         WeitiaoError: A part of the reward cannot be had.
     """
-    if not isinstance(recipe.objective, PolicyConfig):
+    if not recipe.objective.writes:
         return None
     name = recipe.objective.type
     if recipe.data.replay is not None:
         raise RecipeError(
             f"data.replay: general rows have answers to learn, and objective.type={name} learns from its own.",
-            "Leave data.replay out; objective.kl keeps the model near to what it was.",
+            "Leave data.replay out.",
         )
     if isinstance(recipe.optimizer, InBackward):
         raise RecipeError(
             f"optimizer.type={recipe.optimizer.type} takes a step at once, and objective.type={name} adds them up.",
             "Choose another optimizer.",
         )
+    if isinstance(recipe.objective, PolicyConfig):
+        _require_learnable(recipe, recipe.objective)
+    return Rewards(recipe.rollouts.rewards)
+
+
+def _require_learnable(recipe: Recipe, objective: PolicyConfig) -> None:
+    """Refuse answers that say nothing about which are good."""
+    name = recipe.objective.type
     if not recipe.rollouts.rewards:
         raise RecipeError(
             f"objective.type={name} needs a reward, and rollouts.rewards is empty.",
             "Say what answers are worth, for instance: rollouts: {rewards: [number]}, or rewards: [my.py:score].",
         )
-    if recipe.rollouts.samples < (least := recipe.objective.least_samples):
+    if recipe.rollouts.samples < (least := objective.least_samples):
         raise RecipeError(
             f"objective.type={name} holds the answers to a prompt against each other.",
             f"Set rollouts.samples to {least} or more.",
         )
-    return Rewards(recipe.rollouts.rewards)
 
 
 def room_for_answers(recipe: Recipe) -> int:

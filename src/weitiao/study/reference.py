@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from torch import Tensor, nn
 
 from weitiao.errors import RunError
 from weitiao.files import in_one_step
+from weitiao.forest.layout import Forest
 from weitiao.models.parts import evaluating
 from weitiao.objectives.columns import AtTargets, computed_columns, with_columns
 from weitiao.recipe import Recipe
@@ -77,7 +79,7 @@ def with_reference(
         )
     if found is None:
         start = time.perf_counter()
-        found = _computed(items, engine, recipe)
+        found = computed_by_all(items, engine, recipe, engine.objective, engine.objective.reference)
         engine.on_main(lambda: _write(path, key, found))
         seconds = time.perf_counter() - start
         tell(
@@ -106,13 +108,27 @@ def _write(path: Path, key: str, columns: AtTargets) -> None:
         save_file(whole, beside, metadata={"key": key})
 
 
-def _computed(items: Sequence[Item], engine: Engine, recipe: Recipe) -> AtTargets:
-    """Every rank computes its share."""
-    objective, mine = engine.objective, range(engine.rank, len(items), engine.num_ranks)
-    with evaluating(objective), engine.precision.computing():
+def computed_by_all(
+    items: Sequence[Item],
+    engine: Engine,
+    recipe: Recipe,
+    module: nn.Module,
+    compute: Callable[[Forest], Mapping[str, Tensor]],
+) -> AtTargets:
+    """Columns of items, of which every rank computes its share.
+
+    Args:
+        items: Of a part of the data.
+        engine: Of the training.
+        recipe: With a token budget.
+        module: What computes, in evaluation mode meanwhile.
+        compute: From a forest to numbers at its targets, by name.
+    """
+    mine = range(engine.rank, len(items), engine.num_ranks)
+    with evaluating(module), engine.precision.computing():
         found = computed_columns(
             [items[index] for index in mine],
-            objective.reference,
+            compute,
             token_budget=int(recipe.train.token_budget),
             share_prefixes=recipe.train.share_prefixes,
         )

@@ -32,7 +32,7 @@ _SAME_UP_TO_ROUNDING = (
 _DRAWN_BY = ("train.token_budget", "train.share_prefixes")
 # Settings that hold from the next step on: how far to go, and which of the weights passed on the way are kept.
 _FROM_NOW_ON = ("train.epochs", "train.max_steps", "train.validate_every", "train.patience", "train.keep_best")
-START = "method.start"  # compared by content, with the base model
+BY_CONTENT = ("method.start", "objective.teacher.name")  # compared with the base model
 # Sections that training reads. Of the data, its rendering and the base model, the content is compared instead.
 _READ = ("method", "objective", "optimizer", "train")
 _OF_ANSWERS = ("evaluate.metrics", "evaluate.generation", "evaluate.normalize")
@@ -180,7 +180,7 @@ def require_same_content(state: State, data: str, validation: str, model: str, *
     for what, parts, then, now, remedy in (
         ("training data", "tokens", state.data_fingerprint, data, back),
         ("validation data", "tokens", state.validation_fingerprint, validation, back),
-        ("base model or method.start", "weights", state.model_fingerprint, model, named),
+        ("teacher, base model or method.start", "weights", state.model_fingerprint, model, named),
     ):
         if then not in (None, now):
             raise RunError(
@@ -218,7 +218,7 @@ def _matters(name: str, recipe: Recipe) -> bool:
     dropout = any("dropout" in key and value for key, value in recipe.method.model_dump().items())
     if name in _DRAWN_BY and (dropout or recipe.train.neftune is not None):
         return True
-    if name in (*CHANGEABLE, *_SAME_UP_TO_ROUNDING, *_FROM_NOW_ON, START):
+    if name in (*CHANGEABLE, *_SAME_UP_TO_ROUNDING, *_FROM_NOW_ON, *BY_CONTENT):
         return False
     if recipe.train.validate_answers and name.startswith(_OF_ANSWERS):
         return True

@@ -15,7 +15,6 @@ from weitiao.methods.scorer import open_scorer
 from weitiao.objectives.policy import Policy
 from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.objectives.reward import reward_items
-from weitiao.rendering.items import Item
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.rollouts import Rollouts
 from weitiao.rollouts.writing import Writer
@@ -27,6 +26,7 @@ from weitiao.training.checkpoint import State
 from weitiao.training.engine import Engine
 from weitiao.training.interrupt import Interrupt
 from weitiao.training.item_losses import ItemLoss
+from weitiao.training.validation import validation_losses
 
 
 def make_rollouts(
@@ -37,20 +37,21 @@ def make_rollouts(
     if rewards is None:
         return None
     settings, objective = recipe.objective, engine.objective
-    assert isinstance(settings, PolicyConfig)
-    assert isinstance(objective, Policy)
-    objective.temperature = recipe.rollouts.generation.temperature
+    learned = settings if isinstance(settings, PolicyConfig) else None
+    if isinstance(objective, Policy):
+        objective.temperature = recipe.rollouts.generation.temperature
     if engine.is_main:
         rewards.open_models(partial(scoring, device=str(engine.accelerator.device)))
     rows = (*data.data.train, *data.data.validation)
     writer = Writer({one.row_id: one for one in rows}, data.tokenizer, rewards)
     reference = None
-    if settings.kl > 0 and engine.is_main:
+    if learned is not None and learned.kl > 0 and engine.is_main:
         reference = Reference(objective.model, run.beginning, first=state.step == 0)
     return Rollouts(
         prepared.plan,
+        data.validation,
         recipe.rollouts,
-        settings,
+        learned,
         writer,
         engine,
         reference,
@@ -62,17 +63,29 @@ def make_rollouts(
     )
 
 
-def judging(rollouts: Rollouts, validation: Sequence[Item]) -> Callable[[nn.Module], list[ItemLoss]]:
-    """What a validation measures: greedy answers to held-out prompts; the loss of each is its negative reward."""
-    greedy = rollouts.config.generation.model_copy(update={"temperature": 0.0, "top_k": None, "top_p": 1.0})
+def judging(rollouts: Rollouts) -> Callable[[nn.Module], list[ItemLoss]]:
+    """What a validation measures on answers to held-out prompts.
+
+    The loss of greedy answers is their negative reward; where it is not rewards that are learned, that of the objective
+    on answers drawn as in a rollout, always by the same numbers.
+    """
+    engine, plan, drawn = rollouts.engine, rollouts.plan, rollouts.config.generation
+    learned = rollouts.settings is not None
+    if learned:
+        drawn = drawn.model_copy(update={"temperature": 0.0, "top_k": None, "top_p": 1.0})
 
     def judged(model: nn.Module) -> list[ItemLoss]:
-        samples = rollouts.writer.answers(model, validation, 1, greedy)
+        samples = rollouts.writer.answers(model, rollouts.validation, 1, drawn)
         rollouts.writer.score(samples)
-        losses = [ItemLoss(one.row_id, -one.reward, 1.0) for one in samples if one.reward is not None]
-        if not losses:
+        used = [one for one in samples if not one.dropped]
+        if not used:
             raise DataError(f"No validation row can be scored: {samples[0].dropped}", "Correct the reward.")
-        return losses
+        if learned:
+            return [ItemLoss(one.row_id, -(one.reward or 0.0), 1.0) for one in used]
+        with engine.precision.computing():
+            items, budget = [rollouts.item(one) for one in used], plan.token_budget
+            found = validation_losses(engine.objective, items, token_budget=budget, share_prefixes=plan.share_prefixes)
+        return found.items
 
     return judged
 

@@ -42,6 +42,7 @@ from weitiao.study.resume import go_on, open_run, require_work, state_of
 from weitiao.study.rolling import judging, make_rollouts
 from weitiao.study.setup import describe, environment, make_accelerator, set_threads, start_trackers
 from weitiao.study.task import answer_validation, validation_task
+from weitiao.study.teacher import Teacher, find_teacher, require_teacher, teach, with_teacher
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TrainingLine, teller
 from weitiao.training.checkpoint import State, read_weights
@@ -110,10 +111,8 @@ def _train(
 ) -> Run:
     tell = tell or teller(console)
     recipe, state = open_run(recipe, run)
-    hardware = detect_hardware()
+    hardware, device, main = detect_hardware(), accelerator.device, accelerator.is_main_process
     threads = set_threads(recipe, hardware)
-    device = accelerator.device
-    main = accelerator.is_main_process
     prepared = prepare(
         recipe,
         device,
@@ -123,8 +122,9 @@ def _train(
     )
     data, method, num_steps = prepared.data, prepared.method, prepared.num_steps
     fingerprint = model_fingerprint(resolve_model(recipe.model))
-    start = find_start(recipe.method.start, kept=run.start if state else None)
-    state = state_of(run, state, data, fingerprint if start is None else start.fingerprint(fingerprint))
+    start, teacher = find_start(recipe.method.start, kept=run.start if state else None), find_teacher(recipe)
+    model_print = fingerprint if start is None else start.fingerprint(fingerprint)
+    state = state_of(run, state, data, with_teacher(model_print, teacher))
     require_work(run, state, num_steps)
     asked, recipe, plan, budget = recipe, prepared.recipe, prepared.plan, prepared.plan.token_budget
     check_budget(
@@ -137,6 +137,7 @@ def _train(
     check_settings(recipe.train, data, num_steps, tell)
     task = validation_task(recipe, data)
     require_start(start, method, recipe.model, fingerprint)
+    require_teacher(teacher, recipe, data, tell)
     prepared, expected = expect(prepared, hardware, device, asked=asked, force=force, tell=tell)
     recipe, plan, budget = prepared.recipe, prepared.plan, prepared.plan.token_budget
     if start is not None and main:
@@ -164,7 +165,7 @@ def _train(
         with full_disk_is_named(str(run.path), "Free some space, or choose another run_dir."):
             _begin(recipe, run, model, hardware, data, state)
     watcher = TrainingLine(console) if expected is None else Comparing(console, expected, device.type)
-    finished = _learn(prepared, engine, run, state, answers, watcher, spare, tell)
+    finished = _learn(prepared, engine, run, state, teacher, answers, watcher, spare, tell)
     if finished and (still := require_moved(objective, optimizer, steps=state.step)):
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
@@ -175,12 +176,19 @@ def _train(
     return _result(run, state, finished=finished)
 
 
-def _with_reference(prepared: Prepared, engine: Engine, run: RunDir, state: State, tell: Tell) -> Prepared:
-    """The training with what its objective takes from the model as the run begins it; test rows have it kept, too."""
+def _with_reference(
+    prepared: Prepared, engine: Engine, run: RunDir, state: State, teacher: Teacher | None, tell: Tell
+) -> Prepared:
+    """The training with what its objective takes from a teacher, or from the model as the run begins it.
+
+    Test rows have the latter kept, too.
+    """
+    recipe, data = prepared.recipe, prepared.data
+    if teacher is not None:
+        return prepared.with_items(*teach(teacher, data.train, data.validation, engine, recipe, run, tell))
     if not engine.objective.needs:
         return prepared
     assert state.model_fingerprint is not None, "objectives that need this are younger than fingerprints"
-    recipe, data = prepared.recipe, prepared.data
     add = partial(
         with_reference, engine=engine, recipe=recipe, run=run, model=state.model_fingerprint, tell=tell,
         begun=state.step > 0,
@@ -188,8 +196,7 @@ def _with_reference(prepared: Prepared, engine: Engine, run: RunDir, state: Stat
     train, validation = add(data.train, "train"), add(data.validation, "validation")
     if data.data.test and state.step == 0:
         add(items_of_part(recipe, data.data.test, data.tokenizer, "test", tell), "test")
-    data = replace(data, train=train, validation=validation)
-    return replace(prepared, data=data, plan=replace(prepared.plan, items=train))
+    return prepared.with_items(train, validation)
 
 
 def _learn(
@@ -197,13 +204,14 @@ def _learn(
     engine: Engine,
     run: RunDir,
     state: State,
+    teacher: Teacher | None,
     answers: AnswerValidation | None,
     watcher: Watcher,
     spare_bytes: int,
     tell: Tell,
 ) -> bool:
     """Take the steps that are left; whether the run came to its end."""
-    prepared = _with_reference(prepared, engine, run, state, tell)
+    prepared = _with_reference(prepared, engine, run, state, teacher, tell)
     recipe, data, plan = prepared.recipe, prepared.data, prepared.plan
     room = room_for_states(prepared.method, plan, prepared.num_steps, spare_bytes, engine)
     room = room if prepared.rewards is None else 0  # answers never come again
@@ -223,7 +231,7 @@ def _learn(
             validation=data.validation,
             text=TextLengths(data.tokenizer).per_weight(data.validation) if data.validation else TextLength(0, 0),
             answers=answers,
-            judged=judging(rollouts, data.validation) if rollouts else None,
+            judged=judging(rollouts) if rollouts else None,
             config=recipe.train,
             run=run,
             state=state,

@@ -27,6 +27,7 @@ from weitiao.retention.config import RetentionConfig
 from weitiao.retention.run import fingerprint, retention_parts
 from weitiao.study.pipeline.step import Step
 from weitiao.study.resume import CHANGEABLE
+from weitiao.study.teacher import find_teacher
 
 CHOSEN = ("weigh", "precision")
 """Settings of `train` for whose `auto` a training writes down what it chose."""
@@ -76,6 +77,8 @@ class Identities:
         if name == "method" and value.start is not None:
             final = find_final(value.start)
             dumped["start"] = value.start if final is None else weights_hash(self.recipe.model, final)
+        if name == "objective" and (teacher := find_teacher(self.recipe)) is not None:
+            dumped["teacher"] = {**dumped["teacher"], "name": teacher.weights}
         if name == "objective" and value.writes:
             dumped["rollouts"] = self.of("rollouts")
         if name == "baseline":

@@ -16,7 +16,8 @@ from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered
 from weitiao.study.pipeline.keys import CHOSEN
-from weitiao.study.resume import CHANGEABLE, START, filled_in, require_same_content, written_values
+from weitiao.study.resume import BY_CONTENT, CHANGEABLE, filled_in, require_same_content, written_values
+from weitiao.study.teacher import find_teacher, with_teacher
 from weitiao.training.checkpoint import read_state
 
 EARLIER = "earlier"
@@ -24,6 +25,8 @@ _OF_TRAINING = (
     "checkpoints",
     "losses",
     "rollouts",
+    "reference",
+    "teacher.safetensors",
     "metrics.jsonl",
     "rejected.jsonl",
     "environment.json",
@@ -32,7 +35,7 @@ _OF_TRAINING = (
 )
 # What decides what a training learns; the rest may differ in a run that is adopted.
 _DECISIVE = ("model", "data", "rendering", "method", "objective", "optimizer", "train")
-_INDIFFERENT = (*CHANGEABLE, START, "data.test")
+_INDIFFERENT = (*CHANGEABLE, *BY_CONTENT, "data.test")
 
 Tell = Callable[[str], None]
 
@@ -126,6 +129,7 @@ def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     state = read_state(checkpoints[-1])
     if (start := find_start(recipe.method.start, kept=run.start)) is not None:
         model = start.fingerprint(model)
+    model = with_teacher(model, find_teacher(recipe))
     rendered = load_rendered(recipe, tell=lambda line: None)
     data = rendered.weighed(recipe, known=state.data_fingerprint)[0]
     try:
