@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
-from workbench import require_same_after_resume, steps_of, write_recipe
+from workbench import require_same_after_resume, steps_of, weitiao, write_recipe
 
 from weitiao.errors import RunError, WeitiaoError
 from weitiao.forest.layout import Forest, build_forest
@@ -27,6 +27,7 @@ from weitiao.objectives.distill_config import DistillConfig
 from weitiao.planning.devices import find_device
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import Item, TokenSequence
+from weitiao.report.render import render_report
 from weitiao.study.plan import forecast_here, way_of
 from weitiao.study.prepared import prepare
 from weitiao.study.train import train
@@ -223,6 +224,12 @@ def test_what_is_kept_of_a_teacher_needs_it_no_more(tiny_llama_dir: Path, teache
     other = train(load_recipe(given)).path
     weights = [load_file(one / "final" / "adapter_model.safetensors") for one in (run, other)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    several = recipe_of(tmp_path / "several", tiny_llama_dir, teacher_dir, {"top_k": 8, "temperature": 1.5})
+    done = weitiao("train", several, ranks=2)
+    assert done.returncode == 0, done.stderr
+    shared = load_file(tmp_path / "several" / "run" / "final" / "adapter_model.safetensors")
+    for name, value in weights[0].items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
     before = file.stat().st_mtime_ns
     require_same_after_resume(run, 6)
     assert file.stat().st_mtime_ns == before
@@ -246,6 +253,7 @@ def test_its_own_answers_bring_a_model_to_its_teacher(tiny_llama_dir: Path, teac
     assert "reward" not in steps[0]
     assert steps[-1]["divergence"] < 0.02 * steps[0]["divergence"], (steps[0], steps[-1])
     assert validations(run)[-1] < validations(run)[0]
+    assert "Divergence from the teacher" in render_report(run)
     require_same_after_resume(run, 80)  # from a checkpoint in the middle of the steps from a rollout
 
 

@@ -11,7 +11,7 @@ _FEW = 3
 
 
 def rollouts_of(files: RunFiles, words: Wording) -> Section | None:
-    """Samples; None for a training on the rows' own answers.
+    """Samples; None for a training on the rows' own answers, or without rewards.
 
     Args:
         files: Of the run.
@@ -21,6 +21,8 @@ def rollouts_of(files: RunFiles, words: Wording) -> Section | None:
     if not paths:
         return None
     first, last = (read_rollout(path).used for path in (paths[0], paths[-1]))
+    if not last or not last[0].rewards:
+        return None
     return {
         "groups": [
             (name, [_shown(after, before) for before, after in found])

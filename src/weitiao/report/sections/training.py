@@ -45,7 +45,7 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "caption": words(f"training.caption{'' if of_tokens else '.other'}{'.log' if curve.logarithmic else ''}"),
         "curves": [
             _curve(name, steps, validations, words)
-            for name in ("accuracy", "margin", "marked_reward", "reward", "kl", "answer_tokens")
+            for name in ("accuracy", "margin", "marked_reward", "divergence", "reward", "kl", "answer_tokens")
             if any(name in line for line in steps)
         ],
         "has_validation": bool(validations),
