@@ -127,6 +127,7 @@ def test_values_and_gradients_are_those_of_whole_distributions(
     config = DistillConfig.model_validate({"type": "distill", "teacher": str(teacher_dir), **way})
     objective = config.build(opened(tiny_llama_dir))
     assert isinstance(objective, Distill)
+    objective.model.get_input_embeddings().requires_grad_(learns := not chunked)  # and with it the head, which is tied
     forest = laid_out()
     given_to(objective, opened(teacher_dir), config, forest)
     losses = objective(forest)
@@ -148,6 +149,8 @@ def test_values_and_gradients_are_those_of_whole_distributions(
     }
     for name, parameter in student.named_parameters():
         assert parameter.grad is not None
+        if "embed_tokens" in name and not learns:
+            continue
         torch.testing.assert_close(found[name].double(), parameter.grad, rtol=2e-4, atol=2e-5)
 
 

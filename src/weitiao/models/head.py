@@ -8,6 +8,7 @@ from typing import Any, TypeGuard, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 CHUNK_LOGITS = 2**24
@@ -115,12 +116,34 @@ def entropies(hidden_ND: Tensor, head: Callable[[Tensor], Tensor]) -> Tensor:
     return in_chunks(found, head, hidden_ND)
 
 
+class _WithGradient(torch.autograd.Function):
+    """A function of rows behind a head that does not learn, with its gradient at once.
+
+    No row has to do with another, so the gradient is linear in the incoming one of each, as in `_CrossEntropy`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Tensor], rows: Tensor, *others: Tensor) -> Tensor:
+        with torch.enable_grad(), saved_tensors_hooks(lambda one: one, lambda one: one):  # they are used in a moment
+            given = rows.detach().requires_grad_()
+            values = function(given, *others)
+            ctx.save_for_backward(*torch.autograd.grad(values[:, 0].sum(), given))
+        return values.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (unit_grad_ND,) = ctx.saved_tensors
+        grad = unit_grad_ND * grad_outputs[0][:, :1].to(unit_grad_ND.dtype)
+        return (None, grad, *[None] * (len(ctx.needs_input_grad) - 2))
+
+
 def in_chunks(
     function: Callable[..., Tensor],
     head: Callable[[Tensor], Tensor],
     hidden_ND: Tensor,
     *others: Tensor,
     parts: int = 1,
+    one_learned: bool = False,
 ) -> Tensor:
     """A function of rows, for few enough rows at once, and once more in the backward pass.
 
@@ -128,13 +151,17 @@ def in_chunks(
         function: Of states [n, D] and rows of `others`, which calls the head.
         head: Says how many logits there are.
         hidden_ND: States.
-        others: Further tensors of N rows.
+        others: Further tensors of N rows, without gradient.
         parts: Into so many times as many parts as the logits alone would need, where more than these is held.
+        one_learned: The function gives [n, C], of which the first column alone has a gradient. It is then computed
+            once, where the head does not learn.
     """
-    with torch.no_grad():
-        vocabulary = head(hidden_ND[:1]).shape[-1]
-    size = max(1, CHUNK_LOGITS // (vocabulary * parts))
+    first = head(hidden_ND[:1].detach())
+    size = max(1, CHUNK_LOGITS // (first.shape[-1] * parts))
+    once = one_learned and hidden_ND.requires_grad and not first.requires_grad
     rows = zip(*(one.split(size) for one in (hidden_ND, *others)), strict=True)
+    if once and torch.is_grad_enabled():
+        return torch.cat([cast(Tensor, cast(Any, _WithGradient).apply(function, *some)) for some in rows])
     return torch.cat([cast(Tensor, checkpoint(function, *some, use_reentrant=False)) for some in rows])
 
 

@@ -146,7 +146,8 @@ class Distill(Objective):
         labels_N, weights_N = (torch.from_numpy(one) for one in (forest.targets.labels, forest.targets.weights))
         given = [one.to(hidden_ND.device) for one in (labels_N, *self.teacher.of(forest))]
         head = logits_of(self.model, hidden_ND)
-        losses_N, *further = in_chunks(self._values(head), head, hidden_ND, *given, parts=_MORE).unbind(1)
+        values = in_chunks(self._values(head), head, hidden_ND, *given, parts=_MORE, one_learned=True)
+        losses_N, *further = values.unbind(1)
         weights_N = weights_N.to(losses_N.device)
         sums = ((one.detach().double() * weights_N.double()).sum() for one in further)
         metrics = dict(zip(("divergence", "cross_entropy"), sums, strict=True))
