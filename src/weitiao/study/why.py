@@ -113,5 +113,7 @@ def _written(run: RunDir, step: int, row_id: str) -> list[Sample]:
 def _worth(one: Sample) -> str:
     if one.dropped:
         return f"dropped: {one.dropped}"
+    if not one.rewards:
+        return ""
     advantage = one.columns.get("advantage")
     return f"reward {one.reward:.3g}" + (f", advantage {fmean(advantage):+.3g}" if advantage else "")
