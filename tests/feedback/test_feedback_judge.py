@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -134,23 +135,41 @@ def test_a_model_chooses_the_letter_that_transformers_holds_more_likely(
 
 
 @contextmanager
-def serving(status: int = 200, key: str | None = None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server of the OpenAI kind that prefers the answer with GOOD, and rambles about two bad ones."""
+def serving(
+    status: int = 200, key: str | None = None, puts_off: int = 0, late: str = "never"
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A server of the OpenAI kind that prefers the answer with GOOD, and rambles about two bad ones.
+
+    Args:
+        status: Of its replies.
+        key: Without which it refuses.
+        puts_off: So many requests are to be sent again after 0.3 s.
+        late: What is said of a conversation about which it thinks for longer than anyone waits.
+    """
     requests: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            requests.append({**body, "path": self.path, "key": self.headers["Authorization"]})
+            number = len(requests)
+            requests.append({**body, "path": self.path, "key": self.headers["Authorization"], "at": time.monotonic()})
+            if number < puts_off:
+                self.send_response(429)
+                self.send_header("Retry-After", "0.3")
+                self.end_headers()
+                return
+            if late in body["messages"][0]["content"]:
+                time.sleep(1.5)
             first, second = body["messages"][0]["content"].split("[Answer B]")
             good = "GOOD" in first, "GOOD" in second
             text = {(True, False): "A", (False, True): "**B**", (True, True): "<think>B?</think>A."}.get(
                 good, "Neither."
             )
-            reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode()
+            usage = {"prompt_tokens": 100, "completion_tokens": 3}
+            reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}], "usage": usage})
             self.send_response(status if key is None or self.headers["Authorization"] == f"Bearer {key}" else 401)
             self.end_headers()
-            self.wfile.write(reply)
+            self.wfile.write(reply.encode())
 
         def log_message(self, format: str, *args: Any) -> None:
             """Nothing on the terminal."""
@@ -194,3 +213,26 @@ def test_a_server_that_fails_is_named(tmp_path: Path) -> None:
         asked(ServerJudge(JudgeConfig(model=f"{url}#m")), tmp_path / "feedback.db")
     with pytest.raises(ModelError, match="no model"):
         ServerJudge(JudgeConfig(model=url))
+
+
+def test_a_server_is_asked_as_often_as_it_wants_and_what_it_took_is_kept(tmp_path: Path) -> None:
+    store = FeedbackStore(tmp_path / "feedback.db")
+    with serving(puts_off=1, late="question 3") as (url, requests):
+        config = JudgeConfig(
+            model=f"{url}#m", requests_at_once=4, timeout_seconds=0.5, requests_per_minute=1200, price=(1000, 10_000)
+        )
+        done = ask_judge(ServerJudge(config), pairs(), store)
+        name = ServerJudge(config).name
+        assert done.spent is not None
+        assert (done.num_new, done.num_unparsable) == (20, 8)  # of 30 questions two had no reply in time
+        assert (done.spent.requests, done.spent.timeouts) == (28, 2)
+        assert (done.spent.prompt_tokens, done.spent.completion_tokens) == (2800, 84)
+        assert done.spent.cost == pytest.approx(2.8 + 0.84)
+        assert FeedbackStore(store.path).spent() == {name: done.spent}
+        times = sorted(one["at"] for one in requests)
+        assert len(times) == 31
+        assert times[-1] - times[0] > 0.3 + 24 * 0.05  # one rest, and a pace of 20 a second
+        again = ask_judge(ServerJudge(config), pairs()[:1], store)
+        assert (again.num_new, len(requests)) == (0, 31)
+    with serving(late="question") as (url, _), pytest.raises(ModelError, match=r"no reply within 0\.2 s"):
+        asked(ServerJudge(JudgeConfig(model=f"{url}#m", timeout_seconds=0.2)), tmp_path / "other.db")

@@ -84,17 +84,26 @@ def judge(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="A file with the key of the server.")] = None,
     at_once: Annotated[int, typer.Option(min=1, help="Requests that a server has to answer at the same time.")] = 8,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for a reply of a server.")] = 120.0,
+    per_minute: Annotated[
+        float | None, typer.Option(min=0.01, help="Requests to a server in a minute at most.")
+    ] = None,
+    price: Annotated[
+        tuple[float, float] | None, typer.Option(help="Of a million tokens that a server reads, and that it writes.")
+    ] = None,
     limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Let a model judge pairs of answers, each in both orders; what is judged already is not asked again.
 
     Where it contradicts itself, the pair is a tie. A reply that names neither answer is counted, and asked for again
-    next time.
+    next time, and so is what a server did not answer in time. What a server used is told and kept in the store.
 
     Examples:
 
         weitiao feedback judge tickets.db smollm2-135m
+
+        weitiao feedback judge tickets.db https://api.example.com/v1#large --key key.txt --per-minute 60 --price 0.4 1.6
 
         weitiao feedback judge tickets.db http://127.0.0.1:8000/v1#qwen3-8b --template rubric.txt
     """
@@ -103,7 +112,10 @@ def judge(
     from weitiao.study.feedback import judge_pairs
     from weitiao.terminal.feedback import print_judges
 
-    config = JudgeConfig(model=model, language=language, template=template, api_key_file=key, requests_at_once=at_once)
+    config = JudgeConfig(
+        model=model, language=language, template=template, api_key_file=key, requests_at_once=at_once,
+        timeout_seconds=timeout, requests_per_minute=per_minute, price=price,
+    )  # fmt: skip
     found = judge_pairs(FeedbackStore(store), [config], limit=limit, seed=0, console=messages())
     print_result(found, print_judges, json=json)
     closing_panel(messages(), "Judged", [("store", str(store))], [f"weitiao feedback status {quoted(store)}"])

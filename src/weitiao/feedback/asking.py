@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from weitiao.evaluation.judges.pairwise import Judge, Reply
+from weitiao.evaluation.judges.pairwise import Judge, Reply, Spent
 from weitiao.feedback.items import Choice, Order, PreferenceItem
 from weitiao.feedback.store import FeedbackStore, Judgement, now
 
@@ -21,10 +21,12 @@ class Asked:
     Attributes:
         num_new: Judgements that were made now; the others were in the store.
         num_unparsable: Replies that named neither answer; they are not stored, and are asked for again next time.
+        spent: What a server took; replies that did not come in time are asked for again, too.
     """
 
     num_new: int
     num_unparsable: int
+    spent: Spent | None = None
 
 
 def ask_judge(
@@ -48,18 +50,24 @@ def ask_judge(
     open_questions = [
         (item, order) for item in items if not item.is_same for order in ORDERS if (item.item_id, order) not in known
     ]
-    num_unparsable = 0
+    num_missing, total = 0, None
     for start in range(0, len(open_questions), len(ORDERS) * _CHUNK):
         chunk = open_questions[start : start + len(ORDERS) * _CHUNK]
         replies = judge.answer([judge.question.ask(item.messages, *item.shown(order)) for item, order in chunk])
-        for (item, order), reply in zip(chunk, replies, strict=True):
-            if reply is None:
-                num_unparsable += 1
-            else:
-                store.add(Judgement(item.item_id, judge.name, order, _choice(reply, order), now()))
+        said = [
+            Judgement(item.item_id, judge.name, order, _choice(reply, order), now())
+            for (item, order), reply in zip(chunk, replies, strict=True)
+            if reply is not None
+        ]
+        spent = judge.spent()
+        store.add(*said, judge=judge.name, spent=spent)
+        num_missing += len(chunk) - len(said)
+        if spent is not None:
+            total = Spent(*map(sum, zip(astuple(total or Spent()), astuple(spent), strict=True)))
         if on_progress is not None:
             on_progress(start + len(chunk), len(open_questions))
-    return Asked(len(open_questions) - num_unparsable, num_unparsable)
+    late = total.timeouts if total is not None else 0
+    return Asked(len(open_questions) - num_missing, num_missing - late, total)
 
 
 def _choice(reply: Reply, order: Order) -> Choice:

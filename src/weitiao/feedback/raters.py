@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from weitiao.errors import MissingExtraError
+from weitiao.evaluation.judges.pairwise import Spent
 from weitiao.feedback.items import Choice
 from weitiao.feedback.preference import CHOICES, Preferences
 
@@ -45,6 +46,7 @@ class Status:
         preferences: Of every judge, and how far every two agree.
         raters: How far all agree; None where no pair was judged twice.
         wins: How often each model won, and `tie` and `bad`, by judge and by the two models of a pair.
+        spent: What judges behind servers took.
     """
 
     num_pairs: int
@@ -52,6 +54,7 @@ class Status:
     preferences: Preferences
     raters: Raters | None
     wins: Mapping[str, Mapping[str, Mapping[str, int]]]
+    spent: Mapping[str, Spent] = field(default_factory=dict)
 
 
 def agreement_of_all(winners: Mapping[str, Mapping[str, Choice]]) -> Raters | None:

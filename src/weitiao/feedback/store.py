@@ -10,12 +10,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from weitiao.errors import DataError, RunError
+from weitiao.evaluation.judges.pairwise import Spent
 from weitiao.feedback.items import Choice, Order, PreferenceItem, digest_of
 from weitiao.json_text import json_text
 from weitiao.records import first_problem, record_of
@@ -36,6 +37,10 @@ CREATE TABLE IF NOT EXISTS pairs (
 CREATE TABLE IF NOT EXISTS judgements (
     number INTEGER PRIMARY KEY AUTOINCREMENT, pair TEXT NOT NULL, judge TEXT NOT NULL, shown TEXT NOT NULL,
     choice TEXT NOT NULL, time TEXT NOT NULL, seconds REAL, comment TEXT, withdrawn INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS spent (
+    judge TEXT NOT NULL, time TEXT NOT NULL, requests INTEGER NOT NULL, timeouts INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL
 );
 """
 _STANDING = """
@@ -121,13 +126,28 @@ class FeedbackStore:
         """Everyone who judged something, in order of appearance."""
         return list(dict.fromkeys(one.judge for one in self.judgements()))
 
-    def add(self, *judgements: Judgement) -> None:
+    def add(self, *judgements: Judgement, judge: str = "", spent: Spent | None = None) -> None:
         """Store judgements, all or none; they are on the disk when this returns.
+
+        Args:
+            judgements: The judgements.
+            judge: Who made them, where something was spent.
+            spent: What they, and replies that were none, took.
 
         Raises:
             RunError: The file cannot be written.
         """
-        self._write([(_INSERT, (*astuple(one), 0)) for one in judgements])
+        rows: list[tuple[str, tuple[Any, ...]]] = [(_INSERT, (*astuple(one), 0)) for one in judgements]
+        if spent is not None:
+            rows.append(("INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?)", (judge, now(), *astuple(spent))))
+        self._write(rows)
+
+    def spent(self) -> dict[str, Spent]:
+        """What each judge behind a server took in all."""
+        sums = ", ".join(f"sum({one.name})" for one in fields(Spent))
+        return {
+            row[0]: Spent(*row[1:]) for row in self._read(f"SELECT judge, {sums} FROM spent GROUP BY judge", "spent")
+        }
 
     def withdraw(self, judgement: Judgement) -> None:
         """Take a judgement back: its pair counts as not judged.
@@ -172,12 +192,12 @@ class FeedbackStore:
             for row in rows
         ]
 
-    def _read(self, query: str) -> list[tuple[Any, ...]]:
+    def _read(self, query: str, table: str = "judgements") -> list[tuple[Any, ...]]:
         if not self.path.exists():
             return []
         try:
             with self._open() as connection:
-                begun = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'judgements'").fetchone()
+                begun = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
                 return connection.execute(query).fetchall() if begun else []  # another process may be making it
         except sqlite3.DatabaseError as error:
             what = f"{self.path}: it is no store of feedback ({error})."

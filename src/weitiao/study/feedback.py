@@ -186,7 +186,12 @@ def status(store: FeedbackStore) -> Status:
     judged = {pair for found in choices.values() for pair in found}
     num_judged = sum(item.item_id in judged for item in items)
     return Status(
-        len(items), num_judged, sum_up(items, store, {}), agreement_of_all(choices), wins_of_models(store, choices)
+        len(items),
+        num_judged,
+        sum_up(items, store, {}),
+        agreement_of_all(choices),
+        wins_of_models(store, choices),
+        store.spent(),
     )
 
 

@@ -36,6 +36,8 @@ def print_status(found: Status, console: Console) -> None:
     for judge, wins in found.wins.items():
         for models, counts in wins.items():
             console.print(Text(f"{models}, {judge}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items())))
+    for judge, spent in found.spent.items():
+        console.print(Text(f"{judge}: {spent}"))
     if (raters := found.raters) is None:
         return
     alpha = (

@@ -41,6 +41,9 @@ class LocalJudge:
         self._opened = opened
         self._token_budget = config.token_budget
 
+    def spent(self) -> None:
+        return None
+
     def answer(self, questions: Sequence[tuple[Message, ...]]) -> list[Reply | None]:
         """The letter that is the more likely reply to each question; a tie when both are equally likely.
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from weitiao.config import Config
 from weitiao.data.example import Message, conversation_text
 from weitiao.errors import DataError
-from weitiao.generation.chat_server import ChatServer
+from weitiao.generation.chat_server import ChatServer, Usage
 from weitiao.paths import read_text
 from weitiao.text.wording import table_of
 
@@ -56,6 +56,12 @@ class JudgeConfig(Config):
 
     timeout_seconds: float = Field(default=120.0, gt=0)
     """How long to wait for a reply of a server."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """So many requests are sent to a server at most."""
+
+    price: tuple[float, float] | None = None
+    """What a server takes for a million tokens that it reads, and for a million that it writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,29 @@ def letter_in(reply: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the judgements of a server took.
+
+    Attributes:
+        requests, timeouts: Replies, and requests without one in time.
+        prompt_tokens, completion_tokens: Tokens that it read and wrote, as it says itself.
+        cost: By its prices; 0 where they are not given.
+    """
+
+    requests: int = 0
+    timeouts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def __str__(self) -> str:
+        late = f", {self.timeouts:,} without a reply in time" if self.timeouts else ""
+        cost = f", cost {self.cost:,.4f}" if self.cost else ""
+        tokens = f"{self.prompt_tokens:,} tokens read and {self.completion_tokens:,} written"
+        return f"{self.requests:,} replies{late}, {tokens}{cost}"
+
+
 class Judge(Protocol):
     """Something that says which of two answers is better.
 
@@ -124,6 +153,10 @@ class Judge(Protocol):
 
     name: str
     question: Question
+
+    def spent(self) -> Spent | None:
+        """What it took since it was last asked for that; None where nothing is counted."""
+        ...
 
     def answer(self, questions: Sequence[tuple[Message, ...]]) -> list[Reply | None]:
         """The better answer of each question; None where the reply names neither."""
@@ -153,12 +186,19 @@ class ServerJudge:
             requests_at_once=config.requests_at_once,
             timeout_seconds=config.timeout_seconds,
             api_key_file=config.api_key_file,
+            requests_per_minute=config.requests_per_minute,
         )
+        self._price = config.price or (0.0, 0.0)
 
     def answer(self, questions: Sequence[tuple[Message, ...]]) -> list[Reply | None]:
-        """The letter of each reply; None where it names neither or both.
+        """The letter of each reply; None where it names neither or both, or did not come in time.
 
         Raises:
             ModelError: The server cannot be reached, refuses, or does not answer as such a server does.
         """
-        return [_REPLIES.get(letter_in(text) or "") for text in self._server.answer(questions)]
+        return [_REPLIES.get(letter_in(text or "") or "") for text in self._server.answer(questions)]
+
+    def spent(self) -> Spent:
+        used, self._server.usage = self._server.usage, Usage()
+        cost = (self._price[0] * used.prompt_tokens + self._price[1] * used.completion_tokens) / 1e6
+        return Spent(used.requests, used.timeouts, used.prompt_tokens, used.completion_tokens, cost)

@@ -21,7 +21,7 @@ from weitiao.generation.config import GenerationConfig
 if TYPE_CHECKING:
     from weitiao.data.formats.templates import RowTemplate
 
-Answerer = Callable[[Sequence[Sequence[Message]]], list[str]]
+Answerer = Callable[[Sequence[Sequence[Message]]], Sequence[str | None]]
 
 PROMPT = """\
 Rate how good an answer is, from 1 to 5. 5: right and complete, as good as the reference. 3: partly right. 1: wrong, or
@@ -47,8 +47,8 @@ _NAMED_RATING = re.compile(rf"(?:score|rating|评分|得分|分数)\W{{0,8}}{_RA
 class JudgeMetric(Metric):
     """A model that rates each answer from 1 to 5, mapped to 0 to 1.
 
-    A reply without a rating is graded 0, and counted. A model on this machine is loaded when it is first asked, and
-    stays loaded.
+    A reply without a rating is graded 0, and counted; as a reward, its answer is dropped. A model on this machine is
+    loaded when it is first asked, and stays loaded.
     """
 
     type: Literal["judge"]
@@ -67,6 +67,12 @@ class JudgeMetric(Metric):
 
     api_key_file: Path | None = None
     """A file with the key of the server. Without it no key is sent."""
+
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """How long to wait for a reply of a server; what has none by then has no rating."""
+
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    """So many requests are sent to a server at most."""
 
     _template: RowTemplate = PrivateAttr()
     _ask: Answerer | None = PrivateAttr(None)
@@ -87,7 +93,13 @@ class JudgeMetric(Metric):
 
         self._template = RowTemplate(self.prompt or PROMPT)
         if is_server(self.model):
-            server = ChatServer(self.model, max_new_tokens=self.max_new_tokens, api_key_file=self.api_key_file)
+            server = ChatServer(
+                self.model,
+                max_new_tokens=self.max_new_tokens,
+                timeout_seconds=self.timeout_seconds,
+                api_key_file=self.api_key_file,
+                requests_per_minute=self.requests_per_minute,
+            )
             self._ask = server.answer
 
     def as_reward(self) -> JudgeMetric:
@@ -104,7 +116,7 @@ class JudgeMetric(Metric):
     def grade_all(self, items: Sequence[Item]) -> list[float]:
         if self._ask is None:
             self._ask = _local(self.model, self.max_new_tokens)
-        ratings = [rating(reply) for reply in self._ask([self._question(item) for item in items])]
+        ratings = [rating(reply or "") for reply in self._ask([self._question(item) for item in items])]
         self._num_unrated = ratings.count(None)
         return [self._unrated if found is None else (found - _LOWEST) / (_HIGHEST - _LOWEST) for found in ratings]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from weitiao.evaluation.judges.local import LocalJudge
-from weitiao.evaluation.judges.pairwise import Judge, JudgeConfig, ServerJudge
+from weitiao.evaluation.judges.pairwise import Judge, JudgeConfig, ServerJudge, Spent
 from weitiao.feedback.asking import ask_judge
 from weitiao.feedback.human import judge_by_hand, keyboard
 from weitiao.feedback.items import PreferenceItem
@@ -64,6 +64,8 @@ def judge_answers(
         with answer_progress(console, batch_size=1) as on_progress:
             asked = ask_judge(model, items, kept, on_progress=on_progress)
         num_unparsable[model.name] = asked.num_unparsable
+        if asked.spent is not None and asked.spent != Spent():
+            teller(console)(f"{model.name}: {asked.spent}")
         if isinstance(model, LocalJudge):
             _tell_letter_share(model, console)
     return sum_up(items, kept, num_unparsable)
