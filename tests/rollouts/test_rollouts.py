@@ -210,12 +210,15 @@ def test_updates_stop_when_the_model_has_moved_too_far(tiny_llama_dir: Path, tmp
 
 def test_answers_without_a_reward_are_dropped_and_counted(tiny_llama_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_llama_dir, rollouts={"rewards": ["rewards.py:choosy"], "samples": 6})
-    run = train(load_recipe(recipe))
+    told: list[str] = []
+    run = train(load_recipe(recipe), tell=told.append)
     samples = read_rollout(run.path / "rollouts" / "rollout-000000.jsonl").samples
     dropped = [one for one in samples if one.dropped]
     assert 0 < len(dropped) == steps_of(run.path)[0]["dropped"] < len(samples)
     assert all(one.reward is None and "advantage" not in one.columns for one in dropped if "no idea" in one.dropped)
     assert any("returned nan" in one.dropped for one in dropped)
+    (line,) = [one for one in told if "not learned from" in one]  # once, however many rollouts have some
+    assert line.startswith(f"{len(dropped)} of {len(samples)} answers")
     assert steps_of(run.path)[0]["num_sequences"] == len(samples) - len(dropped)
     with pytest.raises(TrainingError, match=r"No answer of rollout 1 can be learned from: .*never failed.*no idea"):
         train(load_recipe(write_recipe(tmp_path / "never", tiny_llama_dir, rollouts={"rewards": ["rewards.py:never"]})))
@@ -285,6 +288,20 @@ def test_a_reward_that_likes_long_answers_is_told_of_once(tiny_llama_dir: Path, 
     assert 1 <= len(told) <= 3
     assert any("repeated" in line or "KL" in line for line in told)
     assert "Prompts whose reward changed most" in render_report(run.path)
+
+
+def test_a_model_that_runs_away_is_told_of_though_its_reward_does_not_rise(
+    tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    sections = {
+        "method": {"type": "full"},
+        "objective": {"type": "ppo"},
+        "train": {"max_steps": 8, "learning_rate": 50.0, "warmup": 0},
+    }
+    lines: list[str] = []
+    run = train(load_recipe(write_recipe(tmp_path, tiny_llama_dir, **sections)), tell=lines.append)
+    assert max(one["kl"] for one in steps_of(run.path)) > 2
+    assert len([line for line in lines if "run away" in line and "learning_rate" in line]) == 1
 
 
 def test_a_reward_model_scores_answers_as_it_scores_rows(tiny_llama_dir: Path, tmp_path: Path) -> None:

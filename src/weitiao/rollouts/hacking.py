@@ -13,20 +13,28 @@ MORE_REPEATED = 0.15
 MOST_KL = 0.5
 """Nats of a token: a model that is farther from where it began writes other text altogether."""
 
+RUN_AWAY_KL = 2.0
+"""Nats of a token: more is told whatever the reward does."""
+
 
 def signs(first: Mapping[str, float], now: Mapping[str, float]) -> dict[str, str]:
-    """What has run away while the reward rose, by a name, in words.
+    """What has run away, by a name, in words: while the reward rose, or the KL as such.
 
     Args:
         first: The first rollout in numbers, see `describe`.
         now: A later one.
 
     Returns:
-        Nothing where the reward has not risen by half of the spread within groups that it had at first.
+        Nothing but a run-away KL where the reward has not risen by half of the spread within groups that it had first.
     """
+    found: dict[str, str] = {}
     if now["reward"] - first["reward"] <= 0.5 * first.get("reward_std", 0.0):
-        return {}
-    found = {}
+        if now.get("kl", 0.0) > RUN_AWAY_KL:
+            found["run away"] = (
+                f"The model has run away from where it began: the KL is {now['kl']:.2f} nats a token, and the reward "
+                "has not risen. Lower train.learning_rate, or raise objective.kl"
+            )
+        return found
     length = now["answer_tokens"] / first["answer_tokens"]
     if not 1 / LENGTH_FACTOR < length < LENGTH_FACTOR:
         long = f"{length:.1f} times as long" if length > 1 else f"{1 / length:.1f} times as short"
@@ -35,4 +43,5 @@ def signs(first: Mapping[str, float], now: Mapping[str, float]) -> dict[str, str
         found["repetition"] = f"{now['repeated']:.0%} of what they say is repeated, {first['repeated']:.0%} at first"
     if now.get("kl", 0.0) > MOST_KL:
         found["kl"] = f"the KL to the beginning is {now['kl']:.2f} nats a token"
-    return found
+    hacked = f"The reward may be hacked: it rose from {first['reward']:.3g} to {now['reward']:.3g}, and "
+    return {name: hacked + sign for name, sign in found.items()}

@@ -137,20 +137,27 @@ class Rollouts:
         with suppress(Stopped), stoppable(decoder(model), self.interrupt):
             rollout = self._made(number)
             write_rollout(path, rollout)
+            self._tell_dropped(number, rollout)
             if number and rollout.used and rollout.used[0].rewards:
                 self._warn(number, rollout)
             return rollout
         return None
+
+    def _tell_dropped(self, number: int, rollout: Rollout) -> None:
+        """Say once that answers could not be scored, and why most of them could not."""
+        reasons = Counter(one.dropped for one in rollout.samples if one.dropped).most_common(1)
+        if reasons and "dropped" not in self._told:
+            self._told.add("dropped")
+            where = f"({rollout_path(self.directory, number)}; further ones are counted as `dropped`)"
+            num, total = len(rollout.samples) - len(rollout.used), len(rollout.samples)
+            self.tell(f"{num:,} of {total:,} answers are not learned from: {reasons[0][0]} {where}")
 
     def _warn(self, number: int, rollout: Rollout) -> None:
         first, now = describe(read_rollout(rollout_path(self.directory, 0)), 0), describe(rollout, number)
         for name, sign in signs(first, now).items():
             if name not in self._told:
                 self._told.add(name)
-                self.tell(
-                    f"The reward may be hacked: it rose from {first['reward']:.3g} to {now['reward']:.3g}, and {sign} "
-                    f"({rollout_path(self.directory, number)})"
-                )
+                self.tell(f"{sign} ({rollout_path(self.directory, number)})")
 
     def _made(self, number: int) -> Rollout:
         seconds: dict[str, float] = {}

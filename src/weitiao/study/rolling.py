@@ -100,7 +100,7 @@ def scoring(model: str, *, device: str) -> Callable[[Sequence[Answered]], list[f
 
     def scores(items: Sequence[Answered]) -> list[float]:
         rows = [
-            as_answer(Example(str(place), (*one.prompt, {"role": "assistant", "content": one.answer})))
+            as_answer(Example(f"{model}, answer {place}", (*one.prompt, {"role": "assistant", "content": one.answer})))
             for place, one in enumerate(items)
         ]
         sequences = conversations(rows, scorer, lambda line: None, skip=True)

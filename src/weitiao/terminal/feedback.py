@@ -22,6 +22,9 @@ def print_judges(found: Preferences, console: Console) -> None:
         numbers = (f"{one.num_judged:,}", f"{one.num_ties:,}", share, f"{one.num_disagreements:,}")
         table.add_row(Text(one.judge), *numbers)
     console.print(table)
+    for one in found.judges:
+        if one.num_unparsable:
+            console.print(Text(f"{one.judge}: {one.num_unparsable:,} replies named neither answer"))
     for pair in found.agreements:
         kappa = "" if pair.kappa is None else f"; Cohen's kappa {pair.kappa}"
         console.print(Text(f"{pair.judges[0]} and {pair.judges[1]} agree on {pair.share}{kappa}"))
