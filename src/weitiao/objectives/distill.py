@@ -22,6 +22,10 @@ ROW = "teacher_row"
 _MORE = 4
 """How many times as many arrays [n, V] as for a cross-entropy are alive at once; so many times fewer rows are."""
 
+Given = tuple[tuple[Tensor, ...], Callable[..., tuple[Tensor, Tensor]]]
+"""What a teacher says of N targets: tensors of N rows; and what makes of a model's logits [n, V], and these rows, the
+log-probabilities of teacher and model over the same tokens."""
+
 
 def jensen_shannon(teacher_NV: Tensor, student_NV: Tensor, beta: float) -> Tensor:
     """The generalised Jensen-Shannon divergence [N] of log-probabilities (https://arxiv.org/abs/2306.13649, section 2).
@@ -56,17 +60,19 @@ class Live:
         self.model = model
 
     @torch.no_grad()
-    def of(self, forest: Forest) -> tuple[Tensor, ...]:
-        """What it gives the targets of a forest: its final states [N, D]."""
-        return (target_states(self.model, forest),)
+    def of(self, forest: Forest, temperature: float) -> Given:
+        """Its final states [N, D] at the targets of a forest."""
+        states_ND = target_states(self.model, forest)
+        head = logits_of(self.model, states_ND)
 
-    def compared(self, logits_NV: Tensor, temperature: float, states_ND: Tensor) -> tuple[Tensor, Tensor]:
-        """Its log-probabilities of some targets, and a model's: of the ids that both heads have, one may be padded."""
-        with torch.no_grad():
-            own_NV = logits_of(self.model, states_ND)(states_ND).float()
-        size = min(own_NV.shape[1], logits_NV.shape[1])
-        teacher, student = ((one[:, :size] / temperature).log_softmax(1) for one in (own_NV, logits_NV))
-        return teacher, student
+        def compared(logits: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                own = head(states).float()
+            size = min(own.shape[1], logits.shape[1])  # one of the two may be padded
+            teacher, student = ((one[:, :size] / temperature).log_softmax(1) for one in (own, logits))
+            return teacher, student
+
+        return (states_ND,), compared
 
     @torch.no_grad()
     def likeliest(self, forest: Forest, num: int, temperature: float, vocabulary: int) -> dict[str, Tensor]:
@@ -78,7 +84,7 @@ class Live:
             temperature: By which its logits are divided.
             vocabulary: Of the model that learns; further ids are padding.
         """
-        (states_ND,) = self.of(forest)
+        states_ND = target_states(self.model, forest)
         head = logits_of(self.model, states_ND)
 
         def found(states: Tensor) -> Tensor:
@@ -102,16 +108,14 @@ class Kept:
     def __init__(self, ids_MK: Tensor, logprobs_MR: Tensor) -> None:
         self._ids, self._logprobs = ids_MK, logprobs_MR
 
-    def of(self, forest: Forest) -> tuple[Tensor, ...]:
+    def of(self, forest: Forest, temperature: float) -> Given:
         """Ids [N, K] and log-probabilities [N, K + 1] of the targets of a forest."""
         rows_N = torch.from_numpy(forest.targets.columns[ROW]).long()
-        return self._ids[rows_N].long(), self._logprobs[rows_N]
 
-    def compared(
-        self, logits_NV: Tensor, temperature: float, ids_NK: Tensor, logprobs: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Its log-probabilities and a model's, of its likeliest tokens and the rest."""
-        return logprobs, with_rest((logits_NV / temperature).log_softmax(1), ids_NK)
+        def compared(logits: Tensor, ids: Tensor, logprobs: Tensor) -> tuple[Tensor, Tensor]:
+            return logprobs, with_rest((logits / temperature).log_softmax(1), ids)
+
+        return (self._ids[rows_N].long(), self._logprobs[rows_N]), compared
 
 
 class DistillSettings(Protocol):
@@ -144,9 +148,10 @@ class Distill(Objective):
     def forward(self, forest: Forest) -> Losses:
         hidden_ND = target_states(self.model, forest, self.kept)
         labels_N, weights_N = (torch.from_numpy(one) for one in (forest.targets.labels, forest.targets.weights))
-        given = [one.to(hidden_ND.device) for one in (labels_N, *self.teacher.of(forest))]
+        given, compared = self.teacher.of(forest, self.settings.temperature)
+        rows = [one.to(hidden_ND.device) for one in (labels_N, *given)]
         head = logits_of(self.model, hidden_ND)
-        values = in_chunks(self._values(head), head, hidden_ND, *given, parts=_MORE, one_learned=True)
+        values = in_chunks(self._values(head, compared), head, hidden_ND, *rows, parts=_MORE, one_learned=True)
         losses_N, *further = values.unbind(1)
         weights_N = weights_N.to(losses_N.device)
         sums = ((one.detach().double() * weights_N.double()).sum() for one in further)
@@ -154,13 +159,15 @@ class Distill(Objective):
         per_item = sum_per_item(losses_N.double() * weights_N.double(), forest)
         return Losses((losses_N * weights_N).sum(), per_item, metrics)
 
-    def _values(self, head: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-        """What gives states [n, D] their loss and, without gradient, divergence and cross-entropy: [n, 3]."""
-        settings, teacher = self.settings, self.teacher
+    def _values(
+        self, head: Callable[[Tensor], Tensor], compared: Callable[..., tuple[Tensor, Tensor]]
+    ) -> Callable[..., Tensor]:
+        """What gives states [n, D] their loss, which is learned, and divergence and cross-entropy: [n, 3]."""
+        settings = self.settings
 
         def values(states: Tensor, labels: Tensor, *given: Tensor) -> Tensor:
             logits = head(states).float()
-            apart = jensen_shannon(*teacher.compared(logits, settings.temperature, *given), settings.divergence)
+            apart = jensen_shannon(*compared(logits, *given), settings.divergence)
             with torch.set_grad_enabled(torch.is_grad_enabled() and settings.sft_weight > 0):
                 own = F.cross_entropy(logits, labels, reduction="none")
             losses = settings.temperature**2 * apart + settings.sft_weight * own

@@ -80,7 +80,7 @@ def with_reference(
     if found is None:
         start = time.perf_counter()
         found = computed_by_all(items, engine, recipe, engine.objective, engine.objective.reference)
-        engine.on_main(lambda: _write(path, key, found))
+        engine.on_main(lambda: write_columns(path, {"key": key}, found))
         seconds = time.perf_counter() - start
         tell(
             f"{part}: what the model says of {counted(len(items), 'row')} before it learns: computed in {seconds:.1f} s"
@@ -101,11 +101,12 @@ def read_columns(path: Path, key: str, items: Sequence[Item]) -> AtTargets | Non
     return [{name: parts[name][index] for name in parts} for index in range(len(cuts) + 1)]
 
 
-def _write(path: Path, key: str, columns: AtTargets) -> None:
+def write_columns(path: Path, made_from: Mapping[str, str], columns: AtTargets) -> None:
+    """Write columns of items, with what they are made from."""
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = {name: np.concatenate([one[name] for one in columns]) for name in columns[0]}
     with in_one_step(path) as beside:
-        save_file(whole, beside, metadata={"key": key})
+        save_file(whole, beside, metadata=dict(made_from))
 
 
 def computed_by_all(

@@ -7,14 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError, safe_open
 
 from weitiao.errors import ModelError, RunError
-from weitiao.files import in_one_step, sha256
+from weitiao.files import sha256
 from weitiao.methods.base import base_model
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import final_tokenizer, find_final, open_model
@@ -30,15 +28,10 @@ from weitiao.rendering.items import Item, sequences_of
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.study.learner import choose_attention
+from weitiao.study.prepared import Prepared
 from weitiao.study.prompts import room_for_answers
-from weitiao.study.reference import computed_by_all
+from weitiao.study.reference import computed_by_all, write_columns
 from weitiao.training.engine import Engine
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-MOST_TARGETS = 2**24
-"""Tokens whose teacher can be kept: float32 counts no further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +42,14 @@ class Teacher:
         name: By which it is opened.
         config: How the model, or the base model of a run, is loaded.
         final: Where the weights of a run lie; None for a model.
-        file: What was kept of it, where that is all there is.
+        kept: Whether it is a file with what a teacher gave.
         weights: Hash of its weights, or of the file.
     """
 
     name: str
     config: ModelConfig
     final: Path | None
-    file: Path | None
+    kept: bool
     weights: str
 
 
@@ -72,9 +65,9 @@ def find_teacher(recipe: Recipe) -> Teacher | None:
     if recipe.objective.from_file:
         if not (file := Path(asked.name)).is_file():
             raise ModelError(f"objective.teacher: there is no file {file}.", "Check the path.")
-        return Teacher(asked.name, asked, None, file, sha256(file))
+        return Teacher(asked.name, asked, None, True, sha256(file))
     config, final = _loaded(asked)
-    return Teacher(asked.name, config, final, None, weights_hash(config, final))
+    return Teacher(asked.name, config, final, False, weights_hash(config, final))
 
 
 def teacher_beside(objective: ObjectiveConfig) -> ModelConfig | None:
@@ -103,17 +96,24 @@ def require_teacher(teacher: Teacher | None, recipe: Recipe, data: RenderedData,
     """Refuse a teacher that cannot read what the model reads, before weights are loaded.
 
     Raises:
-        ModelError: It has another tokenizer, or fewer positions than the rows take.
+        ModelError: Its tokens have other ids, by which distributions are compared; or rows have no room in it.
     """
-    if teacher is None or teacher.file is not None:
+    if teacher is None or teacher.kept:
         return
     final, config = teacher.final, teacher.config
     tokenizer = load_tokenizer(config) if final is None else final_tokenizer(final, config)
-    require_same_tokens(tokenizer, data.tokenizer, teacher.name)
+    theirs, own = ({index: token for token, index in one.get_vocab().items()} for one in (tokenizer, data.tokenizer))
+    for index in sorted(theirs.keys() | own.keys()):
+        if (one := theirs.get(index)) != (other := own.get(index)):
+            raise ModelError(
+                f"The teacher {teacher.name} has another tokenizer: token {index} is {one!r} there, {other!r} in the "
+                "model.",
+                "Choose a teacher of the same family, or learn from its answers as rows: objective=sft.",
+            )
     if tokenizer.chat_template not in (None, data.tokenizer.chat_template):
         tell(f"The teacher {teacher.name} has another chat template; it reads what this training prints")
     room = context_length(load_config(config))
-    longest = max(one.num_tokens for one in (*data.train, *data.validation)) + room_for_answers(recipe)
+    longest = max(row.num_tokens for row in (*data.train, *data.validation)) + room_for_answers(recipe)
     if room is not None and longest > room:
         raise ModelError(
             f"The longest row takes {longest:,} tokens, and the teacher {teacher.name} has {room:,} positions.",
@@ -121,42 +121,27 @@ def require_teacher(teacher: Teacher | None, recipe: Recipe, data: RenderedData,
         )
 
 
-def require_same_tokens(teacher: PreTrainedTokenizerFast, student: PreTrainedTokenizerFast, name: str) -> None:
-    """Refuse a teacher whose tokens have other ids: distributions are compared id by id.
-
-    Raises:
-        ModelError: The message names the first id.
-    """
-    theirs, own = ({index: token for token, index in one.get_vocab().items()} for one in (teacher, student))
-    for index in sorted(theirs.keys() | own.keys()):
-        if (one := theirs.get(index)) != (other := own.get(index)):
-            raise ModelError(
-                f"The teacher {name} has another tokenizer: token {index} is {one!r} there, {other!r} in the model.",
-                "Choose a teacher of the same family, or learn from its answers as rows: objective=sft.",
-            )
-
-
-def teach(
-    teacher: Teacher, train: tuple[Item, ...], validation: tuple[Item, ...], engine: Engine, recipe: Recipe,
-    run: RunDir, tell: Tell,
-) -> tuple[tuple[Item, ...], tuple[Item, ...]]:  # fmt: skip
-    """Give the objective its teacher: in memory, or what is kept of it, then the items say which is theirs.
+def teach(teacher: Teacher, prepared: Prepared, engine: Engine, run: RunDir, tell: Tell) -> Prepared:
+    """Give the objective its teacher: in memory, or what is kept of it; items then say which of it is theirs.
 
     Raises:
         WeitiaoError: It cannot be run, or what was kept is of other rows.
     """
-    settings, objective = recipe.objective, engine.objective
+    recipe, objective, train = prepared.recipe, engine.objective, prepared.data.train
+    settings, items = recipe.objective, (*train, *prepared.data.validation)
     assert isinstance(settings, DistillConfig)
     assert isinstance(objective, Distill)
-    items = (*train, *validation)
-    if settings.top_k is None and teacher.file is None:
+    if settings.top_k is None and not teacher.kept:
         objective.teacher = _live(teacher, items, engine, recipe, tell)
-        return train, validation
+        return prepared
+    lengths = [one.num_learned for one in sequences_of(items)]
     made_from = {"rows": _rows_hash(items), "temperature": str(settings.temperature)}
-    path = teacher.file or run.teacher
-    if teacher.file is None:
-        teacher_in = f"{teacher.weights} {teacher.config.rounded(teacher.config.dtype)}"
-        made_from |= {"teacher": teacher_in, "top_k": str(settings.top_k)}
+    path = Path(teacher.name) if teacher.kept else run.teacher
+    if settings.top_k is not None:
+        in_format = f"{teacher.weights} {teacher.config.rounded(teacher.config.dtype)}"
+        made_from |= {"teacher": in_format, "top_k": str(settings.top_k)}
+        if sum(lengths) > 2**24:
+            raise RunError(f"{sum(lengths):,} learned tokens are too many to be kept.", "Leave objective.top_k out.")
         if not engine.from_main(lambda: path.is_file() and not _differing(path, made_from)):
             _keep(teacher, items, engine, recipe, path, made_from, tell)
     elif differing := _differing(path, made_from):
@@ -168,24 +153,20 @@ def teach(
         objective.teacher = Kept(ids := file.get_tensor("ids"), file.get_tensor("logprobs"))
     if (most := int(ids.max())) >= (size := vocabulary_size(objective.model)):
         raise RunError(f"{path} has token {most}, and the model has {size:,} embeddings.", "Name the teacher itself.")
-    lengths = [one.num_learned for one in sequences_of(items)]
     places = np.split(np.arange(sum(lengths), dtype=np.float32), np.cumsum(lengths)[:-1])
     numbered = with_columns(items, [{ROW: one} for one in places])
-    return numbered[: len(train)], numbered[len(train) :]
+    return prepared.with_items(numbered[: len(train)], numbered[len(train) :])
 
 
 def _live(teacher: Teacher, items: Sequence[Item], engine: Engine, recipe: Recipe, tell: Tell) -> Live:
     """The teacher in memory, tried on a forest of the rows."""
-    model, rows = (
-        open_model(teacher.name, base=teacher.config, device=str(engine.accelerator.device)).model,
-        sequences_of(items),
-    )
+    model = open_model(teacher.name, base=teacher.config, device=str(engine.accelerator.device)).model
+    rows = sequences_of(items)
     require_embeddings(model, ((one.row_id, one.token_ids) for one in rows))
     line = choose_attention(recipe.model_copy(update={"model": teacher.config}), model, rows)
     dtype = str(causal_model(model).dtype).removeprefix("torch.")
-    tell(f"Teacher {teacher.name}: {sum(one.numel() for one in model.parameters()):,} parameters, {dtype}")
-    if line:
-        tell(f"Teacher: {line}")
+    size = f"{sum(one.numel() for one in model.parameters()):,} parameters, {dtype}"
+    tell(f"Teacher {teacher.name}: {size}{f'. {line}' if line else ''}")
     return Live(model)
 
 
@@ -195,22 +176,10 @@ def _keep(
 ) -> None:  # fmt: skip
     """Compute what the teacher gives the targets of all items, every rank its share, and write it."""
     start, live = time.perf_counter(), _live(teacher, items, engine, recipe, tell)
-    num, temperature = int(made_from["top_k"]), float(made_from["temperature"])
-    if (targets := sum(one.num_learned for one in sequences_of(items))) > MOST_TARGETS:
-        raise RunError(f"{targets:,} learned tokens are more than can be kept.", "Leave objective.top_k out.")
-    size = vocabulary_size(engine.objective.model)
-    found = computed_by_all(
-        items, engine, recipe, live.model, lambda forest: live.likeliest(forest, num, temperature, size)
-    )
-
-    def write() -> None:
-        whole = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-        whole["ids"] = whole["ids"].astype(np.int32)
-        with in_one_step(path) as beside:
-            save_file(whole, beside, metadata=dict(made_from))
-
-    engine.on_main(write)
-    tell(f"What the teacher gives {targets:,} tokens was computed in {time.perf_counter() - start:.1f} s: {path}")
+    how = int(made_from["top_k"]), float(made_from["temperature"]), vocabulary_size(engine.objective.model)
+    found = computed_by_all(items, engine, recipe, live.model, lambda forest: live.likeliest(forest, *how))
+    engine.on_main(lambda: write_columns(path, made_from, found))
+    tell(f"What the teacher gives was computed in {time.perf_counter() - start:.1f} s, and is kept in {path}")
 
 
 def _rows_hash(items: Sequence[Item]) -> str:
@@ -223,6 +192,9 @@ def _rows_hash(items: Sequence[Item]) -> str:
 
 def _differing(path: Path, made_from: Mapping[str, str]) -> list[str]:
     """What a kept teacher has other than is wanted."""
-    with safe_open(path, "np") as file:
-        known = file.metadata() or {}
+    try:
+        with safe_open(path, "np") as file:
+            known = file.metadata() or {}
+    except SafetensorError as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove it, or bring it back whole.") from error
     return [name for name, value in made_from.items() if known.get(name) != value]

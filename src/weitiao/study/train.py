@@ -185,7 +185,7 @@ def _with_reference(
     """
     recipe, data = prepared.recipe, prepared.data
     if teacher is not None:
-        return prepared.with_items(*teach(teacher, data.train, data.validation, engine, recipe, run, tell))
+        return teach(teacher, prepared, engine, run, tell)
     if not engine.objective.needs:
         return prepared
     assert state.model_fingerprint is not None, "objectives that need this are younger than fingerprints"
