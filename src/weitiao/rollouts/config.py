@@ -95,6 +95,10 @@ class RolloutsConfig(Config):
     repeats: int = Field(default=1, ge=1)
     """How often the model learns from the answers of a rollout before it writes new ones."""
 
+    engine: str = Field(default="here", pattern="^(here|https?://.+)$")
+    """What writes the answers: `here`, the model in memory, or the URL of a vLLM server, which gets the adapter before
+    every rollout (LoRA on the server's own base model)."""
+
     generation: SamplingConfig = SamplingConfig()
     """How answers are written."""
 

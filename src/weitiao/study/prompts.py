@@ -79,6 +79,11 @@ def require_rewards(recipe: Recipe) -> Rewards | None:
 def _require_learnable(recipe: Recipe, objective: PolicyConfig) -> None:
     """Refuse answers that say nothing about which are good."""
     name = recipe.objective.type
+    if recipe.rollouts.engine != "here" and (recipe.method.type != "lora" or recipe.method.start is not None):
+        raise RecipeError(
+            "rollouts.engine: a vLLM server takes plain LoRA adapters on its own base model.",
+            "Use method.type=lora without `start` (merge what lies below it), or rollouts.engine=here.",
+        )
     if not recipe.rollouts.rewards:
         raise RecipeError(
             f"objective.type={name} needs a reward, and rollouts.rewards is empty.",

@@ -17,7 +17,8 @@ from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.objectives.reward import reward_items
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.rollouts import Rollouts
-from weitiao.rollouts.writing import Writer
+from weitiao.rollouts.vllm import VllmServer
+from weitiao.rollouts.writing import Write, Writer, write_here
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
 from weitiao.study.prepared import Prepared
@@ -43,7 +44,14 @@ def make_rollouts(
     if engine.is_main:
         rewards.open_models(partial(scoring, device=str(engine.accelerator.device)))
     rows = (*data.data.train, *data.data.validation)
-    writer = Writer({one.row_id: one for one in rows}, data.tokenizer, rewards)
+    write: Write = write_here
+    if recipe.rollouts.engine != "here":
+        write = VllmServer(
+            recipe.rollouts.engine,
+            partial(recipe.method.build().save, base=recipe.model.name, revision=None),
+            run.rollouts / "adapter",
+        )
+    writer = Writer({one.row_id: one for one in rows}, data.tokenizer, rewards, write)
     reference = None
     if learned is not None and learned.kl > 0 and engine.is_main:
         reference = Reference(objective.model, run.beginning, first=state.step == 0)

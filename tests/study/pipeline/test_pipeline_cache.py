@@ -62,6 +62,7 @@ VALUES: dict[str, Any] = {
     "method.bias": "all", "method.rslora": True, "method.dora": True, "method.fused": False,
     "optimizer.weight_decay": 0.1, "optimizer.betas": [0.8, 0.9], "optimizer.epsilon": 1e-4,
     "rollouts.rewards": ["exact_match"], "rollouts.prompts": 4, "rollouts.samples": 2, "rollouts.repeats": 3,
+    "rollouts.engine": "http://127.0.0.1:8000",
     "rollouts.generation": {"max_new_tokens": 9},
     "train.epochs": 2.0, "train.max_steps": 5, "train.batch_size": 4, "train.token_budget": 999, "train.weigh": "rows",
     "train.share_prefixes": False, "train.learning_rate": 0.5, "train.schedule": "linear",
