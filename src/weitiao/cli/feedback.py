@@ -39,14 +39,14 @@ def sample(
     """
     from weitiao.feedback.store import FeedbackStore
     from weitiao.generation.config import GenerationConfig
-    from weitiao.study.feedback import sample_answers
+    from weitiao.study.feedback import prompts_of_file, sample_answers
     from weitiao.terminal.progress import teller
 
     generation = GenerationConfig(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
     console = messages()
     found = sample_answers(
-        targets, FeedbackStore(store), data=data, limit=limit, samples=samples, pairs=pairs, generation=generation,
-        console=console, tell=teller(console),
+        targets, FeedbackStore(store), prompts_of_file(data, limit), samples=samples, pairs=pairs,
+        generation=generation, console=console, tell=teller(console),
     )  # fmt: skip
     if json:
         print_json(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,8 +77,9 @@ def run(
 ) -> None:
     """Do the whole work: check the data, try prompting, train, evaluate, compare, decide, and report.
 
-    Steps: check, baseline, retention-before, train, eval, retention-after, compare, verdict, report. What is done stays
-    done: a second call does nothing, a changed recipe redoes what follows from the change, a killed call goes on.
+    Steps: check, baseline, retention-before, train, eval, retention-after, compare, verdict, report. A recipe with
+    `stages` is several runs, one after the other. What is done stays done: a second call does nothing, a changed recipe
+    redoes what follows from the change, a killed call goes on.
 
     Exit codes: 0 ship (or prompting suffices), 3 do not ship (or the data has errors), 4 undecided.
 
@@ -91,14 +94,22 @@ def run(
         weitiao run runs/tickets --redo eval
     """
     from weitiao.recipe import load_recipe
+    from weitiao.recipe.stages import load_stages
     from weitiao.study.pipeline.run import run_pipeline
+    from weitiao.study.stages import run_stages
 
     console = messages()
-    loaded = load_recipe(recipe, overrides or ())
+    do: Callable[..., PipelineResult]
+    run_dir: Path | None
+    if (staged := load_stages(recipe, overrides or ())) is not None:
+        do, run_dir = partial(run_stages, staged), staged.run_dir
+    else:
+        loaded = load_recipe(recipe, overrides or ())
+        do, run_dir = partial(run_pipeline, loaded), loaded.run_dir
     try:
-        result = run_pipeline(loaded, console=console, until=until, redo=redo or (), skip=skip or (), language=language)
+        result = do(console=console, until=until, redo=redo or (), skip=skip or (), language=language)
     except KeyboardInterrupt:
-        closing_panel(console, "Interrupted, what is done is kept", [("run", str(loaded.run_dir))], [_command(recipe)])
+        closing_panel(console, "Interrupted, what is done is kept", [("run", str(run_dir))], [_command(recipe)])
         raise
     if json:
         print_json(result.to_dict())

@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from weitiao.baseline.config import BaselineConfig
 from weitiao.config import Config
+from weitiao.console import quoted
 from weitiao.data.config import DataConfig
 from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import RecipeError
@@ -28,6 +29,7 @@ from weitiao.methods.lora import LoraConfig
 from weitiao.models.config import ModelConfig
 from weitiao.objectives.config import ObjectiveConfig, SftConfig
 from weitiao.paths import exists, find_path, user_path
+from weitiao.recipe.feedback import FeedbackConfig
 from weitiao.recipe.overrides import apply_overrides, name_of
 from weitiao.recipe.sections import RunConfig, TournamentConfig
 from weitiao.rendering.config import RenderingConfig
@@ -70,6 +72,9 @@ class Recipe(Config):
 
     rollouts: RolloutsConfig = Field(default_factory=RolloutsConfig)
     """Answers of the model itself, for objectives that learn from them."""
+
+    feedback: FeedbackConfig | None = None
+    """Judged answers to the prompts of the rows, which take the rows' place."""
 
     optimizer: OptimizerConfig = Field(default_factory=AdamWConfig)
     """How gradients become steps."""
@@ -145,6 +150,23 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: The file or an override cannot be used. The message names file, line and the nearest known key.
     """
+    values, path, run_dir = read_values(path, overrides)
+    if "stages" in values:
+        raise RecipeError(
+            f"{path} has several stages, each of which is a recipe.", f"Do them with: weitiao run {quoted(path)}"
+        )
+    recipe = recipe_of(values, path, run_dir, overrides=overrides)
+    if run_dir is not None:  # run and model may have been moved together
+        recipe = recipe.model_copy(update={"model": find_moved(recipe.model, run_dir / "final")})
+    return recipe
+
+
+def read_values(path: Path, overrides: Sequence[str]) -> tuple[CommentedMap, Path, Path | None]:
+    """What a recipe file holds, overrides applied; the file; and the run directory, if `path` is one.
+
+    Raises:
+        RecipeError: The file or an override cannot be used.
+    """
     run_dir, path = None, user_path(path)
     if is_run := exists(path) and path.is_dir():
         run_dir, path = path, path / "recipe.yaml"
@@ -156,12 +178,32 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if is_run or (path.name == "recipe.yaml" and (path.parent / "environment.json").is_file()):
         take_earlier(values)
     apply_overrides(values, overrides)
-    recipe = _validate(values, path, overrides)
+    return values, path, run_dir
+
+
+def recipe_of(
+    values: dict[str, Any],
+    path: Path,
+    run_dir: Path | None,
+    *,
+    overrides: Sequence[str] = (),
+    folders: Sequence[Path] = (),
+) -> Recipe:
+    """A recipe from the values of a file.
+
+    Args:
+        values: With overrides applied.
+        path: The file.
+        run_dir: Where everything goes; as the recipe says, when None.
+        overrides: For the messages.
+        folders: Where what it names is looked up first, before the file's folder and the current one.
+
+    Raises:
+        RecipeError: A value cannot be used.
+    """
+    recipe = validated(values, path, overrides)
     run_dir = run_dir or user_path(recipe.run_dir or Path("runs") / path.stem)
-    recipe = _located(recipe, [path.parent.resolve(), Path.cwd()]).model_copy(update={"run_dir": run_dir})
-    if is_run:  # run and model may have been moved together
-        recipe = recipe.model_copy(update={"model": find_moved(recipe.model, path.parent / "final")})
-    return recipe
+    return _located(recipe, [*folders, path.parent.resolve(), Path.cwd()]).model_copy(update={"run_dir": run_dir})
 
 
 def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe:
@@ -170,7 +212,7 @@ def recipe_from_dict(values: dict[str, Any], base: Path | None = None) -> Recipe
     Raises:
         RecipeError: A value cannot be used.
     """
-    recipe = _validate(values, Path("recipe"), ())
+    recipe = validated(values, Path("recipe"), ())
     return _located(recipe, [*([base.resolve()] if base else []), Path.cwd()])
 
 
@@ -214,7 +256,12 @@ def _read_yaml(path: Path) -> CommentedMap:
     return values
 
 
-def _validate(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
+def validated(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
+    """The recipe that values are, before what it names is looked up.
+
+    Raises:
+        RecipeError: A value cannot be used; the message names the place in the file.
+    """
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -334,6 +381,7 @@ def _located(recipe: Recipe, folders: Sequence[Path]) -> Recipe:
         "evaluate": recipe.evaluate.located(folders),
         "method": located(recipe.method),
         "rollouts": recipe.rollouts.located(folders),
+        "feedback": recipe.feedback and recipe.feedback.located(folders),
         "tournament": recipe.tournament.model_copy(update={"methods": entries}),
         "objective": recipe.objective.located(folders),
     }

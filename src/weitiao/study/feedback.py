@@ -66,25 +66,29 @@ class Counted:
     left_out: int = 0
 
 
+def prompts_of_file(data: Path, limit: int | None) -> list[Example]:
+    """The rows of a file that ask something; answers in it are left aside."""
+    rows = load_data(DataConfig(train=(SourceConfig(path=str(data)),)), rows=PROMPTS).train
+    return [one for one in rows[:limit] if asked(one)[0]]
+
+
 def sample_answers(
     targets: Sequence[str],
     store: FeedbackStore,
+    examples: Sequence[Example],
     *,
-    data: Path,
-    limit: int | None,
     samples: int,
     pairs: int,
     generation: GenerationConfig,
     console: Console,
     tell: Tell,
 ) -> Counted:
-    """Let models answer the prompts of a file, and store pairs of their answers.
+    """Let models answer prompts, and store pairs of their answers.
 
     Args:
         targets: Runs, adapters and models, as `find_side` takes them.
         store: Where the pairs go.
-        data: A file of rows; answers in it are left aside.
-        limit: The first so many rows only.
+        examples: The prompts.
         samples: Answers of each model to each prompt.
         pairs: Pairs of each prompt at most: those that differ most.
         generation: How answers are written.
@@ -93,13 +97,8 @@ def sample_answers(
 
     Raises:
         ModelError: A target is no model.
-        WeitiaoError: Rows or models cannot be used.
+        WeitiaoError: Models cannot be used.
     """
-    examples = [
-        one
-        for one in load_data(DataConfig(train=(SourceConfig(path=str(data)),)), rows=PROMPTS).train[:limit]
-        if asked(one)[0]
-    ]
     answers: dict[str, list[tuple[str, Made]]] = {one.row_id: [] for one in examples}
     for target in targets:
         for row_id, text, made in _written(target, examples, samples, generation, console):

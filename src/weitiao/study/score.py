@@ -21,6 +21,7 @@ from weitiao.forest.layout import Forest
 from weitiao.methods.scorer import Scorer
 from weitiao.models.asking import attention_function
 from weitiao.models.attention import computing_by, set_backend
+from weitiao.models.in_float32 import in_float32
 from weitiao.models.losses import target_states
 from weitiao.models.parts import context_length, evaluating
 from weitiao.objectives.columns import computed_columns
@@ -108,15 +109,14 @@ def scores_of(scorer: Scorer, items: Sequence[Item], tell: Tell) -> list[float]:
             found = computed_columns(some, compute, token_budget=budget, share_prefixes=True)
         return [float(one["score"][0]) for one in found]
 
-    shortest = min(range(len(items)), key=lambda index: items[index].num_tokens)
-    size = len(items[0].sequences)
-    together = scores(items)
-    with attention_function(scorer.model, "eager"), computing_by(scorer.model, "alone"):
-        alone = np.array(scores([items[shortest]]))
-    if np.abs(alone - together[shortest * size :][:size]).max() <= _APART * (1 + np.abs(alone).max()):
-        return together
-    tell("In this family, scores in a forest of rows are not those of rows alone: each row is run alone.")
-    set_backend(scorer.model, "alone")
+    few = sorted(items, key=lambda item: item.num_tokens)[:2]
+    with in_float32(scorer.model):  # in shorter formats rounding could hide a mistake, or look like one
+        together = np.array(scores(few))
+        with attention_function(scorer.model, "eager"), computing_by(scorer.model, "alone"):
+            alone = np.array(scores(few))
+    if np.abs(alone - together).max() > _APART * (1 + np.abs(alone).max()):
+        tell("In this family, scores in a forest of rows are not those of rows alone: each row is run alone.")
+        set_backend(scorer.model, "alone")
     return scores(items)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from weitiao.console import quoted
+from weitiao.errors import RecipeError
 from weitiao.files import check_whole, full_disk_is_named, write_json, written_whole
 from weitiao.machine.hardware import Hardware, detect_hardware
 from weitiao.methods.final import save_final
@@ -97,6 +98,8 @@ def train(recipe: Recipe, *, console: Console | None = None, tell: Tell | None =
         WeitiaoError: Something the user can put right; the message says what.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
+    if recipe.feedback is not None:
+        raise RecipeError("The rows of this recipe are judged answers, which are not there yet.", "Use `weitiao run`.")
     console = console or TextConsole(stderr=True)
     accelerator = make_accelerator(recipe)
     run = RunDir(recipe.run_dir)

@@ -60,14 +60,8 @@ def judge_answers(
         if isinstance(judge, str):
             _ask_person(items, kept, judge, seed=seed, console=console)
             continue
-        model = _judge_model(judge, console)
-        with answer_progress(console, batch_size=1) as on_progress:
-            asked = ask_judge(model, items, kept, on_progress=on_progress)
-        num_unparsable[model.name] = asked.num_unparsable
-        if asked.spent is not None and asked.spent != Spent():
-            teller(console)(f"{model.name}: {asked.spent}")
-        if isinstance(model, LocalJudge):
-            _tell_letter_share(model, console)
+        name, missing = ask_model(judge, items, kept, console)
+        num_unparsable[name] = missing
     return sum_up(items, kept, num_unparsable)
 
 
@@ -95,6 +89,20 @@ def _ask_person(
         session = judge_by_hand(items, store, judge=judge, seed=seed, console=console, read=read)
     left = f"{session.num_left:,} left; the same command goes on." if session.num_left else "all done."
     teller(console)(f"{session.num_new:,} judgements stored in {store.path}, {left}")
+
+
+def ask_model(
+    config: JudgeConfig, items: Sequence[PreferenceItem], store: FeedbackStore, console: Console
+) -> tuple[str, int]:
+    """Let a judge model compare answers; its name, and how many of its replies named neither answer."""
+    model = _judge_model(config, console)
+    with answer_progress(console, batch_size=1) as on_progress:
+        asked = ask_judge(model, items, store, on_progress=on_progress)
+    if asked.spent is not None and asked.spent != Spent():
+        teller(console)(f"{model.name}: {asked.spent}")
+    if isinstance(model, LocalJudge):
+        _tell_letter_share(model, console)
+    return model.name, asked.num_unparsable
 
 
 def _judge_model(config: JudgeConfig, console: Console) -> Judge:

@@ -187,7 +187,9 @@ def _by_content(value: Any) -> Any:
     path = Path(value)
     if not path.is_absolute():
         return value
-    return {"file": sha256(path)} if path.is_file() else _tree(path) if path.is_dir() else value
+    if path.is_dir():
+        return _tree(find_final(path) or path)  # of a run its weights, not what is measured on them later
+    return {"file": sha256(path)} if path.is_file() else value
 
 
 def _tree(directory: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from weitiao.recipe import Recipe
 from weitiao.report.render import REPORT_FILE
 from weitiao.runs.record import Records, StepRecord, are_intact, find_outputs, read_records, remove_outputs
 from weitiao.runs.run_dir import RunDir
+from weitiao.study.collect import with_feedback
 from weitiao.study.pipeline.keys import Identities, step_key
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, stop_after
 from weitiao.study.pipeline.step import Step, Work, dependants, measured
@@ -70,6 +71,8 @@ def run_pipeline(
     console = console or TextConsole(stderr=True)
     with run.locked(), full_disk_is_named(f"a file in {run.path}", "Free some space, then run it again."):
         lines = StepLines(console, [step.name for step in steps])
+        if recipe.feedback is not None:
+            recipe = with_feedback(recipe, console=console, tell=lines.once)
         work = Work(recipe, run, console, lines.once, frozenset(), language)
         skipped = frozenset(skip) | _not_asked_for(recipe)
         pipeline = Pipeline(
