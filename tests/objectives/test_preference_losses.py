@@ -10,7 +10,7 @@ import torch
 
 from weitiao.errors import RecipeError
 from weitiao.objectives.preference_losses import KINDS, Strength
-from weitiao.recipe.recipe import recipe_from_dict
+from weitiao.recipe import recipe_from_dict
 
 BETTER, WORSE = [-3.1, -0.7, -12.5, -0.002], [-2.9, -1.6, -4.0, -7.5]
 """Mean log-probabilities; a paper that has ratios to a reference gets them as such."""

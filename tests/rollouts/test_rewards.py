@@ -15,7 +15,7 @@ import pytest
 from weitiao.errors import ModelError
 from weitiao.evaluation.metrics.base import Item
 from weitiao.evaluation.metrics.endpoint import Endpoint
-from weitiao.recipe.recipe import recipe_from_dict
+from weitiao.recipe import recipe_from_dict
 from weitiao.rollouts.config import RewardConfig, RolloutsConfig
 from weitiao.rollouts.rewards import Rewards
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from weitiao.errors import RecipeError
 from weitiao.paths import user_path
-from weitiao.recipe.recipe import Recipe, read_values, recipe_of, validated
+from weitiao.recipe.problems import validated
+from weitiao.recipe.reading import read_values, recipe_of
+from weitiao.recipe.recipe import Recipe
 
 STAGES = "stages"
 _NAME = re.compile(r"[\w-]+")

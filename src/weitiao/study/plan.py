@@ -23,9 +23,8 @@ from weitiao.planning.plan import PlanReport, Where, make_plan
 from weitiao.planning.seconds import DataSheet, stopwatch_here
 from weitiao.planning.sketch import Way, size_of
 from weitiao.planning.workload import Workload, invented_items, workload
-from weitiao.recipe import Recipe
+from weitiao.recipe import Recipe, recipe_from_dict
 from weitiao.recipe.overrides import apply_overrides
-from weitiao.recipe.recipe import recipe_from_dict
 from weitiao.study.dataset import Tell
 from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, choose_precision, in_format, prepare, with_checkpointing
 from weitiao.study.setup import set_threads

@@ -10,7 +10,7 @@ from weitiao.console import quoted
 from weitiao.errors import RunError
 from weitiao.files import check_whole
 from weitiao.recipe import Recipe, differences
-from weitiao.recipe.recipe import take_earlier
+from weitiao.recipe.reading import take_earlier
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
 from weitiao.training.checkpoint import State, load_checkpoint, read_state
