@@ -50,6 +50,14 @@ class Identities:
         self.recipe = recipe
         self.of = cache(self._of)
 
+    def names_content(self) -> bool:
+        """Whether a training depends on files beside data and models that the recipe names: code, or another run."""
+        recipe = self.recipe
+        names = ["method", "objective", "optimizer", *(["rollouts"] if recipe.objective.writes else [])]
+        sections = [getattr(recipe, name) for name in names]
+        dumped = [one.model_dump(mode="json", exclude={"start", "teacher"}) for one in sections]
+        return bool(_by_content(dumped) != dumped)
+
     def _of(self, name: str) -> Any:
         """The identity of a section, of `data.PART`, of a setting by its dotted name, or of all (`*`): JSON values."""
         section, _, rest = name.partition(".")

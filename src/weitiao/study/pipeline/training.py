@@ -15,7 +15,7 @@ from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered
-from weitiao.study.pipeline.keys import CHOSEN
+from weitiao.study.pipeline.keys import CHOSEN, Identities
 from weitiao.study.resume import BY_CONTENT, CHANGEABLE, filled_in, require_same_content, written_values
 from weitiao.study.teacher import find_teacher, with_teacher
 from weitiao.training.checkpoint import read_state
@@ -105,9 +105,10 @@ def _holds_training(run: RunDir) -> bool:
 def _is_training_of(recipe: Recipe, run: RunDir, *, recorded: bool) -> bool:
     """Whether recipes agree in what decides a training, data in every token, and base models in their weights.
 
-    One that is `recorded` has another key, so that only a checkpoint can prove that its data is the same.
+    One that is `recorded` has another key, so that only a checkpoint can prove that its data is the same, and nothing
+    that code or another run is the same that it depends on.
     """
-    if not run.recipe_path.exists():
+    if not run.recipe_path.exists() or (recorded and Identities(recipe).names_content()):
         return False
     try:
         old = load_recipe(run.path)
