@@ -43,8 +43,9 @@ def print_answers(found: Mapping[str, Sequence[tuple[Sample | None, Sample]]], c
     for name, pairs in found.items():
         console.print(Text(Wording("en")(f"rollouts.{name}"), "bold underline"))
         for before, after in pairs:
-            rewards = [f"{one.reward:.3g}" for one in (before, after) if one is not None]
-            console.rule(Text(f"{after.row_id}  reward {' → '.join(rewards)}"), align="left")
+            rewards = [f"{one.reward:.3g}" for one in (before, after) if one is not None and one.rewards]
+            worth = f"  reward {' → '.join(rewards)}" if rewards else ""
+            console.rule(Text(f"{after.row_id}{worth}"), align="left")
             if before is not None:
                 console.print(Text(before.answer, "dim"))
             console.print(Text(after.answer, "bold"))
