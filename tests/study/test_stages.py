@@ -55,10 +55,13 @@ def states(run: Path) -> dict[str, str]:
     return {name: record["ended"] for name, record in steps.items()}
 
 
-def test_sample_judge_reward_model_reinforcement_verdict(tiny_llama_dir: Path, tmp_path: Path) -> None:
+def test_sample_judge_reward_model_reinforcement_verdict(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_stages(tmp_path / "work", tiny_llama_dir)
-    result = go(path)
-    home = tmp_path / "work" / "run"
+    monkeypatch.chdir(path.parent)
+    home = Path("run")
+    result = go(path, f"run_dir={home}")
     assert result.path == home / "last"
     assert result.verdict is not None
     assert {step.state for step in result.steps} <= {"done", "skipped"}
@@ -83,10 +86,10 @@ def test_sample_judge_reward_model_reinforcement_verdict(tiny_llama_dir: Path, t
     # a second call does nothing, also after a run was measured again; another reward model is learned from anew
     before, last = states(home / "reward"), states(home / "last")
     (home / "reward" / "scores.json").touch()
-    go(path)
+    go(path, "run_dir=run")
     assert (states(home / "reward"), states(home / "last")) == (before, last)
     reward = steps_of(home / "last")[0]["reward"]
-    go(path, "stages.reward.train.learning_rate=0.02", until="train")
+    go(path, "run_dir=run", "stages.reward.train.learning_rate=0.02", until="train")
     assert states(home / "reward")["train"] != before["train"]
     assert states(home / "last")["train"] != last["train"]
     assert steps_of(home / "last")[0]["reward"] != reward
@@ -94,7 +97,7 @@ def test_sample_judge_reward_model_reinforcement_verdict(tiny_llama_dir: Path, t
     judged = store.judgements()
     store.add(*(Judgement(one.item_id, "human", "ab", OTHER[one.choice], "now") for one in judged))
     with pytest.raises(DataError, match="has a winner"):
-        go(path, until="reward")
+        go(path, "run_dir=run", until="reward")
 
 
 def test_a_stage_is_named_where_it_is_wrong(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def with_feedback(recipe: Recipe, *, console: Console, tell: Tell) -> Recipe:
         (folder / KEY).unlink(missing_ok=True)
         _collect(recipe, config, parts, folder, console=console, tell=tell)
         write_json(folder / KEY, key)
-    sources = {part: {"path": str(path)} for part in PARTS if (path := folder / f"{part}.jsonl").is_file()}
+    sources = {part: {"path": str(path.absolute())} for part in PARTS if (path := folder / f"{part}.jsonl").is_file()}
     collected = DataConfig.model_validate({**sources, "seed": recipe.data.seed, "on_bad_rows": "skip"})
     return recipe.model_copy(update={"data": collected, "feedback": None})
 
