@@ -73,7 +73,9 @@ def chat(
 
 def score(
     model: Annotated[str, typer.Argument(help="A run with objective: reward, or any reward model with one label.")],
-    data: Annotated[str, typer.Option("--data", help="Conversations, prompts with answers, or pairs of answers.")],
+    data: Annotated[
+        str, typer.Option("--data", help="Conversations, prompts with answers, pairs of answers, or answers in steps.")
+    ],
     output: Annotated[Path | None, typer.Option(help="JSON Lines with the score of each row.")] = None,
     base_model: BaseModelName = None,
     on_bad_rows: OnBadRows = "error",

@@ -39,6 +39,8 @@ CanonicalField = Literal[
     "chosen",
     "rejected",
     "label",
+    "completions",
+    "labels",
 ]
 """What a column can mean. A column with one of these names needs no entry in `columns`."""
 

@@ -33,6 +33,8 @@ class Example:
         rejected: The turns of a worse answer, in a row that compares two: `messages` then ends with the better one.
         given: How many of the turns are the prompt, where answers are compared or judged; else 0.
         numbers: What such a row says in numbers, by name: `mark` (1 or -1), `margin`, `score`.
+        steps: Of the last answer, where its steps are judged one by one: how many characters of it there are up to the
+            last one of each step that is no white space; and its label, from 0, wrong, to 1, right, or NaN.
     """
 
     row_id: str
@@ -43,6 +45,7 @@ class Example:
     rejected: tuple[Message, ...] = ()
     given: int = 0
     numbers: Mapping[str, float] = field(default_factory=dict)
+    steps: tuple[tuple[int, float], ...] = ()
 
     @property
     def prompt(self) -> tuple[Message, ...]:
@@ -121,16 +124,21 @@ class Rows:
 
     Attributes:
         record: `answer`: a conversation or raw text; `prompt`: a conversation whose answer may be missing; `pair`: a
-            better and a worse answer; `mark`: an answer that was found good or bad.
+            better and a worse answer; `mark`: an answer that was found good or bad; `step`: an answer in steps.
         numbers: Columns that hold a number which is learned from, by the name that it gets.
+        separator: What joins steps to an answer.
+        labelled: Whether steps have to have a label.
     """
 
-    record: Literal["answer", "prompt", "pair", "mark"] = "answer"
+    record: Literal["answer", "prompt", "pair", "mark", "step"] = "answer"
     numbers: Mapping[str, str] = field(default_factory=dict)
+    separator: str = "\n"
+    labelled: bool = True
 
 
 ANSWERS = Rows()
 PROMPTS = Rows("prompt")
+STEPS = Rows("step")
 
 
 def asked(example: Example) -> tuple[tuple[Message, ...], str]:

@@ -293,6 +293,6 @@ def _fingerprint(parts: Mapping[str, Sequence[Example]]) -> str:
         digest.update(f"{part}\n".encode())
         for example in examples:
             compared = [example.rejected, example.numbers] if example.rejected or example.numbers else []
-            content = [example.messages, example.text, example.tools, *compared]
+            content = [example.messages, example.text, example.tools, *compared, *example.steps]
             digest.update(json.dumps(content, ensure_ascii=False, default=str).encode() + b"\n")
     return digest.hexdigest()

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from weitiao.evaluation.statistics import Estimate, proportion
+from weitiao.evaluation.statistics import Estimate, proportion, statistic_of_sums
 from weitiao.records import Number
+
+Bools = NDArray[np.bool_]
 
 _EDGES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
@@ -45,6 +48,21 @@ class Comparisons:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """What scores of the steps of answers come to; rows count as wholes in the intervals.
+
+    Attributes:
+        accuracy: The share of all steps that are judged rightly.
+        right: The share of them that are right, which is the accuracy of a rule that says so of all.
+        first_wrong: The share of rows of which the first wrong step is found, or in which none is, and none is found.
+    """
+
+    accuracy: Estimate
+    right: Estimate
+    first_wrong: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Spread:
     """Scores in short."""
 
@@ -63,8 +81,9 @@ class ScoreReport:
         model: By what it was opened.
         rows: Rows that have scores.
         left_out: Rows that have none, because they are too long or cannot be rendered.
-        scores: Of all answers.
+        scores: Of all answers, or of all steps.
         comparisons: Where rows have a better and a worse answer.
+        steps: Where rows have answers in steps with labels.
     """
 
     model: str
@@ -72,6 +91,7 @@ class ScoreReport:
     left_out: int
     scores: Spread
     comparisons: Comparisons | None = None
+    steps: Steps | None = None
 
 
 def compare_rewards(rewards: Sequence[tuple[float, float]], lengths: Sequence[tuple[int, int]]) -> Comparisons:
@@ -99,5 +119,19 @@ def compare_rewards(rewards: Sequence[tuple[float, float]], lengths: Sequence[tu
     )
 
 
-def _share(is_so: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Estimate:
+def judge_steps(rows_N: NDArray[np.int64], agree_N: Bools, right_N: Bools, missed_N: Bools) -> Steps:
+    """Hold scores of N steps against their labels.
+
+    Args:
+        rows_N: Which row each is of, from 0.
+        agree_N, right_N: Whether score and label agree, and whether the label says that it is right.
+        missed_N: Whether it is where the first wrong step of its row is missed.
+    """
+    sizes_R = np.bincount(rows_N)
+    sums = (np.stack([np.bincount(rows_N, one), sizes_R], axis=1, dtype=np.float64) for one in (agree_N, right_N))
+    accuracy, right = (statistic_of_sums(one, lambda sums_B2: sums_B2[:, 0] / sums_B2[:, 1]) for one in sums)
+    return Steps(accuracy, right, _share(np.bincount(rows_N, missed_N) == 0))
+
+
+def _share(is_so: Bools) -> Estimate:
     return proportion(int(is_so.sum()), len(is_so))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from weitiao.data.example import Rows
+from weitiao.data.example import STEPS, Rows
 from weitiao.objectives.base import ObjectiveConfigBase
 
 if TYPE_CHECKING:
@@ -108,9 +109,10 @@ class RewardConfig(ObjectiveConfigBase):
     type: Literal["reward"]
     """The objective."""
 
-    loss: Literal["pair", "score"] = "pair"
+    loss: Literal["pair", "score", "step"] = "pair"
     """What rows say: `pair`, which of two answers is the better one (Bradley-Terry); `score`, how good a conversation
-    is, as a number that is learned by squared distance."""
+    is, as a number that is learned by squared distance; `step`, which steps of an answer are right, as probabilities
+    that are learned by cross-entropy."""
 
     margin: str | None = None
     """With `pair`: a column with a number by which the better answer's reward shall be the higher one."""
@@ -121,16 +123,23 @@ class RewardConfig(ObjectiveConfigBase):
     center: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """With `pair`: weight of the squared sum of both rewards, which draws their mean to zero; 0.01 is usual."""
 
+    separator: str = STEPS.separator
+    """With `step`: what joins the steps to an answer; a line break when not given."""
+
     @model_validator(mode="after")
     def _fits_the_loss(self) -> RewardConfig:
         given = {"margin": self.margin is not None, "center": self.center > 0}
-        if self.loss == "score" and (names := [name for name, is_given in given.items() if is_given]):
-            raise ValueError(f"`{names[0]}` is about pairs, and `loss` is score")
+        if self.loss != "pair" and (names := [name for name, is_given in given.items() if is_given]):
+            raise ValueError(f"`{names[0]}` is about pairs, and `loss` is {self.loss}")
+        if self.loss != "step" and self.separator != STEPS.separator:
+            raise ValueError(f"`separator` is about steps, and `loss` is {self.loss}")
         return self
 
     def rows(self) -> Rows:
         if self.loss == "pair":
             return Rows("pair", {} if self.margin is None else {"margin": self.margin})
+        if self.loss == "step":
+            return replace(STEPS, separator=self.separator)
         return Rows("answer", {"score": self.score})
 
     def items(self, sequences: Sequence[TokenSequence]) -> tuple[Item, ...]:
@@ -140,5 +149,6 @@ class RewardConfig(ObjectiveConfigBase):
 
     def objective(self) -> builtins.type[Objective]:
         from weitiao.objectives.reward import Reward
+        from weitiao.objectives.steps import StepReward
 
-        return Reward
+        return StepReward if self.loss == "step" else Reward

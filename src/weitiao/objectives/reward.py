@@ -19,6 +19,7 @@ from weitiao.models.parts import causal_model
 from weitiao.objectives.objective import Losses
 from weitiao.objectives.preference import Comparing, item_weights
 from weitiao.rendering.items import Item, TokenSequence
+from weitiao.rendering.steps import NO_STEP, STEP
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -51,7 +52,7 @@ class Reward(Comparing):
             drawn = torch.randn(self.score.weight.shape, generator=torch.Generator().manual_seed(0))
             with torch.no_grad():
                 self.score.weight.copy_(drawn / (drawn.shape[1] + 1) ** 0.5)
-        self.told = ("accuracy", "margin") if settings.loss == "pair" else ()
+        self.told = {"pair": ("accuracy", "margin"), "step": ("accuracy", "first_wrong")}.get(settings.loss, ())
 
     def forward(self, forest: Forest) -> Losses:
         scores_IA = self.rewards(forest)
@@ -96,18 +97,21 @@ class Reward(Comparing):
 
 
 def reward_items(sequences: Sequence[TokenSequence], size: int) -> tuple[Item, ...]:
-    """Items of so many conversations each, whose last tokens are computed."""
+    """Items of so many conversations each, of which the last token is read, or that of every step."""
     ended = [scored(one) for one in sequences]
     groups = [tuple(ended[start : start + size]) for start in range(0, len(ended), size)]
     return tuple(Item(group[0].row_id, group, rows=1) for group in groups)
 
 
 def scored(sequence: TokenSequence) -> TokenSequence:
-    """A conversation with one target: behind its last token, whose state is the last that is computed."""
+    """A conversation with a target behind its last token, or behind that of every step: their states are read."""
     ids = np.append(sequence.token_ids, sequence.token_ids[-1])
     weights = np.zeros(len(ids), np.float32)
     weights[-1] = 1.0
     columns = {name: np.append(values, values[-1]) for name, values in sequence.columns.items()}
+    if STEP in columns:
+        columns[STEP] = np.insert(sequence.columns[STEP], 0, NO_STEP)
+        weights[:] = columns[STEP] != NO_STEP
     return replace(sequence, token_ids=ids, weights=weights, columns=columns)
 
 

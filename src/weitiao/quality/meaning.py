@@ -43,7 +43,7 @@ class Meaning:
     def answer_field(self) -> str:
         """The field that holds the answer, among other turns or on its own."""
         if self.format in FIELDS_OF_COMPARED:
-            return "chosen" if self.format == "preference" else "completion"
+            return {"preference": "chosen", "stepwise": "completions"}.get(self.format, "completion")
         return FORMATS[cast(FormatName, self.format)].required[-1]
 
     @property

@@ -33,7 +33,7 @@ class Subject:
         text: Raw text, where the row is that.
         problem: Why it cannot be used, if it cannot.
         rejected: The turns that a row which compares two answers has instead of the last one.
-        mark: Whether a judged answer is `good` or `bad`; empty for other rows.
+        mark: Whether a judged answer is `good` or `bad`, in steps if all of them are right; empty for other rows.
         raw_input: The columns that the template of the input takes, without the template's own words; empty without
             a template.
     """
@@ -140,6 +140,8 @@ class SubjectReader:
         mark = ("bad", "good")[record.label] if isinstance(record, Judged) else ""
         (example,) = adapted(replace(record, label=True) if isinstance(record, Judged) else record, "messages")
         assert isinstance(example, Example)
+        if example.steps:
+            mark = "good" if all(label >= 0.5 for _, label in example.steps) else "bad"
         messages = example.messages if self._meaning.has_answers else example.messages[:-1]
         rejected = record.rejected if isinstance(record, Preference) else ()
         return Subject(row, None if problem else example, messages, example.text, problem, rejected, mark, raw)

@@ -98,7 +98,7 @@ class Recipe(Config):
     def _goes_together(self) -> Recipe:
         if self.objective.type == "reward" and self.method.type == "adapter":
             raise ValueError("objective: reward is saved as transformers and PEFT read it, and method: adapter is not")
-        if self.rendering.train_on_prompt and self.objective.rows().record in ("pair", "mark"):
+        if self.rendering.train_on_prompt and self.objective.rows().record in ("pair", "mark", "step"):
             raise ValueError(
                 "`rendering.train_on_prompt`: where answers are compared or judged, prompts are not learned"
             )

@@ -16,6 +16,7 @@ from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.printing import Printer, common_prefix, special_tokens
 from weitiao.rendering.report import Tally, note_answers, note_other_turns
+from weitiao.rendering.steps import with_steps
 from weitiao.rendering.tokens import Encoder
 from weitiao.rendering.windows import windows
 
@@ -57,7 +58,8 @@ def render(
     a whole holds all answers behind their prompts it is one sequence, else there are several. Raw text gets the EOS
     token, and the BOS token when the tokenizer adds one by itself, and all of it but the first token is learned.
 
-    A row that compares two answers gives two sequences, the better one first; its numbers are columns of them.
+    A row that compares two answers gives two sequences, the better one first; its numbers are columns of them. One with
+    an answer in steps has a column of these (`rendering/steps`).
 
     Args:
         examples: The rows.
@@ -209,7 +211,7 @@ class _Renderer:
         else:
             for (one,) in found:
                 columns = {name: np.full(len(one), value, np.float32) for name, value in example.numbers.items()}
-                yield replace(one, columns=columns)
+                yield replace(one, columns={**one.columns, **columns})
 
     def _chunk(self, examples: Sequence[Example]) -> Iterator[list[TokenSequence]]:
         """The sequences of each conversation or text."""
@@ -238,7 +240,14 @@ class _Renderer:
                 if not tokens:
                     self.tally.add("without target", example.row_id)
             fitted = [self._fit(example.row_id, ids, weights) for ids, weights in tokens]
-            yield [sequence for sequence in fitted if sequence]
+            sequences = [sequence for sequence in fitted if sequence]
+            if example.steps and sequences:
+                try:
+                    sequences = [with_steps(example, conversation[-1], tokens[-1][0], sequences[-1], self._encoder)]
+                except BadRow as error:
+                    self.tally.refused.append((example.row_id, error.reason))
+                    sequences = []
+            yield sequences
 
     def _leaves(self, example: Example) -> list[Leaf] | None:
         """The texts to learn from; None when the template cannot render the row, which is then in the tally."""

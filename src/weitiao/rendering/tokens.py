@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from weitiao.data.reading.rows import BadRow
 from weitiao.rendering.printing import any_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,24 @@ class Encoder:
                 base = place
                 rest = self._continue(text[base:])
         return ids + rest, counts
+
+    def begins(self, text: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a text, and the offset of the character at which each begins.
+
+        Raises:
+            BadRow: The tokenizer does not say where its tokens stand.
+        """
+        if not self._tokenizer.is_fast:
+            raise BadRow("", "the tokenizer does not say where in the text its tokens stand")
+        ids: list[int] = []
+        begins: list[int] = []
+        done = 0
+        for piece in self._split(text):
+            got = self._tokenizer(piece, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            ids += got["input_ids"]
+            begins += [done + begin for begin, _ in got["offset_mapping"]]
+            done += len(piece)
+        return ids, begins
 
     def _continue(self, text: str) -> list[int]:
         """Return the ids of a text that continues another."""

@@ -30,7 +30,7 @@ from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell, items_of_part
 from weitiao.study.prepared import token_budget
 from weitiao.study.reference import read_columns, reference_key
-from weitiao.study.score import compared, conversations, scores_of
+from weitiao.study.score import all_scores, compared, conversations, steps_of
 from weitiao.study.setup import device_here, open_recipe
 
 ACCURACY, LONGER, MARKED, ERROR = "preference_accuracy", "longer_is_better", "marked_accuracy", "squared_error"
@@ -67,7 +67,13 @@ def reward_scores(recipe: Recipe, data: DataSet, scores: Scores, tell: Tell) -> 
     skip = recipe.data.on_bad_rows == "skip"
     sequences = conversations(examples, scorer, tell, skip=skip, config=recipe.rendering, name=part)
     items = recipe.objective.items(sequences)
-    found = scores_of(scorer, items, tell)
+    every = all_scores(scorer, items, tell)
+    if recipe.objective.rows().record == "step":
+        steps = steps_of(sequences, every)
+        assert steps is not None, "rows to learn from have labels"
+        scores = with_metric(with_metric(scores, "step_accuracy", steps.accuracy), "steps_right", steps.right)
+        return with_metric(scores, "first_wrong", steps.first_wrong)
+    found = [float(one[-1]) for one in every]
     if recipe.objective.rows().record == "pair":
         return with_comparisons(scores, compared(sequences, found))
     wanted = [float(one.columns["score"][-1]) for one in sequences]

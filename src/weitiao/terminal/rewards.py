@@ -34,6 +34,9 @@ def print_report(report: ScoreReport, console: Console) -> None:
         lines.append(("Better answer", f"has the higher reward in {report.comparisons.accuracy}"))
         lines.append(("Longer answer", f"is the better one in {report.comparisons.longer}"))
         lines += comparison_facts(report.comparisons)
+    if (steps := report.steps) is not None:
+        lines.append(("Steps", f"judged rightly {steps.accuracy}; right are {steps.right}"))
+        lines.append(("First wrong step", f"found in {steps.first_wrong}"))
     console.print(Text(report.model, "bold underline"))
     console.print(facts(lines))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from weitiao.console import quoted
 from weitiao.data.config import SourceConfig
-from weitiao.data.conversion.records import Reader, compared_format, compared_reader, renamed
+from weitiao.data.conversion.records import ComparedFormat, Reader, compared_format, compared_reader, renamed
 from weitiao.data.example import Example, Judged, Preference, Record, Rows, as_answer
 from weitiao.data.parts.asked import digest
 from weitiao.data.reading.files import OpenedSource, PlacedRow, objects_of
@@ -17,10 +17,11 @@ from weitiao.data.reading.rows import BadRow, Row, kind_of
 from weitiao.data.writing.spool import Spool
 from weitiao.errors import DataError
 
-_FORMATS = {"pair": "preference", "mark": "kto"}
+_FORMATS: dict[str, ComparedFormat] = {"pair": "preference", "mark": "kto", "step": "stepwise"}
 _LACKS = {
     "pair": "a better and a worse answer, in columns `chosen` and `rejected`",
     "mark": "an answer and a column `label` (or `kto_tag`) that is true or false",
+    "step": "a `prompt`, and the steps of an answer and their labels as lists in columns `completions` and `labels`",
 }
 _NOT_FOR_COMPARED = ("prompt", "system", "completion", "roles")
 
@@ -43,16 +44,17 @@ def compared_rows(opened: OpenedSource, rows: Rows) -> tuple[str, ToExample]:
     """
     source, shown, wanted = opened.config, opened.shown, _FORMATS[rows.record]
     head = [renamed(row, source.columns) for row in opened.head]
-    found = compared_format(objects_of(head))
+    found = compared_format(objects_of(head), labelled=rows.labelled)
     if found != wanted:
-        remedy = f"weitiao data convert {quoted(shown)} {wanted}.jsonl --to {wanted}"
+        remedy = f"Convert them: weitiao data convert {quoted(shown)} {wanted}.jsonl --to {wanted}"
+        can_convert = {found, wanted} == {"preference", "kto"}
         raise DataError(
             f"{shown}: the objective learns from rows with {_LACKS[rows.record]}, and these have none.",
-            f"Convert them: {remedy}" if found else "Name the columns with `columns`, or choose objective: sft.",
+            remedy if can_convert else "Name the columns with `columns`, or choose objective: sft.",
         )
     if given := [name for name in ("format", *_NOT_FOR_COMPARED) if getattr(source, name) != _default(name)]:
         raise DataError(f"{shown}: {wanted} rows are read without `{given[0]}`.", f"Remove `{given[0]}`.")
-    read = compared_reader(wanted, shown, head, shown)
+    read = compared_reader(wanted, shown, head, shown, rows)
     return wanted, lambda row, row_id: _as_example(read, renamed(row, source.columns), row_id, rows)
 
 
@@ -75,13 +77,14 @@ def _as_example(read: Reader, row: Row, row_id: str, rows: Rows) -> Example:
     numbers = _numbers(record.columns, rows)
     given: dict[str, Any] = {"tools": record.tools, "columns": record.columns, "given": 0, "numbers": numbers}
     match record:
+        case Example():
+            return record
         case Preference():
             turns = (*record.prompt, *record.chosen)
             return Example(row_id, turns, **given | {"rejected": record.rejected, "given": len(record.prompt)})
         case Judged():
             given |= {"given": len(record.prompt), "numbers": {**numbers, "mark": 1.0 if record.label else -1.0}}
             return Example(row_id, (*record.prompt, *record.completion), **given)
-    raise AssertionError(type(record))
 
 
 def _numbers(columns: dict[str, Any], rows: Rows) -> dict[str, float]:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
-from weitiao.data.conversion.compared import MARKS, JudgedReader, PreferenceReader, is_mark
-from weitiao.data.example import Record
+from weitiao.data.conversion.compared import EXTRAS, MARKS, JudgedReader, PreferenceReader, is_mark
+from weitiao.data.conversion.steps import STEP_FIELDS, step_reader
+from weitiao.data.example import STEPS, Record, Rows
 from weitiao.data.formats.detection import FORMATS, SIDES, Detected, detect, proposal
 from weitiao.data.formats.formats import Converter, look_up
 from weitiao.data.reading.files import OpenedSource, PlacedRow, objects_of
@@ -21,36 +22,47 @@ from weitiao.data.reading.paths import resolve_sources
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
-RecordFormat = FormatName | Literal["preference", "kto"]
+ComparedFormat = Literal["preference", "kto", "stepwise"]
+RecordFormat = FormatName | ComparedFormat
 """What the columns of a row can mean together."""
 
-RECORD_FORMATS: tuple[str, ...] = (*get_args(FormatName), "preference", "kto")
+RECORD_FORMATS: tuple[str, ...] = (*get_args(FormatName), *get_args(ComparedFormat))
 _CONVERSATION_FIELDS = frozenset(name for fields in FORMATS.values() for name in fields.all) - {"text"}
-FIELDS_OF_COMPARED = {"preference": _CONVERSATION_FIELDS | set(SIDES), "kto": _CONVERSATION_FIELDS | set(MARKS)}
+FIELDS_OF_COMPARED = {
+    "preference": _CONVERSATION_FIELDS | set(SIDES),
+    "kto": _CONVERSATION_FIELDS | set(MARKS),
+    "stepwise": frozenset(("prompt", *STEP_FIELDS, *EXTRAS)),
+}
 
 Reader = Callable[[Row, str], Record]
 """Turns a row, and the identity that it gets, into its canonical form, or raises `BadRow`."""
 
 
-def compared_format(objects: Sequence[dict[str, Any]]) -> Literal["preference", "kto"] | None:
-    """Whether rows compare two answers, or have an answer and a mark for good or bad; None for other rows.
+def compared_format(objects: Sequence[dict[str, Any]], *, labelled: bool = True) -> ComparedFormat | None:
+    """Whether rows compare two answers, have an answer and a mark for good or bad, or one in steps; None for others.
 
     A `label` that is neither true nor false is the name of a class.
 
     Args:
         objects: The first rows, columns with other names already renamed.
+        labelled: Whether steps have to have labels.
     """
     names = {name for row in objects for name in row}
     if names.issuperset(SIDES):
         return "preference"
+    if names.issuperset(("prompt", *STEP_FIELDS[: 1 + labelled])):
+        return "stepwise"
     if not any(names.issuperset(FORMATS[format].required) for format in FORMATS if format != "text"):
         return None
     marks = [row["label"] for row in objects if row.get("label") is not None]
     return "kto" if "kto_tag" in names or (marks and all(map(is_mark, marks))) else None
 
 
-def compared_reader(format: RecordFormat, path: str, head: Sequence[Row], shown: str) -> Reader:
-    """What reads preferences or judged answers; `head` are the first rows, columns with other names already renamed."""
+def compared_reader(format: RecordFormat, path: str, head: Sequence[Row], shown: str, rows: Rows = STEPS) -> Reader:
+    """What reads preferences, judged answers or such in steps (as `rows` says); `head` are the first rows, columns with
+    other names already renamed."""
+    if format == "stepwise":
+        return step_reader(path, rows)
     return PreferenceReader(path) if format == "preference" else JudgedReader(path, head, shown)
 
 

@@ -27,7 +27,9 @@ def check_formats(source: RecordFormat, target: RecordFormat, shown: str) -> Non
     Raises:
         DataError: The rows of the source lack what the target is about.
     """
-    if source in ("preference", "kto"):
+    if "stepwise" in (source, target):
+        lacks = "a label for each step" if target == "stepwise" else "answers that were found good as a whole"
+    elif source in ("preference", "kto"):
         lacks = "raw text" if target == "text" else ""
     elif target == "preference":
         lacks = "a better and a worse answer to each prompt"
@@ -40,7 +42,9 @@ def check_formats(source: RecordFormat, target: RecordFormat, shown: str) -> Non
     if lacks:
         raise DataError(
             f"{shown}: is {source}, and its rows do not have {lacks}, so it cannot become {target}.",
-            "Choose another format with --to, or say with --from and --column what the columns mean.",
+            "Learn from steps with objective: {type: reward, loss: step}."
+            if source == "stepwise"
+            else "Choose another format with --to, or say with --from and --column what the columns mean.",
         )
 
 
@@ -77,6 +81,7 @@ def reserved(format: RecordFormat) -> frozenset[str]:
         return _ANYWHERE | {"prompt", *EXTRAS}
     if format == "kto":
         return _ANYWHERE | {"prompt", "completion", "label", *EXTRAS}
+    assert format != "stepwise", "refused by `check_formats`"
     return _ANYWHERE.union(FORMATS[format].required, FORMATS[format].optional)
 
 
