@@ -18,8 +18,10 @@ from weitiao.errors import RenderingError
 from weitiao.recipe import load_recipe
 from weitiao.rendering.items import TokenSequence
 from weitiao.study.check import check_recipe
+from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.train import train
 from weitiao.study.why import rows_behind
+from weitiao.text.wording import Wording
 
 LIMIT, OVERLAP = 24, 6
 WORDS = ["red", "green", "blue", "white", "black", "question", "answer"]
@@ -109,3 +111,18 @@ def test_what_cannot_be_pretrained_on_is_refused(recipe: Path) -> None:
         train(load_recipe(recipe), console=Console(quiet=True))
     with pytest.raises(RenderingError, match="leave no room in windows of 24"):
         train(load_recipe(recipe, ["objective.overlap=23"]), console=Console(quiet=True))
+
+
+def test_the_whole_work_is_done_without_answers(recipe: Path) -> None:
+    """What a text that is held out says, and retention, and no verdict: there is nothing to compare prompts with."""
+    changed = ["data.test=", "retention={parts: [text-en], limit: 4}", "run.on_findings=continue"]
+    result = run_pipeline(load_recipe(recipe, changed), console=Console(quiet=True))
+    states = {step.name: step.state for step in result.steps}
+    assert {name for name, state in states.items() if state == "skipped"} == {"baseline", "compare", "verdict"}
+    assert set(states.values()) == {"skipped", "done"}
+    assert (result.verdict, result.exit_code) == (None, 0)
+    read = (json.loads((result.path / f"retention-{side}.json").read_text()) for side in ("before", "after"))
+    before, after = (Wording("en").nats(one["parts"][0]["estimate"]["value"]) for one in read)
+    assert before != after
+    assert result.report is not None
+    assert f"{before} → {after}" in result.report.read_text()

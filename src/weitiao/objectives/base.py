@@ -24,6 +24,9 @@ class ObjectiveConfigBase(Config, ABC):
     gives_scores: ClassVar[bool] = False
     """Whether what it leaves gives answers scores, and writes none."""
 
+    answers: ClassVar[bool] = True
+    """Whether what it learns shows in answers that can be graded."""
+
     @abstractmethod
     def objective(self) -> builtins.type[Objective]:
         """The class of the objective."""

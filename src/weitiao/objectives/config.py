@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -34,6 +34,8 @@ class SftConfig(ObjectiveConfigBase):
 
 class PretrainConfig(ObjectiveConfigBase):
     """Pretraining, continued or from the beginning: every token of raw text, however long the text is."""
+
+    answers: ClassVar[bool] = False
 
     type: Literal["pretrain"]
     """The objective."""

@@ -105,6 +105,7 @@ class RewardConfig(ObjectiveConfigBase):
     """A reward model: which of two answers is the better one, or how good a conversation is, as one number."""
 
     gives_scores: ClassVar[bool] = True
+    answers: ClassVar[bool] = False
 
     type: Literal["reward"]
     """The objective."""

@@ -20,9 +20,10 @@ from weitiao.report.sections.common import (
     row,
     unit_of,
 )
-from weitiao.retention.comparison import OVERALL, RetentionComparison
+from weitiao.retention.comparison import OVERALL, RetentionComparison, compare_retention
 from weitiao.retention.parts import ANSWERS
 from weitiao.retention.run import NO_TEMPLATE
+from weitiao.retention.scores import RetentionScores
 from weitiao.text.wording import Wording, signed
 from weitiao.verdict.verdict import Verdict, sentence
 
@@ -165,12 +166,18 @@ def retention_section(files: RunFiles, words: Wording) -> Section:
 
 
 def _compared(files: RunFiles) -> Section | None:
-    """The comparison with the outcomes that the recipe's `verdict` gives it: the page has one rule, the verdict's."""
-    values = (files.get("comparison.json") or {}).get("retention")
-    if values is None:
-        return None
+    """The comparison with the outcomes that the recipe's `verdict` gives it: the page has one rule, the verdict's.
+
+    Of raw text there is no comparison of answers that it lies in, and both sides are compared here.
+    """
     asked = VerdictConfig.model_validate(files.settings.get("verdict") or {})
-    return record_of(RetentionComparison, values).judged(asked).to_dict()
+    if (values := (files.get("comparison.json") or {}).get("retention")) is not None:
+        return record_of(RetentionComparison, values).judged(asked).to_dict()
+    before, after = files.get("retention-before.json"), files.get("retention-after.json")
+    if before is None or after is None or files.get("baseline.json") is not None:
+        return None
+    scores = record_of(RetentionScores, before), record_of(RetentionScores, after)
+    return compare_retention(*scores, asked).to_dict()
 
 
 def _group(kind: str, parts: list[Mapping[str, Any]], words: Wording) -> Section:

@@ -52,6 +52,7 @@ class PipelineResult:
         stop: Why the run ended early; None if it did not.
         report: `report.html`; None when it was not written.
         reached_end: Whether all steps were gone through (no `--until`, no stop).
+        is_judged: Whether there is a verdict on such work: not on what was learned of raw text, nor on reward models.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class PipelineResult:
     stop: Stop | None
     report: Path | None
     reached_end: bool
+    is_judged: bool = True
 
     @property
     def exit_code(self) -> int:
@@ -69,7 +71,7 @@ class PipelineResult:
             return EXIT_FINDINGS if self.stop.reason == "findings" else 0
         if self.verdict is not None:
             return self.verdict.exit_code
-        return EXIT_UNDECIDED if self.reached_end else 0
+        return EXIT_UNDECIDED if self.reached_end and self.is_judged else 0
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""

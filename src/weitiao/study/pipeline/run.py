@@ -130,6 +130,7 @@ class Pipeline:
             stop=records.stop,
             report=path / REPORT_FILE if "report" in available else None,
             reached_end=len(self.outcomes) == len(self.steps),
+            is_judged=self.work.recipe.objective.answers,
         )
 
     def _settle(self) -> None:
@@ -243,7 +244,7 @@ def _require_known(steps: Sequence[Step], names: Sequence[str]) -> None:
 
 
 def _require_test_rows(recipe: Recipe) -> None:
-    if recipe.data.test is None:
+    if recipe.data.test is None and (recipe.objective.answers or recipe.data.validation is None):
         raise RecipeError(
             "The recipe holds out no test rows: there is nothing to show that tuning helped.",
             "Add data.test=FILE, or a fraction: data.test=0.1.",
@@ -252,7 +253,7 @@ def _require_test_rows(recipe: Recipe) -> None:
 
 def _not_asked_for(recipe: Recipe) -> frozenset[str]:
     """Steps that the recipe itself leaves out."""
-    if recipe.objective.gives_scores:  # the model that it leaves answers nothing
-        return frozenset({"baseline", "retention-before", "retention-after", "compare", "verdict"})
-    wanted = recipe.retention.suite != "none"
-    return frozenset() if wanted else frozenset({"retention-before", "retention-after"})
+    retention = frozenset({"retention-before", "retention-after"})
+    left_out = frozenset() if recipe.objective.answers else frozenset({"baseline", "compare", "verdict"})
+    wanted = recipe.retention.suite != "none" and not recipe.objective.gives_scores
+    return left_out if wanted else left_out | retention

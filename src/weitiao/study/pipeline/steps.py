@@ -77,7 +77,9 @@ def train(work: Work) -> str:
 def evaluate(work: Work) -> str:
     """Score the tuned model on the test rows."""
     scores = evaluate_recipe(work.recipe, tuned=True, output=work.run.path, console=work.console, tell=work.tell).scores
-    return f"{scores.primary} {scores.metrics[scores.primary]}"
+    if scores.primary in scores.metrics:
+        return f"{scores.primary} {scores.metrics[scores.primary]}"
+    return f"validation loss {scores.validation_loss}"
 
 
 def retention_after(work: Work) -> str:
