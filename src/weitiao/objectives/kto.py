@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from weitiao.forest.layout import Forest
 from weitiao.models.losses import token_losses
 from weitiao.objectives.objective import Losses, Objective
-from weitiao.objectives.preference import REFERENCE, item_weights
+from weitiao.objectives.preference import REFERENCE, weighed
 from weitiao.rendering.items import Item, TokenSequence
 
 
@@ -77,11 +77,8 @@ class Kto(Objective):
             found, point = own.detach(), mismatched.detach().mean().clamp(min=0)
             right = (marks * (found - point) > 0).double().sum()
             figures.append(torch.stack([right, point * item.rows, (settings.beta * marks * found).sum()]))
-        losses_I = torch.stack(losses)
-        weights_I = item_weights(forest, losses_I)
-        sums_3 = (torch.stack(figures) * weights_I.unsqueeze(1)).sum(0)
-        metrics = dict(zip(("accuracy", "kl", "marked_reward"), sums_3, strict=True))
-        return Losses((losses_I * weights_I).sum(), (losses_I * weights_I).detach(), metrics)
+        told = dict(zip(("accuracy", "kl", "marked_reward"), torch.stack(figures).unbind(1), strict=True))
+        return weighed(torch.stack(losses), told, forest)
 
 
 def kto_items(sequences: Sequence[TokenSequence], size: int) -> tuple[Item, ...]:

@@ -55,9 +55,12 @@ def answers_of(objective: Objective, forest: Forest, num_answers: int) -> Answer
     return Answers(*(one.view(len(forest.items), num_answers) for one in added))
 
 
-def item_weights(forest: Forest, like: Tensor) -> Tensor:
-    """The weight [I] of every item, where and as another tensor is."""
-    return like.new_tensor([item.weight for item in forest.items])
+def weighed(losses_I: Tensor, figures: Mapping[str, Tensor], forest: Forest) -> Losses:
+    """What a forest contributes by the losses [I] of its items and other numbers [I], each times the item's weight."""
+    weights_I = losses_I.new_tensor([item.weight for item in forest.items])
+    weighted_I = losses_I * weights_I
+    metrics = {name: (values_I * weights_I).sum() for name, values_I in figures.items()}
+    return Losses(weighted_I.sum(), weighted_I.detach(), metrics)
 
 
 class Comparing(Objective):
@@ -117,7 +120,6 @@ class Preference(Comparing):
         losses_I = self.kind.loss(better_I, worse_I, self.by)
         if self.sft_weight:
             losses_I = losses_I - self.sft_weight * answers.log_probabilities[:, 0] / answers.lengths[:, 0]
-        weights_I = item_weights(forest, losses_I)
         rewards_I2 = self.by.beta * ratios_I2.detach()
         figures = {
             "accuracy": (rewards_I2[:, 0] > rewards_I2[:, 1]).double(),
@@ -127,6 +129,4 @@ class Preference(Comparing):
             "logprob_chosen": answers.log_probabilities[:, 0].detach(),
             "logprob_rejected": answers.log_probabilities[:, 1].detach(),
         }
-        weighted_I = losses_I * weights_I
-        metrics = {name: (values_I * weights_I).sum() for name, values_I in figures.items()}
-        return Losses(weighted_I.sum(), weighted_I.detach(), metrics)
+        return weighed(losses_I, figures, forest)

@@ -17,7 +17,7 @@ from weitiao.methods.classifier import classifier_of, save_as_classifier
 from weitiao.models.losses import target_states
 from weitiao.models.parts import causal_model
 from weitiao.objectives.objective import Losses
-from weitiao.objectives.preference import Comparing, item_weights
+from weitiao.objectives.preference import Comparing, weighed
 from weitiao.rendering.items import Item, TokenSequence
 from weitiao.rendering.steps import NO_STEP, STEP
 
@@ -63,9 +63,7 @@ class Reward(Comparing):
             better, worse = found.unbind(1)
             figures = {"accuracy": (better > worse).double(), "margin": better - worse}
             figures |= {"reward_chosen": better, "reward_rejected": worse}
-        weights_I = item_weights(forest, losses_I)
-        metrics = {name: (values * weights_I).sum() for name, values in figures.items()}
-        return Losses((losses_I * weights_I).sum(), (losses_I * weights_I).detach(), metrics)
+        return weighed(losses_I, figures, forest)
 
     def save(self, directory: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         save_as_classifier(directory, self.model, self.score.weight, tokenizer)

@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from weitiao.forest.layout import Forest
 from weitiao.models.losses import target_states
 from weitiao.objectives.objective import Losses
-from weitiao.objectives.preference import item_weights
+from weitiao.objectives.preference import weighed
 from weitiao.objectives.reward import Reward, read_scores
 from weitiao.rendering.steps import STEP
 
@@ -36,10 +36,7 @@ class StepReward(Reward):
         losses_I = added(binary_cross_entropy_with_logits(scores_N, labels_N, reduction="none") * shares_N)
         right_N, missed_N = judged(scores_N.detach(), labels_N, forest.target_items)
         figures = {"accuracy": added(right_N * shares_N), "first_wrong": 1 - added(missed_N.double())}
-        weights_I = item_weights(forest, losses_I)
-        weighted_I = losses_I * weights_I
-        metrics = {name: (values_I * weights_I).sum() for name, values_I in figures.items()}
-        return Losses(weighted_I.sum(), weighted_I.detach(), metrics)
+        return weighed(losses_I, figures, forest)
 
 
 def judged(scores_N: Tensor, labels_N: Tensor, rows_N: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
