@@ -265,5 +265,7 @@ def test_rows_of_another_kind_and_steps_without_a_token_are_refused(tiny_llama_d
     with pytest.raises(RenderingError, match="two of its steps end in the same token"):
         load_rendered(load_recipe(recipe, ["objective.separator=''"]), tell=lambda line: None)
     write_pairs(tmp_path / "steps.jsonl", [GOOD, GOOD])
+    with pytest.raises(DataError, match="Learn from steps with objective"):
+        load_rendered(load_recipe(recipe, ["objective={type: reward}"]), tell=lambda line: None)
     with pytest.raises(DataError, match="good as a whole"):
         convert_file(Input(str(tmp_path / "steps.jsonl")), tmp_path / "out.jsonl", to="messages")

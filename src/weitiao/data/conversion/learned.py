@@ -10,6 +10,7 @@ from typing import Any
 from weitiao.console import quoted
 from weitiao.data.config import SourceConfig
 from weitiao.data.conversion.records import ComparedFormat, Reader, compared_format, compared_reader, renamed
+from weitiao.data.conversion.steps import LEARN_STEPS
 from weitiao.data.example import Example, Judged, Preference, Record, Rows, as_answer
 from weitiao.data.parts.asked import digest
 from weitiao.data.reading.files import OpenedSource, PlacedRow, objects_of
@@ -46,11 +47,13 @@ def compared_rows(opened: OpenedSource, rows: Rows) -> tuple[str, ToExample]:
     head = [renamed(row, source.columns) for row in opened.head]
     found = compared_format(objects_of(head), labelled=rows.labelled)
     if found != wanted:
-        remedy = f"Convert them: weitiao data convert {quoted(shown)} {wanted}.jsonl --to {wanted}"
-        can_convert = {found, wanted} == {"preference", "kto"}
+        remedy = "Name the columns with `columns`, or choose objective: sft."
+        if found is not None and wanted != "stepwise":
+            convert = f"Convert them: weitiao data convert {quoted(shown)} {wanted}.jsonl --to {wanted}"
+            remedy = LEARN_STEPS if found == "stepwise" else convert
         raise DataError(
             f"{shown}: the objective learns from rows with {_LACKS[rows.record]}, and these have none.",
-            remedy if can_convert else "Name the columns with `columns`, or choose objective: sft.",
+            remedy,
         )
     if given := [name for name in ("format", *_NOT_FOR_COMPARED) if getattr(source, name) != _default(name)]:
         raise DataError(f"{shown}: {wanted} rows are read without `{given[0]}`.", f"Remove `{given[0]}`.")

@@ -16,6 +16,7 @@ from weitiao.data.formats.formats import Converter, columns_of, required
 from weitiao.data.reading.rows import BadRow, Row, kind_of
 
 STEP_FIELDS = ("completions", "labels")
+LEARN_STEPS = "Learn from steps with objective: {type: reward, loss: step}."
 
 
 def step_reader(path: str, rows: Rows) -> Callable[[Row, str], Example]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from weitiao.data.conversion.compared import EXTRAS
 from weitiao.data.conversion.records import RecordFormat
+from weitiao.data.conversion.steps import LEARN_STEPS
 from weitiao.data.conversion.turns import (
     is_plain,
     is_text,
@@ -42,7 +43,7 @@ def check_formats(source: RecordFormat, target: RecordFormat, shown: str) -> Non
     if lacks:
         raise DataError(
             f"{shown}: is {source}, and its rows do not have {lacks}, so it cannot become {target}.",
-            "Learn from steps with objective: {type: reward, loss: step}."
+            LEARN_STEPS
             if source == "stepwise"
             else "Choose another format with --to, or say with --from and --column what the columns mean.",
         )
