@@ -33,12 +33,14 @@ class Option:
     Attributes:
         method: Type of the method.
         precision: Number format of the weights, or `nf4`.
+        checkpointing: Whether layers are computed again in the backward pass instead of being kept.
         budgets: Tokens that are computed at once, and the memory in bytes that is needed with them.
         forecast: With the recipe's own budget.
     """
 
     method: str
     precision: str
+    checkpointing: bool
     budgets: tuple[tuple[int, float], ...]
     forecast: Forecast
 
@@ -81,7 +83,8 @@ def options(
             continue
         shown = sorted({longest, *_budgets(budget, longest)[-1::-2][:3]})  # every quarter
         of_budgets = tuple((size, with_budget(found, size / budget)) for size in shown)
-        yield Option(other.method.type, other.quantization or other.dtype, of_budgets, found)
+        precision, again = other.quantization or other.dtype, bool(other.train.checkpointing)
+        yield Option(other.method.type, precision, again, of_budgets, found)
 
 
 def recommended(rows: Sequence[Option], limit_bytes: float) -> Option | None:
@@ -115,6 +118,8 @@ def _budgets(budget: int, longest: int) -> list[int]:
 
 def _ways(way: Way, formats: Collection[str]) -> Iterator[Way]:
     yield way
+    if not way.train.checkpointing:
+        yield replace(way, train=way.train.model_copy(update={"checkpointing": True}))
     long = "bfloat16" if "bfloat16" in formats else "float32"
     own = way.method if isinstance(way.method, LoraConfig) else LoraConfig()
     others: list[tuple[MethodConfig, str, bool]] = [

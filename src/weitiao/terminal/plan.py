@@ -64,7 +64,8 @@ def _options(report: PlanReport) -> object:
         mark = "*" if index == report.recommended else ""
         cells = [_cell(dict(row.budgets).get(budget), report.limit_bytes) for budget in budgets]
         share = f"{row.forecast.learned_share:.2%}"
-        rows.append((mark, row.method, row.precision, share, duration(row.forecast.seconds), *cells))
+        method = f"{row.method}, checkpointing" if row.checkpointing else row.method
+        rows.append((mark, method, row.precision, share, duration(row.forecast.seconds), *cells))
     return table(headings, rows, words=(0, 1, 2))
 
 
