@@ -144,8 +144,9 @@ def _look(path: str, folder: Path, note: Callable[[str], None], converted: list[
             Input(path), good, to="messages", skip_bad_rows=True, rejected_path=good.with_suffix(".rejected.jsonl")
         )
         note(
-            f"{opened.shown} judges answers ({done.source_format}): learning from judgements (DPO, KTO) is not there "
-            f"yet. The preferred answers are in {good.name}, {done.rows_written:,} rows, to be learned as examples"
+            f"{opened.shown} judges answers ({done.source_format}). The preferred ones are in {good.name}, "
+            f"{done.rows_written:,} rows, to be learned as examples; then learn from the judgements themselves, on top "
+            "of that run (docs/alignment.md)"
         )
         converted.append(str(good))
         path = str(good)
