@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
-from workbench import final_weights, require_same_after_resume, signal_after, steps_of, weitiao
+from workbench import evaluate_target, final_weights, require_same_after_resume, signal_after, steps_of, weitiao
 
 from weitiao.data.config import DataConfig
 from weitiao.data.example import PROMPTS
@@ -124,6 +125,8 @@ def test_a_training_leaves_samples_metrics_and_a_result(tiny_llama_dir: Path, tm
     checked = [line for line in lines if "validation_loss" in line]
     assert [line["validation_reward"] for line in checked] == [-line["validation_loss"] for line in checked]
     assert run.best_validation_loss == min(line["validation_loss"] for line in checked)
+    scores = evaluate_target(run.path, console=Console(quiet=True)).scores  # of the best checkpoint
+    assert scores.metrics["reward"].value == pytest.approx(-run.best_validation_loss)
     page = render_report(run.path)
     assert f"Mean reward over the optimiser steps, from {steps[0]['reward']:.3g} to {steps[-1]['reward']:.3g}" in page
     best = max(samples, key=lambda one: one.reward or 0.0)

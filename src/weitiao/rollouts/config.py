@@ -106,6 +106,11 @@ class RolloutsConfig(Config):
         """The same with its paths looked up in these folders, in this order."""
         return self.model_copy(update={"rewards": tuple(one.located(folders) for one in self.rewards)})
 
+    @property
+    def greedy(self) -> GenerationConfig:
+        """How held-out prompts are answered: by the likeliest tokens."""
+        return self.generation.model_copy(update={"temperature": 0.0, "top_k": None, "top_p": 1.0})
+
     def num_prompts(self, there: int, batch_size: int) -> int:
         """Prompts of a rollout, of so many that there are."""
         return min(self.prompts or batch_size, there)

@@ -35,6 +35,7 @@ from weitiao.study.rewards import (
     implicit_rewards,
     marked_accuracy,
     reward_scores,
+    rewards_of_answers,
     with_comparisons,
     with_metric,
 )
@@ -148,6 +149,10 @@ def _evaluate(recipe: Recipe, *, tuned: bool, output: Path, console: Console, te
         scores = with_comparisons(scores, found)
     if record == "mark" and tuned and (marked := marked_accuracy(recipe, opened, data, tell)) is not None:
         scores = with_metric(scores, MARKED, marked)
+    if recipe.objective.writes:
+        for name, value in rewards_of_answers(recipe, opened, data, tell).items():
+            numbers = {**scores.details, name: {"is_share": False}}
+            scores = replace(with_metric(scores, name, value), details=numbers)
     if not (scores.metrics or scores.validation_loss or scores.benchmarks):
         tell("Nothing was scored: no held-out row has an answer to compare with.")
     suffix = "" if tuned else "-base"

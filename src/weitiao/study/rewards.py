@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 
@@ -26,13 +27,18 @@ from weitiao.objectives.objective import Objective
 from weitiao.objectives.preference import Comparing
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import Item
+from weitiao.rollouts.rewards import Rewards
+from weitiao.rollouts.writing import Writer
 from weitiao.runs.run_dir import RunDir
-from weitiao.study.dataset import Tell, items_of_part
+from weitiao.study.dataset import Tell, items_of_part, model_context
 from weitiao.study.prepared import token_budget
+from weitiao.study.prompts import prompt_items
 from weitiao.study.reference import read_columns, reference_key
+from weitiao.study.rolling import scoring
 from weitiao.study.score import all_scores, compared, conversations, steps_of
 from weitiao.study.setup import device_here, open_recipe
 
+REWARD = "reward"
 ACCURACY, LONGER, MARKED, ERROR = "preference_accuracy", "longer_is_better", "marked_accuracy", "squared_error"
 
 
@@ -128,6 +134,37 @@ def _held_out_forests(
             return objective, ()
         items = known
     return objective, pack(items, token_budget=budget, share_prefixes=recipe.train.share_prefixes)
+
+
+def rewards_of_answers(recipe: Recipe, opened: OpenModel, data: DataSet, tell: Tell) -> dict[str, Estimate]:
+    """The reward, and each part of it, of greedy answers to held-out prompts; none where no answer can be scored.
+
+    Args:
+        recipe: Of a run that learns from answers of its own.
+        opened: The model.
+        data: With held-out rows.
+        tell: Gets every line that a person should see.
+    """
+    part, examples = held_out(recipe, data)
+    items, said = prompt_items(recipe, examples, opened.tokenizer, model_context(recipe))
+    for line in said:
+        tell(f"{part}: {line}")
+    if not (items and recipe.rollouts.rewards):
+        return {}
+    rewards = Rewards(recipe.rollouts.rewards)
+    rewards.open_models(partial(scoring, device=device_here()))
+    writer = Writer({one.row_id: one for one in examples}, opened.tokenizer, rewards)
+    samples = writer.answers(opened.model, items, 1, recipe.rollouts.greedy)
+    writer.score(samples)
+    used = [one for one in samples if not one.dropped]
+    if len(used) < len(samples):
+        reason = next(one.dropped for one in samples if one.dropped)
+        tell(f"{part}: {len(samples) - len(used):,} answers have no reward: {reason}")
+    if not used:
+        return {}
+    found = {REWARD: [one.reward or 0.0 for one in used]}
+    found |= {f"{REWARD}/{name}": [one.rewards[name] for one in used] for name in used[0].rewards}
+    return {name: mean(values, bounds=None) for name, values in found.items()}
 
 
 def _reference(recipe: Recipe, part: str, items: tuple[Item, ...], budget: int) -> tuple[Item, ...] | None:

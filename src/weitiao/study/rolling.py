@@ -77,10 +77,9 @@ def judging(rollouts: Rollouts) -> Callable[[nn.Module], list[ItemLoss]]:
     The loss of greedy answers is their negative reward; where it is not rewards that are learned, that of the objective
     on answers drawn as in a rollout, always by the same numbers.
     """
-    engine, plan, drawn = rollouts.engine, rollouts.plan, rollouts.config.generation
+    engine, plan, config = rollouts.engine, rollouts.plan, rollouts.config
     learned = rollouts.settings is not None
-    if learned:
-        drawn = drawn.model_copy(update={"temperature": 0.0, "top_k": None, "top_p": 1.0})
+    drawn = config.greedy if learned else config.generation
 
     def judged(model: nn.Module) -> list[ItemLoss]:
         samples = rollouts.writer.answers(model, rollouts.validation, 1, drawn)

@@ -44,6 +44,8 @@ def print_report(report: ScoreReport, console: Console) -> None:
 def print_answers(found: Mapping[str, Sequence[tuple[Sample | None, Sample]]], console: Console) -> None:
     """Print answers that the model wrote, those of `notable`."""
     for name, pairs in found.items():
+        if not pairs:  # the first and the last rollout may have no prompt in common
+            continue
         console.print(Text(Wording("en")(f"rollouts.{name}"), "bold underline"))
         for before, after in pairs:
             rewards = [f"{one.reward:.3g}" for one in (before, after) if one is not None and one.rewards]
