@@ -18,7 +18,7 @@ from weitiao.study.baseline.run import run_baseline
 from weitiao.study.compare.run import compare_targets
 from weitiao.study.retention import retention_target
 from weitiao.study.train import train
-from weitiao.study.verdict import rows_behind
+from weitiao.study.why import rows_behind
 
 
 @pytest.fixture(scope="module")

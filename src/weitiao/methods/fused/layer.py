@@ -88,7 +88,7 @@ class FusedLayer(GradientCheckpointingLayer):
         form = self._form
         attn: Any = getattr(self, form.attention)
         mlp = getattr(self, form.mlp)
-        if x.dtype != torch.float32 or x.device.type != "cpu" or short_format(x.device) is not None:
+        if forest is None or x.dtype != torch.float32 or x.device.type != "cpu" or short_format(x.device) is not None:
             return None
         if self.training and attn.attention_dropout > 0:
             return None
