@@ -16,7 +16,7 @@ from weitiao.data.config import SourceConfig
 from weitiao.errors import WeitiaoError
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe, load_recipe, write_recipe
-from weitiao.recipe.stages import load_stages
+from weitiao.recipe.stages import StagedRecipe, load_work
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -53,8 +53,8 @@ def test_the_examples_are_read(path: Path, tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
-    staged = load_stages(path)  # which reads the settings of all of them
-    recipe = load_recipe(path) if staged is None else staged.recipe(next(iter(staged.stages)))
+    found = load_work(path)  # which reads the settings of all stages
+    recipe = found.recipe(next(iter(found.stages))) if isinstance(found, StagedRecipe) else found
     if recipe.objective.type == "pretrain":  # raw text has no answers: a loss on held-out text, and no verdict
         assert recipe.data.validation is not None
         return

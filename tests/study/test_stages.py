@@ -14,7 +14,7 @@ from weitiao.evaluation.metrics.style import words_of
 from weitiao.feedback.items import Choice
 from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.recipe import load_recipe
-from weitiao.recipe.stages import load_stages
+from weitiao.recipe.stages import StagedRecipe, load_work
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.stages import run_stages
 
@@ -45,8 +45,8 @@ def write_stages(directory: Path, model: Path, **stages: object) -> Path:
 
 
 def go(path: Path, *overrides: str, **options: str) -> PipelineResult:
-    staged = load_stages(path, overrides)
-    assert staged is not None
+    staged = load_work(path, overrides)
+    assert isinstance(staged, StagedRecipe)
     return run_stages(staged, console=Console(quiet=True), **options)
 
 
@@ -103,10 +103,8 @@ def test_sample_judge_reward_model_reinforcement_verdict(
 def test_a_stage_is_named_where_it_is_wrong(tiny_llama_dir: Path, tmp_path: Path) -> None:
     path = write_stages(tmp_path / "work", tiny_llama_dir, sft={}, last={"train": {"epoch": 1}})
     with pytest.raises(RecipeError, match=r"stage last: unknown key `train\.epoch`"):
-        load_stages(path)
+        load_work(path)
     with pytest.raises(RecipeError, match="several stages"):
         load_recipe(path)
     with pytest.raises(RecipeError, match="set samples to 2"):
-        load_stages(
-            path, ["stages.last.train=", "stages.last.feedback={samples: 1, judges: [{rewards: [json_valid]}]}"]
-        )
+        load_work(path, ["stages.last.train=", "stages.last.feedback={samples: 1, judges: [{rewards: [json_valid]}]}"])

@@ -93,23 +93,18 @@ def run(
 
         weitiao run runs/tickets --redo eval
     """
-    from weitiao.recipe import load_recipe
-    from weitiao.recipe.stages import load_stages
+    from weitiao.recipe.stages import StagedRecipe, load_work
     from weitiao.study.pipeline.run import run_pipeline
     from weitiao.study.stages import run_stages
 
     console = messages()
+    work = load_work(recipe, overrides or ())
     do: Callable[..., PipelineResult]
-    run_dir: Path | None
-    if (staged := load_stages(recipe, overrides or ())) is not None:
-        do, run_dir = partial(run_stages, staged), staged.run_dir
-    else:
-        loaded = load_recipe(recipe, overrides or ())
-        do, run_dir = partial(run_pipeline, loaded), loaded.run_dir
+    do = partial(run_stages, work) if isinstance(work, StagedRecipe) else partial(run_pipeline, work)
     try:
         result = do(console=console, until=until, redo=redo or (), skip=skip or (), language=language)
     except KeyboardInterrupt:
-        closing_panel(console, "Interrupted, what is done is kept", [("run", str(run_dir))], [_command(recipe)])
+        closing_panel(console, "Interrupted, what is done is kept", [("run", str(work.run_dir))], [_command(recipe)])
         raise
     if json:
         print_json(result.to_dict())

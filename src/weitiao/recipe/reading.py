@@ -39,6 +39,11 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(
             f"{path} has several stages, each of which is a recipe.", f"Do them with: weitiao run {quoted(path)}"
         )
+    return recipe_in(values, path, run_dir, overrides)
+
+
+def recipe_in(values: CommentedMap, path: Path, run_dir: Path | None, overrides: Sequence[str]) -> Recipe:
+    """The recipe that `read_values` has read."""
     recipe = recipe_of(values, path, run_dir, overrides=overrides)
     if run_dir is not None:  # run and model may have been moved together
         recipe = recipe.model_copy(update={"model": find_moved(recipe.model, run_dir / "final")})

@@ -15,7 +15,7 @@ from typing import Any
 from weitiao.errors import RecipeError
 from weitiao.paths import user_path
 from weitiao.recipe.problems import validated
-from weitiao.recipe.reading import read_values, recipe_of
+from weitiao.recipe.reading import read_values, recipe_in, recipe_of
 from weitiao.recipe.recipe import Recipe
 
 STAGES = "stages"
@@ -45,22 +45,22 @@ class StagedRecipe:
         return recipe_of(self.stages[name], self.path, self.run_dir / name, folders=[self.run_dir])
 
 
-def load_stages(path: Path, overrides: Sequence[str] = ()) -> StagedRecipe | None:
-    """Read a recipe with stages, and check the settings of all.
+def load_work(path: Path, overrides: Sequence[str] = ()) -> StagedRecipe | Recipe:
+    """Read a recipe; of one with stages, check the settings of all.
 
     Args:
         path: A YAML file, or a run directory.
         overrides: As for `load_recipe`; `stages.NAME.section.key=value` sets what one stage has otherwise.
 
     Returns:
-        The recipes; None when there are no stages.
+        The recipe, or those of its stages.
 
     Raises:
         RecipeError: The file or a setting cannot be used. The message names the stage.
     """
     values, path, run_dir = read_values(path, overrides)
     if STAGES not in values:
-        return None
+        return recipe_in(values, path, run_dir, overrides)
     stages = values.pop(STAGES)
     if not (isinstance(stages, dict) and stages):
         raise RecipeError(f"{path}: `{STAGES}` holds no stages.", "Write a name for each, and its settings below it.")

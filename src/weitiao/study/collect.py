@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ from weitiao.feedback.exchange import preferred
 from weitiao.feedback.items import Choice, PreferenceItem
 from weitiao.feedback.store import FeedbackStore, Judgement, now
 from weitiao.files import write_json
-from weitiao.methods.fingerprint import weights_hash
-from weitiao.methods.open import find_final
 from weitiao.recipe import Recipe
 from weitiao.recipe.feedback import FeedbackConfig, RewardJudgeConfig
 from weitiao.rollouts.rewards import Rewards
@@ -165,14 +162,12 @@ def _people(store: FeedbackStore) -> int:
 
 
 def _key(recipe: Recipe, config: FeedbackConfig, store: FeedbackStore) -> dict[str, object]:
-    """What pairs depend on: prompts, who answers and how, and who judges."""
+    """What pairs depend on: prompts, who answers and how, and who judges; runs and files count by their content."""
     identities = Identities(recipe)
-    models = config.models or (recipe.model.name,)
-    finals = {name: find_final(name) for name in models}
     return {
         "data": [identities.of(f"data.{part}") for part in PARTS],
-        "models": [identities.of("model") if f is None else weights_hash(recipe.model, f) for f in finals.values()],
-        "feedback": hashlib.sha256(json.dumps(identities.of("feedback"), sort_keys=True).encode()).hexdigest(),
+        "model": None if config.models else identities.of("model"),
+        "feedback": identities.of("feedback"),
         "seed": recipe.train.seed,
         "people": _people(store),
     }
