@@ -114,6 +114,22 @@ def test_ids_stand_behind_added_tokens_and_take_rows_without_a_token(
     assert not (tmp_path / "other").exists()
 
 
+def test_a_corpus_may_hold_pairs_and_marks(
+    tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [
+        {"conversations": [{"from": "human", "value": text}], "chosen": text, "rejected": "no"} for text in CHINESE
+    ]
+    marked = [{"prompt": "hi", "completion": text, "label": True} for text in CHINESE]
+    for name, rows in (("pairs.jsonl", pairs), ("marked.jsonl", marked)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    done = extend(str(tiny_llama_dir), Path("zh"), corpus=["pairs.jsonl", "marked.jsonl"], size=10)
+    assert done.corpus is not None
+    assert done.corpus.tokens_after < done.corpus.tokens_before
+    assert sum(done.words[0] in text for text in CHINESE)
+
+
 def test_words_of_another_tokenizer_are_chosen_by_a_corpus(tiny_llama_dir: Path, corpus: Path, tmp_path: Path) -> None:
     model = words_of_model(tmp_path / "zh.model", ["，", "e", "天气", "▁unused", "公园", "没有", "机器学习"])
     corpus = shutil.copyfile(corpus, tmp_path / "corpus.jsonl")

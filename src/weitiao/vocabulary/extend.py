@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from weitiao.data.config import DataConfig, SourceConfig
+from weitiao.data.conversion.records import rows_in
+from weitiao.data.example import Example
 from weitiao.data.load import load_data
+from weitiao.data.reading.files import OpenedSource
+from weitiao.data.reading.paths import resolve_paths
 from weitiao.errors import ModelError
 from weitiao.files import full_disk_is_named, written_whole
 from weitiao.models.boundary import quiet_transformers
@@ -134,11 +138,14 @@ def extend(
 
 
 def _texts(files: Sequence[str]) -> list[str]:
-    """The raw texts of files; of conversations, what is said in them."""
-    if not files:
-        return []
-    rows = load_data(DataConfig(train=tuple(SourceConfig(path=file) for file in files))).train
+    """The raw texts of files; of conversations, what is said in them, up to the better of two answers."""
+    rows = [row for file in files for row in _rows(DataConfig(train=(SourceConfig(path=file),)))]
     return [row.text or "\n".join(str(turn.get("content")) for turn in row.messages) for row in rows]
+
+
+def _rows(config: DataConfig) -> Sequence[Example]:
+    config = resolve_paths(config, (Path.cwd(),))
+    return load_data(config, rows=rows_in(OpenedSource(config.train[0]))).train
 
 
 def _grown(name: str, backend: Tokenizer, other: Path | None, texts: Sequence[str], size: int | None) -> Bpe:

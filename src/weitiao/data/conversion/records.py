@@ -14,7 +14,7 @@ from weitiao.console import quoted
 from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.conversion.compared import EXTRAS, MARKS, JudgedReader, PreferenceReader, is_mark
 from weitiao.data.conversion.steps import STEP_FIELDS, step_reader
-from weitiao.data.example import STEPS, Record, Rows
+from weitiao.data.example import ANSWERS, STEPS, Record, Rows
 from weitiao.data.formats.detection import FORMATS, SIDES, Detected, detect, proposal
 from weitiao.data.formats.formats import Converter, look_up
 from weitiao.data.reading.files import OpenedSource, PlacedRow, objects_of
@@ -56,6 +56,14 @@ def compared_format(objects: Sequence[dict[str, Any]], *, labelled: bool = True)
         return None
     marks = [row["label"] for row in objects if row.get("label") is not None]
     return "kto" if "kto_tag" in names or (marks and all(map(is_mark, marks))) else None
+
+
+def rows_in(opened: OpenedSource) -> Rows:
+    """What a file's first rows are, for whoever takes any rows that have an answer: of two answers the better one."""
+    kind = compared_format(objects_of(opened.head), labelled=False)
+    if kind is None:
+        return ANSWERS
+    return {"preference": Rows("pair"), "kto": Rows("mark"), "stepwise": Rows("step", labelled=False)}[kind]
 
 
 def compared_reader(format: RecordFormat, path: str, head: Sequence[Row], shown: str, rows: Rows = STEPS) -> Reader:

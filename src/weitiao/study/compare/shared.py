@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weitiao.data.config import DataConfig
-from weitiao.data.conversion.records import compared_format
-from weitiao.data.example import ANSWERS, Example, Rows
+from weitiao.data.conversion.records import rows_in
+from weitiao.data.example import Example
 from weitiao.data.load import load_data
-from weitiao.data.reading.files import OpenedSource, objects_of
+from weitiao.data.reading.files import OpenedSource
 from weitiao.errors import DataError, RecipeError
 from weitiao.evaluation.answers import Prediction, is_gradable
 from weitiao.evaluation.config import EvaluationConfig
@@ -128,13 +128,13 @@ def _of_file(path: Path, recipe: Recipe | None, tell: Tell) -> tuple[Example, ..
         # a mere path is read like the training source
         read = DataConfig.model_validate({"train": recipe.data.train, "test": str(path)})
         config = DataConfig(train=read.sources["test"], seed=recipe.data.seed, on_bad_rows=recipe.data.on_bad_rows)
-    kind = compared_format(objects_of(OpenedSource(config.train[0]).head))
-    if kind == "kto":
+    rows = rows_in(OpenedSource(config.train[0]))
+    if rows.record == "mark":
         raise DataError(
             f"{path} has answers that were found good or bad, and no answer that is expected.",
             "Name rows with an expected answer, or pairs, whose better answer is taken as that.",
         )
-    found = load_data(config, rows=Rows("pair") if kind == "preference" else ANSWERS)
+    found = load_data(config, rows=rows)
     for summary in found.summaries:
         tell(str(summary).replace("train:", "test:", 1))
     return found.train
