@@ -98,11 +98,13 @@ def test_training_goes_on_after_answers_as_if_there_had_been_none() -> None:
 
 def test_the_shared_beginning_is_kept_once_and_rows_that_ended_are_not_run() -> None:
     prompts = [(1, 2, 3, 4, 5), (1, 2, 3, 6), (1, 2, 3, 7, 8, 9)]
-    cache = Cache(lay_out(prompts), torch.device("cpu"))
+    cache = Cache.of(lay_out(prompts), torch.device("cpu"))
     layer = torch.nn.Identity()
     places = torch.arange(9.0)[None, :, None].expand(2, 9, 4)
     cache.fill(layer, places, places)
-    assert cache.layers[layer].prefix_key.shape == (2, 3, 4)
+    (shared,) = cache.shared
+    assert (shared.rows, shared.start) == (None, 0)
+    assert shared.part.prefix.layers[layer][0].shape == (2, 3, 4)
     assert cache.positions == [5, 4, 6]
     assert cache.drop({0}) == [2, 1]  # the last row moved into the gap
     assert cache.positions == [6, 4]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,17 @@ def run_beginning(model: nn.Module, tokens: Sequence[int], rest: Sequence[int]) 
             expected = [run(one_by_one, [token]) for token in rest[:_TRIED]][-1]
     error = (found - expected).abs().max()
     return Beginning(row, bool(error <= ROUNDING[found.dtype] * expected.abs().max()))
+
+
+def run_alone(model: nn.Module) -> Callable[[Row, Sequence[int]], Tensor]:
+    """What runs more tokens of a row, and gives the logits [1, V] behind the last."""
+    return _Runner(model)
+
+
+def goes_on_at_once(model: nn.Module) -> bool:
+    """Whether a model whose rows are run alone goes on from a state with several tokens at once, as was measured."""
+    tokens = list(range(1, 2 * _TRIED + 1))
+    return run_beginning(model, tokens[:_TRIED], tokens[_TRIED:]).in_one
 
 
 class _Runner:

@@ -1,8 +1,8 @@
-"""Keys and values of a batch: one prefix for all sequences, computed once, and a private part for each."""
+"""Keys and values of a batch: beginnings, each once for all sequences that have it, and a private part for each."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,36 +14,92 @@ from weitiao.generation.batches import PromptRow
 GROWTH = 64
 """Columns by which the private parts grow at least; beyond 128 columns they grow by half."""
 
+States = tuple[Tensor, Tensor]
+"""Keys and values of a layer, each [K, P, D]."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prefix:
-    """Keys and values [K, P, D] of the tokens with which the prompts of several batches begin, by attention module.
+    """Keys and values of P tokens with which sequences begin or go on, by attention module.
 
     Attributes:
         length: P.
-        layers: Filled while the prefix is computed.
+        layers: Filled while they are computed.
     """
 
     length: int
-    layers: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    layers: dict[nn.Module, States] = field(default_factory=dict)
 
     def fill(self, layer: nn.Module, key: Tensor, value: Tensor) -> None:
         """Take over what a layer computed."""
         require_first(layer, self.layers)
         self.layers[layer] = (key, value)
 
+    def write(self, layer: nn.Module, start: int, key: Tensor, value: Tensor) -> None:
+        """Put the keys and values [K, T, D] of some of the tokens, those from `start` on, into their places."""
+        if layer not in self.layers:
+            whole = (states.new_empty(states.shape[0], self.length, states.shape[2]) for states in (key, value))
+            self.layers[layer] = (next(whole), next(whole))
+        for states, fresh in zip(self.layers[layer], (key, value), strict=True):
+            states[:, start : start + fresh.shape[1]] = fresh
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the keys and values."""
+        return sum(states.nbytes for pair in self.layers.values() for states in pair)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The first tokens of a prefix, which stand somewhere in a sequence: what comes before them is another part.
+
+    Attributes:
+        prefix: Where their keys and values are.
+        length: How many of its tokens are meant, one at least.
+    """
+
+    prefix: Prefix
+    length: int
+
+    def states(self, layer: nn.Module) -> States:
+        """Their keys and values in a layer."""
+        key, value = self.prefix.layers[layer]
+        return key[:, : self.length], value[:, : self.length]
+
+
+def cut(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
+    """The first tokens of the parts of a sequence."""
+    found = []
+    for part in parts:
+        if length > 0:
+            found.append(Part(part.prefix, min(part.length, length)))
+        length -= part.length
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A part of sequences of the batch.
+
+    Attributes:
+        part: The tokens.
+        start: The position of the first.
+        rows: Whose they are, on the device; None where all have it.
+    """
+
+    part: Part
+    start: int
+    rows: Tensor | None
+
 
 @dataclass(slots=True)
 class LayerCache:
-    """Keys and values of one layer.
+    """The private parts of one layer.
 
     Attributes:
-        prefix_key, prefix_value: [K, P, D].
-        key, value: Private parts [B, K, S, D] with room for more columns, aligned at the last used one.
+        key, value: [B, K, S, D] with room for more columns and rows, aligned at the last used column.
     """
 
-    prefix_key: Tensor
-    prefix_value: Tensor
     key: Tensor
     value: Tensor
 
@@ -69,75 +125,138 @@ class Cache:
     writes one column. A window of W tokens is then the last W columns for every row.
 
     Args:
-        row: The prompts of the batch.
         device: Where the model is.
 
     Attributes:
-        layers: Filled by the prefill.
-        prefix_length: P, tokens that all sequences share.
+        layers: The private parts.
         num_rows: B, sequences that are still written. Rows of the buffers beyond it are unused.
         num_columns: Columns in use.
         first_B: First column of each row, on the device.
     """
 
-    def __init__(self, row: PromptRow, device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.layers: dict[nn.Module, LayerCache] = {}
-        self.prefix_length = row.shared_length
-        self.num_rows = len(row.paths)
-        private = [torch.from_numpy(path[self.prefix_length :]) for path in row.paths]
-        self.num_columns = max(map(len, private))
-        self._capacity = self.num_columns + GROWTH
-        self._first = [self.num_columns - len(part) for part in private]
-        self.first_B = torch.tensor(self._first, device=device)
-        places_BS = torch.zeros(self.num_rows, self.num_columns, dtype=torch.int64)
+        self.num_rows = self.num_columns = 0
+        self.first_B = torch.zeros(0, dtype=torch.int64, device=device)
+        self._first: list[int] = []
+        self._parts: list[tuple[Part, ...]] = []
+        self._shared: list[Shared] | None = None
+        self._room = (0, 0)  # rows and columns of the buffers
+        self._places_BS = self.first_B  # of prompts that are run together: where in their row each column comes from
+
+    @classmethod
+    def of(cls, row: PromptRow, device: torch.device) -> Cache:
+        """The cache of a batch of prompts that are run together: `fill` then takes over what each layer computed."""
+        cache = cls(device)
+        beginning = row.shared_length
+        private = [torch.from_numpy(path[beginning:]) for path in row.paths]
+        cache.num_rows, cache.num_columns = len(private), max(map(len, private))
+        cache._room = (cache.num_rows, cache.num_columns + GROWTH)
+        cache._first = [cache.num_columns - len(part) for part in private]
+        cache._parts = [(Part(Prefix(beginning), beginning),) if beginning else ()] * cache.num_rows
+        cache._changed()
+        places_BS = torch.zeros(cache.num_rows, cache.num_columns, dtype=torch.int64)
         for b, part in enumerate(private):
-            places_BS[b, self._first[b] :] = part
-        self._places_BS = places_BS.to(device)
+            places_BS[b, cache._first[b] :] = part
+        cache._places_BS = places_BS.to(device)
+        return cache
 
     def fill(self, layer: nn.Module, key: Tensor, value: Tensor) -> None:
         """Take over the keys and values [K, T, D] that a layer computed for the row of prompts."""
         require_first(layer, self.layers)
-        prefix = slice(0, self.prefix_length)
-        self.layers[layer] = LayerCache(
-            key[:, prefix].contiguous(), value[:, prefix].contiguous(), self._private(key), self._private(value)
-        )
+        buffers = []
+        for states in (key, value):
+            buffers.append(self._buffer(states))
+            buffers[-1][:, :, : self.num_columns] = states[:, self._places_BS].transpose(0, 1)
+        self.layers[layer] = LayerCache(*buffers)
+        for part in self._parts[0]:
+            part.prefix.fill(layer, key[:, : part.length].contiguous(), value[:, : part.length].contiguous())
 
-    def _private(self, states: Tensor) -> Tensor:
-        num_key_heads, _, head_dim = states.shape
-        buffer = states.new_empty(self.num_rows, num_key_heads, self._capacity, head_dim)
-        buffer[:, :, : self.num_columns] = states[:, self._places_BS].transpose(0, 1)
-        return buffer
+    @property
+    def shared(self) -> list[Shared]:
+        """The parts that stand before the private ones, each once."""
+        if self._shared is None:
+            rows: dict[tuple[Part, int], list[int]] = {}
+            for row, parts in enumerate(self._parts):
+                start = 0
+                for part in parts:
+                    rows.setdefault((part, start), []).append(row)
+                    start += part.length
+            device, everyone = self.first_B.device, self.num_rows
+            self._shared = [
+                Shared(part, start, None if len(some) == everyone else torch.tensor(some, device=device))
+                for (part, start), some in rows.items()
+            ]
+        return self._shared
 
     @property
     def start(self) -> int:
         """First column that any sequence uses."""
-        return min(self._first)
+        return min(self._first, default=self.num_columns)
 
     @property
     def positions(self) -> list[int]:
         """For each sequence, how many tokens it has: the position of its next token."""
-        return [self.prefix_length + self.num_columns - first for first in self._first]
+        return [
+            sum(part.length for part in parts) + self.num_columns - first
+            for parts, first in zip(self._parts, self._first, strict=True)
+        ]
+
+    def join(self, parts: Sequence[Part], length: int, private: Mapping[nn.Module, States]) -> None:
+        """Let a sequence come in, as the last row.
+
+        Args:
+            parts: What it begins with.
+            length: Tokens behind them.
+            private: Their keys and values [K, `length`, D]; every layer, also where there are none of them.
+        """
+        shift = max(length - self.num_columns, 0)  # all end where the longest does
+        self._make_room(self.num_rows + 1, self.num_columns + shift, shift=shift)
+        row, end = self.num_rows, self.num_columns
+        for layer, (key, value) in private.items():
+            if layer not in self.layers:
+                self.layers[layer] = LayerCache(*(self._buffer(states) for states in (key, value)))
+            for states, fresh in zip(self._states(layer), (key, value), strict=True):
+                states[row, :, end - length : end] = fresh
+        self._first.append(end - length)
+        self._parts.append(tuple(parts))
+        self.num_rows += 1
+        self._changed()
 
     def open_column(self) -> None:
         """Begin the next column, which every layer is about to write."""
-        if self.num_columns == self._capacity:
-            self._capacity += max(GROWTH, self._capacity // 2)
-            for layer in self.layers.values():
-                layer.key, layer.value = self._grown(layer.key), self._grown(layer.value)
+        if self.num_columns == self._room[1] and self.start > self._room[1] // 2:
+            # those who used the first columns have left
+            self._make_room(self.num_rows, self._room[1], shift=-self.start)
+        self._make_room(self.num_rows, self.num_columns + 1)
         self.num_columns += 1
-
-    def _grown(self, states: Tensor) -> Tensor:
-        used = states[: self.num_rows]
-        buffer = states.new_empty(self.num_rows, used.shape[1], self._capacity, used.shape[3])
-        buffer[:, :, : self.num_columns] = used[:, :, : self.num_columns]
-        return buffer
 
     def write(self, layer: nn.Module, key: Tensor, value: Tensor) -> LayerCache:
         """Put the keys and values [K, B, D] of the newest tokens into the open column of a layer."""
-        cache = self.layers[layer]
-        cache.key[: self.num_rows, :, self.num_columns - 1] = key.transpose(0, 1)
-        cache.value[: self.num_rows, :, self.num_columns - 1] = value.transpose(0, 1)
-        return cache
+        for states, fresh in zip(self._states(layer), (key, value), strict=True):
+            states[: self.num_rows, :, self.num_columns - 1] = fresh.transpose(0, 1)
+        return self.layers[layer]
+
+    def private_length(self, row: int) -> int:
+        """Tokens in the private part of a row."""
+        return self.num_columns - self._first[row]
+
+    def put_aside(self, row: int) -> tuple[Part, ...]:
+        """Make of the private part of a row a part that is read where it lies; all parts of the row then."""
+        prefix = self.private(row, 0)
+        self._parts[row] += (Part(prefix, prefix.length),)
+        self._first[row] = self.num_columns
+        self._changed()
+        return self._parts[row]
+
+    def private(self, row: int, skip: int) -> Prefix:
+        """A copy of the private part of a row without its first tokens."""
+        columns = slice(self._first[row] + skip, self.num_columns)
+        layers = {
+            layer: (cache.key[row, :, columns].clone(), cache.value[row, :, columns].clone())
+            for layer, cache in self.layers.items()
+        }
+        return Prefix(columns.stop - columns.start, layers)
 
     def drop(self, rows: Collection[int]) -> list[int]:
         """Let sequences leave: those at the end move into the gaps, and nothing else is copied.
@@ -150,13 +269,53 @@ class Cache:
         movers = [row for row in range(left, self.num_rows) if row not in rows]
         used = slice(self.start, self.num_columns)
         if gaps:
-            for layer in self.layers.values():
-                for states in (layer.key, layer.value):
+            for layer in self.layers:
+                for states in self._states(layer):
                     states[gaps, :, used] = states[movers, :, used]
         order = list(range(left))
         for gap, mover in zip(gaps, movers, strict=True):
             order[gap] = mover
         self._first = [self._first[row] for row in order]
-        self.first_B = self.first_B[order]
+        self._parts = [self._parts[row] for row in order]
         self.num_rows = left
+        if not left:
+            self.num_columns = 0
+        self._changed()
         return order
+
+    def _changed(self) -> None:
+        self.first_B = torch.tensor(self._first, dtype=torch.int64, device=self.first_B.device)
+        self._shared = None
+
+    def _states(self, layer: nn.Module) -> States:
+        return self.layers[layer].key, self.layers[layer].value
+
+    def _make_room(self, rows: int, columns: int, *, shift: int = 0) -> None:
+        """Have buffers for so many rows and columns; what is used moves to the right, or with less than 0 to the left.
+
+        Buffers grow by more than is asked for, so that what is copied stays in proportion to what is written.
+        """
+        room_rows, room_columns = self._room
+        if rows > room_rows:
+            room_rows = max(rows, 2 * room_rows)
+        if columns > room_columns:
+            room_columns = max(columns + GROWTH, room_columns + room_columns // 2)
+        if (room_rows, room_columns) == self._room and not shift:
+            return
+        self._room = (room_rows, room_columns)
+        before = slice(self.start, self.num_columns)
+        after = slice(before.start + shift, before.stop + shift)
+        for layer in self.layers:
+            used = [states[: self.num_rows, :, before] for states in self._states(layer)]
+            key, value = (self._buffer(states.transpose(0, 1)) for states in used)
+            for states, kept in zip((key, value), used, strict=True):
+                states[: self.num_rows, :, after] = kept
+            self.layers[layer] = LayerCache(key, value)
+        self._first = [first + shift for first in self._first]
+        self.first_B = self.first_B + shift
+        self.num_columns += shift
+
+    def _buffer(self, states: Tensor) -> Tensor:
+        """Room for the states [K, ..., D] of all rows."""
+        # zeros: what a mask hides is computed all the same, and one number that is none would spoil the row
+        return states.new_zeros(self._room[0], states.shape[0], self._room[1], states.shape[-1])

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from weitiao.errors import ModelError
-from weitiao.forest.layout import Layout
 from weitiao.generation.alone import Beginning, RowsAlone, run_beginning
-from weitiao.generation.attention import PromptAttention, StepAttention
-from weitiao.generation.batches import Prompt, PromptRow, lay_out
+from weitiao.generation.batches import Prompt, lay_out
 from weitiao.generation.cache import Cache, Prefix
 from weitiao.generation.config import GenerationConfig
+from weitiao.generation.network import Network
 from weitiao.generation.sampling import Sampler
-from weitiao.models.attention import FOREST, Attends, ForestAttention, runs_alone
-from weitiao.models.parts import Readout, context_length, decoder, evaluating
+from weitiao.models.attention import runs_alone
+from weitiao.models.parts import context_length, decoder, evaluating
 
 
 def decode(
@@ -88,7 +86,7 @@ def compute_prefix(model: nn.Module, tokens: Prompt, rest: Prompt) -> Prefix | B
     if runs_alone(model):
         return run_beginning(model, tokens, rest)
     with evaluating(model):
-        return _Network(model).prefix(tokens)
+        return Network(model).prefix(tokens)
 
 
 def _limit(prompt: Prompt, config: GenerationConfig, context: int | None) -> int:
@@ -125,9 +123,9 @@ class _Together:
     def __init__(
         self, model: nn.Module, prompts: Sequence[Prompt], config: GenerationConfig, prefix: Prefix | None
     ) -> None:
-        self._network, self._prefix = _Network(model), prefix
+        self._network, self._prefix = Network(model), prefix
         self._row = lay_out(prompts, share_prefixes=config.share_prefixes)
-        self._cache = Cache(self._row, decoder(model).device)
+        self._cache = Cache.of(self._row, decoder(model).device)
 
     def prefill(self) -> Tensor:
         return self._network.prefill(self._row, self._cache, self._prefix)
@@ -137,50 +135,3 @@ class _Together:
 
     def step(self, tokens: Sequence[int]) -> Tensor:
         return self._network.step(self._cache, tokens)
-
-
-class _Network:
-    """The model, taken apart into decoder and head, so that logits are computed for last tokens only."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._decoder, self._readout = decoder(model), Readout(model)
-        assert self._decoder.config._attn_implementation == FOREST, "the model was loaded with forest attention"
-        self._device = self._decoder.device
-
-    def prefix(self, tokens: Prompt) -> Prefix:
-        """Run a beginning of prompts alone."""
-        prefix = Prefix(len(tokens))
-        self._fill(lay_out([tokens]).layout, prefix, None, [len(tokens) - 1])
-        return prefix
-
-    def prefill(self, row: PromptRow, cache: Cache, prefix: Prefix | None) -> Tensor:
-        """Run the prompts, except for a prefix that is known; the logits of their next tokens."""
-        return self._fill(row.layout, cache, prefix, [int(path[-1]) for path in row.paths])
-
-    def _fill(self, layout: Layout, cache: Cache | Prefix, prefix: Prefix | None, places: Sequence[int]) -> Tensor:
-        """Run a row behind its prefix, and keep its keys and values; the logits at some places of the row."""
-        forest = ForestAttention(layout, self._device)
-        known = 0 if prefix is None else prefix.length
-        return self._run(
-            torch.from_numpy(layout.token_ids[known:]),
-            torch.from_numpy(layout.position_ids[known:]),
-            PromptAttention(forest, cache, prefix),
-            [place - known for place in places],
-        )
-
-    def step(self, cache: Cache, tokens: Sequence[int]) -> Tensor:
-        """Run the newest token of each sequence; the logits of the next ones."""
-        positions = torch.tensor(cache.positions)
-        cache.open_column()
-        return self._run(torch.tensor(tokens), positions, StepAttention(cache), slice(None))
-
-    # not inference_mode: a tensor that a module keeps from here would be refused by a later backward pass
-    @torch.no_grad()
-    def _run(self, tokens_T: Tensor, positions_T: Tensor, attends: Attends, places: list[int] | slice) -> Tensor:
-        states_TD = self._decoder(
-            input_ids=tokens_T.unsqueeze(0).to(self._device),
-            position_ids=positions_T.unsqueeze(0).to(self._device),
-            use_cache=False,
-            forest=attends,
-        ).last_hidden_state[0]
-        return self._readout(states_TD[places])

@@ -33,7 +33,7 @@ class Sampler:
         self, config: GenerationConfig, numbers: Sequence[int], note: Sequence[list[float]] | None = None
     ) -> None:
         self._config, self._note = config, note
-        self._streams = [np.random.default_rng((config.seed, number)) for number in numbers]
+        self._streams = [stream_of(config.seed, number) for number in numbers]
 
     def sample(self, logits_BV: Tensor, rows: Sequence[int]) -> list[int]:
         """Token ids, one for each row of logits; `rows` says which sequence each belongs to."""
@@ -49,6 +49,26 @@ class Sampler:
                 self._note[row].append(value)
         tokens: list[int] = chosen_B1.flatten().tolist()
         return tokens
+
+
+def choose(logits_BV: Tensor, configs: Sequence[GenerationConfig], streams: Sequence[np.random.Generator]) -> list[int]:
+    """The next token of each row, which has settings and random numbers of its own."""
+    tokens: list[int] = logits_BV.argmax(dim=1).tolist()
+    alike: dict[tuple[float, int | None, float], list[int]] = {}
+    for row, one in enumerate(configs):
+        if one.temperature > 0:
+            alike.setdefault((one.temperature, one.top_k, one.top_p), []).append(row)
+    for rows in alike.values():
+        uniform_B = torch.tensor([streams[row].random() for row in rows], dtype=torch.float64)
+        drawn_B1 = draw(logits_BV[rows], uniform_B.to(logits_BV.device), configs[rows[0]])
+        for row, token in zip(rows, drawn_B1.flatten().tolist(), strict=True):
+            tokens[row] = token
+    return tokens
+
+
+def stream_of(seed: int, number: int = 0) -> np.random.Generator:
+    """The random numbers of a prompt: of its number among others, and of the seed."""
+    return np.random.default_rng((seed, number))
 
 
 def draw(logits_BV: Tensor, uniform_B: Tensor, config: GenerationConfig) -> Tensor:
