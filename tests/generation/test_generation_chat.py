@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from weitiao.cli.use import chat
 from weitiao.errors import DataError, ModelError
-from weitiao.generation.chat import AnswerText, Conversation
+from weitiao.generation.answer_text import AnswerText
+from weitiao.generation.chat import Conversation
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST

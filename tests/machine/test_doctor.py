@@ -27,7 +27,10 @@ KEYS = {
 }  # fmt: skip
 
 
-_MODULES = {"lm-eval": "lm_eval", "python-stdnum": "stdnum", "rouge-score": "rouge_score"}
+_MODULES = {
+    "lm-eval": "lm_eval", "prometheus-client": "prometheus_client", "python-stdnum": "stdnum",
+    "rouge-score": "rouge_score",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

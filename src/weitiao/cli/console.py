@@ -34,7 +34,7 @@ def print_json(result: Any, *, indent: int | None = None) -> None:
     Once for all ranks.
     """
     if _is_first_rank():
-        print(json_text(result, ascii=not encodes_unicode(), indent=indent))
+        print(json_text(result, ascii=not encodes_unicode(), indent=indent), flush=True)
 
 
 def print_result(result: Any, show: Callable[[Any, Console], None], *, json: bool) -> None:

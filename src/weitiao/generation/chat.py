@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, cast
 
@@ -10,6 +10,7 @@ from peft import PeftModel
 from torch import nn
 
 from weitiao.data.example import Message
+from weitiao.generation.answer_text import AnswerText
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import probe_answers, stop_ids, stream
 from weitiao.rendering.answers import AnswerReader
@@ -17,57 +18,6 @@ from weitiao.rendering.render import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-UNFINISHED = "\ufffd"
-"""What a tokenizer puts for bytes that are no character (yet)."""
-
-
-class AnswerText:
-    """Tokens to text as they come: only whole characters are handed out.
-
-    Args:
-        tokenizer: Decodes them.
-        without: What is left out where the text begins with it: what the template puts in front of an answer.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, without: str = "") -> None:
-        self._tokenizer = tokenizer
-        self._without = without
-        self._held = ""  # the beginning, as long as it may become what is left out
-        self._tokens: list[int] = []
-        self._context = 0  # text is decoded from here on, so that a tokenizer which trims the start of a text does not
-        self._given = 0  # tokens whose text was handed out
-
-    def push(self, token: int) -> str:
-        """Take the next token; returns the text that is complete with it, often empty."""
-        self._tokens.append(token)
-        fresh = self._fresh()
-        return "" if fresh.endswith(UNFINISHED) else self._after_beginning(self._give(fresh))
-
-    def finish(self) -> str:
-        """The rest, when no more tokens come."""
-        return self._after_beginning(self._give(self._fresh()), last=True)
-
-    def _after_beginning(self, piece: str, *, last: bool = False) -> str:
-        held = self._held + piece
-        if self._without.startswith(held) and held != self._without and not last:
-            self._held = held
-            return ""
-        rest, self._held, self._without = held.removeprefix(self._without), "", ""
-        return rest
-
-    def _fresh(self) -> str:
-        before = self._decode(self._tokens[self._context : self._given])
-        return self._decode(self._tokens[self._context :])[len(before) :]
-
-    def _give(self, fresh: str) -> str:
-        if fresh:
-            self._context, self._given = self._given, len(self._tokens)
-        return fresh
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return cast(str, text)
 
 
 class Conversation:

@@ -58,6 +58,30 @@ def converted_gguf(path: Path, *, cache_dir: Path | None = None) -> Path:
     return _kept(path, cache_dir / f"{path.stem}-{digest[:12]}-{_FORMAT}", convert_gguf)
 
 
+def kept_gguf_tokenizer(path: Path, *, cache_dir: Path | None = None) -> Path:
+    """A directory with the tokenizer of a GGUF file alone, for who lets another program run its weights.
+
+    Its `model_max_length` is the context of the model. The directory is named after the file's place, size and time:
+    to read a large file whole would take longer than to load it.
+
+    Args:
+        path: The GGUF file.
+        cache_dir: The directory of converted models; `default_cache_dir()` by default.
+
+    Raises:
+        ModelError: The file cannot be read, or the cache cannot be written.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the file and its permissions.") from error
+    from weitiao.models.gguf import write_tokenizer
+
+    digest = hashlib.sha256(f"{path.resolve()}/{found.st_size}/{found.st_mtime_ns}".encode()).hexdigest()
+    name = f"{path.stem}-tokenizer-{digest[:12]}-{_FORMAT}"
+    return _kept(path, (default_cache_dir() if cache_dir is None else cache_dir) / name, write_tokenizer)
+
+
 def converted_pickles(path: Path, *, cache_dir: Path | None = None) -> Path:
     """A directory with the weights of `.bin` files as safetensors; made now if it is not in the cache.
 

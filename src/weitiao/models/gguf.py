@@ -60,6 +60,23 @@ def convert_gguf(path: Path, directory: Path) -> None:
         tokenizer.save_pretrained(directory)
 
 
+def write_tokenizer(path: Path, directory: Path) -> None:
+    """Write the tokenizer of a GGUF file into a directory, with the model's context as its `model_max_length`.
+
+    Arguments and errors are those of `convert_gguf`; the weights may be of any family.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtraError("Loading a GGUF file", "gguf")
+    from gguf import GGUFReader
+
+    with loading(f"{path} is not a whole GGUF file", packages=_PACKAGES, remedy=_AGAIN):
+        fields = GGUFReader(path).fields
+        context = int(fields[f"{fields['general.architecture'].contents()}.context_length"].contents())
+        tokenizer = read_gguf_tokenizer(path, max_length=context)
+    with quiet_transformers():
+        tokenizer.save_pretrained(directory)
+
+
 def _check_header(path: Path) -> None:
     """Refuse what transformers would load wrongly without saying so."""
     from transformers.integrations.gguf import read_gguf_metadata

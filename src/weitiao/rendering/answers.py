@@ -9,6 +9,7 @@ prints it as an earlier turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from weitiao.data.example import Message
@@ -64,6 +65,15 @@ class AnswerReader:
     def inserted(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
         """What a model writes in front of the next answer because the template does, without special tokens."""
         return self._plain(self._between(messages, tools)[0])
+
+    def opened(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
+        """What the prompt holds already of the next answer, such as a think tag, without special tokens."""
+        return self._plain(self._between(messages, tools)[1])
+
+    @cached_property
+    def takes_reasoning(self) -> bool:
+        """Whether the template takes what stands between think tags out of earlier answers: it is no part of them."""
+        return self._without_reasoning("<think>\na\n</think>\n\nb") == "b"
 
     def _between(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> tuple[str, str]:
         """What the template prints before an answer and not in the prompt, and what in the prompt and not before it."""

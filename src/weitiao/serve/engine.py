@@ -6,7 +6,7 @@ for all of them, which is that of training and evaluation (`serve/text.py`). So 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,6 +18,10 @@ Finish = Literal["stop", "length"]
 
 class ServeError(WeitiaoError):
     """A model cannot be served as it was asked."""
+
+
+class RequestError(ServeError):
+    """A request asks for what no engine, or this one, can do: a schema that cannot be met, for instance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,8 @@ class Token:
 
     Attributes:
         id: The token.
-        logprob: Its natural log-probability under the model itself, before temperature, top-k, top-p or schema.
+        logprob: Its natural log-probability under the model itself, before temperature, top-k, top-p or schema; NaN
+            where the engine does not know it (llama.cpp, inside of characters that are several tokens).
         alternatives: The most likely tokens here with theirs, as many as were asked for.
         finish: With the last token: `stop` after one of `stop_ids` or where a schema is fulfilled, `length` else.
         cached: With the first token: how many tokens of the prompt were known from earlier requests.
@@ -100,10 +105,11 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, request: Request) -> AsyncIterator[Token]:
+    def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         """Write an answer; whoever stops reading (`aclose`) ends the computation of it.
 
         Raises:
+            RequestError: The engine cannot do what is asked; before the first token.
             ServeError: The engine died, or it does not know the adapter.
         """
         ...

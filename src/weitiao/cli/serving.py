@@ -1,0 +1,97 @@
+"""`weitiao serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_json
+
+if TYPE_CHECKING:
+    from weitiao.serve.models import Models
+
+
+def serve(
+    targets: Annotated[list[str], typer.Argument(help="GGUF files, runs, models; NAME=TARGET gives a name.")],
+    engine: Annotated[
+        Literal["auto", "own", "llama.cpp", "vllm"],
+        typer.Option(help="auto: llama.cpp where there is a GGUF file, our own elsewhere."),
+    ] = "auto",
+    host: Annotated[str, typer.Option(help="Other than 127.0.0.1 it needs an API key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    api_key: Annotated[str | None, typer.Option(help="Clients have to bring it; --api-key-file hides it.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with keys, one a line.")] = None,
+    adapter: Annotated[list[str] | None, typer.Option(help="A LoRA adapter: NAME=PATH. Repeatable.")] = None,
+    adapters: Annotated[
+        list[Path] | None, typer.Option(help="A folder from which adapters may be loaded while it runs. Repeatable.")
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Answers that are written at once.")] = 4,
+    context: Annotated[int | None, typer.Option(min=16, help="Tokens of prompt and answer together.")] = None,
+    max_prompt: Annotated[int | None, typer.Option(min=1, help="Tokens of a prompt at most.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer at most.")] = 4096,
+    max_body: Annotated[int, typer.Option(min=1024, help="Bytes of a request at most.")] = 2**21,
+    queue: Annotated[int, typer.Option(min=0, help="Requests that wait for a slot; more are refused (429).")] = 64,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that an answer may take.")] = 600.0,
+    json: Annotated[bool, typer.Option("--json", help="Say when it is ready as one JSON object on stdout.")] = False,
+) -> None:
+    """Serve models behind the API of OpenAI.
+
+    Examples:
+
+        weitiao serve smollm2-135m
+
+        weitiao serve tuned=runs/tickets/export/gguf-q8_0/model.gguf --port 8080
+
+        weitiao serve model.gguf --host 0.0.0.0 --api-key-file keys.txt
+    """
+    from rich.text import Text
+
+    from weitiao.machine.hardware import choose_threads, detect_hardware
+    from weitiao.serve.limits import Limits
+    from weitiao.study.serve import Serving
+    from weitiao.study.serve import serve as run
+
+    serving = Serving(
+        engine=engine, host=host, port=port, keys=_keys(api_key, api_key_file), slots=slots, context=context,
+        threads=choose_threads(detect_hardware()), adapters=_adapters(adapter or ()),
+        adapter_folders=tuple(adapters or ()),
+        limits=Limits(
+            prompt_tokens=max_prompt, answer_tokens=max_tokens, body_bytes=max_body, queue=queue, seconds=timeout
+        ),
+    )  # fmt: skip
+    console = messages()
+    with console.status(Text(f"Loading {', '.join(targets)}"), spinner="line") as status:
+
+        def ready(url: str, models: Models) -> None:
+            status.stop()
+            if json:
+                print_json({"url": url, "models": [one.name for one in models]})
+            facts = [("address", f"{url}/v1")]
+            facts += [(one.name, f"{one.engine.served.name}, {one.source}") for one in models.writers]
+            call = f"curl {url}/v1/models"
+            closing_panel(console, "Serving", facts, [call, "Ctrl-C ends it, when the running answers are finished"])
+
+        run(targets, serving, on_ready=ready)
+
+
+def _keys(key: str | None, file: Path | None) -> tuple[str, ...]:
+    from weitiao.paths import read_text
+    from weitiao.serve.engine import ServeError
+
+    lines = [] if file is None else read_text(file, ServeError, what="--api-key-file: ").splitlines()
+    keys = tuple(one.strip() for one in (key or "", *lines) if one.strip())
+    if file is not None and not keys:
+        raise ServeError(f"--api-key-file: there is no key in {file}.", "Write one into it.")
+    return keys
+
+
+def _adapters(named: list[str] | tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for one in named:
+        name, equals, path = one.partition("=")
+        if not equals or not name or not path:
+            raise typer.BadParameter(f"--adapter: {one} is not NAME=PATH.")
+        found[name] = Path(path)
+    return found

@@ -1,0 +1,45 @@
+"""llama.cpp's own server (`xllamacpp`), in a process that ends when its standard input does.
+
+As a module: `python -m weitiao.serve.llama_child JSON`, the arguments of `run` as an object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+
+def run(model: str, socket: str, *, context: int, slots: int, threads: int, adapters: Sequence[str]) -> None:
+    """Serve a GGUF file at a Unix socket until standard input ends.
+
+    Args:
+        model: The file.
+        socket: Where requests come in.
+        context: Tokens of each answer and its prompt.
+        slots: Answers that are written at once.
+        threads: That compute.
+        adapters: LoRA adapters as GGUF files; a request names them by their number.
+    """
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = model
+    params.hostnames = [socket]
+    params.n_ctx, params.n_parallel = context * slots, slots
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.n_threads_http = slots + 4
+    params.cache_ram_mib = 0  # prompts of earlier requests are known from the slots; more memory is not taken
+    params.fit_params = params.warmup = params.ui = params.endpoint_slots = False
+    if adapters:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in adapters]
+        params.lora_init_without_apply = True
+    server = xllamacpp.Server(params)
+    sys.stdin.read()
+    del server
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    run(**json.loads(sys.argv[1]))
