@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from openai import OpenAI
-from serving import Served, serving
-
-MODEL = "smollm2-135m"
+from serving import MODEL, Served, serving
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from forked import environment
 
+MODEL = "smollm2-135m"
 SECONDS = 60
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import MODEL
 from openai import BadRequestError, NotFoundError, OpenAI
+from serving import MODEL
 from transformers import AutoTokenizer
 
 QUESTION = [{"role": "user", "content": "Repeat exactly: 😀🎉 你好, naïve café"}]
