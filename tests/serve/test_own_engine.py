@@ -17,7 +17,7 @@ from weitiao.errors import ModelError
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST
-from weitiao.serve.engine import Request, ServeError
+from weitiao.serve.engine import Request, RequestError, ServeError
 from weitiao.serve.own.engine import OwnEngine
 
 FAMILIES = ("llama", "mistral-window", "mixtral", "gpt_neox", "gemma2", "gpt_oss", "lfm2")
@@ -171,7 +171,7 @@ def test_a_long_prompt_does_not_stall_running_answers(model_of: Callable[[str], 
 
 def test_a_prompt_that_cannot_be_answered_is_refused(model_of: Callable[[str], Path]) -> None:
     async def talk(engine: OwnEngine) -> None:
-        with pytest.raises(ServeError, match="500 tokens leaves no room for an answer in a context of 100"):
+        with pytest.raises(RequestError, match="500 tokens leaves no room for an answer in a context of 100"):
             await ask(engine, Request(prompt=(1,) * 500))
         with pytest.raises(ModelError, match="token 400 has no embedding"):
             await ask(engine, Request(prompt=(400,)))
@@ -215,6 +215,15 @@ def test_closing_ends_running_answers(model_of: Callable[[str], Path]) -> None:
                     pass
 
     asyncio.run(main())
+
+
+def test_a_context_that_the_model_does_not_have_is_refused(model_of: Callable[[str], Path]) -> None:
+    async def main() -> None:
+        async with running(model_of("llama"), context=513):
+            pass
+
+    with pytest.raises(ServeError, match="made for 512 tokens, not 513"):
+        asyncio.run(main())
 
 
 def test_a_model_that_is_not_there_is_an_error_of_start(tmp_path: Path) -> None:

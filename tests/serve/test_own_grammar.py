@@ -11,7 +11,7 @@ import pytest
 from asking import ask_all, ids, reference_answer, reference_logprobs, save_model, with_engine
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from weitiao.serve.engine import Request, ServeError
+from weitiao.serve.engine import Request, RequestError
 from weitiao.serve.own.engine import OwnEngine
 
 SCHEMAS: dict[str, Any] = {
@@ -81,7 +81,7 @@ def test_a_number_may_go_on_until_the_model_ends_it(model: Path) -> None:
 )
 def test_a_schema_that_cannot_be_met_is_an_error_before_anything_is_written(model: Path, schema: Any, why: str) -> None:
     async def talk(engine: OwnEngine) -> None:
-        with pytest.raises(ServeError, match=f"The JSON Schema cannot be met.*{why}"):
+        with pytest.raises(RequestError, match=f"The JSON Schema cannot be met.*{why}"):
             await ask_all(engine, [Request(prompt=(5, 6), schema=schema)])
 
     with_engine(talk, model)

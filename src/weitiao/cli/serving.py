@@ -48,14 +48,14 @@ def serve(
     """
     from rich.text import Text
 
-    from weitiao.machine.hardware import choose_threads, detect_hardware
     from weitiao.serve.limits import Limits
+    from weitiao.study.engines import EngineSettings
     from weitiao.study.serve import Serving
     from weitiao.study.serve import serve as run
 
     serving = Serving(
-        engine=engine, host=host, port=port, keys=_keys(api_key, api_key_file), slots=slots, context=context,
-        threads=choose_threads(detect_hardware()), adapters=_adapters(adapter or ()),
+        engines=EngineSettings(engine=engine, slots=slots, context=context, adapters=_adapters(adapter or ())),
+        host=host, port=port, keys=_keys(api_key, api_key_file),
         adapter_folders=tuple(adapters or ()),
         limits=Limits(
             prompt_tokens=max_prompt, answer_tokens=max_tokens, body_bytes=max_body, queue=queue, seconds=timeout

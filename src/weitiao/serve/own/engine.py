@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from weitiao.serve.engine import Request, Served, ServeError, Token
+from weitiao.serve.engine import Request, RequestError, Served, ServeError, Token
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -44,12 +44,14 @@ class OwnSettings:
         context: Tokens of prompt and answer together; what the model has positions for where it is None.
         piece_tokens: Tokens of prompts that are run at once, beside the newest ones of all answers.
         prefix_bytes: Memory for what is kept of earlier prompts and answers.
+        threads: That compute; OMP_NUM_THREADS, or the cores of this machine, where it is None.
     """
 
     slots: int = 16
     context: int | None = None
     piece_tokens: int = 256
     prefix_bytes: int = 2**30
+    threads: int | None = None
 
 
 class OwnEngine:
@@ -104,7 +106,8 @@ class OwnEngine:
         """See `Engine`.
 
         Raises:
-            ServeError: It is dead, the adapter is not known, the prompt does not fit, or the schema cannot be met.
+            RequestError: The prompt does not fit, or the schema cannot be met.
+            ServeError: The engine died, or it does not know the adapter.
         """
         ready = self._require_ready()
         loop, tokens = asyncio.get_running_loop(), asyncio.Queue[Token | Exception]()
@@ -139,7 +142,7 @@ class OwnEngine:
                 f"There is no adapter {name}.", f"There are: {', '.join(self._served.adapters) or 'none'}."
             )
         if not 0 < length < context:
-            raise ServeError(
+            raise RequestError(
                 f"A prompt of {length:,} tokens leaves no room for an answer in a context of {context:,}.",
                 "Shorten the prompt.",
             )
@@ -301,11 +304,15 @@ def _prepare(
     from weitiao.serve.own.loading import load, read_for
     from weitiao.serve.own.schedule import Schedule
 
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(choose_threads(detect_hardware()))
+    if settings.threads is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(settings.threads or choose_threads(detect_hardware()))
     loaded = load(target, base=base, device="cuda" if torch.cuda.is_available() else "cpu")
     known = context_length(causal_model(loaded.model).config)
-    context = min(one for one in (known, settings.context or known, _UNBOUNDED) if one is not None)
+    if settings.context is not None and settings.context > (known or settings.context):
+        raise ServeError(
+            f"{target} was made for {known:,} tokens, not {settings.context:,}.", "Take a shorter context."
+        )
+    context = settings.context or known or _UNBOUNDED
     sample = tuple(loaded.tokenizer(_SAMPLE)["input_ids"])
     probe_answers(loaded.model, [sample], GenerationConfig(max_new_tokens=max(1, context - len(sample))))
     for name, directory in adapters.items():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from weitiao.errors import MissingExtraError
-from weitiao.serve.engine import ServeError
+from weitiao.serve.engine import RequestError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
@@ -40,7 +40,7 @@ class Grammars:
             stop_ids: Tokens that may end an answer which fits.
 
         Raises:
-            ServeError: It is no schema, no answer can fit it, or it says something that cannot be checked here.
+            RequestError: It is no schema, no answer can fit it, or it says something that cannot be checked here.
             MissingExtraError: llguidance is not installed.
         """
         try:
@@ -62,9 +62,9 @@ class Grammars:
         return Grammar(matcher, stop_ids)
 
 
-def _refused(reason: str) -> ServeError:
+def _refused(reason: str) -> RequestError:
     first = reason.strip().splitlines()[0] if reason.strip() else "it is no JSON Schema"
-    return ServeError(f"The JSON Schema cannot be met: {first}", "Change the schema, or leave it out.")
+    return RequestError(f"The JSON Schema cannot be met: {first}", "Change the schema, or leave it out.")
 
 
 class Grammar:
