@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 from workbench import write_recipe
 
 from weitiao.errors import ModelError
-from weitiao.generation.chat import Conversation
-from weitiao.generation.config import GenerationConfig
-from weitiao.methods.open import open_model
 from weitiao.recipe import load_recipe
+from weitiao.serve.engine import Request
 from weitiao.study.baseline.run import run_baseline
+from weitiao.study.chat import ChatSettings, open_speakers
+from weitiao.study.engines import EngineSettings
 from weitiao.study.evaluate import evaluate_recipe
 from weitiao.study.train import train
 
@@ -51,10 +51,9 @@ def test_they_are_refused_wherever_rows_have_them(fused: bool, grown_dir: Path, 
         ) as caught:
             use()
         assert "resize_token_embeddings" in caught.value.remedy
-    opened = open_model(str(grown_dir))
-    conversation = Conversation(opened.model, opened.tokenizer, GenerationConfig(max_new_tokens=2))
-    with pytest.raises(ModelError, match="The prompt: token 328"):
-        list(conversation.answer("an <order>"))
+    chat = open_speakers(str(grown_dir), ChatSettings(how=Request(prompt=(), max_tokens=2)), EngineSettings())
+    with chat as speakers, pytest.raises(ModelError, match="The prompt: token 328"):
+        list(speakers["tuned"].answer("an <order>"))
 
 
 def test_they_do_no_harm_where_no_row_has_them(grown_dir: Path, tmp_path: Path) -> None:

@@ -15,6 +15,10 @@ BaseModelName = Annotated[
     str | None,
     typer.Option("--base-model", help="Where the base model is now, when it is not where the run or adapter says."),
 ]
+EngineOption = Annotated[
+    Literal["auto", "own", "llama.cpp", "vllm"],
+    typer.Option(help="What writes; auto: llama.cpp where there is a GGUF file, our own elsewhere."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 ReportLanguage = Annotated[Literal["en", "zh"], typer.Option(help="Of the report.")]
 DataFiles = Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")]

@@ -1,9 +1,9 @@
-"""Answers to prompts: all of a list, or one as it is written; and where they end, also for other programs."""
+"""Answers to prompts, and where they end, also for other programs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,25 +120,6 @@ def probe_answers(model: nn.Module, prompts: Sequence[Sequence[int]], config: Ge
 def _completion(tokens: list[int], stop_ids: frozenset[int], logprobs: tuple[float, ...]) -> Completion:
     stopped = tokens[-1] in stop_ids
     return Completion(tuple(tokens[:-1] if stopped else tokens), stopped, tokens[-1] if stopped else None, logprobs)
-
-
-def stream(
-    model: nn.Module, prompt: Sequence[int], config: GenerationConfig, *, stop_ids: frozenset[int], number: int = 0
-) -> Iterator[int]:
-    """Answer one prompt, token by token.
-
-    Arguments and errors are those of `generate`; `number` is the prompt's place in a list, which together with the
-    seed chooses the random numbers.
-
-    Yields:
-        The tokens of the answer as they come, without the one that ends it.
-    """
-    require_embeddings(model, [("The prompt", prompt)])
-    for step in decode(model, [tuple(prompt)], config, stop_ids=stop_ids, numbers=[0]):
-        ((_, token),) = step
-        if token in stop_ids:
-            return
-        yield token
 
 
 def stop_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

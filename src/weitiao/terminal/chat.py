@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -11,10 +13,38 @@ from rich.table import Table
 from rich.text import Text
 
 from weitiao.errors import DataError, ModelError
-from weitiao.generation.chat import Conversation
+from weitiao.terminal.chances import Chosen, chance_line, in_colour
 
-Speakers = Mapping[str, Conversation]
-"""Conversations by the name of who answers: one, or several that answer side by side."""
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of an answer.
+
+    Attributes:
+        text: Of the answer.
+        reasoning: What the model thought before it.
+        chosen: The tokens that both came from.
+    """
+
+    text: str
+    reasoning: str = ""
+    chosen: tuple[Chosen, ...] = ()
+
+
+class Speaker(Protocol):
+    """Who answers, and remembers what was said."""
+
+    def reset(self) -> None:
+        """Forget it."""
+        ...
+
+    def answer(self, text: str) -> Generator[Said, None, None]:
+        """Answer a turn, in pieces of whole characters; one that is closed early ends the answer."""
+        ...
+
+
+Speakers = Mapping[str, Speaker]
+"""By the name of who answers: one, or several that answer side by side."""
 
 HELP = (
     ("/reset", "forget what was said and start anew"),
@@ -24,13 +54,14 @@ HELP = (
 )
 
 
-def chat_by_lines(speakers: Speakers, lines: Iterable[str], console: Console) -> None:
+def chat_by_lines(speakers: Speakers, lines: Iterable[str], console: Console, *, why: bool = False) -> None:
     """Answer each line on its own, without a memory of those before; empty lines are passed over.
 
     Args:
         speakers: Who answers. The answers of several are headed by their names.
         lines: The prompts.
         console: Where the answers go, each closed by a line break.
+        why: Whether a line for each token says how likely it was, before the answer.
 
     Raises:
         DataError: The prompts are not text.
@@ -38,9 +69,8 @@ def chat_by_lines(speakers: Speakers, lines: Iterable[str], console: Console) ->
     for prompt in _prompts(lines):
         for name, conversation in speakers.items():
             conversation.reset()
-            if len(speakers) > 1:
-                console.out(f"{name}: ", end="", highlight=False)
-            _print_answer(conversation, prompt, console)
+            lead = f"{name}: " if len(speakers) > 1 else ""
+            _print_answer(conversation, prompt, console, lead=lead, why=why)
 
 
 def _prompts(lines: Iterable[str]) -> Iterator[str]:
@@ -52,13 +82,14 @@ def _prompts(lines: Iterable[str]) -> Iterator[str]:
         ) from error
 
 
-def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[str], str]) -> None:
+def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[str], str], why: bool = False) -> None:
     """Take turns until the user leaves.
 
     Args:
         speakers: Who answers, several side by side.
         console: Where the answers go.
         read: Prints a prompt and returns a line, as `input` does: EOFError ends the chat.
+        why: Whether a line for each token says how likely it was, and what else was.
 
     Raises:
         RenderingError: The tokenizer has no chat template, or it refuses the conversation.
@@ -77,7 +108,7 @@ def chat_interactively(speakers: Speakers, console: Console, *, read: Callable[[
             case _ if text.startswith("/") and text[1:].isalpha():
                 console.print(Text(f"There is no command {text}; /help shows those there are.", "yellow"))
             case _:
-                _answer_turn(speakers, text, console)
+                _answer_turn(speakers, text, console, why=why)
 
 
 def _user_turns(console: Console, read: Callable[[str], str]) -> Iterator[str]:
@@ -94,11 +125,11 @@ def _user_turns(console: Console, read: Callable[[str], str]) -> Iterator[str]:
             yield text
 
 
-def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
+def _answer_turn(speakers: Speakers, text: str, console: Console, *, why: bool) -> None:
     try:
-        if len(speakers) == 1:
-            (conversation,) = speakers.values()
-            _print_answer(conversation, text, console)
+        if len(speakers) == 1 or why:
+            for name, speaker in speakers.items():
+                _print_answer(speaker, text, console, lead=f"{name}: " if len(speakers) > 1 else "", why=why)
         else:
             _show_side_by_side(speakers, text, console)
     except KeyboardInterrupt:
@@ -107,14 +138,29 @@ def _answer_turn(speakers: Speakers, text: str, console: Console) -> None:
         console.print(Text(f"{error.what}\nType /reset to start anew.", "red"))
 
 
-def _print_answer(conversation: Conversation, text: str, console: Console) -> None:
-    with closing(conversation.answer(text)) as pieces:
+def _print_answer(speaker: Speaker, text: str, console: Console, *, lead: str, why: bool) -> None:
+    said: list[Said] = []
+    if not why:
+        console.out(lead, end="", highlight=False)
+    with closing(speaker.answer(text)) as pieces:
         for piece in pieces:
-            if console.is_terminal:
-                console.out(piece, end="", highlight=False)
+            if why:
+                said.append(piece)
+                for one in piece.chosen:
+                    console.print(chance_line(one, console.width), no_wrap=True, overflow="ellipsis")
+            elif console.is_terminal:
+                console.out(piece.reasoning, end="", style="dim", highlight=False)
+                console.out(piece.text, end="", highlight=False)
             else:  # what is kept of an answer is the answer, control characters included
-                console.file.write(piece)
+                console.file.write(piece.text)
             console.file.flush()
+    if why:
+        console.out(lead, end="", highlight=False)
+        for piece in said:
+            if console.is_terminal:
+                console.print(in_colour(piece.text, piece.chosen), end="", soft_wrap=True)
+            else:
+                console.file.write(piece.text)
     console.out()
 
 
@@ -128,7 +174,7 @@ def _show_side_by_side(speakers: Speakers, text: str, console: Console) -> None:
         for name, conversation in speakers.items():
             with closing(conversation.answer(text)) as pieces:
                 for piece in pieces:
-                    answers[name].append(piece)
+                    answers[name].append(piece.reasoning, "dim").append(piece.text)
                     live.refresh()
 
 

@@ -45,6 +45,19 @@ def is_adapter(directory: Path) -> bool:
     return (directory / ADAPTER_CONFIG).exists()
 
 
+def is_plain(directory: Path) -> bool:
+    """Whether an adapter is plain LoRA, and can stand beside others.
+
+    Raises:
+        ModelError: It is damaged, or no adapter for language models.
+    """
+    try:
+        read_adapter(directory)
+    except ServeError:
+        return False
+    return True
+
+
 def read_adapter(directory: Path) -> Adapter:
     """Read an adapter in PEFT's format.
 

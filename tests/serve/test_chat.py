@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -18,11 +21,13 @@ from typer.testing import CliRunner
 from weitiao.cli.use import chat
 from weitiao.errors import DataError, ModelError
 from weitiao.generation.answer_text import AnswerText
-from weitiao.generation.chat import Conversation
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
 from weitiao.models.attention import FOREST
 from weitiao.rendering.render import Prompts
+from weitiao.serve.engine import Request
+from weitiao.study.chat import ChatSettings, Speaker, open_speakers
+from weitiao.study.engines import EngineSettings
 from weitiao.terminal.chat import chat_interactively
 
 CONFIG = GenerationConfig(max_new_tokens=12)
@@ -38,9 +43,10 @@ def model(tiny_llama_dir: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(tiny_llama_dir, dtype=torch.float32, attn_implementation=FOREST)
 
 
-def tuned(model: Any) -> Any:
+def tuned(model: Any, **settings: Any) -> Any:
     torch.manual_seed(1)
-    return get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)).eval()
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, **settings)
+    return get_peft_model(model, config).eval()
 
 
 def reply(model: Any, tokenizer: Any, messages: list[dict[str, Any]]) -> str:
@@ -48,6 +54,14 @@ def reply(model: Any, tokenizer: Any, messages: list[dict[str, Any]]) -> str:
     prompt = Prompts(tokenizer)(messages)
     (answer,) = generate(model, [prompt], CONFIG, stop_ids=stop_ids(model, tokenizer))
     return str(tokenizer.decode(answer.token_ids, skip_special_tokens=True))
+
+
+@contextmanager
+def chatting(target: Path, *names: str, **settings: Any) -> Iterator[dict[str, Speaker]]:
+    """Who answers when a person chats with a model."""
+    how = ChatSettings(speakers=names or ("tuned",), how=Request(prompt=(), max_tokens=12), **settings)
+    with open_speakers(str(target), how, EngineSettings(engine="own", slots=1)) as speakers:
+        yield speakers
 
 
 def typed(lines: Iterable[str | type[BaseException]]) -> Callable[[str], str]:
@@ -85,57 +99,107 @@ def test_bytes_that_never_become_a_character_are_shown_at_the_end_only(tokenizer
     assert "\ufffd" in answer.finish()
 
 
-def test_a_conversation_remembers_its_turns(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    conversation = Conversation(model, tokenizer, CONFIG, system="answer in one word")
+def test_a_conversation_remembers_its_turns(
+    tiny_llama_dir: Path, model: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
     system = {"role": "system", "content": "answer in one word"}
-    for question in ("a small model", "learns"):
-        messages = [system, *conversation.turns, {"role": "user", "content": question}]
-        expected = reply(model, tokenizer, messages)
-        assert "".join(conversation.answer(question)) == expected
-        assert [m["content"] for m in conversation.turns[-2:]] == [question, expected]
-    conversation.reset()
-    assert conversation.turns == []
+    with chatting(tiny_llama_dir, system="answer in one word") as speakers:
+        speaker = speakers["tuned"]
+        for question in ("a small model", "learns"):
+            messages = [system, *speaker.conversation.turns, {"role": "user", "content": question}]
+            expected = reply(model, tokenizer, messages)
+            assert "".join(piece.text for piece in speaker.answer(question)) == expected
+            assert [m["content"] for m in speaker.conversation.turns[-2:]] == [question, expected]
+        speaker.reset()
+        assert speaker.conversation.turns == []
 
 
-def test_an_answer_that_is_stopped_stays_as_far_as_it_came(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    conversation = Conversation(model, tokenizer, CONFIG)
-    answer = conversation.answer("a small model")
-    first = next(answer)
-    answer.close()
-    assert conversation.turns[-1] == {"role": "assistant", "content": first}
+def test_an_answer_that_is_stopped_stays_as_far_as_it_came(tiny_llama_dir: Path) -> None:
+    with chatting(tiny_llama_dir) as speakers:
+        answer = speakers["tuned"].answer("a small model")
+        first = next(answer)
+        answer.close()
+        assert speakers["tuned"].conversation.turns[-1] == {"role": "assistant", "content": first.text}
 
 
-def test_the_base_answers_beside_the_tuned_model(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+@pytest.mark.parametrize("dora", [False, True], ids=["one engine for both", "an engine for each"])
+def test_the_base_answers_beside_the_tuned_model(
+    tiny_llama_dir: Path, tmp_path: Path, model: Any, tokenizer: PreTrainedTokenizerFast, dora: bool
+) -> None:
     question = [{"role": "user", "content": "a small model"}]
     of_base = reply(model, tokenizer, question)
-    wrapped = tuned(model)
+    wrapped = tuned(model, use_dora=dora)
     of_tuned = reply(wrapped, tokenizer, question)
     assert of_base != of_tuned
-    speakers = {name: Conversation(wrapped, tokenizer, CONFIG, base=name == "base") for name in ("base", "tuned")}
-    console, _ = screen()
-    chat_interactively(speakers, console, read=typed(["a small model"]))
-    assert {name: c.turns[-1]["content"] for name, c in speakers.items()} == {"base": of_base, "tuned": of_tuned}
+    wrapped.save_pretrained(tmp_path)
+    console, out = screen()
+    with chatting(tmp_path, "base", "tuned") as speakers:
+        chat_interactively(speakers, console, read=typed(["a small model"]))
+        said = {name: speaker.conversation.turns[-1]["content"] for name, speaker in speakers.items()}
+    assert said == {"base": of_base, "tuned": of_tuned}
+    assert "base" in out.getvalue()
 
 
-def test_commands_and_keys(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    conversation = Conversation(model, tokenizer, CONFIG)
+def test_commands_and_keys(tiny_llama_dir: Path, model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     expected = reply(model, tokenizer, [{"role": "user", "content": "a few"}])
     console, out = screen()
     keys = ["a small model", "/reset", "", KeyboardInterrupt, "/nonsense", "a few", "/exit", "never said"]
-    chat_interactively({"model": conversation}, console, read=typed(keys))
+    with chatting(tiny_llama_dir) as speakers:
+        chat_interactively(speakers, console, read=typed(keys))
+        turns = speakers["tuned"].conversation.turns
     shown = out.getvalue()
     assert shown.startswith("Type a message.")
     assert "There is no command /nonsense" in shown
-    assert [m["content"] for m in conversation.turns] == ["a few", expected]
+    assert [m["content"] for m in turns] == ["a few", expected]
     assert shown.endswith(expected + "\n")
 
 
-def test_a_conversation_that_outgrows_the_context_can_be_reset(model: Any, tokenizer: PreTrainedTokenizerFast) -> None:
-    conversation = Conversation(model, tokenizer, CONFIG)
+def test_a_conversation_that_outgrows_the_context_can_be_reset(tiny_llama_dir: Path) -> None:
     console, out = screen()
-    chat_interactively({"model": conversation}, console, read=typed(["a", "learns " * 600, "/reset", "a"]))
+    with chatting(tiny_llama_dir) as speakers:
+        chat_interactively(speakers, console, read=typed(["a", "learns " * 600, "/reset", "a"]))
+        assert len(speakers["tuned"].conversation.turns) == 2
     assert "leaves no room for an answer" in " ".join(out.getvalue().split())
-    assert len(conversation.turns) == 2
+
+
+def test_an_interrupt_ends_an_answer_and_the_next_one_comes(tiny_llama_dir: Path) -> None:
+    """A signal while the main thread waits for the next piece, as Ctrl-C sends it."""
+    console, out = screen()
+    how = ChatSettings(how=Request(prompt=(), max_tokens=400))
+    with open_speakers(str(tiny_llama_dir), how, EngineSettings(engine="own")) as speakers:
+        speaker = speakers["tuned"]
+        pieces = speaker.answer("a small model")
+        next(pieces)
+        timer = Timer(0.05, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(pieces)
+        assert len(speaker.conversation.turns[-1]["content"]) > 0
+        chat_interactively(speakers, console, read=typed(["/reset", "a"]))
+        assert [m["role"] for m in speaker.conversation.turns] == ["user", "assistant"]
+    assert "A new conversation." in out.getvalue()
+
+
+def test_why_shows_the_chance_of_each_token_and_what_else_was_likely(
+    tiny_llama_dir: Path, model: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    question = [{"role": "user", "content": "a small model"}]
+    (answer,) = generate(model, [Prompts(tokenizer)(question)], CONFIG, stop_ids=stop_ids(model, tokenizer))
+    ids = [*Prompts(tokenizer)(question), *answer.token_ids]
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        chances = model(torch.tensor([ids])).logits[0, -len(answer.token_ids) - 1 : -1].softmax(-1)
+    result = run(str(tiny_llama_dir), "--why", lines="a small model\n")
+    said = str(tokenizer.decode(answer.token_ids, skip_special_tokens=True)) + "\n"
+    assert result.stdout.endswith(said)
+    lines = result.stdout.removesuffix(said).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert len(lines) == len(answer.token_ids)
+    for line, row in zip(lines, chances, strict=True):
+        chance, other = row.topk(2).values.tolist()
+        percent = [f"{100 * p:.0f} %" if p >= 0.01 else "<1 %" for p in (chance, other)]
+        assert line.strip().startswith(percent[0])
+        assert f" {percent[1]}" in line.partition(" or ")[2]
 
 
 def run(*arguments: str, lines: str | bytes) -> Any:
