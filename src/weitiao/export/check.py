@@ -122,6 +122,11 @@ def require_agreement(agreement: Agreement, dtype: str) -> None:
     )
 
 
+def probe_texts() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Texts of several kinds, and questions for a chat."""
+    return _TEXTS, _QUESTIONS
+
+
 def probe_prompts(tokenizer: PreTrainedTokenizerBase, *, max_context: int | None) -> tuple[tuple[int, ...], ...]:
     """Prompts of several kinds: chats as the template prints them, prose, code, JSON, digits, Chinese, short and long.
 

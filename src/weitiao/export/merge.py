@@ -36,7 +36,7 @@ from weitiao.models.parts import context_length
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +141,18 @@ def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[
 
 def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype) -> int:
     """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
+    plain = merged(model)
+    write_plain(plain, tokenizer, directory, dtype)
+    return int(plain.num_parameters())
+
+
+def write_plain(
+    plain: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype
+) -> None:
+    """Write a whole model, rounded to a number format, with its tokenizer and all tokens at which answers end."""
     import torch
 
-    plain = merged(model)
     with quiet_transformers():
         plain.to(getattr(torch, dtype)).save_pretrained(str(directory))
         tokenizer.save_pretrained(str(directory))
     write_generation_config(directory, plain, tokenizer)
-    return int(plain.num_parameters())

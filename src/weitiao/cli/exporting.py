@@ -1,0 +1,59 @@
+"""`weitiao export`: the tuned model in the formats of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weitiao.cli.console import closing_panel, messages, print_result
+from weitiao.cli.options import BaseModelName, Json, base_settings
+from weitiao.console import quoted
+
+
+def export(
+    target: Annotated[Path, typer.Argument(help="A run directory.")],
+    to: Annotated[str, typer.Option("--to", help="Formats, separated by commas.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Where a directory for each format goes; export/ of the run by default.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Test rows that every export answers, at most.")] = 200,
+    largest_loss: Annotated[float, typer.Option(min=0, help="What the metric may lose: 0.02 are two points.")] = 0.02,
+    llama_cpp: Annotated[
+        Path | None, typer.Option("--llama-cpp", help="A checkout of llama.cpp whose converters are used.")
+    ] = None,
+    base_model: BaseModelName = None,
+    json: Json = False,
+) -> None:
+    """Export the tuned model of a run, and check every export in the engine that will serve it.
+
+    Before an export is kept, its token ids, log-probabilities and answers are held against those of the tuned model,
+    and the recipe's metric on test rows tells what it lost. Exit codes: 0 all are good, 3 one is refused or lost too
+    much, 4 more rows are needed to tell.
+
+    Formats: adapter, merged, merged-bfloat16, merged-float16, gguf-f16, gguf-q8_0, gguf-q4_k_m and the other names of
+    llama.cpp's quantiser.
+
+    Examples:
+
+        weitiao export runs/tickets --to gguf-q8_0,gguf-q4_k_m
+
+        weitiao export runs/tickets --to merged --output models/tickets --json
+    """
+    from weitiao.recipe import load_recipe
+    from weitiao.study.export import Asked, export_run
+    from weitiao.terminal.exports import print_exports
+    from weitiao.terminal.progress import teller
+
+    console = messages()
+    recipe = load_recipe(target, base_settings(base_model))
+    names = tuple(name.strip() for name in to.split(",") if name.strip())
+    asked = Asked(names, output=output, rows=rows, largest_loss=largest_loss, llama_cpp=llama_cpp)
+    exports = export_run(recipe, asked, teller(console))
+    print_result(exports, print_exports, json=json)
+    kept = [one for one in exports.models if one.path is not None]
+    if kept:
+        facts = [(one.format, str(one.path)) for one in kept]
+        closing_panel(console, "Exported", facts, [f"weitiao report {quoted(target)}"])
+    raise typer.Exit(exports.exit_code)

@@ -1,0 +1,105 @@
+"""The tuned model that is exported, and what several formats make of it on the way: done once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weitiao.export.asking import alone
+from weitiao.export.converter import Converter
+from weitiao.export.merge import merge, write_plain
+from weitiao.files import COMPLETE
+from weitiao.methods.adapter import ADAPTER_CONFIG
+from weitiao.methods.open import open_model
+from weitiao.models.config import ModelConfig
+from weitiao.models.load import OWN
+
+if TYPE_CHECKING:
+    from weitiao.models.directory import StoredDtype
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        final: The directory of the tuned weights.
+        base: The base model, where it is now.
+        weights: Hash of both.
+        ends: Tokens that end an answer.
+        threads: To compute with.
+        work: Where what formats have in common lies, in float32, until all are made.
+        llama_cpp: A checkout of llama.cpp; None for the one that is packaged.
+    """
+
+    final: Path
+    base: ModelConfig
+    weights: str
+    ends: frozenset[int]
+    threads: int
+    work: Path
+    llama_cpp: Path | None = None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the tuned weights are an adapter of PEFT."""
+        return (self.final / ADAPTER_CONFIG).exists()
+
+    def whole(self) -> Path:
+        """The tuned model as a plain Hugging Face directory in float32."""
+        target = self.work / "whole"
+        if not target.exists():
+            self.write_whole(target, "float32")
+        return target
+
+    def write_whole(self, target: Path, dtype: StoredDtype) -> None:
+        """Write the tuned model as a plain Hugging Face directory; an adapter is merged, and the merge checked.
+
+        Raises:
+            WeitiaoError: The adapter cannot be merged, or does not answer alike afterwards.
+        """
+        if self.is_adapter:
+            merge(self.final, target, base=self.base, dtype=dtype)
+            (target / COMPLETE).unlink()  # what it becomes a part of gets its own
+        else:
+            target.mkdir(exist_ok=True)
+            opened = open_model(self.final, base=self.base, attention=OWN)
+            write_plain(opened.model, opened.tokenizer, target, dtype)
+
+    def gguf(self) -> Path:
+        """The tuned model as GGUF in float32, with every token at which answers end.
+
+        Raises:
+            ModelError: llama.cpp does not know the family or the tokenizer.
+            MissingExtraError: What makes and reads such files is not installed.
+        """
+        from weitiao.export.llama_engine import library, missing_ends
+
+        target = self.work / "whole.gguf"
+        if target.exists():
+            return target
+        library()  # what is missing is said before anything is computed
+        converter, plain = Converter(self.llama_cpp), self.work / "plain.gguf"
+        converter.model(self.whole(), plain, "f32")
+        if missing := alone("llama.cpp", missing_ends, plain, self.ends):
+            converter.with_ends(plain, target, missing)
+            plain.unlink()
+        else:
+            plain.rename(target)
+        return target
+
+
+@contextmanager
+def working_directory(output: Path) -> Iterator[Path]:
+    """A directory beside the exports for what they have in common: gone at the end, with what a kill left there."""
+    work = output / "work.part"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
