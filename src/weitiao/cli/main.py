@@ -37,7 +37,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Prove: better at the task, nothing forgotten": (
         proof.eval, proof.retention, proof.compare, proof.verdict, proof.report,
     ),
-    "Use": (use.chat, serving.serve, use.score, use.merge, exporting.export, use.doctor, use.schema),
+    "Use": (
+        use.chat, serving.serve, serving.batch, use.score, use.merge, exporting.export, use.doctor, use.schema,
+    ),
 }  # fmt: skip
 """Panels of `weitiao --help`, in the order of the work, and their commands."""
 

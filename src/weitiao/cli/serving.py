@@ -1,13 +1,15 @@
-"""`weitiao serve`."""
+"""`weitiao serve` and `batch`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json
+from weitiao.cli.options import BaseModelName, EngineOption, Json, OnBadRows, base_config
+from weitiao.console import quoted
 
 if TYPE_CHECKING:
     from weitiao.serve.models import Models
@@ -15,10 +17,7 @@ if TYPE_CHECKING:
 
 def serve(
     targets: Annotated[list[str], typer.Argument(help="GGUF files, runs, models; NAME=TARGET gives a name.")],
-    engine: Annotated[
-        Literal["auto", "own", "llama.cpp", "vllm"],
-        typer.Option(help="auto: llama.cpp where there is a GGUF file, our own elsewhere."),
-    ] = "auto",
+    engine: EngineOption = "auto",
     host: Annotated[str, typer.Option(help="Other than 127.0.0.1 it needs an API key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
     api_key: Annotated[str | None, typer.Option(help="Clients have to bring it; --api-key-file hides it.")] = None,
@@ -74,6 +73,74 @@ def serve(
             closing_panel(console, "Serving", facts, [call, "Ctrl-C ends it, when the running answers are finished"])
 
         run(targets, serving, on_ready=ready)
+
+
+def batch(
+    target: Annotated[str, typer.Argument(help="A run directory, an adapter, a model, or a GGUF file.")],
+    data: Annotated[str, typer.Option("--data", help="Rows with messages, prompts or instructions.")],
+    output: Annotated[Path, typer.Option(help="Where the answers go: JSON Lines, in the order of the rows.")],
+    base_model: BaseModelName = None,
+    engine: EngineOption = "own",
+    system: Annotated[str | None, typer.Option(help="A system message for rows that have none.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens after which an answer is broken off.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: the most likely token; above 0: draw.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Draw from the likely tokens of this share.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    schema: Annotated[Path | None, typer.Option(help="A file with a JSON Schema that answers have to fit.")] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Answers that are written at once.")] = 16,
+    on_bad_rows: OnBadRows = "error",
+    json: Json = False,
+) -> None:
+    """Answer the prompts of a file.
+
+    Each answer is kept as soon as it is ready: the same command goes on where one was ended, by Ctrl-C or by a kill.
+
+    Examples:
+
+        weitiao batch runs/tickets --data prompts.jsonl --output answers.jsonl
+
+        weitiao batch model.gguf --engine llama.cpp --data prompts.csv --output answers.jsonl
+
+        weitiao batch smollm2-135m --data rows.jsonl --schema person.schema.json --output people.jsonl
+    """
+    from weitiao.serve.engine import Request
+    from weitiao.study.batch import BatchSettings
+    from weitiao.study.batch import batch as run
+    from weitiao.study.engines import EngineSettings
+    from weitiao.terminal.progress import answer_progress, duration, teller
+
+    console = messages()
+    how = Request(
+        prompt=(), max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, schema=_schema(schema)
+    )
+    settings = BatchSettings(data=data, output=output, how=how, system=system, on_bad_rows=on_bad_rows)
+    with answer_progress(console, batch_size=slots) as on_progress:
+        report = run(
+            target,
+            settings,
+            EngineSettings(engine=engine, slots=slots, base=base_config(base_model)),
+            tell=teller(console),
+            on_progress=on_progress,
+        )
+    speed = report.completion_tokens / max(report.seconds, 1e-6)
+    before = f", {report.before:,} of them before" if report.before else ""
+    rejected = f", {report.rejected:,} rows rejected" if report.rejected else ""
+    facts = [
+        ("answers", f"{report.answers:,}{before}{rejected}"),
+        ("ended", ", ".join(f"{count:,} by {name}" for name, count in sorted(report.finish.items())) or "none now"),
+        ("prompts", f"{report.prompt_tokens:,} tokens, {report.cached_tokens:,} of them known from others"),
+        ("written", f"{report.completion_tokens:,} tokens in {duration(report.seconds)}, {speed:,.0f} tokens/s"),
+        ("file", str(output)),
+    ]
+    closing_panel(console, "Answered", facts, [f"head -n 1 {quoted(output)}"])
+    if json:
+        print_json(report)
+
+
+def _schema(file: Path | None) -> dict[str, Any] | None:
+    from weitiao.models.directory import read_json_object
+
+    return None if file is None else read_json_object(file)
 
 
 def _keys(key: str | None, file: Path | None) -> tuple[str, ...]:
