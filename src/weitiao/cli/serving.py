@@ -26,6 +26,13 @@ def serve(
     adapters: Annotated[
         list[Path] | None, typer.Option(help="A folder from which adapters may be loaded while it runs. Repeatable.")
     ] = None,
+    route: Annotated[
+        str | None, typer.Option(help="Shares of users behind the name `default`: tuned=0.2,base=0.8.")
+    ] = None,
+    feedback: Annotated[Path | None, typer.Option(help="A file (SQLite) for answers and what is said of them.")] = None,
+    texts: Annotated[bool, typer.Option(help="Whether that file keeps prompts and answers.")] = True,
+    keep_days: Annotated[float | None, typer.Option(min=0.0, help="Days after which it forgets them.")] = None,
+    vllm: Annotated[Path, typer.Option(help="The program of vLLM, or the folder of its environment.")] = Path("vllm"),
     slots: Annotated[int, typer.Option(min=1, help="Answers that are written at once.")] = 4,
     context: Annotated[int | None, typer.Option(min=16, help="Tokens of prompt and answer together.")] = None,
     max_prompt: Annotated[int | None, typer.Option(min=1, help="Tokens of a prompt at most.")] = None,
@@ -43,19 +50,22 @@ def serve(
 
         weitiao serve tuned=runs/tickets/export/gguf-q8_0/model.gguf --port 8080
 
+        weitiao serve tuned=runs/tickets base=smollm2-135m --route tuned=0.2,base=0.8 --feedback feedback.db
+
         weitiao serve model.gguf --host 0.0.0.0 --api-key-file keys.txt
     """
     from rich.text import Text
 
     from weitiao.serve.limits import Limits
     from weitiao.study.engines import EngineSettings
-    from weitiao.study.serve import Serving
+    from weitiao.study.serve import Serving, shares
     from weitiao.study.serve import serve as run
 
+    engines = EngineSettings(engine=engine, slots=slots, context=context, adapters=_adapters(adapter or ()), vllm=vllm)
     serving = Serving(
-        engines=EngineSettings(engine=engine, slots=slots, context=context, adapters=_adapters(adapter or ())),
-        host=host, port=port, keys=_keys(api_key, api_key_file),
-        adapter_folders=tuple(adapters or ()),
+        engines=engines, host=host, port=port, keys=_keys(api_key, api_key_file),
+        route={} if route is None else shares(route), adapter_folders=tuple(adapters or ()),
+        feedback=feedback, keep_texts=texts, keep_days=keep_days,
         limits=Limits(
             prompt_tokens=max_prompt, answer_tokens=max_tokens, body_bytes=max_body, queue=queue, seconds=timeout
         ),
@@ -69,6 +79,7 @@ def serve(
                 print_json({"url": url, "models": [one.name for one in models]})
             facts = [("address", f"{url}/v1")]
             facts += [(one.name, f"{one.engine.served.name}, {one.source}") for one in models.writers]
+            facts += [(one.name, f"scores, {one.source}") for one in models.judges]
             call = f"curl {url}/v1/models"
             closing_panel(console, "Serving", facts, [call, "Ctrl-C ends it, when the running answers are finished"])
 

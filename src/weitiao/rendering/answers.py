@@ -66,9 +66,10 @@ class AnswerReader:
         """What a model writes in front of the next answer because the template does, without special tokens."""
         return self._plain(self._between(messages, tools)[0])
 
-    def opened(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
-        """What the prompt holds already of the next answer, such as a think tag, without special tokens."""
-        return self._plain(self._between(messages, tools)[1])
+    def opens_reasoning(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> bool:
+        """Whether the prompt for the next answer ends in an open think tag, so that the model goes on reasoning."""
+        prompt = self._printer.print(messages, tools, for_answer=True)
+        return self.takes_reasoning and prompt.rstrip().endswith("<think>")
 
     @cached_property
     def takes_reasoning(self) -> bool:

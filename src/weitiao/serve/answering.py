@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from weitiao.data.example import Message
 from weitiao.errors import WeitiaoError
 from weitiao.serve.engine import Request
-from weitiao.serve.limits import Limits
+from weitiao.serve.limits import Limits, Place
 from weitiao.serve.metrics import Metrics
 from weitiao.serve.models import Models, Writer
 from weitiao.serve.text import Answer, Piece, Prompt, write
@@ -133,9 +133,9 @@ class Answering:
             TimeoutError: They took too long.
             ServeError: The engine failed.
         """
-        asked.writer.slots.require(asked.choices)
+        places = asked.writer.slots.enter(asked.choices)
         queue: asyncio.Queue[Part | None] = asyncio.Queue()
-        tasks = [asyncio.create_task(self._fill(queue, asked, number)) for number in range(asked.choices)]
+        tasks = [asyncio.create_task(self._fill(queue, asked, *one)) for one in enumerate(places)]
         for task in tasks:
             task.add_done_callback(lambda _: queue.put_nowait(None))
         try:
@@ -150,25 +150,28 @@ class Answering:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for place in places:
+                place.leave()
 
-    async def _fill(self, queue: asyncio.Queue[Part | None], asked: Asked, choice: int) -> None:
-        async for part in self._answer(asked, choice):
-            queue.put_nowait(part)
-
-    async def _answer(self, asked: Asked, choice: int) -> AsyncGenerator[Part, None]:
+    async def _fill(self, queue: asyncio.Queue[Part | None], asked: Asked, choice: int, place: Place) -> None:
         until = asked.begun + self.limits.seconds
-        name, said = asked.writer.name, ""
+        await place.wait(until - time.monotonic())
+        async with aclosing(self._answer(asked, choice, until)) as parts:
+            async for part in parts:
+                queue.put_nowait(part)
+        place.leave()
+
+    async def _answer(self, asked: Asked, choice: int, until: float) -> AsyncGenerator[Part, None]:
+        name, said, first = asked.writer.name, "", True
         answer = Answer(asked.writer.text, asked.prompt, asked.stop)
         request = replace(asked.request, seed=asked.request.seed + choice)
-        async with (
-            asked.writer.slots.taken(until - time.monotonic()),
-            aclosing(write(asked.writer.engine, request, answer)) as pieces,
-        ):
+        async with aclosing(write(asked.writer.engine, request, answer)) as pieces:
             while answer.finish is None:
                 async with asyncio.timeout(until - time.monotonic()):
                     piece = await anext(pieces)
-                if not said:
+                if first:
                     self.metrics.first.labels(name).observe(time.monotonic() - asked.begun)
+                    first = False
                 said += piece.content + "".join(f"{call.name}({call.arguments})" for call in piece.calls)
                 if piece.finish is not None:
                     await self._end(asked, choice, answer, said)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 _LONGEST_WAIT_SECONDS = 60
@@ -62,34 +60,55 @@ class Slots:
         self._mean_seconds = 1.0
         self.running = self.waiting = 0
 
-    def require(self, num: int) -> None:
-        """Refuse so many answers where they would not find room.
+    def enter(self, num: int) -> list[Place]:
+        """Queue up for so many answers at once; each place has to be left in the end.
 
         Raises:
-            BusyError: There is none.
+            BusyError: There is no room.
         """
         if self.running + self.waiting + num > self._slots + self._queue:
             wait = math.ceil((self.waiting + num) / self._slots * self._mean_seconds)
             raise BusyError(min(max(wait, 1), _LONGEST_WAIT_SECONDS))
+        self.waiting += num
+        return [Place(self) for _ in range(num)]
 
-    @asynccontextmanager
-    async def taken(self, seconds: float) -> AsyncIterator[None]:
-        """A slot, as soon as one is free.
+    async def take(self) -> None:
+        """Wait for a free slot."""
+        await self._free.acquire()
+        self.waiting -= 1
+        self.running += 1
+
+    def give_back(self, seconds: float) -> None:
+        """Free a slot that was taken for so long."""
+        self.running -= 1
+        self._free.release()
+        self._mean_seconds += 0.1 * (seconds - self._mean_seconds)
+
+
+class Place:
+    """One answer's place in the queue, and then its slot."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._since: float | None = None
+        self._left = False
+
+    async def wait(self, seconds: float) -> None:
+        """Until the slot is there.
 
         Raises:
-            TimeoutError: None was, for so long.
+            TimeoutError: It was not, for so long.
         """
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(seconds):
-                await self._free.acquire()
-        finally:
-            self.waiting -= 1
-        self.running += 1
-        begun = time.monotonic()
-        try:
-            yield
-        finally:
-            self.running -= 1
-            self._free.release()
-            self._mean_seconds += 0.1 * (time.monotonic() - begun - self._mean_seconds)
+        async with asyncio.timeout(seconds):
+            await self._slots.take()
+        self._since = time.monotonic()
+
+    def leave(self) -> None:
+        """Make room; once is enough."""
+        if self._left:
+            return
+        self._left = True
+        if self._since is None:
+            self._slots.waiting -= 1
+        else:
+            self._slots.give_back(time.monotonic() - self._since)

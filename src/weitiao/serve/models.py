@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -59,13 +60,20 @@ class Models:
     Args:
         writers, judges: Those that it begins with.
         adapter_folders: Where adapters may lie that are loaded while it runs.
+        adapter_text: The text of an adapter in a directory, on a base.
     """
 
     def __init__(
-        self, writers: Iterable[Writer], judges: Iterable[Judge] = (), *, adapter_folders: Sequence[Path] = ()
+        self,
+        writers: Iterable[Writer],
+        judges: Iterable[Judge] = (),
+        *,
+        adapter_folders: Sequence[Path] = (),
+        adapter_text: Callable[[Path, Writer], ModelText],
     ) -> None:
         every: list[Writer | Judge] = [*writers, *judges]
         self._all = {one.name: one for one in every}
+        self._adapter_text = adapter_text
         self._folders = [folder.resolve() for folder in adapter_folders]
 
     def __iter__(self) -> Iterator[Writer | Judge]:
@@ -75,6 +83,11 @@ class Models:
     def writers(self) -> list[Writer]:
         """Those that write."""
         return [one for one in self if isinstance(one, Writer)]
+
+    @property
+    def judges(self) -> list[Judge]:
+        """Those that score."""
+        return [one for one in self if isinstance(one, Judge)]
 
     @property
     def engines(self) -> list[Engine]:
@@ -125,7 +138,8 @@ class Models:
             raise ServeError("There are several bases.", "Name the model with the same base: base_model_name.")
         base = bases[0] if on is None else self.writer(on)
         await base.engine.load_adapter(name, path)
-        loaded = Writer(name, str(path), base.engine, base.text, base.slots, name)
+        text = await asyncio.to_thread(self._adapter_text, path, base)
+        loaded = Writer(name, str(path), base.engine, text, base.slots, name)
         self._all[name] = loaded
         return loaded
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -73,4 +74,14 @@ async def run(app: FastAPI, at: socket.socket, *, on_ready: Callable[[str], None
         h11_max_incomplete_event_size=2**16,
     )
     on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    await uvicorn.Server(config).serve(sockets=[at])
+    # uvicorn ends at a signal, and raises it again when it has ended: it has been heeded by then.
+    before = {one: signal.signal(one, _heeded) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        await uvicorn.Server(config).serve(sockets=[at])
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _heeded(*_: object) -> None:
+    """Nothing is left to be done."""

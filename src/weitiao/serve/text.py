@@ -6,6 +6,7 @@ in front of them, and without the reasoning that it takes out of earlier turns.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -101,21 +102,22 @@ class ModelText:
 
         Raises:
             RenderingError: They are no such turns, or the template refuses them.
+            UnicodeEncodeError: A text of them is none.
         """
         try:
             turns, defined = to_messages(messages, "messages"), to_tools(tools, "tools")
         except BadRow as error:
-            raise RenderingError(f"{error.field}: {error.reason}.", error.remedy or "Correct the request.") from error
+            raise RenderingError(f"{error.field}: {error.reason}.", "Correct the request.") from error
+        json.dumps([turns, defined], ensure_ascii=False).encode()  # half of a surrogate pair is no text
         if defined and self.form is None:
             raise RenderingError("The chat template of this model writes no tool calls.", "Leave `tools` out.")
         ids = self._prompts(turns, defined, where="messages")
-        opened = self.reader.opened(turns, defined)
-        thinks = self.reader.takes_reasoning
+        thinking = self.reader.opens_reasoning(turns, defined)
         return Prompt(
             tuple(ids),
-            self.reader.inserted(turns, defined),
-            thinks,
-            thinks and "<think>" in opened and "</think>" not in opened,
+            "" if thinking else self.reader.inserted(turns, defined),
+            self.reader.takes_reasoning,
+            thinking,
             frozenset(str(tool["function"]["name"]) for tool in defined),
         )
 
@@ -125,6 +127,7 @@ class ModelText:
         Raises:
             RenderingError: There is nothing in it.
         """
+        text.encode()
         if not (ids := self._encoder.batch([text], add_special_tokens=True)[0]):
             raise RenderingError("prompt: it is empty.", "Give text to go on with.")
         return Prompt(tuple(ids))

@@ -37,6 +37,7 @@ class EngineSettings:
         threads: That compute; OMP_NUM_THREADS, or the cores of this machine, where it is None.
         adapters: Further LoRA adapters by name.
         base: The base model of an adapter, where it is not the one that it names.
+        vllm: The program of vLLM, or the directory of its environment.
     """
 
     engine: EngineName = "auto"
@@ -45,6 +46,7 @@ class EngineSettings:
     threads: int | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     base: ModelConfig | None = None
+    vllm: Path = Path("vllm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ async def open_engine(target: str, settings: EngineSettings) -> OpenEngine:
     """
     name = settings.engine
     if name == "vllm":
-        raise ServeError("vLLM is not supported yet.", "Take another --engine.")
+        return await _vllm(target, settings)
     file = gguf_file(target) if name != "own" else None
     if name == "auto":
         name = "own" if file is None else "llama.cpp"
@@ -112,6 +114,39 @@ async def _llama(target: str, file: Path, settings: EngineSettings) -> OpenEngin
     await engine.start()
     stops = frozenset(one for one in (tokenizer.eos_token_id, end_of_turn_id(tokenizer)) if one is not None)
     return OpenEngine(engine, ModelText(tokenizer, stops), str(file))
+
+
+async def _vllm(target: str, settings: EngineSettings) -> OpenEngine:
+    from weitiao.methods.base import base_model, find_moved
+    from weitiao.methods.open import final_tokenizer
+    from weitiao.models.config import ModelConfig
+    from weitiao.models.load import load_config
+    from weitiao.models.names import resolve_model
+    from weitiao.models.parts import context_length
+    from weitiao.serve.own.adapters import is_adapter, read_adapter
+    from weitiao.serve.vllm import VllmEngine
+
+    final = find_final(target)
+    config = settings.base or ModelConfig(name=target)
+    if final is not None:
+        config = find_moved(config, final) if settings.base else base_model(final)
+    tuned = final is not None and is_adapter(final)
+    if final is not None and tuned:
+        read_adapter(final)  # what is more than LoRA beside linear layers, vLLM does not take
+    model = resolve_model(config if final is None or tuned else config.moved_to(str(final)))
+    trained = context_length(load_config(ModelConfig(name=str(model)))) or LONGEST_CONTEXT
+    context = settings.context or trained
+    if context > trained:
+        raise ServeError(f"--context: {target} was made for {trained:,} tokens, not {context:,}.", "Take fewer.")
+    finals = {name: find_final(path) or path for name, path in settings.adapters.items()}
+    engine = VllmEngine(
+        model, program=settings.vllm, context=context, slots=settings.slots, adapters=finals,
+        own=final if tuned else None,
+    )  # fmt: skip
+    await engine.start()
+    tokenizer = final_tokenizer(final or model, config)
+    stops = frozenset(one for one in (tokenizer.eos_token_id, end_of_turn_id(tokenizer)) if one is not None)
+    return OpenEngine(engine, ModelText(tokenizer, stops), target)
 
 
 def gguf_file(target: str) -> Path | None:

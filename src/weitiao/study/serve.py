@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from weitiao.errors import DataError
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.models.names import local_path
 from weitiao.serve.engine import ServeError
-from weitiao.serve.limits import Limits, Slots
-from weitiao.serve.models import Models, Writer
+from weitiao.serve.limits import Limits
+from weitiao.serve.models import Models
 from weitiao.serve.routing import ROUTE, Routes
-from weitiao.study.engines import EngineSettings, open_engine
+from weitiao.study.engines import EngineSettings
+from weitiao.study.serving import adapter_text, close_all, load_models
 
 _NAME = re.compile(r"[\w.:/-]{1,100}")
 
@@ -25,12 +27,15 @@ class Serving:
     """How models are served.
 
     Attributes:
-        engines: How each of them is run.
+        engines: How models are run.
         host, port: Where.
         keys: Of which clients have to bring one.
         limits: What is taken on.
         route: Shares of the models behind the name `default`.
         adapter_folders: Where those may lie that are loaded while it runs.
+        feedback: The file for answers and what is said of them; None keeps none.
+        keep_texts: Whether prompts and answers are kept there.
+        keep_days: For how long all of it is kept.
     """
 
     engines: EngineSettings
@@ -40,6 +45,9 @@ class Serving:
     limits: Limits = field(default_factory=Limits)
     route: Mapping[str, float] = field(default_factory=dict)
     adapter_folders: tuple[Path, ...] = ()
+    feedback: Path | None = None
+    keep_texts: bool = True
+    keep_days: float | None = None
 
 
 def serve(targets: Sequence[str], serving: Serving, *, on_ready: Callable[[str, Models], None]) -> None:
@@ -56,8 +64,11 @@ def serve(targets: Sequence[str], serving: Serving, *, on_ready: Callable[[str, 
     from weitiao.serve.running import listening
 
     named = named_targets(targets)
-    if unknown := [name for name in serving.route if name not in {**named, **serving.engines.adapters}]:
-        raise ServeError(f"--route: {unknown[0]} is no model that is served.", f"There are: {', '.join(named)}.")
+    known = {**named, **serving.engines.adapters}
+    if unknown := [name for name in serving.route if name not in known]:
+        raise ServeError(f"--route: {unknown[0]} is no model that is served.", f"There are: {', '.join(known)}.")
+    if twice := [name for name in serving.engines.adapters if name in named]:
+        raise ServeError(f"Two models would be called {twice[0]}.", "Name them apart: NAME=TARGET.")
     routes = Routes(serving.route)
     with listening(serving.host, serving.port, has_key=bool(serving.keys)) as at:
         asyncio.run(_serve(named, serving, routes, at, on_ready))
@@ -82,6 +93,24 @@ def named_targets(targets: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def shares(text: str) -> dict[str, float]:
+    """The shares of a route as they are written: `tuned=0.2,base=0.8`.
+
+    Raises:
+        DataError: They are not written so.
+    """
+    found = {}
+    for one in text.split(","):
+        name, _, share = one.strip().rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            name = ""
+        if not name:
+            raise DataError(f"--route: {one!r} is not NAME=SHARE.", "Write, for instance, tuned=0.2,base=0.8.")
+    return found
+
+
 def _own_name(target: str) -> str:
     path = local_path(target)
     if path is None or target in CATALOGUE:
@@ -97,26 +126,19 @@ async def _serve(
     at: socket.socket,
     on_ready: Callable[[str, Models], None],
 ) -> None:
+    from weitiao.feedback.traffic import TrafficStore
     from weitiao.serve.api.app import create_app
     from weitiao.serve.running import run
 
-    writers: list[Writer] = []
+    store = None if serving.feedback is None else TrafficStore(serving.feedback, keep_texts=serving.keep_texts)
+    if store is not None and serving.route:
+        store.note_route(serving.route)
+    writers, judges = await load_models(named, serving.engines, queue=serving.limits.queue)
     try:
-        for name, target in named.items():
-            writers += await _writers(name, target, serving)
-        models = Models(writers, adapter_folders=serving.adapter_folders)
-        app = create_app(models, limits=serving.limits, routes=routes, keys=serving.keys)
+        models = Models(writers, judges, adapter_folders=serving.adapter_folders, adapter_text=adapter_text)
+        app = create_app(
+            models, limits=serving.limits, routes=routes, keys=serving.keys, store=store, keep_days=serving.keep_days
+        )
         await run(app, at, on_ready=lambda url: on_ready(url, models))
     finally:
-        for engine in {id(one.engine): one.engine for one in writers}.values():
-            await engine.close()
-
-
-async def _writers(name: str, target: str, serving: Serving) -> list[Writer]:
-    """A model that is loaded, and its adapters."""
-    opened = await open_engine(target, serving.engines)
-    engine, text = opened.engine, opened.text
-    slots = Slots(engine.served.slots, serving.limits.queue)
-    base = Writer(name, opened.source, engine, text, slots)
-    adapters = serving.engines.adapters.items()
-    return [base, *(Writer(one, str(path), engine, text, slots, one) for one, path in adapters)]
+        await close_all(writers)

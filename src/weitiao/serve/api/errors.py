@@ -69,6 +69,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(404, message, code="model_not_found", param="model")
         case TimeoutError():
             return ApiError(504, "The answer took longer than this server allows.", code="timeout")
+        case UnicodeEncodeError():  # in JSON, "\\ud800" alone
+            return ApiError(400, "A text of the request holds half of a surrogate pair.", code="invalid_value")
         case RequestError():
             return ApiError(400, str(error), code="unsupported")
         case ServeError():
@@ -97,7 +99,7 @@ def add_handlers(app: FastAPI) -> None:
         message = error.detail or HTTPStatus(error.status_code).phrase
         return ApiError(error.status_code, message, headers=error.headers).response()
 
-    for kind in (ApiError, BusyError, UnknownModelError, TimeoutError, WeitiaoError, Exception):
+    for kind in (ApiError, BusyError, UnknownModelError, TimeoutError, UnicodeEncodeError, WeitiaoError, Exception):
         app.add_exception_handler(kind, told)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -60,6 +60,9 @@ class Guard:
                 await _refuse(error, scope, receive, counted)
         except TimeoutError:
             pass  # a client that takes nothing: the connection ends
+        except Exception:
+            status = 500
+            raise
         finally:
             route = scope.get("route")
             path = getattr(route, "path", "other")  # not what was asked for, of which there is no end
