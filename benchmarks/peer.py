@@ -10,7 +10,6 @@ It imports nothing of weitiao and prints one JSON line. Only the training loop, 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -123,5 +122,7 @@ def _timed() -> Iterator[dict[str, Any]]:
 if __name__ == "__main__":
     spec = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     result = {"dpo": dpo, "grpo": grpo, "generate": generate}[sys.argv[1]](spec)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    # not ru_maxrss: a process begins with that of the one that started it
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak_mib = int(status.split("VmHWM:")[1].split()[0]) // 1024
     print(json.dumps({"peer": "trl", "work": sys.argv[1], **result, "peak_rss_mib": peak_mib}))

@@ -22,7 +22,7 @@ SOME = ["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
 ALL = [*SOME, "k_proj", "gate_proj"]
 
 
-def adapted(family: str, attention: str, targets: list[str], **settings: object) -> PeftModel:
+def adapted(family: str, attention: str, targets: list[str], *, std: float = 0.2, **settings: object) -> PeftModel:
     model = get_peft_model(
         build(family, attention),
         LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=12, target_modules=targets, **settings),
@@ -30,7 +30,7 @@ def adapted(family: str, attention: str, targets: list[str], **settings: object)
     torch.manual_seed(3)
     for parameter in model.parameters():
         if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.2)
+            torch.nn.init.normal_(parameter, std=std)
     return model
 
 
@@ -64,6 +64,41 @@ def test_fused_layers_give_pefts_loss_and_gradient(
     assert notes == [True, True]
     assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
     assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
+
+
+def rounded_base(model: PeftModel) -> PeftModel:
+    """The same with frozen weights as bfloat16 keeps them; what learns stays in float32."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.bfloat16()
+    return model
+
+
+def error(model: PeftModel, expected: torch.Tensor) -> float:
+    return ((gradient(model) - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize("std", [0.2, 1e-3], ids=["large", "small"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2"])
+def test_in_bfloat16_fused_layers_are_as_near_to_float32_as_peft_is(
+    family: str, std: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small adapters change `W + s B A` by less than bfloat16 keeps of W."""
+    rows = forest_rows()
+    models = [adapted(family, attention, ALL, std=std) for attention in ("eager", "eager", FOREST)]
+    exact, plain, fused = models[0], rounded_base(models[1]), rounded_base(models[2])
+    for given, rounded in zip(exact.parameters(), plain.parameters(), strict=True):
+        given.data.copy_(rounded.data)
+    expected_loss, expected = loss_and_gradient(exact, rows)
+    loss_and_gradient(plain, rows)
+    assert fuse_layers(fused) == 2
+    notes = specs_made(fused, monkeypatch)
+    loss = Sft(fused.train())(build_forest(as_items(rows))).total
+    loss.backward()
+    assert notes == [True, True]
+    assert loss.item() == pytest.approx(expected_loss, rel=2e-3)
+    assert error(fused, expected) < 1.4 * error(plain, expected)
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in fused.parameters() if p.requires_grad)
 
 
 def test_a_long_forest_crosses_all_block_borders() -> None:

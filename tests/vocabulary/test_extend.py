@@ -127,7 +127,7 @@ def test_a_corpus_may_hold_pairs_and_marks(
     done = extend(str(tiny_llama_dir), Path("zh"), corpus=["pairs.jsonl", "marked.jsonl"], size=10)
     assert done.corpus is not None
     assert done.corpus.tokens_after < done.corpus.tokens_before
-    assert sum(done.words[0] in text for text in CHINESE)
+    assert len(done.words) == 10
 
 
 def test_words_of_another_tokenizer_are_chosen_by_a_corpus(tiny_llama_dir: Path, corpus: Path, tmp_path: Path) -> None:

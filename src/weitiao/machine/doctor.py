@@ -151,7 +151,7 @@ def _bf16(hardware: Hardware, device: str) -> Feature:
     if choose_dtype(hardware, device=device) == "bfloat16":
         return Feature("bf16", "bfloat16", True, f"the {device.upper()} computes in it")
     if device == "cpu" and hardware.has_bf16:
-        return Feature("bf16", "bfloat16", True, "the CPU computes in it; float32 is the default: it is fused")
+        return Feature("bf16", "bfloat16", True, "the CPU computes in it; float32 is the default: model.dtype")
     return Feature("bf16", "bfloat16", False, f"the {device.upper()} has no units for it, float32 is faster here")
 
 

@@ -84,10 +84,10 @@ def detect_hardware() -> Hardware:
 
 
 def choose_dtype(hardware: Hardware, *, device: str = "cpu") -> Literal["bfloat16", "float32"]:
-    """The number format that trains fastest and safely: bfloat16 on GPUs that compute in it, float32 elsewhere.
+    """The number format that trains fast and safely: bfloat16 on GPUs that compute in it, float32 elsewhere.
 
-    A CPU with bfloat16 units stays with float32: the fused layers are float32, and without them a training step in
-    bfloat16 took 0.93 of the time and 1.8 times the memory (docs/log.md).
+    A CPU stays with float32, so that a recipe gives the same losses on all of them. On one with bfloat16 units a step
+    of LoRA in that format takes half of the time, on request (docs/benchmarks.md).
 
     Args:
         hardware: This machine.

@@ -168,11 +168,9 @@ class PeftMethod(Method):
 
     def fuse(self, adapted: nn.Module) -> None:
         """Put fused layers where there are some for this form of layer, on a CPU."""
-        import torch
+        from weitiao.methods.fused.layer import FORMATS, fuse_layers
 
-        from weitiao.methods.fused.layer import fuse_layers
-
-        if self.fused and next(adapted.parameters()).dtype == torch.float32:
+        if self.fused and next(adapted.parameters()).dtype in FORMATS:
             fuse_layers(adapted)
 
     def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weitiao.forest.layout import Segment
-from weitiao.methods.fused.linear import LoraLinear, adapter_gradients, add_bias, add_gradients, merged_weight, slices
+from weitiao.methods.fused.linear import Joined, LoraLinear, adapter_gradients, add_gradients, slices
 from weitiao.methods.fused.parts import rms_backward, rms_forward, rms_scale, rotate_
 from weitiao.models.attention_blocks import blocks_backward, blocks_forward
 
@@ -70,13 +70,11 @@ class AttentionHalf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, spec: AttentionSpec, *learned: Tensor | None) -> Tensor:
         scale = rms_scale(x, spec.norm.eps)
-        qkv = rms_forward(x, scale, spec.norm.weight) @ merged_weight(spec.qkv).t()
-        add_bias(qkv, spec.qkv)
+        qkv = Joined.of(*spec.qkv).outputs(rms_forward(x, scale, spec.norm.weight))
         q, k, v = heads(qkv, spec)
         rotate_(rotated(qkv, spec), spec.cos, spec.sin)
         attended, lse = blocks_forward(q, k, v, spec.segments, spec.scale)
-        out = torch.addmm(x, flat(attended), merged_weight((spec.out,)).t())
-        add_bias(out, (spec.out,))
+        out = Joined.of(spec.out).outputs(flat(attended), onto=x)
         ctx.spec = spec
         ctx.save_for_backward(x, scale, qkv, attended, lse)
         return out
@@ -86,7 +84,7 @@ class AttentionHalf(torch.autograd.Function):
         (grad_out,) = grad_outputs
         spec: AttentionSpec = ctx.spec
         x, scale, qkv, attended, lse = ctx.saved_tensors
-        grad_attended = (grad_out @ merged_weight((spec.out,))).unflatten(1, (spec.num_heads, -1)).transpose(0, 1)
+        grad_attended = Joined.of(spec.out).input_gradient(grad_out).unflatten(1, (spec.num_heads, -1)).transpose(0, 1)
         out_grads = adapter_gradients(grad_out, flat(attended), (spec.out,))
         grad_qkv = torch.empty_like(qkv)
         q, k, v = heads(qkv, spec)
@@ -96,8 +94,8 @@ class AttentionHalf(torch.autograd.Function):
         qkv_grads = adapter_gradients(grad_qkv, normed, spec.qkv)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_normed = torch.mm(grad_qkv, merged_weight(spec.qkv), out=normed)
-            grad_x = rms_backward(grad_normed, x, scale, spec.norm.weight).add_(grad_out)
+            grad_normed = Joined.of(*spec.qkv).input_gradient(grad_qkv, into=normed)
+            grad_x = torch.add(rms_backward(grad_normed, x, scale, spec.norm.weight), grad_out, out=grad_normed)
         return (grad_x, None, *qkv_grads, *out_grads)
 
 
@@ -110,11 +108,9 @@ class MlpHalf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, spec: MlpSpec, *learned: Tensor | None) -> Tensor:
         scale = rms_scale(x, spec.norm.eps)
-        gate_up = rms_forward(x, scale, spec.norm.weight) @ merged_weight(spec.gate_up).t()
-        add_bias(gate_up, spec.gate_up)
+        gate_up = Joined.of(*spec.gate_up).outputs(rms_forward(x, scale, spec.norm.weight))
         gate, up = gate_up.chunk(2, dim=1)
-        out = torch.addmm(x, F.silu(gate).mul_(up), merged_weight((spec.down,)).t())
-        add_bias(out, (spec.down,))
+        out = Joined.of(spec.down).outputs(F.silu(gate).mul_(up), onto=x)
         ctx.spec = spec
         ctx.save_for_backward(x, scale, gate_up)
         return out
@@ -124,7 +120,7 @@ class MlpHalf(torch.autograd.Function):
         (grad_out,) = grad_outputs
         spec: MlpSpec = ctx.spec
         x, scale, gate_up = ctx.saved_tensors
-        gate_up_weight, down_weight = merged_weight(spec.gate_up), merged_weight((spec.down,))
+        joined_gate_up, joined_down = Joined.of(*spec.gate_up), Joined.of(spec.down)
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grads: list[Tensor | None] = []
         size = min(BACKWARD_TOKENS, x.shape[0])
@@ -137,7 +133,7 @@ class MlpHalf(torch.autograd.Function):
             silu = torch.ops.aten.silu.out(gate, out=silus[:num_rows])
             hidden = torch.mul(silu, up, out=hiddens[:num_rows])
             down_grads = adapter_gradients(grad, hidden, (spec.down,))
-            grad_hidden = torch.mm(grad, down_weight, out=hidden)
+            grad_hidden = joined_down.input_gradient(grad, into=hidden)
             grad_gate_up = grad_gate_ups[:num_rows]
             grad_gate, grad_up = grad_gate_up.chunk(2, dim=1)
             torch.mul(grad_hidden, silu, out=grad_up)
@@ -145,8 +141,8 @@ class MlpHalf(torch.autograd.Function):
             normed = rms_forward(x[rows], scale[rows], spec.norm.weight)
             grads = add_gradients(grads, [*adapter_gradients(grad_gate_up, normed, spec.gate_up), *down_grads])
             if grad_x is not None:
-                torch.mm(grad_gate_up, gate_up_weight, out=grad_x[rows])
-                rms_backward(grad_x[rows], x[rows], scale[rows], spec.norm.weight).add_(grad)
+                grad_normed = joined_gate_up.input_gradient(grad_gate_up, into=grad_x[rows])
+                torch.add(rms_backward(grad_normed, x[rows], scale[rows], spec.norm.weight), grad, out=grad_normed)
         return (grad_x, None, *grads)
 
 

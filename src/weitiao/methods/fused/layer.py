@@ -35,6 +35,10 @@ FORMS = {"LlamaDecoderLayer": Form(), "MistralDecoderLayer": Form(), "Qwen2Decod
 """By the name of the layer's class: another family whose layers compute just this joins with one entry."""
 
 
+FORMATS = (torch.float32, torch.bfloat16)
+"""Of hidden states and weights together; adapters stay in their own."""
+
+
 class FusedLayer(GradientCheckpointingLayer):
     """Stands in for a decoder layer, with the same children under the same names.
 
@@ -88,7 +92,7 @@ class FusedLayer(GradientCheckpointingLayer):
         form = self._form
         attn: Any = getattr(self, form.attention)
         mlp = getattr(self, form.mlp)
-        if forest is None or x.dtype != torch.float32 or x.device.type != "cpu" or short_format(x.device) is not None:
+        if forest is None or x.dtype not in FORMATS or x.device.type != "cpu" or short_format(x.device) is not None:
             return None
         if self.training and attn.attention_dropout > 0:
             return None
@@ -101,8 +105,10 @@ class FusedLayer(GradientCheckpointingLayer):
             return None
         parts = [*(getattr(attn, name) for name in form.qkv_out), *(getattr(mlp, name) for name in form.gate_up_down)]
         linears = [linear for part in parts if (linear := read_linear(part)) is not None]
-        norms = [norm for name in (form.attention_norm, form.mlp_norm) if (norm := _read_norm(getattr(self, name)))]
+        norms = [one for name in (form.attention_norm, form.mlp_norm) if (one := _read_norm(getattr(self, name)))]
         if len(linears) < len(parts) or len(norms) < 2:
+            return None
+        if {one.weight.dtype for one in linears} | {one.weight.dtype for one in norms} != {x.dtype}:
             return None
         q, k, v, out, gate, up, down = linears
         cos, sin = (t[0, :, : attn.head_dim // 2].unsqueeze(1).contiguous() for t in position_embeddings)

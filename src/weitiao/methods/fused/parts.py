@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def rms_scale(x: Tensor, eps: float) -> Tensor:
-    """`1 / rms(x)` per token: [T, 1] of x [T, D] (RMSNorm, https://arxiv.org/abs/1910.07467, eq. 4)."""
-    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    """`1 / rms(x)` per token: [T, 1] in float32 of x [T, D] (RMSNorm, https://arxiv.org/abs/1910.07467, eq. 4)."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 
 
 def rms_forward(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
     """Normalised x [T, D], given `rms_scale(x)` [T, 1] and the gain [D]."""
-    return (x * scale).mul_(weight)
+    return (x * scale).mul_(weight).to(x.dtype)
 
 
 def rms_backward(grad: Tensor, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
-    """Gradient with regard to x; `grad` [T, D] is used up."""
-    grad.mul_(weight)
+    """Gradient with regard to x in float32; `grad` [T, D] is used up, and in float32 becomes the result."""
+    grad = grad.to(scale.dtype).mul_(weight)
     xs = x * scale
     mean = torch.linalg.vecdot(grad, xs).unsqueeze_(-1).div_(x.shape[-1])
     return grad.addcmul_(xs, mean, value=-1).mul_(scale)
