@@ -6,7 +6,6 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,7 +75,7 @@ class ServedAnswer:
 class TrafficStore:
     """The part of a store that a server writes; one process has it open, others may read and judge meanwhile.
 
-    What was written is on the disk when a call returns.
+    What was written is on the disk when a call returns. One thread at a time may use it.
 
     Args:
         path: The file.
@@ -90,7 +89,22 @@ class TrafficStore:
     def __init__(self, path: Path, *, keep_texts: bool = True) -> None:
         self.path, self._keep_texts = path, keep_texts
         self._pairs = FeedbackStore(path)
-        self._write(lambda connection: connection.executescript(_TABLES))
+        # It stays open: whoever closes a file last has to tidy it up, which takes longer than to write an answer.
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=60.0, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise RunError(
+                f"{path} cannot be opened: {getattr(error, 'strerror', None) or error}.",
+                "Check the path of --feedback.",
+            ) from error
+        self._run(lambda connection: connection.execute("PRAGMA journal_mode = WAL"))
+        self._run(lambda connection: connection.execute("PRAGMA synchronous = FULL"))
+        self._run(lambda connection: connection.executescript(_TABLES))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
 
     def record(self, one: ServedAnswer) -> None:
         """Keep an answer."""
@@ -103,7 +117,7 @@ class TrafficStore:
             one.tokens, one.finish, one.seconds,
         )  # fmt: skip
         marks = ", ".join("?" * len(values))
-        self._write(lambda connection: connection.execute(f"INSERT INTO served VALUES ({marks})", values))
+        self._run(lambda connection: connection.execute(f"INSERT INTO served VALUES ({marks})", values))
 
     def rate(self, name: str, rating: Rating, comment: str | None = None) -> str:
         """Keep what somebody says of an answer; where another answer to the same was said the opposite of, the two
@@ -118,7 +132,7 @@ class TrafficStore:
         (found,) = self._found(name)
         row = (name, rating, now(), comment)
         query = "INSERT INTO ratings (served, rating, time, comment) VALUES (?, ?, ?, ?)"
-        self._write(lambda connection: connection.execute(query, row))
+        self._run(lambda connection: connection.execute(query, row))
         if found.prompt is not None:
             self._prefer_over_opposites(found, rating)
         return found.model
@@ -174,7 +188,7 @@ class TrafficStore:
         """Keep which shares a route has from now on."""
         row = (now(), json_text(dict(weights)))
         query = "INSERT INTO routes (time, weights) VALUES (?, ?)"
-        self._write(lambda connection: connection.execute(query, row))
+        self._run(lambda connection: connection.execute(query, row))
 
     def forget(self, days: float) -> int:
         """Remove answers older than so many days, what was said of them, and the pairs made of them.
@@ -200,7 +214,7 @@ class TrafficStore:
             connection.execute("COMMIT")
             return num
 
-        return self._write(remove)
+        return self._run(remove)
 
     def _found(self, *names: str) -> list[_Kept]:
         rows = {
@@ -239,20 +253,14 @@ class TrafficStore:
     def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return self._run(lambda connection: connection.execute(query, values).fetchall())
 
-    def _write(self, do: Callable[[sqlite3.Connection], T]) -> T:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self._run(do)
-
     def _run(self, do: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            with closing(sqlite3.connect(self.path, timeout=60.0, isolation_level=None)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                return do(connection)
-        except (OSError, sqlite3.Error) as error:
+            return do(self._connection)
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.rollback()
             raise RunError(
-                f"The answers cannot be kept in {self.path}: {getattr(error, 'strerror', None) or error}.",
-                "Make room or fix the permissions there.",
+                f"The answers cannot be kept in {self.path}: {error}.", "Make room or fix the permissions there."
             ) from error
 
 

@@ -32,7 +32,9 @@ def listening(host: str, port: int, *, has_key: bool) -> socket.socket:
             f"{host} can be reached from other machines, and nobody would have to bring a key.",
             "Add --api-key-file FILE, or leave --host out: 127.0.0.1 is this machine alone.",
         )
-    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio sends what there is at once (TCP_NODELAY): 40 ms sooner.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))

@@ -53,6 +53,8 @@ def create_app(
         yield
         forgetting.cancel()
         context.answering.close()
+        if store is not None:
+            store.close()
         for engine in models.engines:
             await engine.close()
 
