@@ -11,14 +11,16 @@ import pytest
 from checking import check_files, of_kind, pair, read_rows, rows_of, write_rows
 
 from weitiao.data.clean_config import CleanConfig
+from weitiao.data.config import SourceConfig
 from weitiao.data.conversion.records import Input
 from weitiao.data.reading.json_files import read_json
 from weitiao.data.reading.rows import Row
 from weitiao.data.writing.convert import convert_file
 from weitiao.errors import DataError
 from weitiao.quality.characters import mend_bytes
-from weitiao.quality.check import clean, parts_of_files
+from weitiao.quality.check import Part, check, clean, parts_of_files
 from weitiao.quality.inspection import inspect
+from weitiao.quality.settings import CheckSettings
 
 TEXTS = ["plain", "你好 🙂", '], {"\\', "line\nbreak", "é"]
 
@@ -210,6 +212,17 @@ def test_comparisons_are_understood_in_every_layout(tmp_path: Path, layout: str)
     assert (encoding.rows, encoding.field) == ([9], "turn 1 (user)")
     (part,) = inspect(parts_of_files([file])).parts
     assert (part.rows, part.unusable, dict(part.turns)) == (9, 1, {2: 9})
+
+
+def test_columns_of_comparisons_may_have_other_names(tmp_path: Path) -> None:
+    rows = [{"q": f"What is {i}?", "good": f"It is {i}.", "bad": "Who cares?", "note": ""} for i in range(4)]
+    rows += [{**rows[0], "good": ""}, {**rows[1], "bad": rows[1]["good"]}, rows[2]]
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    columns = {"prompt": "q", "chosen": "good", "rejected": "bad"}
+    kinds = frozenset({"format", "empty_answer", "duplicate"})
+    source = SourceConfig.model_validate({"path": str(file), "columns": columns})
+    report = check([Part("train", (source,))], CheckSettings(kinds=kinds))
+    assert {kind: rows_of(report, kind) for kind in kinds} == {"format": [6], "empty_answer": [5], "duplicate": [7]}
 
 
 @pytest.mark.parametrize("mark", ["label", "kto_tag"])

@@ -7,11 +7,19 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from weitiao.data.config import FormatName, SourceConfig
-from weitiao.data.conversion.records import FIELDS_OF_COMPARED, Reader, RecordFormat, compared_format, compared_reader
+from weitiao.data.conversion.records import (
+    FIELDS_OF_COMPARED,
+    Reader,
+    RecordFormat,
+    compared_format,
+    compared_reader,
+    renamed,
+)
 from weitiao.data.formats.columns import find_pair
 from weitiao.data.formats.detection import FORMATS, SIDES, detect
 from weitiao.data.formats.formats import Converter
 from weitiao.data.formats.templates import variable
+from weitiao.data.reading.files import objects_of
 from weitiao.data.reading.rows import Row
 from weitiao.errors import DataError
 
@@ -80,8 +88,12 @@ def find_meaning(
     format, found, told = source.format, source, ""
     if format == "auto":
         said = source.columns or source.prompt or source.completion
-        if not said and (compared := compared_format(objects)) is not None:
-            return Meaning(source, compared, compared_reader(compared, source.path, head, shown), note=compared)
+        named = [renamed(row, source.columns) for row in head]
+        if not (source.prompt or source.completion) and (compared := compared_format(objects_of(named))) is not None:
+            read = compared_reader(compared, source.path, named, shown)
+            return Meaning(
+                source, compared, lambda row, row_id: read(renamed(row, source.columns), row_id), note=compared
+            )
         try:
             format, found = detect(source, list(head), shown)
         except DataError:
@@ -97,7 +109,8 @@ def used_columns(meaning: Meaning) -> frozenset[str] | None:
     if meaning.source.columns.get("text") == TEXT_COLUMN:
         return None
     if not isinstance(meaning.read, Converter):
-        return FIELDS_OF_COMPARED[meaning.format]
+        columns = {str(field): column for field, column in meaning.source.columns.items()}
+        return frozenset(columns.get(field, field) for field in FIELDS_OF_COMPARED[meaning.format])
     return None if meaning.read.columns is None else meaning.read.columns | set(SIDES)
 
 

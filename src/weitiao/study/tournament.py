@@ -96,6 +96,8 @@ def _rungs(
             tell(f"Rung {rung} of {config.rungs}, {rows:,} rows: {cell.name} ({number} of {len(cells)})")
             try:
                 done.append(_played(recipe, cell, home, task, before if is_last else None, console, rung, rows))
+                ended = done[-1]
+                tell(f"{cell.name}: {task.metrics[0].title} {ended.score}, validation loss {ended.validation_loss:.4f}")
             except (ModelError, RecipeError, TrainingError) as error:  # this method cannot be had here; the others may
                 tell(f"{cell.name} is out: {error.what}")
                 out.append(replace(cell, rung=rung, failed=error.what))
