@@ -295,26 +295,17 @@ def _prepare(
     """Load everything, and find out how the model may be run."""
     import torch
 
-    from weitiao.generation.config import GenerationConfig
-    from weitiao.generation.generate import probe_answers, stop_ids
+    from weitiao.generation.generate import stop_ids
     from weitiao.generation.joining import joining
     from weitiao.machine.hardware import choose_threads, detect_hardware
-    from weitiao.models.parts import causal_model, context_length
     from weitiao.serve.own.grammar import Grammars
     from weitiao.serve.own.loading import load, read_for
     from weitiao.serve.own.schedule import Schedule
 
     if settings.threads is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(settings.threads or choose_threads(detect_hardware()))
-    loaded = load(target, base=base, device="cuda" if torch.cuda.is_available() else "cpu")
-    known = context_length(causal_model(loaded.model).config)
-    if settings.context is not None and settings.context > (known or settings.context):
-        raise ServeError(
-            f"{target} was made for {known:,} tokens, not {settings.context:,}.", "Take a shorter context."
-        )
-    context = settings.context or known or _UNBOUNDED
-    sample = tuple(loaded.tokenizer(_SAMPLE)["input_ids"])
-    probe_answers(loaded.model, [sample], GenerationConfig(max_new_tokens=max(1, context - len(sample))))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = load(target, base=base, device=device, context=settings.context)
     for name, directory in adapters.items():
         adapter = read_for(loaded, directory)
         assert loaded.adapters is not None, "it was read for them"
@@ -322,10 +313,5 @@ def _prepare(
     routing: Any = (lambda runs: None) if loaded.adapters is None else loaded.adapters.route
     rows = joining(loaded.model, prefix_bytes=settings.prefix_bytes, routing=routing)
     schedule = Schedule(rows, slots=settings.slots, piece_tokens=settings.piece_tokens)
-    ready = _Ready(loaded, Grammars(loaded.tokenizer), stop_ids(loaded.model, loaded.tokenizer), context)
+    ready = _Ready(loaded, Grammars(loaded.tokenizer), stop_ids(loaded.model, loaded.tokenizer), loaded.context)
     return ready, _Worker(loaded, schedule, rows.forget)
-
-
-_SAMPLE = "Hello! Which colour does the sky have on a clear day, and why?"
-_UNBOUNDED = 1 << 20
-"""The context of models that name none."""
