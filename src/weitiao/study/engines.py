@@ -102,7 +102,7 @@ async def _llama(target: str, file: Path, settings: EngineSettings) -> OpenEngin
     from weitiao.machine.hardware import choose_threads, detect_hardware
     from weitiao.serve.llama import LlamaEngine
 
-    tokenizer = _tokenizer_of(file)
+    tokenizer = tokenizer_of(file)
     trained = min(int(tokenizer.model_max_length), 2**31)
     context = settings.context or min(trained, LONGEST_CONTEXT)
     if context > trained:
@@ -170,7 +170,7 @@ def gguf_file(target: str) -> Path | None:
     return found[0] if found else None
 
 
-def _tokenizer_of(file: Path) -> PreTrainedTokenizerFast:
+def tokenizer_of(file: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a GGUF file: the one that lies beside it, as an export writes it, or that in it."""
     from weitiao.models.cache import kept_gguf_tokenizer
     from weitiao.models.load import read_tokenizer
