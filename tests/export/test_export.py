@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -21,7 +22,7 @@ from weitiao.export.llama_engine import LlamaEngine
 from weitiao.export.make import NOTE, size_of
 from weitiao.export.registry import parse_format
 from weitiao.export.source import Source
-from weitiao.files import check_whole
+from weitiao.files import check_whole, sha256
 from weitiao.recipe import load_recipe
 from weitiao.study.export import Asked, export_run
 from weitiao.verdict.exported import Exported, judge, read_exports, smallest_good
@@ -36,7 +37,7 @@ def plain_tuned(run: Path, base: Path) -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def exported(smol_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     output = tmp_path_factory.mktemp("exports")
-    formats = "gguf-f32,gguf-f16,gguf-q4_k_m,merged"
+    formats = "gguf-f32,gguf-f16,ollama-q4_k_m,merged,nf4"
     done = weitiao("export", smol_run, "--to", formats, "--output", output, "--json")
     assert done.returncode in (0, 4), done.stderr
     return output, table_of(done)
@@ -52,8 +53,10 @@ def test_every_export_is_kept_whole_and_measured(exported: tuple[Path, dict], sm
         assert one["agreement"]["other_ids"] == 0
         assert one["tokens_per_second"] > 0 and one["memory_bytes"] > 0
         assert one["quality"]["difference"]["n"] == 6
-    off = [table[f"gguf-{name}"]["agreement"]["mean_difference"] for name in ("f32", "f16", "q4_k_m")]
-    assert off[0] < 2e-3 and off[1] < 4e-3 < off[2]
+    off = [table[name]["agreement"]["mean_difference"] for name in ("merged", "gguf-f32", "gguf-f16", "nf4")]
+    assert off[0] < 1e-4 and off[1] < 2e-3 and off[2] < 4e-3 < off[3]
+    sizes = [table[name]["size_bytes"] for name in ("ollama-q4_k_m", "gguf-f16", "gguf-f32")]
+    assert sizes[0] < 0.7 * sizes[1] < 0.5 * sizes[2]
     kept = read_exports(smol_run)
     assert [one.format for one in kept.models] == list(table)
     assert kept.tuned.path == smol_run / "final"
@@ -129,6 +132,34 @@ def test_the_same_export_is_not_made_again_and_another_is_not_overwritten(
     assert done.returncode == 2
     assert "is no export of these weights" in done.stderr
     assert (target / "model-f16.gguf").stat().st_mtime_ns == before
+
+
+def test_the_card_tells_where_it_comes_from_and_how_it_is_loaded(exported: tuple[Path, dict], smol_run: Path) -> None:
+    for name, words in {
+        "ollama-q4_k_m": "ollama create",
+        "nf4": "AutoModelForCausalLM",
+        "merged": "vllm serve",
+    }.items():
+        text = (exported[0] / name / "README.md").read_text()
+        assert words in text
+        assert sha256(smol_run.parent / "rows.jsonl") in text and "| 40 |" in text
+        assert "method: lora" in text and "log-probabilities" in text and "verdict" in text
+        assert str(smol_run.parent) not in text
+    modelfile = (exported[0] / "ollama-q4_k_m" / "Modelfile").read_text()
+    assert f'PARAMETER stop "{END}"' in modelfile and "FROM ./model-q4_k_m.gguf" in modelfile
+
+
+def test_the_smallest_good_one_alone_is_kept(
+    exported: tuple[Path, dict], smol_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Source, "gguf", lambda self: exported[0] / "gguf-f32" / "model-f32.gguf")
+    output = tmp_path / "out"
+    asked = Asked(("gguf-q8_0", "gguf-q2_k"), output, largest_loss=0.9, best_under=20_000_000)
+    chosen = export_run(load_recipe(smol_run), asked, print)
+    assert [(one.format, one.path) for one in chosen.models] == [("gguf-q2_k", output / "gguf-q2_k")]
+    none = export_run(load_recipe(smol_run), replace(asked, output=tmp_path / "other", best_under=1_000_000), print)
+    assert [(one.format, one.path) for one in none.models] == [("gguf-q2_k", None)]
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_a_file_with_its_heads_in_another_order_is_refused(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weitiao.export.asking import Open
+from weitiao.export.card import Loading
 from weitiao.export.source import Source
 
 
@@ -21,6 +22,7 @@ class Format:
         check: Refuses the directory of a base model that cannot be written so, by that checkout of llama.cpp, if any.
         write: Writes it into a directory that is there.
         opened_by: What opens a directory that was written.
+        loading: How other programs load it, for the card.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Format:
     check: Callable[[Path, Path | None], None]
     write: Callable[[Source, Path], None]
     opened_by: Callable[[Source], Open]
+    loading: Loading
 
     @property
     def allowed(self) -> float:

@@ -17,6 +17,16 @@ from weitiao.export.source import Source
 
 ENGINE = "llama.cpp"
 NAMES = ("gguf-f16", "gguf-q8_0", "gguf-q6_k", "gguf-q5_k_m", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k")
+LOADING = (
+    ("llama.cpp", "llama-server -m {directory}/{file} --jinja"),
+    ("weitiao", "weitiao serve {directory}/{file}"),
+    (
+        "Ollama (the format `ollama` writes a Modelfile with template and stops)",
+        "ollama create NAME -f Modelfile  # FROM ./{file}",
+    ),
+    ("LM Studio", "lms import {directory}/{file}"),
+    ("Python", 'from llama_cpp import Llama\n\nmodel = Llama("{directory}/{file}")'),
+)
 
 
 def parse(name: str) -> Format | None:
@@ -25,7 +35,7 @@ def parse(name: str) -> Format | None:
     if found is None:
         return None
     _number(found[1])
-    return Format(name, int(found[2]), ENGINE, check, partial(write, kind=found[1]), lambda source: open_gguf)
+    return Format(name, int(found[2]), ENGINE, check, partial(write, kind=found[1]), lambda source: open_gguf, LOADING)
 
 
 def check(directory: Path, llama_cpp: Path | None) -> None:

@@ -92,7 +92,7 @@ def export_format(
     examination: Examination,
     *,
     examined: str,
-    card: Callable[[Exported], str],
+    describe: Callable[[Exported, str], str],
 ) -> Exported:
     """Make one export.
 
@@ -102,7 +102,7 @@ def export_format(
         target: The directory that it becomes.
         examination: What it has to pass; one that does not is not kept.
         examined: Digest of the examination: an export that passed the same one is not made again.
-        card: Writes the model card.
+        describe: Writes the model card, given the name of the file where there is one.
 
     Raises:
         ModelError: Something else lies there, or the model cannot be written in this format.
@@ -117,7 +117,8 @@ def export_format(
         if found.outcome == "refused":
             raise RefusedError(replace(found, path=None))
         found = replace(found, path=target)
-        (directory / CARD).write_text(card(found), encoding="utf-8")
+        file = next((one.name for one in directory.glob("*.gguf")), "")
+        (directory / CARD).write_text(describe(found, file), encoding="utf-8")
         write_json(directory / NOTE, Note(source.weights, examined, found))
     return found
 

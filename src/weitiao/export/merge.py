@@ -147,12 +147,14 @@ def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory
 
 
 def write_plain(
-    plain: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype
+    plain: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype | None
 ) -> None:
-    """Write a whole model, rounded to a number format, with its tokenizer and all tokens at which answers end."""
+    """Write a whole model, in a number format or as it is, with its tokenizer and all tokens at which answers end."""
     import torch
 
     with quiet_transformers():
-        plain.to(getattr(torch, dtype)).save_pretrained(str(directory))
+        if dtype is not None:
+            plain.to(getattr(torch, dtype))
+        plain.save_pretrained(str(directory))
         tokenizer.save_pretrained(str(directory))
     write_generation_config(directory, plain, tokenizer)

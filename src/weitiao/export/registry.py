@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from weitiao.errors import RecipeError
-from weitiao.export import gguf, torch_formats
+from weitiao.export import gguf, ollama, torch_formats
 from weitiao.export.formats import Format
 
-_KINDS: tuple[Callable[[str], Format | None], ...] = (torch_formats.parse, gguf.parse)
-NAMES = (*torch_formats.NAMES, *gguf.NAMES)
+_KINDS: tuple[Callable[[str], Format | None], ...] = (torch_formats.parse, gguf.parse, ollama.parse)
+NAMES = (*torch_formats.NAMES, *gguf.NAMES, *ollama.NAMES)
 
 
 def parse_format(name: str) -> Format:

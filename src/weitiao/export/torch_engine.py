@@ -13,6 +13,7 @@ from weitiao.generation.generate import generate, stop_ids
 from weitiao.machine.cgroup import peak_bytes
 from weitiao.methods.open import OpenModel, open_model
 from weitiao.models.config import ModelConfig
+from weitiao.models.quantization import quiet_int8
 from weitiao.rendering.items import TokenSequence
 
 _TOKEN_BUDGET = 4096
@@ -78,5 +79,6 @@ def _open(directory: Path, config: ModelConfig, threads: int) -> TorchEngine:
     import torch
 
     torch.set_num_threads(threads)
+    quiet_int8()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchEngine(open_model(directory, base=config, device=device))

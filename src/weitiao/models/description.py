@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
-from weitiao.models.directory import quantization
+from weitiao.models.directory import licence, quantization
 from weitiao.models.load import causal_class, load_config, load_tokenizer
 from weitiao.models.names import resolve_model
-from weitiao.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -99,7 +98,7 @@ def describe_model(config: ModelConfig) -> ModelDescription:
         file_bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
         tokens=len(tokenizer),
         template=tokenizer.chat_template is not None,
-        licence=_licence(path),
+        licence=licence(path),
         special=tuple(_special(architecture, text, path)),
         weight_bytes={name: size * total for name, size in _FORMAT_BYTES.items()},
     )
@@ -136,17 +135,6 @@ def _stored(path: Path) -> tuple[str, ...]:
             for key in weights.keys():  # noqa: SIM118 (it is no mapping)
                 found[weights.get_slice(key).get_dtype()] += 1
     return tuple(name for name, _ in found.most_common())
-
-
-def _licence(path: Path) -> str | None:
-    """What the head of the model's card names."""
-    card = path / "README.md"
-    if not card.is_file():
-        return None
-    head = card.read_text(encoding="utf-8", errors="replace").split("---")
-    values = parse_yaml(head[1], str(card)) if len(head) > 2 and not head[0].strip() else None
-    said = values.get("license_name", values.get("license")) if isinstance(values, dict) else None
-    return None if said is None else str(said)
 
 
 def _special(config: PreTrainedConfig, text: Any, path: Path) -> Iterator[str]:

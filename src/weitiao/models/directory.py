@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from weitiao.errors import ModelError
+from weitiao.yaml_text import parse_yaml
 
 StoredDtype = Literal["float32", "bfloat16", "float16"]
 """The number formats that models are written in."""
@@ -180,3 +181,14 @@ def _without_safetensors(path: Path, hub_id: str | None) -> ModelError:
         f"{path if hub_id is None else hub_id} holds no safetensors weights: {found}.",
         "Set model.allow_pickle: true if you trust its source (tensors alone are read); or take one with safetensors.",
     )
+
+
+def licence(path: Path) -> str | None:
+    """What the head of the model's card names."""
+    card = path / "README.md"
+    if not card.is_file():
+        return None
+    head = card.read_text(encoding="utf-8", errors="replace").split("---")
+    values = parse_yaml(head[1], str(card)) if len(head) > 2 and not head[0].strip() else None
+    said = values.get("license_name", values.get("license")) if isinstance(values, dict) else None
+    return None if said is None else str(said)

@@ -32,8 +32,7 @@ def quantization_options(quantization: Quantization, dtype: torch.dtype) -> dict
     from transformers import BitsAndBytesConfig
 
     if quantization == "int8":
-        # It says at every product that inputs go through float16.
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        quiet_int8()
         # A threshold above 0 leaves out columns in which any token is large: rows side by side would change each other.
         return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)}
     settings = BitsAndBytesConfig(
@@ -43,6 +42,11 @@ def quantization_options(quantization: Quantization, dtype: torch.dtype) -> dict
         bnb_4bit_compute_dtype=dtype,
     )
     return {"quantization_config": settings}
+
+
+def quiet_int8() -> None:
+    """Keep bitsandbytes from saying at every product that inputs go through float16."""
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 
 def keep_layout(model: PreTrainedModel) -> None:

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from weitiao.errors import ModelError, RecipeError, WeitiaoError
-from weitiao.evaluation.task import Task
-from weitiao.export.asking import alone, ask
+from weitiao.data.load import load_data
+from weitiao.errors import ModelError, RecipeError, RunError, WeitiaoError
+from weitiao.export.card import CardFacts, card
 from weitiao.export.formats import Format
 from weitiao.export.make import Examination, RefusedError, export_format, find_export, size_of
-from weitiao.export.questions import Heard, Questions, make_questions
 from weitiao.export.registry import parse_format
 from weitiao.export.source import Source, working_directory
-from weitiao.export.torch_engine import open_tuned
-from weitiao.files import write_json
 from weitiao.machine.hardware import detect_hardware
-from weitiao.machine.versions import COMPUTING, versions
 from weitiao.methods.fingerprint import weights_hash
-from weitiao.methods.open import final_tokenizer, find_final
+from weitiao.methods.open import find_final
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
-from weitiao.records import read_record
-from weitiao.rendering.items import TokenSequence
 from weitiao.runs.belonging import made_of
 from weitiao.runs.run_dir import RunDir, locked_around
-from weitiao.study.dataset import Tell, load_told, model_context, render_part
+from weitiao.study.card import card_facts
+from weitiao.study.dataset import Tell
+from weitiao.study.examination import examine
 from weitiao.study.setup import set_threads
-from weitiao.study.task import askable, task_from_recipe
-from weitiao.verdict.exported import Exported, Exports, write_exports
+from weitiao.verdict.exported import EXPORTS_FILE, Exported, Exports, read_exports, write_exports
 
 AS_TRAINED = "as trained"
-_TUNED_FILE = "exports-tuned.json"
+LADDER = ("gguf-q2_k", "gguf-q3_k_m", "gguf-q4_k_m", "gguf-q5_k_m", "gguf-q6_k", "gguf-q8_0", "gguf-f16")
+"""What is tried from the smallest on, where the smallest good one is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +40,19 @@ class Asked:
     """What an export is asked for.
 
     Attributes:
-        formats: Names of formats.
+        formats: Names of formats; `LADDER` if none, where the smallest good one is wanted.
         output: Where the directories go, one for each format; `export/` of the run directory if None.
         rows: Held-out rows that every export answers, at most.
         largest_loss: What the metric may lose by it.
+        best_under: Only the smallest good one is kept, and it may have so many bytes at most; None keeps all.
         llama_cpp: A checkout of llama.cpp, instead of the packaged one.
     """
 
-    formats: tuple[str, ...]
+    formats: tuple[str, ...] = ()
     output: Path | None = None
     rows: int = 200
     largest_loss: float = 0.02
+    best_under: int | None = None
     llama_cpp: Path | None = None
 
 
@@ -68,19 +65,15 @@ def export_run(recipe: Recipe, asked: Asked, tell: Tell) -> Exports:
         tell: Gets every line that a person should see.
 
     Returns:
-        What was measured, in the order of the formats; also in `exports.json` of the run directory.
+        What was measured, in the order of the formats. With what earlier calls measured of the same weights it is in
+        `exports.json` of the run directory.
 
     Raises:
         RecipeError: A format is unknown, or the run's model writes no text.
         WeitiaoError: Nothing could be exported; the first reason.
     """
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
-    if recipe.objective.gives_scores:
-        raise RecipeError(
-            f"{recipe.run_dir} is a reward model: it writes no text, and engines that do cannot run it.",
-            "Use its directory final/ with transformers, or weitiao score.",
-        )
-    formats = [parse_format(name) for name in dict.fromkeys(asked.formats)]
+    formats = formats_of(recipe, asked.formats or (LADDER if asked.best_under else ()))
     final = find_final(recipe.run_dir)
     assert final is not None, "a run directory has final weights, or says why not"
     output = asked.output or recipe.run_dir / "export"
@@ -89,7 +82,8 @@ def export_run(recipe: Recipe, asked: Asked, tell: Tell) -> Exports:
         weights = weights_hash(recipe.model, final)
         new = [form for form in formats if find_export(output / form.name, weights) is None]
         check_formats(new, recipe.model, asked.llama_cpp)
-        examination, digest = _examine(recipe, final, asked, tell)
+        data = load_data(recipe.data, rows=recipe.objective.rows())
+        examination, digest = examine(recipe, final, data, rows=asked.rows, largest_loss=asked.largest_loss, tell=tell)
         source = Source(
             final=final,
             base=recipe.model,
@@ -99,17 +93,32 @@ def export_run(recipe: Recipe, asked: Asked, tell: Tell) -> Exports:
             work=work,
             llama_cpp=asked.llama_cpp,
         )
-        made = _make_all(source, formats, output, examination, digest, tell)
+        maker = _Maker(source, output, examination, digest, card_facts(recipe, data), tell)
+        made = maker.all(formats) if asked.best_under is None else maker.smallest(formats, asked.best_under)
         exports = Exports(
-            weights=source.weights,
+            weights=weights,
             largest_loss=asked.largest_loss,
             num_rows=asked.rows,
             tuned=_as_trained(source, examination),
             models=tuple(made),
-            of=made_of(recipe.run_dir, weights=source.weights),
+            of=made_of(recipe.run_dir, weights=weights),
         )
-        write_exports(recipe.run_dir, exports)
+        write_exports(recipe.run_dir, _with_earlier(recipe.run_dir, exports))
     return exports
+
+
+def formats_of(recipe: Recipe, names: Sequence[str]) -> list[Format]:
+    """The formats of names, for the model of a recipe.
+
+    Raises:
+        RecipeError: A format is unknown, or the model writes no text.
+    """
+    if recipe.objective.gives_scores:
+        raise RecipeError(
+            "A reward model writes no text, and the engines of exported models do nothing else.",
+            "Use final/ of the run with transformers, or weitiao score.",
+        )
+    return [parse_format(name) for name in dict.fromkeys(names)]
 
 
 def check_formats(formats: Sequence[Format], base: ModelConfig, llama_cpp: Path | None = None) -> None:
@@ -122,76 +131,71 @@ def check_formats(formats: Sequence[Format], base: ModelConfig, llama_cpp: Path 
         check(resolve_model(base), llama_cpp)
 
 
-def _make_all(
-    source: Source, formats: Sequence[Format], output: Path, examination: Examination, digest: str, tell: Tell
-) -> list[Exported]:
-    """Each format in turn; one that cannot be made does not keep the others from it."""
-    made, errors = list[Exported](), list[WeitiaoError]()
-    for form in formats:
-        tell(f"{form.name}: writing and asking it")
-        try:
-            made.append(
-                export_format(
-                    source, form, output / form.name, examination, examined=digest, card=lambda one: f"# {one.format}\n"
-                )
-            )
-        except RefusedError as refused:
-            made.append(refused.exported)
-        except ModelError as error:
-            errors.append(error)
-            made.append(Exported(form.name, None, form.engine, "refused", f"{error.what} {error.remedy}"))
-    if errors and len(errors) == len(formats):
-        raise errors[0]
-    return made
-
-
-def _examine(recipe: Recipe, final: Path, asked: Asked, tell: Tell) -> tuple[Examination, str]:
-    """What the exports are asked, with what the tuned model says; and a digest of it."""
-    data = load_told(recipe, lambda line: None)
-    tokenizer = final_tokenizer(final, recipe.model)
-    task: Task | None = None
-    if recipe.evaluate.graders and data.test and recipe.objective.answers:
-        task = askable(task_from_recipe(recipe, data, sample=asked.rows), recipe, [tokenizer], tell)
-    learned: Sequence[TokenSequence] = ()
-    if recipe.objective.rows().record == "answer" and not recipe.objective.writes:
-        examples = task.gradable if task is not None else (data.test or data.validation)[: asked.rows]
-        learned = render_part(recipe, examples, tokenizer, "test", lambda line: None).sequences if examples else ()
-    questions = make_questions(
-        tokenizer,
-        () if task is None else task.gradable,
-        learned,
-        max_new_tokens=recipe.evaluate.generation.max_new_tokens,
-        max_context=model_context(recipe),
-        threads=torch.get_num_threads(),
-    )
-    tuned = _tuned(recipe, final, questions, tell)
-    digest = hashlib.sha256(repr((questions, asked.largest_loss)).encode()).hexdigest()
-    return Examination(
-        replace(questions, stop_ids=frozenset(tuned.ends)), tuned, task, tokenizer, asked.largest_loss
-    ), digest
-
-
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """What the tuned model said in an earlier call: it says the same to the same questions."""
+class _Maker:
+    """Makes the exports of one source, each in a directory of `output`."""
 
-    key: str
-    heard: Heard
+    source: Source
+    output: Path
+    examination: Examination
+    digest: str
+    facts: CardFacts
+    tell: Tell
+
+    def all(self, formats: Sequence[Format]) -> list[Exported]:
+        """Each format in turn; one that cannot be made does not keep the others from it."""
+        made, errors = list[Exported](), list[WeitiaoError]()
+        for form in formats:
+            try:
+                made.append(self.one(form))
+            except (ModelError, RunError) as error:
+                errors.append(error)
+                made.append(Exported(form.name, None, form.engine, "refused", f"{error.what} {error.remedy}"))
+        if errors and len(errors) == len(formats):
+            raise errors[0]
+        return made
+
+    def smallest(self, formats: Sequence[Format], limit_bytes: int) -> list[Exported]:
+        """From the fewest bits on up to the first that is good; what was not good, or is too large, is not kept."""
+        made = list[Exported]()
+        for form in sorted(formats, key=lambda one: one.bits):
+            there = (self.output / form.name).exists()
+            found = self.one(form)
+            fits = found.size_bytes <= limit_bytes
+            if found.path is not None and not (found.outcome == "good" and fits):
+                if not there:
+                    shutil.rmtree(found.path)
+                found = replace(found, path=found.path if there else None)
+            made.append(found)
+            if found.outcome == "good" or not fits:
+                break
+        return made
+
+    def one(self, form: Format) -> Exported:
+        """One format."""
+        self.tell(f"{form.name}: writing it, and asking it in {form.engine}")
+        name = self.output.name + "/" + form.name
+
+        def describe(found: Exported, file: str) -> str:
+            return card(self.facts, found, form.loading, directory=name, file=file)
+
+        target = self.output / form.name
+        try:
+            return export_format(self.source, form, target, self.examination, examined=self.digest, describe=describe)
+        except RefusedError as refused:
+            return refused.exported
 
 
-def _tuned(recipe: Recipe, final: Path, questions: Questions, tell: Tell) -> Heard:
-    """What the tuned model says, asked now or in an earlier call."""
-    assert recipe.run_dir is not None, "load_recipe sets run_dir"
-    asked = repr((questions, weights_hash(recipe.model, final), versions(COMPUTING)))
-    key, path = hashlib.sha256(asked.encode()).hexdigest(), recipe.run_dir / _TUNED_FILE
-    if path.is_file():
-        kept = read_record(_Kept, path, missing="", damaged=f"Remove {path}.")
-        if kept.key == key:
-            return kept.heard
-    tell(f"Asking the tuned model: {len(questions.prompts):,} prompts, {len(questions.sequences):,} texts")
-    heard = alone("The tuned model", ask, partial(open_tuned, base=recipe.model), final, questions)
-    write_json(path, _Kept(key, heard))
-    return heard
+def _with_earlier(run: Path, exports: Exports) -> Exports:
+    """With what earlier calls measured of the same weights by the same questions, and is still there."""
+    if not (run / EXPORTS_FILE).is_file():
+        return exports
+    old = read_exports(run)
+    if (old.weights, old.largest_loss, old.num_rows) != (exports.weights, exports.largest_loss, exports.num_rows):
+        return exports
+    again = {one.format for one in exports.models}
+    kept = [one for one in old.models if one.format not in again and one.path is not None and one.path.is_dir()]
+    return replace(exports, models=(*kept, *exports.models))
 
 
 def _as_trained(source: Source, examination: Examination) -> Exported:

@@ -14,8 +14,9 @@ _STYLES: dict[Outcome, str] = {"good": "green", "worse": "red", "undecided": "ye
 def print_exports(exports: Exports, console: Console) -> None:
     """Print a row for each exported model below one for the tuned model, and why some are not good."""
     metric = next((one.metric for one in exports.models if one.metric), "")
-    headings = ("format", "MB", "memory", "tok/s", "nats off", metric or "perplexity", "change", "verdict")
+    headings = ("format", "MB", "RAM", "tok/s", "nats", "score", "change", "verdict")
     rows = [_row(exports.tuned, exports), *(_row(one, exports) for one in exports.models)]
+    console.print(Text(f"{metric or 'perplexity'} on the same rows, tuned model first", "dim"))
     console.print(table(headings, rows, words=(0,)))
     for one in exports.models:
         if one.outcome != "good":
