@@ -29,6 +29,7 @@ from weitiao.retention.run import NO_TEMPLATE
 from weitiao.retention.scores import RetentionScores, accuracy, loss
 from weitiao.runs.record import Records, StepRecord, find_outputs
 from weitiao.study.pipeline.steps import STEPS
+from weitiao.verdict.exported import Agreement, Exported, Exports, write_exports
 from weitiao.verdict.verdict import decide, write_verdict
 
 MODEL = "smollm2-135m"
@@ -41,7 +42,7 @@ HOSTILE = '<script>alert("x")</script><img src=http://evil.example/a.png onerror
 
 _SECONDS = {
     "check": 4.2, "baseline": 96.0, "retention-before": 187.0, "train": 655.0, "eval": 41.5, "retention-after": 190.0,
-    "compare": 1.4, "verdict": 0.1,
+    "compare": 1.4, "verdict": 0.1, "export": 33.0,
 }  # fmt: skip
 
 
@@ -246,5 +247,17 @@ def write_run(
     write_json(path / "gap-tuned.json", gap)
     tuned = comparison.metrics["exact_match"].after
     write_verdict(path, decide(tuned, comparison.gain, kept, VerdictConfig(target=target)))
+    write_exports(path, exports(text))
     write_records(path)
     return path
+
+
+def exports(text: str) -> Exports:
+    """One good and one refused."""
+    tuned = Exported("as trained", Path("final"), "transformers", "good", "", 540_000_000, 900_000_000, 20.0, 2.0)
+    grades = [1.0] * 190 + [0.0] * 10
+    good = Exported(
+        "gguf-q8_0", Path("export/gguf-q8_0"), "llama.cpp", "good", f"nothing is lost {text}", 145_000_000, 240_000_000,
+        80.0, 0.3, Agreement(204, 6000, 0, 0.0185, 0.4, 0.15, 0.98), "exact_match", paired_difference(grades, grades),
+    )  # fmt: skip
+    return Exports("w", 0.02, 200, tuned, (good, Exported("gguf-q2_k", None, "llama.cpp", "refused", "too far off")))

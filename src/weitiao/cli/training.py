@@ -77,9 +77,9 @@ def run(
 ) -> None:
     """Do the whole work: check the data, try prompting, train, evaluate, compare, decide, and report.
 
-    Steps: check, baseline, retention-before, train, eval, retention-after, compare, verdict, report. A recipe with
-    `stages` is several runs, one after the other. What is done stays done: a second call does nothing, a changed recipe
-    redoes what follows from the change, a killed call goes on.
+    Steps: check, baseline, retention-before, train, eval, retention-after, compare, verdict, export (where the recipe
+    names formats), report. A recipe with `stages` is several runs, one after the other. What is done stays done: a
+    second call does nothing, a changed recipe redoes what follows from the change, a killed call goes on.
 
     Exit codes: 0 ship (or prompting suffices), 3 do not ship (or the data has errors), 4 undecided.
 
@@ -116,8 +116,11 @@ def run(
 
 def print_outcome(result: PipelineResult, console: Console) -> None:
     """The verdict, or why the run ended before there was one."""
+    from weitiao.terminal.exports import print_exports
     from weitiao.terminal.verdict import verdict_panel
 
+    if result.exports is not None:
+        print_exports(result.exports, console)
     if result.verdict is not None:
         console.print(verdict_panel(result.verdict))
     elif result.stop is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weitiao.errors import ModelError, WeitiaoError
+from weitiao.errors import ModelError, RunError, WeitiaoError
 from weitiao.evaluation.task import Task
 from weitiao.export.asking import Open, alone, ask
 from weitiao.export.formats import Format
@@ -140,7 +140,7 @@ def size_of(directory: Path) -> int:
 
 
 def find_export(target: Path, weights: str) -> Note | None:
-    """The note of an export of the same weights, if its files are whole; None where nothing lies.
+    """The note of an export of the same weights, if its files are whole; None where one is to be made.
 
     Raises:
         ModelError: Something else lies there.
@@ -150,7 +150,10 @@ def find_export(target: Path, weights: str) -> Note | None:
     if (target / NOTE).is_file() and (target / COMPLETE).is_file():
         note = read_record(Note, target / NOTE, missing="", damaged=f"Remove {target}.")
         if note.weights == weights:
-            check_whole(target)
+            try:
+                check_whole(target)
+            except RunError:  # files are missing or others: it is made again
+                return None
             return note
     raise ModelError(
         f"{target} is there already, and is no export of these weights.",

@@ -17,6 +17,7 @@ from weitiao.config import Config
 from weitiao.data.config import DataConfig
 from weitiao.evaluation.borders import VerdictConfig
 from weitiao.evaluation.config import EvaluationConfig
+from weitiao.export.config import ExportConfig
 from weitiao.files import in_one_step
 from weitiao.methods.config import MethodConfig
 from weitiao.methods.lora import LoraConfig
@@ -81,6 +82,9 @@ class Recipe(Config):
 
     tournament: TournamentConfig = Field(default_factory=TournamentConfig)
     """What `weitiao methods` tries."""
+
+    export: ExportConfig = Field(default_factory=ExportConfig)
+    """In which formats the tuned model goes live."""
 
     run_dir: Path | None = None
     """Where everything that the run produces goes; `runs/NAME` of the recipe's file name when not given."""

@@ -95,6 +95,7 @@ STEP_OF = {
     "retention-after.json": "retention-after",
     "comparison.json": "compare",
     "verdict.json": "verdict",
+    "exports.json": "export",
     "environment.json": "",
 }
 

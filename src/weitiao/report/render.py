@@ -15,6 +15,7 @@ from weitiao.files import in_one_step
 from weitiao.report.files import RunFiles, read_run
 from weitiao.report.sections.common import shortened
 from weitiao.report.sections.data import costs_section, data_section, reproduce_section
+from weitiao.report.sections.export import export_section
 from weitiao.report.sections.scores import examples_section, gap_section, scores_section
 from weitiao.report.sections.training import training_section
 from weitiao.report.sections.verdict import retention_section, verdict_section
@@ -27,6 +28,7 @@ SECTIONS: dict[str, Callable[[RunFiles, Wording], dict[str, Any]]] = {
     "scores": scores_section,
     "gap": gap_section,
     "retention": retention_section,
+    "export": export_section,
     "training": training_section,
     "examples": examples_section,
     "data": data_section,
@@ -96,10 +98,11 @@ def write_report(run: Path, *, output: Path | None = None, language: Language = 
 
 
 def _order(files: RunFiles) -> list[str]:
-    """The sections; findings that stopped the run come first."""
+    """The sections; findings that stopped the run come first, and exports where there are any."""
     stop = files.records.stop
     first = ["data"] if stop is not None and stop.reason == "findings" else []
-    return list(dict.fromkeys([*first, *SECTIONS]))
+    shown = [name for name in SECTIONS if name != "export" or files.get("exports.json")]
+    return list(dict.fromkeys([*first, *shown]))
 
 
 def with_code(text: str) -> Markup:

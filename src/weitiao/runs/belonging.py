@@ -20,7 +20,7 @@ OF = "of"
 
 Belonging = Literal["belongs", "skipped", "outdated", "replaced"]
 
-_OF_WEIGHTS = frozenset({"eval", "retention-after", "compare", "verdict"})
+_OF_WEIGHTS = frozenset({"eval", "retention-after", "compare", "verdict", "export"})
 
 
 class Belongings:
@@ -62,7 +62,10 @@ class Belongings:
         return "belongs" if all(self._digest(other) == digest for other, digest in files.items()) else "replaced"
 
     def _says_the_same(self, name: str, made_of: dict[str, Any]) -> bool:
-        """Whether scores that were written again are those of the very answers that `weitiao run` left."""
+        """Whether scores that were written again are those of the very answers that `weitiao run` left; exports, to
+        which more were added, say of which weights they are."""
+        if name == "exports.json":
+            return True
         record = self._records.steps.get("eval")
         answers = None if record is None else record.outputs.get("predictions.jsonl")
         return name == "scores.json" and answers is not None and made_of.get("files") == {"predictions.jsonl": answers}

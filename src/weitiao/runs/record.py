@@ -125,7 +125,7 @@ def find_outputs(run: Path, patterns: Iterable[str]) -> dict[str, str]:
         Name to digest, in order of name.
     """
     paths = sorted({path for pattern in patterns for path in run.glob(pattern)})
-    digests = {path.name: digest_of(path) for path in paths if path.suffix != ".part"}
+    digests = {str(path.relative_to(run)): digest_of(path) for path in paths if path.suffix != ".part"}
     return {name: digest for name, digest in digests.items() if digest is not None}
 
 

@@ -11,7 +11,7 @@ import torch
 from ruamel.yaml.comments import CommentedMap
 from transformers import PreTrainedConfig
 
-from weitiao.errors import ModelError, RecipeError
+from weitiao.errors import ModelError, RecipeError, WeitiaoError
 from weitiao.forest.plan import Plan
 from weitiao.machine.hardware import detect_hardware
 from weitiao.models.config import ModelConfig
@@ -26,6 +26,7 @@ from weitiao.planning.workload import Workload, invented_items, workload
 from weitiao.recipe import Recipe, recipe_from_dict
 from weitiao.recipe.overrides import apply_overrides
 from weitiao.study.dataset import Tell
+from weitiao.study.export import check_formats, formats_of
 from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, choose_precision, in_format, prepare, with_checkpointing
 from weitiao.study.setup import set_threads
 from weitiao.study.teacher import teacher_beside
@@ -59,6 +60,10 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
             "written.",
             "Plan a supervised training of answers of that length: objective=sft; writing them takes about as long.",
         )
+    try:
+        check_formats(formats_of(recipe, recipe.export.formats), recipe.model)
+    except WeitiaoError as error:
+        tell(f"It cannot be exported as export.formats says: {error.what} {error.remedy}")
     where = _where(recipe, device)
     prepared = prepare(recipe, torch.device(where.kind), tell)
     work = work_of(prepared)

@@ -15,7 +15,7 @@ from weitiao.text.wording import Language
 if TYPE_CHECKING:
     from rich.console import Console
 
-ON_THE_WAY = frozenset({"baseline", "retention-before", "retention-after", "compare", "verdict"})
+ON_THE_WAY = frozenset({"baseline", "retention-before", "retention-after", "compare", "verdict", "export"})
 """Steps that only the last stage does: what it leaves is held against the model that there was before all of them."""
 
 

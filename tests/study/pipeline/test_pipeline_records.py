@@ -97,10 +97,10 @@ def test_a_rule_says_number_and_time() -> None:
     lines.passed_over("check", "nothing to do: all well")
     lines.passed_over("baseline", "skipped")
     rule, done, unchanged, skipped = stream.getvalue().splitlines()
-    assert rule.startswith("4/9 train  2 min 10 s so far ─")
+    assert rule.startswith("4/10 train  2 min 10 s so far ─")
     assert done == "train: all well (10 min 40 s, 1.0 GiB)"
-    assert unchanged.split() == ["1/9", "check", "nothing", "to", "do:", "all", "well"]
-    assert skipped.split() == ["2/9", "baseline", "skipped"]
+    assert unchanged.split() == ["1/10", "check", "nothing", "to", "do:", "all", "well"]
+    assert skipped.split() == ["2/10", "baseline", "skipped"]
 
 
 def test_data_with_errors_and_advice_against_tuning_stop_unless_the_recipe_goes_on(recipe_path: Path) -> None:

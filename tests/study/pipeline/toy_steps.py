@@ -46,6 +46,11 @@ def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) 
                 "decision": "ship",
                 "reasons": [],
                 "set_aside": [],
+                "weights": "",
+                "largest_loss": 0.02,
+                "num_rows": 1,
+                "tuned": {"format": "", "path": None, "engine": "", "outcome": "good", "reason": ""},
+                "models": [],
                 "reads": {name: identities.of(name) for name in step.reads},
                 "upstream": {name: _left(work.run.path, name) for name in step.upstream if work.has(name)},
             }
@@ -53,6 +58,7 @@ def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) 
             names = [name for name in step.writes if name != "final"]
             for name in names:
                 path = work.run.path / name.replace("*", "model")
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text[: len(text) // 2])
             fail(step.name)
             for name in names:

@@ -199,7 +199,7 @@ def _hashes(files: RunFiles, words: Wording) -> list[tuple[str, str]]:
 
 
 STEP_ORDER = (
-    "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict",
+    "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "export",
 )  # fmt: skip
 
 
@@ -216,6 +216,8 @@ def costs_section(files: RunFiles, words: Wording) -> Section:
     total = sum(done[name].seconds for name in STEP_ORDER if name in done)
     rows: list[Section] = []
     for name in STEP_ORDER:
+        if name == "export" and name not in done:  # only few runs have it
+            continue
         rows.append({"step": name, "state": files.state(name), "record": None})
         if name in done and name not in files.records.skipped:
             share = done[name].seconds / total if total else 0.0

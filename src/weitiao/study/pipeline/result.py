@@ -10,6 +10,7 @@ from typing import Any, Literal
 from weitiao.recipe import Recipe
 from weitiao.runs.record import Stop
 from weitiao.runs.run_dir import RunDir
+from weitiao.verdict.exported import Exports
 from weitiao.verdict.verdict import Verdict, verdict_values
 
 StepState = Literal["done", "unchanged", "skipped", "left out", "not reached"]
@@ -52,6 +53,7 @@ class PipelineResult:
         stop: Why the run ended early; None if it did not.
         report: `report.html`; None when it was not written.
         reached_end: Whether all steps were gone through (no `--until`, no stop).
+        exports: What was exported; None when nothing was.
         is_judged: Whether there is a verdict on such work: not on what was learned of raw text, nor on reward models.
     """
 
@@ -62,15 +64,17 @@ class PipelineResult:
     report: Path | None
     reached_end: bool
     is_judged: bool = True
+    exports: Exports | None = None
 
     @property
     def exit_code(self) -> int:
-        """That of the verdict: 0 ship, 3 do not ship, 4 undecided. 3 when the data has errors, 0 when prompting
-        suffices or `--until` ended the run, and 4 when the run came to its end without what a verdict needs."""
+        """That of the verdict: 0 ship, 3 do not ship, 4 undecided; of a model to be shipped, that of its exports. 3
+        when the data has errors, 0 when prompting suffices or `--until` ended the run, and 4 when the run came to its
+        end without what a verdict needs."""
         if self.stop is not None:
             return EXIT_FINDINGS if self.stop.reason == "findings" else 0
         if self.verdict is not None:
-            return self.verdict.exit_code
+            return self.verdict.exit_code or (self.exports.exit_code if self.exports else 0)
         return EXIT_UNDECIDED if self.reached_end and self.is_judged else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,6 +83,7 @@ class PipelineResult:
             "path": str(self.path),
             "exit_code": self.exit_code,
             "verdict": verdict_values(self.verdict) if self.verdict else None,
+            "exports": self.exports,
             "stop": asdict(self.stop) if self.stop else None,
             "report": str(self.report) if self.report else None,
             "steps": [asdict(step) for step in self.steps],

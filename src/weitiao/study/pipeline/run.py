@@ -17,6 +17,7 @@ from weitiao.report.render import REPORT_FILE
 from weitiao.runs.record import Records, StepRecord, are_intact, find_outputs, read_records, remove_outputs
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.collect import with_feedback
+from weitiao.study.export import check_formats, formats_of
 from weitiao.study.pipeline.keys import Identities, step_key
 from weitiao.study.pipeline.result import PipelineResult, StepOutcome, stop_after
 from weitiao.study.pipeline.step import Step, Work, dependants, measured
@@ -27,6 +28,7 @@ from weitiao.study.setup import environment, set_threads
 from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import StepLines
 from weitiao.text.wording import Language
+from weitiao.verdict.exported import read_exports
 from weitiao.verdict.verdict import read_verdict
 
 
@@ -62,6 +64,10 @@ def run_pipeline(
     assert recipe.run_dir is not None, "load_recipe sets run_dir"
     _require_known(steps, [*redo, *skip, *([until] if until else [])])
     _require_test_rows(recipe)
+    if recipe.export.formats:
+        check_formats(formats_of(recipe, recipe.export.formats), recipe.model)
+    else:
+        steps = [step for step in steps if step.name != "export"]
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError(
             "`weitiao run` is one process, and torchrun started several.",
@@ -127,6 +133,7 @@ class Pipeline:
             path=path,
             steps=gone,
             verdict=read_verdict(path) if "verdict" in available else None,
+            exports=read_exports(path) if "export" in available else None,
             stop=records.stop,
             report=path / REPORT_FILE if "report" in available else None,
             reached_end=len(self.outcomes) == len(self.steps),

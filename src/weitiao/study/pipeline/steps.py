@@ -26,6 +26,7 @@ from weitiao.runs.record import digest_of
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.check import Target, check_recipe, inspect_data
 from weitiao.study.evaluate import evaluate_recipe
+from weitiao.study.export import Asked, export_run
 from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
 from weitiao.study.task import task_from_recipe
@@ -132,6 +133,13 @@ def verdict(work: Work) -> str:
     return decided.decision
 
 
+def export(work: Work) -> str:
+    """Export the tuned model, and judge every export."""
+    asked = work.recipe.export
+    formats = Asked(asked.formats, rows=asked.rows, largest_loss=asked.largest_loss)
+    return ", ".join(f"{one.format} {one.outcome}" for one in export_run(work.recipe, formats, work.tell).models)
+
+
 def report(work: Work) -> str:
     """Write the page."""
     return str(write_report(work.run.path, language=work.language))
@@ -209,9 +217,19 @@ STEPS: tuple[Step, ...] = (
         action=verdict,
     ),
     Step(
+        name="export",
+        reads=("export", "data.test", "evaluate", *_GRADED, *_MODEL),
+        needs=("train",),
+        writes=("exports.json", "export/*"),
+        action=export,
+        resumes=True,
+    ),
+    Step(
         name="report",
         reads=("*",),
-        uses=("check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict"),
+        uses=(
+            "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "export",
+        ),
         writes=("report.html",),
         action=report,
     ),

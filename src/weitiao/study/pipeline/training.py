@@ -150,7 +150,9 @@ def _set_aside(run: RunDir, of_results: Iterable[str], tell: Tell) -> None:
     results = [path for pattern in of_results for path in sorted(run.path.glob(pattern))]
     for path in [*(run.path / name for name in _OF_TRAINING), *results, run.recipe_path]:
         if path.exists():
-            path.rename(target / path.name)
+            place = target / path.relative_to(run.path)
+            place.parent.mkdir(exist_ok=True)
+            path.rename(place)
     target.rename(target.with_suffix(""))
     tell(f"Another training is asked for: the earlier one and its results are kept in {target.with_suffix('')}")
 
