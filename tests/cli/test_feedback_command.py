@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sqlite3
+import time
 from collections import Counter
+from contextlib import closing, suppress
 from pathlib import Path
 
 from workbench import weitiao, write_rows
@@ -77,3 +82,43 @@ def test_what_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert (done.returncode, "no pairs of answers" in done.stderr) == (2, True), done.stderr
     done = weitiao("feedback", "import", tmp_path / "a.db", tmp_path / "none.json")
     assert (done.returncode, "no file" in done.stderr.replace("\n", " ")) == (2, True)
+
+
+def test_sampling_that_is_killed_goes_on(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", 300)
+    asked_for = (tiny_llama_dir, "--data", tmp_path / "rows.jsonl", "--samples", "3", "--max-new-tokens", "4")
+    killed, whole = tmp_path / "killed.db", tmp_path / "whole.db"
+
+    def num_drawn() -> int:
+        if not killed.exists():
+            return 0
+        with closing(sqlite3.connect(killed)) as connection, suppress(sqlite3.OperationalError):
+            return int(connection.execute("SELECT count(*) FROM drawn").fetchone()[0])
+        return 0
+
+    def kill(pid: int) -> None:
+        deadline = time.monotonic() + 60
+        while not num_drawn():
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+
+    assert weitiao("feedback", "sample", killed, *asked_for, meanwhile=kill).returncode == -signal.SIGKILL
+    before = num_drawn()
+    assert 1 <= before < 4  # of four blocks
+    assert FeedbackStore(killed).pairs() == []
+    with closing(sqlite3.connect(killed)) as connection:  # what is there is not drawn again
+        for key, texts in connection.execute("SELECT id, texts FROM drawn").fetchall():
+            marked = json.dumps([f"kept {texts}", *json.loads(texts)[1:]])
+            connection.execute("UPDATE drawn SET texts = ? WHERE id = ?", (marked, key))
+        connection.commit()
+    for store in (killed, whole):
+        assert weitiao("feedback", "sample", store, *asked_for).returncode == 0
+    pairs, expected = FeedbackStore(killed).pairs(), FeedbackStore(whole).pairs()
+    kept = [one for one, _, _ in pairs if one.a.startswith("kept ") or one.b.startswith("kept ")]
+    assert 1 <= len(kept) <= before
+    changed = {one.row_id for one in kept}
+    assert [one for one in pairs if one[0].row_id not in changed] == [
+        one for one in expected if one[0].row_id not in changed
+    ]
+    assert num_drawn() == 0

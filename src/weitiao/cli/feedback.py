@@ -39,7 +39,8 @@ def sample(
     """
     from weitiao.feedback.store import FeedbackStore
     from weitiao.generation.config import GenerationConfig
-    from weitiao.study.feedback import prompts_of_file, sample_answers
+    from weitiao.study.drawing import sample_answers
+    from weitiao.study.feedback import prompts_of_file
     from weitiao.terminal.progress import teller
 
     generation = GenerationConfig(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)

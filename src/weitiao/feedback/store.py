@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE TABLE IF NOT EXISTS pairs (
     id TEXT PRIMARY KEY, row_id TEXT NOT NULL, prompt TEXT NOT NULL, a TEXT NOT NULL, b TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS drawn (id TEXT PRIMARY KEY, texts TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS judgements (
     number INTEGER PRIMARY KEY AUTOINCREMENT, pair TEXT NOT NULL, judge TEXT NOT NULL, shown TEXT NOT NULL,
     choice TEXT NOT NULL, time TEXT NOT NULL, seconds REAL, comment TEXT, withdrawn INTEGER NOT NULL DEFAULT 0
@@ -192,13 +193,30 @@ class FeedbackStore:
             for row in rows
         ]
 
-    def _read(self, query: str, table: str = "judgements") -> list[tuple[Any, ...]]:
+    def drawn(self, key: str) -> list[str] | None:
+        """Answers that were drawn for pairs that are not made yet, by what they were drawn of and how."""
+        found = self._read("SELECT texts FROM drawn WHERE id = ?", "drawn", (key,))
+        return json.loads(found[0][0]) if found else None
+
+    def keep_drawn(self, key: str, texts: Sequence[str]) -> None:
+        """Store answers until their pairs are made: whatever breaks in before costs none that were drawn.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        self._write([("INSERT OR REPLACE INTO drawn VALUES (?, ?)", (key, json_text(list(texts))))])
+
+    def forget_drawn(self, keys: Iterable[str]) -> None:
+        """Their pairs are made."""
+        self._write([("DELETE FROM drawn WHERE id = ?", (key,)) for key in keys])
+
+    def _read(self, query: str, table: str = "judgements", values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         if not self.path.exists():
             return []
         try:
             with self._open() as connection:
                 begun = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-                return connection.execute(query).fetchall() if begun else []  # another process may be making it
+                return connection.execute(query, values).fetchall() if begun else []  # another process may be making it
         except sqlite3.DatabaseError as error:
             what = f"{self.path}: it is no store of feedback ({error})."
             raise DataError(what, "Name the file that `weitiao feedback sample` or `compare --judge` made.") from error

@@ -22,7 +22,7 @@ from weitiao.recipe.feedback import FeedbackConfig, RewardJudgeConfig
 from weitiao.rollouts.rewards import Rewards
 from weitiao.study.compare.preferences import ask_model, is_person
 from weitiao.study.dataset import Tell
-from weitiao.study.feedback import sample_answers
+from weitiao.study.drawing import sample_answers
 from weitiao.study.pipeline.keys import Identities
 from weitiao.study.rolling import scoring
 from weitiao.study.setup import device_here

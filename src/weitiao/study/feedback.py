@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.text import Text
-
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.example import PROMPTS, Example, Rows, asked
 from weitiao.data.load import load_data
 from weitiao.data.writing.writing import row_writer
-from weitiao.errors import DataError, ModelError
-from weitiao.evaluation.answers import write_answers
+from weitiao.errors import DataError
 from weitiao.evaluation.judges.pairwise import JudgeConfig
 from weitiao.feedback.exchange import (
     choices_by_judge,
-    pairs_of,
     preferred,
     take_in,
     take_in_preferences,
@@ -31,16 +26,9 @@ from weitiao.feedback.exchange import (
 from weitiao.feedback.items import PreferenceItem
 from weitiao.feedback.preference import Preferences
 from weitiao.feedback.raters import Status, agreement_of_all
-from weitiao.feedback.store import FeedbackStore, Made
-from weitiao.generation.config import GenerationConfig
+from weitiao.feedback.store import FeedbackStore
 from weitiao.json_text import lines_of
-from weitiao.methods.open import open_model
-from weitiao.rendering.config import RenderingConfig
 from weitiao.study.compare.preferences import judge_answers, sum_up
-from weitiao.study.compare.sides import find_side, side_tokenizer
-from weitiao.study.dataset import Tell
-from weitiao.study.setup import device_here
-from weitiao.terminal.progress import answer_progress
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,62 +58,6 @@ def prompts_of_file(data: Path, limit: int | None) -> list[Example]:
     """The rows of a file that ask something; answers in it are left aside."""
     rows = load_data(DataConfig(train=(SourceConfig(path=str(data)),)), rows=PROMPTS).train
     return [one for one in rows[:limit] if asked(one)[0]]
-
-
-def sample_answers(
-    targets: Sequence[str],
-    store: FeedbackStore,
-    examples: Sequence[Example],
-    *,
-    samples: int,
-    pairs: int,
-    generation: GenerationConfig,
-    console: Console,
-    tell: Tell,
-) -> Counted:
-    """Let models answer prompts, and store pairs of their answers.
-
-    Args:
-        targets: Runs, adapters and models, as `find_side` takes them.
-        store: Where the pairs go.
-        examples: The prompts.
-        samples: Answers of each model to each prompt.
-        pairs: Pairs of each prompt at most: those that differ most.
-        generation: How answers are written.
-        console: Where progress goes.
-        tell: Gets every line that a person should see.
-
-    Raises:
-        ModelError: A target is no model.
-        WeitiaoError: Models cannot be used.
-    """
-    answers: dict[str, list[tuple[str, Made]]] = {one.row_id: [] for one in examples}
-    for target in targets:
-        for row_id, text, made in _written(target, examples, samples, generation, console):
-            answers[row_id].append((text, made))
-    found = [pair for one in examples for pair in pairs_of(one, answers[one.row_id], pairs)]
-    if same := sum(len({text.strip() for text, _ in of}) < 2 for of in answers.values()):
-        tell(f"{same:,} of {len(examples):,} prompts have one answer only, however often they were asked")
-    return Counted(store.keep(found))
-
-
-def _written(
-    target: str, examples: Sequence[Example], samples: int, generation: GenerationConfig, console: Console
-) -> list[tuple[str, str, Made]]:
-    side = find_side(target)
-    if side.model is None:
-        raise ModelError(f"{target} is no model.", "Name a run, an adapter or a model.")
-    with console.status(Text(f"Loading {target}"), spinner="line"):
-        path = side.path if side.is_tuned and side.path is not None else side.model.name
-        opened = open_model(path, base=side.model, device=device_here())
-    tokenizer = side_tokenizer(side, RenderingConfig())
-    prompts = [Example(one.row_id, asked(one)[0], tools=one.tools) for one in examples for _ in range(samples)]
-    with answer_progress(console, batch_size=generation.batch_size) as on_progress:
-        written = write_answers(opened.model, tokenizer, prompts, generation, on_progress=on_progress)
-    del opened
-    gc.collect()  # modules refer to each other; the next model needs the memory
-    made = Made(target, generation.model_dump(include={"max_new_tokens", "temperature", "top_k", "top_p", "seed"}))
-    return [(one.row_id, one.answer, made) for one in written]
 
 
 def judge_pairs(
