@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from weitiao.generation.cache import Part, Prefix
+from weitiao.generation.parts import Part, Prefix
 from weitiao.generation.prefixes import BLOCK, Prefixes
 
 LAYER = nn.Identity()

@@ -177,7 +177,8 @@ def test_an_adapter_that_does_not_fit_is_refused(
         asyncio.run(wrong())
 
 
-def test_a_run_is_served_as_it_was_evaluated(tiny_llama_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantization", [None, "nf4"])
+def test_a_run_is_served_as_it_was_evaluated(tiny_llama_dir: Path, tmp_path: Path, quantization: str | None) -> None:
     recipe = write_recipe(
         tmp_path,
         tiny_llama_dir,
@@ -185,7 +186,7 @@ def test_a_run_is_served_as_it_was_evaluated(tiny_llama_dir: Path, tmp_path: Pat
         train={"epochs": 2},
         evaluate={"generation": {"max_new_tokens": 12}},
     )
-    train(load_recipe(recipe))
+    train(load_recipe(recipe, [] if quantization is None else [f"model.quantization={quantization}"]))
     run = tmp_path / "run"
     scored = evaluate_target(run)
     opened = open_model(run)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from weitiao.generation.cache import Cache, LayerCache, Part, Prefix, Shared, require_first
+from weitiao.generation.cache import Cache, LayerCache, Shared
+from weitiao.generation.parts import Part, Prefix, require_first
 from weitiao.models.attention import Attends, ForestAttention
 from weitiao.models.scoring import Scoring
 

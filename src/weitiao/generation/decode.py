@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from weitiao.errors import ModelError
 from weitiao.generation.alone import Beginning, RowsAlone, run_beginning
 from weitiao.generation.batches import Prompt, lay_out
-from weitiao.generation.cache import Cache, Prefix
+from weitiao.generation.cache import Cache
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.network import Network
+from weitiao.generation.parts import Prefix
 from weitiao.generation.sampling import Sampler
 from weitiao.models.attention import runs_alone
 from weitiao.models.parts import context_length, decoder, evaluating

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from weitiao.forest.layout import Ints
 from weitiao.generation.alone import Row, goes_on_at_once, run_alone
 from weitiao.generation.attention import Beside, PieceAttention, StepAttention
-from weitiao.generation.cache import Cache, Part, Prefix, cut
+from weitiao.generation.cache import Cache
 from weitiao.generation.network import Network
+from weitiao.generation.parts import Part, Prefix, cut
 from weitiao.generation.prefixes import Prefixes
 from weitiao.models.attention import Attends, runs_alone
 

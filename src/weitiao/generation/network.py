@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from weitiao.forest.layout import Layout
 from weitiao.generation.attention import PromptAttention, StepAttention
 from weitiao.generation.batches import Prompt, PromptRow, lay_out
-from weitiao.generation.cache import Cache, Prefix
+from weitiao.generation.cache import Cache
+from weitiao.generation.parts import Prefix
 from weitiao.models.attention import FOREST, Attends, ForestAttention
 from weitiao.models.parts import Readout, decoder
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from weitiao.forest.layout import Ints, common_prefix_length
-from weitiao.generation.cache import Part, cut
+from weitiao.generation.parts import Part, cut
 
 BLOCK = 32
 """Where sequences part, what they share ends at a multiple of so many tokens. Those that begin with the same system

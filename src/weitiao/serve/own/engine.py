@@ -6,33 +6,26 @@ One thread owns the model. Requests go to it through a queue, and tokens come ba
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from weitiao.serve.engine import Request, RequestError, Served, ServeError, Token
+from weitiao.serve.own.worker import STARTING, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
     from transformers import PreTrainedTokenizerFast
 
     from weitiao.models.config import ModelConfig
-    from weitiao.serve.own.adapters import Adapter
     from weitiao.serve.own.grammar import Grammars
     from weitiao.serve.own.loading import Loaded
-    from weitiao.serve.own.schedule import Answer, Schedule
-
-_logger = logging.getLogger(__name__)
-
-_STARTING = "Start it again; the log says what happened."
+    from weitiao.serve.own.schedule import Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +68,7 @@ class OwnEngine:
         self._target, self._base, self._settings = target, base, settings or OwnSettings()
         self._served = Served(name="own", context=0, slots=self._settings.slots, adapters=dict(adapters or {}))
         self._leaving: set[str] = set()
-        self._inbox: SimpleQueue[Callable[[_Worker], None]] = SimpleQueue()
+        self._inbox: SimpleQueue[Callable[[Worker], None]] = SimpleQueue()
         self._thread: Thread | None = None
         self._ready: Future[_Ready] = Future()
         self._lock, self._dead = Lock(), False
@@ -189,21 +182,21 @@ class OwnEngine:
 
     def _require_ready(self) -> _Ready:
         if self._thread is None:
-            raise ServeError("The engine does not run.", _STARTING)
+            raise ServeError("The engine does not run.", STARTING)
         return self._ready.result(timeout=0)
 
-    def _put(self, do: Callable[[_Worker], None]) -> None:
+    def _put(self, do: Callable[[Worker], None]) -> None:
         """Ask the worker to do something between two steps."""
         with self._lock:
             if self._dead:
-                raise ServeError("The engine does not run.", _STARTING)
+                raise ServeError("The engine does not run.", STARTING)
             self._inbox.put(do)
 
-    async def _call(self, do: Callable[[_Worker], None]) -> None:
+    async def _call(self, do: Callable[[Worker], None]) -> None:
         """Let the worker do something between two steps."""
         done: Future[None] = Future()
 
-        def run(worker: _Worker) -> None:
+        def run(worker: Worker) -> None:
             do(worker)
             done.set_result(None)
 
@@ -232,66 +225,9 @@ class _Ready:
     context: int
 
 
-@dataclass(slots=True)
-class _Worker:
-    """What belongs to the thread of the model."""
-
-    loaded: Loaded
-    schedule: Schedule
-    forget: Callable[[Hashable], None]
-    leaving: list[tuple[str, Future[None]]] = field(default_factory=list)
-    stopped: bool = False
-
-    def run(self, inbox: SimpleQueue[Callable[[_Worker], None]]) -> ServeError:
-        """Serve until it is stopped, or something goes wrong; what those are told who wait."""
-        try:
-            while not self.stopped:
-                self._take_all(inbox)
-                self.schedule.tick()
-                self._let_go()
-        except Exception as error:
-            _logger.exception("The engine died.")
-            reason = ServeError(f"The engine died: {type(error).__name__}: {error}", _STARTING)
-            reason.__cause__ = error
-            return reason
-        return ServeError("The engine was stopped before the answer was ready.", "Ask again.")
-
-    def end(self, inbox: SimpleQueue[Callable[[_Worker], None]], reason: ServeError) -> None:
-        """Tell all that wait, those in the inbox too."""
-        with suppress(Empty):
-            while True:
-                inbox.get_nowait()(self)
-        for answer in self.schedule.answers:
-            answer.emit(reason)
-        for _, gone in self.leaving:
-            gone.set_exception(reason)
-
-    def add(self, name: str, adapter: Adapter) -> None:
-        assert self.loaded.adapters is not None, "it was read for them"
-        self.loaded.adapters.add(name, adapter)
-
-    def stop(self) -> None:
-        self.stopped = True
-
-    def _take_all(self, inbox: SimpleQueue[Callable[[_Worker], None]]) -> None:
-        """Do what is asked; wait for it where there is nothing else to do."""
-        with suppress(Empty):
-            while True:
-                inbox.get(block=not self.schedule.answers and not self.leaving and not self.stopped)(self)
-
-    def _let_go(self) -> None:
-        for name, gone in list(self.leaving):
-            if not self.schedule.uses(name):
-                assert self.loaded.adapters is not None, "it was loaded"
-                self.loaded.adapters.remove(name)
-                self.forget(name)
-                self.leaving.remove((name, gone))
-                gone.set_result(None)
-
-
 def _prepare(
     target: str | Path, base: ModelConfig | None, adapters: Mapping[str, Path], settings: OwnSettings
-) -> tuple[_Ready, _Worker]:
+) -> tuple[_Ready, Worker]:
     """Load everything, and find out how the model may be run."""
     import torch
 
@@ -314,4 +250,4 @@ def _prepare(
     rows = joining(loaded.model, prefix_bytes=settings.prefix_bytes, routing=routing)
     schedule = Schedule(rows, slots=settings.slots, piece_tokens=settings.piece_tokens)
     ready = _Ready(loaded, Grammars(loaded.tokenizer), stop_ids(loaded.model, loaded.tokenizer), loaded.context)
-    return ready, _Worker(loaded, schedule, rows.forget)
+    return ready, Worker(loaded, schedule, rows.forget)
