@@ -1,13 +1,13 @@
-"""Serving: python -m benchmarks.serve speed [--gguf FILE] ..."""
+"""Serving: python -m benchmarks.serve speed | load [--help]"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-from benchmarks.serve import speed
+from benchmarks.serve import load, speed
 
-WORKS: dict[str, Callable[[list[str]], None]] = {"speed": speed.main}
+WORKS: dict[str, Callable[[list[str]], None]] = {"load": load.main, "speed": speed.main}
 
 
 def main() -> None:

@@ -23,6 +23,10 @@ from workbench import weitiao
 LONG = {"model": MODEL, "messages": [{"role": "user", "content": "Tell me a very long story."}], "seed": 1}
 
 
+def with_schema(schema: Any) -> Any:
+    return {**LONG, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
+
+
 def post(url: str, body: Any, path: str = "/v1/chat/completions", **more: Any) -> httpx2.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", **more.pop("headers", {})}
@@ -50,6 +54,9 @@ def engine_of(served: Served) -> psutil.Process:
         ({**LONG, "messages": [{"role": "user", "content": "a"}] * 600}, 400, "at most 512 turns"),
         ({**LONG, "tools": [{"type": "function", "function": {"name": "f"}}]}, 400, "no tool calls"),
         ({**LONG, "response_format": {"type": "json_schema"}}, 400, "schema is missing"),
+        (with_schema({"properties": {"a": {"$ref": "#/b"}}}), 400, "there is no '#/b'"),
+        (with_schema({"$ref": "https://example.com/schema"}), 400, "there is no 'https"),
+        (with_schema({"type": "nonsense"}), 400, "'nonsense' is not valid"),
         ({**LONG, "messages": [{"role": "user", "content": "a" * 3_000_000}]}, 413, "2,097,152"),
     ],
 )  # fmt: skip

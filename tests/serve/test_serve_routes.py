@@ -158,7 +158,8 @@ def test_adapters_come_and_go(served: Served, client: OpenAI, home: Path, tmp_pa
         return HTTP.post(f"{served.url}/v1/load_lora_adapter", json=body)
 
     assert "may not come from" in load("two", tmp_path).json()["error"]["message"]
-    assert load("two", home / "missing").status_code == 400
+    for path in (home / "missing", home / ("a" * 3000), Path(f"{home}/a\0b")):
+        assert load("two", path).status_code == 400
     assert load("tuned", home / "two").status_code == 400
     assert load("two", home / "two").status_code == 200
     assert ask(client, model="two").model == "two"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.errors import MissingExtraError
 from weitiao.serve.child import ChildServer
 from weitiao.serve.engine import Request, Served, ServeError, Token
+from weitiao.serve.own.grammar import WHITESPACE, Grammars
 from weitiao.serve.token_bytes import TokenBytes
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class LlamaEngine:
         if find_spec("xllamacpp") is None:
             raise MissingExtraError("Serving a GGUF file", "serve")
         self.served = Served(name="llama.cpp", context=context, slots=slots, adapters=dict(adapters or {}))
-        self._bytes = TokenBytes(tokenizer)
+        self._bytes, self._grammars = TokenBytes(tokenizer), Grammars(tokenizer)
         self._folder = TemporaryDirectory(prefix="weitiao-")  # of this user alone, and so is the socket in it
         folder = Path(self._folder.name)
         settings = {
@@ -82,6 +84,8 @@ class LlamaEngine:
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         """Write an answer; see `Engine`."""
+        if request.schema is not None:  # what llama.cpp cannot make a grammar of, it passes over without a word
+            await asyncio.to_thread(self._grammars.of, request.schema, request.stop_ids)
         limit = min(request.max_tokens, self.served.context - len(request.prompt))
         num, cached = 0, 0
         held: Token | None = None  # a token that may be the last: llama.cpp knows more of those that end an answer
@@ -145,7 +149,7 @@ class LlamaEngine:
             "seed": request.seed % 2**32,
         }
         if request.schema is not None:
-            body["json_schema"] = dict(request.schema)
+            body["json_schema"] = {**request.schema, "x-guidance": WHITESPACE}  # for llguidance, which it asks
         if names := list(self.served.adapters):
             if request.adapter is not None and request.adapter not in names:
                 raise ServeError(f"llama.cpp has no adapter {request.adapter}.", f"It has {', '.join(names)}.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -24,12 +25,15 @@ def run(model: str, socket: str, *, context: int, slots: int, threads: int, adap
     """
     import xllamacpp
 
+    for one in (signal.SIGINT, signal.SIGTERM):  # the server ends it, when its answers are finished
+        signal.signal(one, signal.SIG_IGN)
     params = xllamacpp.CommonParams()
     params.model.path = model
     params.hostnames = [socket]
     params.n_ctx, params.n_parallel = context * slots, slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.n_threads_http = slots + 4
+    params.special = True  # the bytes of all tokens are told, by which those are known that it does not name
     params.cache_ram_mib = 0  # prompts of earlier requests are known from the slots; more memory is not taken
     params.fit_params = params.warmup = params.ui = params.endpoint_slots = False
     if adapters:

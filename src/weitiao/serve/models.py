@@ -128,10 +128,15 @@ class Models:
         """
         if name in self._all:
             raise ServeError(f"There is a model {name} already.", "Unload it first, or take another name.")
-        path = Path(directory).resolve()
-        if not any(path.is_relative_to(folder) for folder in self._folders):
+        try:
+            path = Path(directory).resolve()
+            is_allowed = any(path.is_relative_to(folder) for folder in self._folders)
+            is_there = is_allowed and path.is_dir()
+        except (OSError, ValueError) as error:  # too long, or with a null character in it
+            raise ServeError(f"{directory!r} is no path.", "Check it.") from error
+        if not is_allowed:
             raise ServeError(f"Adapters may not come from {directory}.", "Start the server with --adapters FOLDER.")
-        if not path.is_dir():
+        if not is_there:
             raise ServeError(f"There is no directory {directory}.", "Check the path.")
         bases = [one for one in self.writers if one.adapter is None]
         if on is None and len(bases) != 1:

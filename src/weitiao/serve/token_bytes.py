@@ -68,8 +68,7 @@ class TokenBytes:
     def _tokens(self) -> dict[bytes, list[int]]:
         found = defaultdict(list)
         for token in range(len(self._tokenizer)):
-            if token not in self._added:
-                found[self[token]].append(token)
+            found[self[token]].append(token)
         return dict(found)
 
 

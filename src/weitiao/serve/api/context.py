@@ -109,9 +109,24 @@ def checked_schema(kind: str, schema: dict[str, Any] | None) -> dict[str, Any] |
         raise ApiError(400, f"json_schema: {place or 'it'}: {error.message}.", param="response_format") from error
     except RecursionError as error:
         raise ApiError(400, "json_schema: it is nested too deeply.", param="response_format") from error
-    if far := next((one for one in _references(schema) if not one.startswith("#")), None):
-        raise ApiError(400, f"json_schema: {far!r} lies outside of the schema.", param="response_format")
+    if lost := next((one for one in _references(schema) if not _leads_somewhere(schema, one)), None):
+        raise ApiError(400, f"json_schema: there is no {lost!r} in the schema.", param="response_format")
     return schema
+
+
+def _leads_somewhere(schema: Any, reference: str) -> bool:
+    """Whether a JSON pointer (RFC 6901) leads to a part of the schema."""
+    if not reference.startswith("#"):
+        return False
+    for step in reference[1:].split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(schema, dict) and key in schema:
+            schema = schema[key]
+        elif isinstance(schema, list) and key.isdecimal() and int(key) < len(schema):
+            schema = schema[int(key)]
+        else:
+            return False
+    return isinstance(schema, (dict, bool))
 
 
 def _references(schema: Any) -> list[str]:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+WHITESPACE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""Only where `json.dumps` has it: free whitespace lets a small model write nothing else, for ever."""
+
+
 class Grammars:
     """Grammars over the tokens of a model.
 
@@ -50,10 +54,8 @@ class Grammars:
             raise MissingExtraError("An answer that fits a JSON Schema", "serve") from error
         if self._words is None:  # a second's work
             self._words = from_tokenizer(self._tokenizer, n_vocab=len(self._tokenizer))
-        # whitespace only where `json.dumps` has it: free whitespace lets a small model write nothing else, for ever
-        form = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         try:
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=form)  # type: ignore[arg-type]
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=WHITESPACE)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             raise _refused(str(error)) from error
         matcher = LLMatcher(self._words, grammar, log_level=0)
