@@ -162,6 +162,19 @@ def test_the_smallest_good_one_alone_is_kept(
     assert list((tmp_path / "other").iterdir()) == []
 
 
+def test_an_adapter_on_its_base_model_is_the_tuned_model_but_for_an_end_that_the_base_has_not(
+    smol_run: Path, tmp_path: Path
+) -> None:
+    (lora,) = export_run(load_recipe(smol_run), Asked(("gguf-lora",), tmp_path / "out"), print).models
+    assert lora.agreement is not None
+    assert (lora.agreement.other_ids, lora.agreement.same_template) == (0, True)
+    assert 0 < lora.agreement.mean_difference < lora.agreement.allowed == 0.02
+    assert lora.agreement.num_tokens > 200
+    assert lora.quality is not None and lora.quality.difference.n == 6
+    assert lora.reason == f"answers would not end at {END}"  # the file of the base model does not know it
+    assert (lora.outcome, list((tmp_path / "out").iterdir())) == ("refused", [])
+
+
 def test_a_file_with_its_heads_in_another_order_is_refused(
     exported: tuple[Path, dict], smol_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +213,8 @@ def test_a_full_disk_leaves_nothing(smol_run: Path, tmp_path: Path) -> None:
 def test_an_unknown_format_is_answered_with_those_there_are() -> None:
     with pytest.raises(RecipeError, match="no format `gguf`"):
         parse_format("gguf")
+    with pytest.raises(RecipeError, match="optimum-onnx"):
+        parse_format("onnx")
     with pytest.raises(RecipeError, match="no `q4_k_x`"):
         parse_format("gguf-q4_k_x")
 

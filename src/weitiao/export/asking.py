@@ -30,7 +30,8 @@ class Engine(Protocol):
         ...
 
     def logprobs(self, sequences: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> list[tuple[float, ...]]:
-        """Natural log-probabilities of the tokens of each sequence at the places that are asked."""
+        """Natural log-probabilities of the tokens of each sequence at the places that are asked; where that is slow, of
+        the first places only."""
         ...
 
     def answers(

@@ -32,8 +32,8 @@ def agreement_of(
         tokenizer: Of the tuned model.
         allowed: Mean difference of log-probabilities that the format explains, in nats.
     """
-    pairs = zip(tuned.logprobs, heard.logprobs, strict=True)
-    differences = np.concatenate([np.abs(np.subtract(a, b)) for a, b in pairs])
+    pairs = zip(tuned.logprobs, heard.logprobs, strict=True)  # an engine may be asked for some of them only
+    differences = np.concatenate([np.abs(np.subtract(a[: len(b)], b)) for a, b in pairs])
     same = [a == b for a, b in zip(tuned.answers, heard.answers, strict=True)]
     return Agreement(
         num_prompts=len(questions.texts),
@@ -63,9 +63,10 @@ def quality_of(
 def nats_of(
     questions: Questions, tuned: Heard, heard: Heard
 ) -> tuple[PairedDifference | None, tuple[float, float] | None]:
-    """The loss per learned token of each row under two models, and the perplexity; None without rows."""
+    """The loss per learned token of each row under two models, and the perplexity; None without rows, or where not all
+    of their tokens were asked."""
     rows = [one.logprobs[questions.num_own[1] :] for one in (tuned, heard)]
-    if not rows[0]:
+    if not rows[0] or any(len(a) != len(b) for a, b in zip(*rows, strict=True)):
         return None, None
     losses = [[-math.fsum(row) / len(row) for row in one] for one in rows]
     tokens = sum(map(len, rows[0]))
