@@ -210,6 +210,12 @@ def test_a_full_disk_leaves_nothing(smol_run: Path, tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_an_output_that_is_a_file_is_named(smol_run: Path) -> None:
+    done = weitiao("export", smol_run, "--to", "merged", "--output", smol_run / "recipe.yaml")
+    assert done.returncode == 2
+    assert "The exports cannot be written to" in done.stderr
+
+
 def test_an_unknown_format_is_answered_with_those_there_are() -> None:
     with pytest.raises(RecipeError, match="no format `gguf`"):
         parse_format("gguf")

@@ -38,7 +38,8 @@ def export(
     much, 4 more rows are needed to tell.
 
     Formats: adapter, merged, merged-bfloat16, merged-float16, nf4, int8, gguf-f16, gguf-q8_0, gguf-q4_k_m and the other
-    names of llama.cpp's quantiser. `--best-under` tries GGUF from 2 bits on up, or the formats of `--to`.
+    names of llama.cpp's quantiser, gguf-lora, ollama, ollama-q4_k_m. `--best-under` tries GGUF from 2 bits on up, or
+    the formats of `--to`.
 
     Examples:
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -73,7 +75,8 @@ def alone(what: str, function: Callable[..., T], *arguments: object) -> T:
     Raises:
         ModelError: The process died.
     """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
@@ -81,6 +84,18 @@ def alone(what: str, function: Callable[..., T], *arguments: object) -> T:
                 f"{what} died: out of memory, or stopped by its own check.",
                 "Look at the lines above; try with fewer rows (--rows) or a smaller format.",
             ) from error
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it is killed, whatever it is computing."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a child"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def resident_bytes() -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weitiao.export.asking import alone
 from weitiao.export.converter import Converter
 from weitiao.export.merge import merge, write_plain
-from weitiao.files import COMPLETE
+from weitiao.files import COMPLETE, writable
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
@@ -97,8 +97,9 @@ class Source:
 def working_directory(output: Path) -> Iterator[Path]:
     """A directory beside the exports for what they have in common: gone at the end, with what a kill left there."""
     work = output / "work.part"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    with writable(output, "The exports"):
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
     try:
         yield work
     finally:
