@@ -88,6 +88,7 @@ def test_each_row_is_answered_as_evaluation_answers_it(tiny_llama_dir: Path, tmp
     again = weitiao("batch", tiny_llama_dir, "--data", "prompts.jsonl", "--output", "out/answers.jsonl", cwd=tmp_path)
     assert again.returncode == 2
     assert "is there already" in again.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["answers.jsonl"]
 
 
 def test_a_killed_batch_goes_on_and_no_answer_is_lost_or_doubled(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -152,6 +153,12 @@ def test_answers_that_fit_a_schema(tiny_llama_dir: Path, tmp_path: Path, tempera
     write_prompts(tmp_path / "prompts.jsonl", 6)
     schema = {"type": "object", "properties": {"size": {"enum": ["small", "large"]}}, "required": ["size"]}
     schema["additionalProperties"] = False
+    (tmp_path / "schema.json").write_text('{"type": "circle"}')
+    command = ("batch", tiny_llama_dir, "--data", "prompts.jsonl", "--output", "answers.jsonl")
+    refused = weitiao(*command, "--schema", "schema.json", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "The JSON Schema cannot be met" in refused.stderr
+    assert not list(tmp_path.glob("answers*")), "nothing was written, nothing is left"
     (tmp_path / "schema.json").write_text(json.dumps(schema))
     done = weitiao(
         "batch", tiny_llama_dir, "--data", "prompts.jsonl", "--output", "answers.jsonl", "--schema", "schema.json",

@@ -150,6 +150,35 @@ def test_an_answer_that_nobody_reads_frees_its_slot_at_once(model_of: Callable[[
     assert len(answer) == 3
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_stay_what_they_are_while_others_come_and_leave(seed: int, model_of: Callable[[str], Path]) -> None:
+    """At random times, some broken off; few kept beginnings, so that they go while they are in use."""
+    rng = random.Random(seed)
+    directory = model_of("gemma2" if seed % 2 else "llama")
+    plain = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager")
+    stems = [[rng.randrange(VOCABULARY) for _ in range(rng.choice([70, 130, 300]))] for _ in range(3)]
+
+    async def one(engine: OwnEngine) -> tuple[tuple[int, ...], list[int]]:
+        await asyncio.sleep(rng.random() * 0.5)
+        tail = [rng.randrange(VOCABULARY) for _ in range(rng.randrange(1, 40))]
+        prompt = tuple((rng.choice(stems) if rng.random() < 0.8 else []) + tail)
+        stop_after = rng.choice([None, None, 1, 5])
+        stream, found = engine.generate(Request(prompt=prompt, max_tokens=rng.choice([1, 7, 40]))), []
+        async for token in stream:
+            found.append(token.id)
+            if len(found) == stop_after:
+                break
+        await stream.aclose()
+        return prompt, found
+
+    async def talk(engine: OwnEngine) -> Any:
+        return await asyncio.gather(*(one(engine) for _ in range(24)))
+
+    answers = with_engine(talk, directory, slots=5, piece_tokens=50, prefix_bytes=200_000)
+    for prompt, found in answers:
+        assert found == reference_answer(plain, prompt, len(found))
+
+
 def test_a_long_prompt_does_not_stall_running_answers(model_of: Callable[[str], Path]) -> None:
     order: list[str] = []
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from weitiao.forest.layout import Ints, common_prefix_length
-from weitiao.generation.parts import Part, cut
+from weitiao.generation.parts import Part, Prefix, cut
 
 BLOCK = 32
 """Where sequences part, what they share ends at a multiple of so many tokens. Those that begin with the same system
@@ -30,6 +30,7 @@ class Prefixes:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._known: list[_Known] = []  # the one used last is the last
+        self._sizes: dict[Prefix, int] = {}
 
     def find(self, whose: Hashable, tokens: Ints) -> tuple[Part, ...]:
         """The longest known beginning of a sequence, short of its last token: that one is still to be run.
@@ -51,19 +52,28 @@ class Prefixes:
     def put(self, whose: Hashable, tokens: Ints, parts: Sequence[Part]) -> None:
         """Keep what was computed of a sequence: its parts are all of its tokens."""
         kept = _Known(whose, tokens, tuple(parts))
+        self._sizes |= {part.prefix: part.prefix.nbytes for part in parts if part.prefix not in self._sizes}
         self._known = [one for one in self._known if not _goes_on(kept, one)]
         self._known.append(kept)
         while self._known and self.nbytes > self._limit_bytes:
             del self._known[0]
+        self._let_go()
 
     def forget(self, whose: Hashable) -> None:
         """Let go of what belongs to an adapter."""
         self._known = [known for known in self._known if known.whose != whose]
+        self._let_go()
 
     @property
     def nbytes(self) -> int:
         """Memory of all that is kept."""
-        return sum(prefix.nbytes for prefix in {part.prefix for known in self._known for part in known.parts})
+        return sum(self._sizes[prefix] for prefix in self._kept())
+
+    def _let_go(self) -> None:
+        self._sizes = {prefix: self._sizes[prefix] for prefix in self._kept()}
+
+    def _kept(self) -> set[Prefix]:
+        return {part.prefix for known in self._known for part in known.parts}
 
     @staticmethod
     def _usable(known: _Known, tokens: Ints) -> int:

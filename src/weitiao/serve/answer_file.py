@@ -11,6 +11,8 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
+from weitiao.data.conversion.turns import without_parts
+from weitiao.data.example import Example, Message, asked
 from weitiao.errors import RunError
 from weitiao.files import full_disk_is_named, in_one_step
 from weitiao.json_text import json_text
@@ -57,31 +59,39 @@ class AnswerFile:
             with self.partial.open("a+b") as stream:
                 self._stream = stream
                 self._read(stream)
-                yield
+                try:
+                    yield
+                finally:
+                    if not self.done:  # by nobody, ever: then there is nothing to go on with
+                        self.partial.unlink()
         finally:
             self._stream = None
+            if not self.partial.exists():
+                self._lock.unlink(missing_ok=True)
             lock.release()
 
     def _read(self, stream: BinaryIO) -> None:
         stream.seek(0)
-        whole = 0
+        whole, job = 0, dict[str, Any]()
         for number, line in enumerate(stream):
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
-            value = json.loads(line)
-            if number == 0 and value != self._job:
-                named = next((name for name in self._job if value.get(name) != self._job[name]), "file")
-                raise RunError(
-                    f"{self.partial} was begun with another {named}.",
-                    "Remove it to begin anew, or give another --output.",
-                )
-            if number:
-                self.done.add(str(value["row_id"]))
-        stream.truncate(whole)
+            if number == 0:
+                job = json.loads(line)
+            else:
+                self._require_same(job)
+                self.done.add(str(json.loads(line)["row_id"]))
+        stream.truncate(whole if self.done else 0)
         stream.seek(0, os.SEEK_END)
-        if not whole:
+        if not self.done:
             self._write(self._job)
+
+    def _require_same(self, job: Mapping[str, Any]) -> None:
+        if job != self._job:
+            named = next((name for name in self._job if job.get(name) != self._job[name]), "file")
+            remedy = "Remove it to begin anew, or give another --output."
+            raise RunError(f"{self.partial} was begun with another {named}.", remedy)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Keep an answer; once this returns, it is there whatever becomes of the process."""
@@ -108,4 +118,14 @@ class AnswerFile:
                     lines.seek(places[row_id])
                     out.write(lines.readline())
         self.partial.unlink()
-        self._lock.unlink(missing_ok=True)
+
+
+def as_row(example: Example, said: Message) -> dict[str, Any]:
+    """An answer as a row of data: the turns that asked with the answer behind them, or raw text and what follows it."""
+    row: dict[str, Any] = {"row_id": example.row_id}
+    if example.messages:
+        row["messages"] = [*map(without_parts, asked(example)[0]), said]
+    else:
+        row |= {"prompt": example.text, "completion": said["content"]}
+    row |= {"tools": list(example.tools)} if example.tools else {}
+    return row | ({"columns": example.columns} if example.columns else {})

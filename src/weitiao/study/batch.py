@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weitiao.data.config import DataConfig
-from weitiao.data.conversion.turns import without_parts
 from weitiao.data.example import PROMPTS, Example, asked
 from weitiao.data.load import DataSet, load_data
 from weitiao.data.reading.paths import resolve_paths
@@ -23,7 +22,7 @@ from weitiao.methods.base import base_model
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import find_final
 from weitiao.models.config import ModelConfig
-from weitiao.serve.answer_file import AnswerFile
+from weitiao.serve.answer_file import AnswerFile, as_row
 from weitiao.serve.calls import ToolCall
 from weitiao.serve.engine import Request
 from weitiao.serve.text import Answer, ModelText, Prompt, write
@@ -232,15 +231,8 @@ async def _answer(
         said["tool_calls"] = [
             {"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in calls
         ]
-    turns = asked(example)[0] if example.messages else ()
-    row: dict[str, Any] = {"row_id": example.row_id}
-    row |= (
-        {"messages": [*map(without_parts, turns), said]} if turns else {"prompt": example.text, "completion": content}
-    )
-    row |= {"reasoning": reasoning} if reasoning else {}
-    row |= {"tools": list(example.tools)} if example.tools else {}
-    row |= {"columns": example.columns} if example.columns else {}
-    return row | {"finish": answer.finish, "usage": usage}
+    beside = {"reasoning": reasoning} if reasoning else {}
+    return as_row(example, said) | beside | {"finish": answer.finish, "usage": usage}
 
 
 def _seed_of(row_id: str, seed: int) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +36,13 @@ class Grammars:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self._tokenizer = tokenizer
-        self._words: Any = None
+        self._matcher = lru_cache(maxsize=64)(self._made)  # many requests have the same schema
+
+    @cached_property
+    def _words(self) -> Any:
+        from llguidance.hf import from_tokenizer
+
+        return from_tokenizer(self._tokenizer, n_vocab=len(self._tokenizer))  # a second's work
 
     def of(self, schema: Mapping[str, Any], stop_ids: frozenset[int]) -> Grammar:
         """What fits a JSON Schema.
@@ -47,21 +55,27 @@ class Grammars:
             RequestError: It is no schema, no answer can fit it, or it says something that cannot be checked here.
             MissingExtraError: llguidance is not installed.
         """
+        if find_spec("llguidance") is None:
+            raise MissingExtraError("An answer that fits a JSON Schema", "serve")
         try:
-            from llguidance import LLMatcher
-            from llguidance.hf import from_tokenizer
-        except ImportError as error:
-            raise MissingExtraError("An answer that fits a JSON Schema", "serve") from error
-        if self._words is None:  # a second's work
-            self._words = from_tokenizer(self._tokenizer, n_vocab=len(self._tokenizer))
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=WHITESPACE)  # type: ignore[arg-type]
+            text = json.dumps(schema)
         except (TypeError, ValueError) as error:
+            raise _refused(str(error)) from error
+        return Grammar(self._matcher(text).deep_copy(), stop_ids)
+
+    def _made(self, schema: str) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        # whitespace only where `json.dumps` has it: free whitespace lets a small model write nothing else, for ever
+        form = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=form)  # type: ignore[arg-type]
+        except ValueError as error:
             raise _refused(str(error)) from error
         matcher = LLMatcher(self._words, grammar, log_level=0)
         if matcher.is_error():
             raise _refused(matcher.get_error())
-        return Grammar(matcher, stop_ids)
+        return matcher
 
 
 def _refused(reason: str) -> RequestError:
