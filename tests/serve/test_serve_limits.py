@@ -72,6 +72,14 @@ def test_other_hosts_and_paths_are_refused(served: Served) -> None:
     assert post(served.url, {}, "/v1/models").status_code == 405
 
 
+def test_a_body_of_unknown_size_is_read_no_further_than_the_limit(served: Served) -> None:
+    pieces = (b"x" * 100_000 for _ in range(100))
+    found = httpx2.post(
+        f"{served.url}/v1/chat/completions", content=pieces, headers={"Content-Type": "application/json"}
+    )
+    assert found.status_code == 413
+
+
 def test_curl_streams(served: Served) -> None:
     body = json.dumps({**LONG, "stream": True, "max_tokens": 3})
     command = ["curl", "-sN", f"{served.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import betaln, xlogy
 
 _EDGE = 1e-12
@@ -58,6 +57,8 @@ def compare_rates(a: tuple[int, int], b: tuple[int, int], *, alpha: float = 0.05
         a, b: Successes and failures so far.
         alpha: How likely the bounds may be wrong at any time.
     """
+    from scipy.optimize import brentq
+
     limit = math.log(1 / alpha)
     (s, f), (t, g) = a, b
     rate_a, rate_b = (x / (x + y) if x + y else None for x, y in (a, b))
@@ -90,6 +91,8 @@ def _log_mixture(successes: int, failures: int) -> float:
 
 def _least_evidence(a: tuple[int, int], b: tuple[int, int], difference: float) -> float:
     """The logarithm of the product at those rates of this difference that speak least against it."""
+    from scipy.optimize import minimize_scalar
+
     (s, f), (t, g) = a, b
 
     def cost(rate: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _LOOK_SECONDS = 0.05
+_END_SECONDS = 5.0
 _LAST_LINES = 4000
 """Characters of what a process printed that are looked through for why it ended."""
 
@@ -31,10 +33,9 @@ class ChildServer:
         command: The program and its arguments.
         environment: Of the process.
         log: Where it prints.
-        address: Its URL.
-        socket: The Unix socket that it listens at; it has a port otherwise.
-        health: Path that answers 200 as soon as the model is loaded.
-        headers: Sent with every request.
+        port: Where it listens, on this machine.
+        key: Sent with every request as a bearer token.
+        told: A line that it gets on its standard input: what is not to be seen in the list of processes.
         patience: Seconds until it has to be ready.
     """
 
@@ -45,26 +46,28 @@ class ChildServer:
         *,
         environment: Mapping[str, str],
         log: Path,
-        address: str,
-        socket: Path | None = None,
-        health: str = "/health",
-        headers: Mapping[str, str] | None = None,
+        port: int,
+        key: str,
+        told: str = "",
         patience: float = 120.0,
     ) -> None:
         import httpx2
 
         self._name, self._command, self._environment, self._log = name, list(command), dict(environment), log
-        self._socket, self._health, self._patience = socket, health, patience
+        self._told, self._patience = told, patience
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
         self._refused: WeitiaoError | None = None
         # A connection for each request: one that the server has just closed would fail the next.
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
-        place = None if socket is None else str(socket)
-        transport = httpx2.AsyncHTTPTransport(uds=place, limits=limits, trust_env=False)
+        # (Through a Unix socket, anyio logs an InvalidStateError now and then where a request is broken off.)
         self._client = httpx2.AsyncClient(
-            transport=transport, base_url=address, headers=headers, timeout=httpx2.Timeout(None, connect=10.0)
+            base_url=f"http://127.0.0.1:{port}",
+            headers={"Authorization": f"Bearer {key}"},
+            limits=limits,
+            timeout=httpx2.Timeout(None, connect=10.0),
+            trust_env=False,
         )
         self.restarts = 0
 
@@ -144,10 +147,10 @@ class ChildServer:
 
     async def _launch(self) -> None:
         self._ready.clear()
-        if self._socket is not None:
-            self._socket.unlink(missing_ok=True)
         with self._log.open("wb") as log:
             self._process = await _started(self._command, self._environment, log)
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{self._told}\n".encode())
         until = time.monotonic() + self._patience
         while not await self._answers():
             if self._process.returncode is not None or time.monotonic() > until:
@@ -161,10 +164,8 @@ class ChildServer:
     async def _answers(self) -> bool:
         import httpx2
 
-        if self._socket is not None and not self._socket.exists():
-            return False
         try:
-            return (await self._client.get(self._health, timeout=5.0)).status_code == 200
+            return (await self._client.get("/health", timeout=5.0)).status_code == 200
         except httpx2.HTTPError:
             return False
 
@@ -197,7 +198,13 @@ class ChildServer:
         await asyncio.sleep(0)  # who starts it again waited for it first
 
     async def _end(self) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is None or self._process.returncode is not None:
+            return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+        except TimeoutError:
             with suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
@@ -238,3 +245,10 @@ async def _started(
         raise ServeError(
             f"{command[0]} cannot be run: {error.strerror}.", "Check the path, or install what is missing."
         ) from error
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

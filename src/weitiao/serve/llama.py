@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import MissingExtraError
-from weitiao.serve.child import ChildServer
+from weitiao.serve.child import ChildServer, free_port
 from weitiao.serve.engine import Request, Served, ServeError, Token
 from weitiao.serve.own.grammar import WHITESPACE, Grammars
 from weitiao.serve.token_bytes import TokenBytes
@@ -59,11 +60,12 @@ class LlamaEngine:
             raise MissingExtraError("Serving a GGUF file", "serve")
         self.served = Served(name="llama.cpp", context=context, slots=slots, adapters=dict(adapters or {}))
         self._bytes, self._grammars = TokenBytes(tokenizer), Grammars(tokenizer)
-        self._folder = TemporaryDirectory(prefix="weitiao-")  # of this user alone, and so is the socket in it
-        folder = Path(self._folder.name)
+        self._folder = TemporaryDirectory(prefix="weitiao-")
+        port, key = free_port(), secrets.token_hex(16)
         settings = {
             "model": str(model),
-            "socket": str(folder / "llama.sock"),
+            "port": port,
+            "key": key,
             "context": context + _LONGEST_CHARACTER,  # so that the last character is heard of
             "slots": slots,
             "threads": threads,
@@ -71,11 +73,12 @@ class LlamaEngine:
         }
         self.child = ChildServer(
             "llama.cpp",
-            [sys.executable, "-m", "weitiao.serve.llama_child", json.dumps(settings)],
+            [sys.executable, "-m", "weitiao.serve.llama_child"],
             environment=os.environ,
-            log=folder / "llama.log",
-            address="http://llama",
-            socket=folder / "llama.sock",
+            log=Path(self._folder.name) / "llama.log",
+            port=port,
+            key=key,
+            told=json.dumps(settings),
         )
 
     async def start(self) -> None:

@@ -1,6 +1,6 @@
 """llama.cpp's own server (`xllamacpp`), in a process that ends when its standard input does.
 
-As a module: `python -m weitiao.serve.llama_child JSON`, the arguments of `run` as an object.
+As a module: `python -m weitiao.serve.llama_child`; the first line of its input has the arguments of `run` as JSON.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import sys
 from collections.abc import Sequence
 
 
-def run(model: str, socket: str, *, context: int, slots: int, threads: int, adapters: Sequence[str]) -> None:
-    """Serve a GGUF file at a Unix socket until standard input ends.
+def run(model: str, *, port: int, key: str, context: int, slots: int, threads: int, adapters: Sequence[str]) -> None:
+    """Serve a GGUF file on this machine until standard input ends.
 
     Args:
         model: The file.
-        socket: Where requests come in.
+        port: Where requests come in.
+        key: That they bring.
         context: Tokens of each answer and its prompt.
         slots: Answers that are written at once.
         threads: That compute.
@@ -29,7 +30,7 @@ def run(model: str, socket: str, *, context: int, slots: int, threads: int, adap
         signal.signal(one, signal.SIG_IGN)
     params = xllamacpp.CommonParams()
     params.model.path = model
-    params.hostnames = [socket]
+    params.hostnames, params.port, params.api_keys = ["127.0.0.1"], port, [key]
     params.n_ctx, params.n_parallel = context * slots, slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.n_threads_http = slots + 4
@@ -46,4 +47,4 @@ def run(model: str, socket: str, *, context: int, slots: int, threads: int, adap
 
 
 if __name__ == "__main__":
-    run(**json.loads(sys.argv[1]))
+    run(**json.loads(sys.stdin.readline()))

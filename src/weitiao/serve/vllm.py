@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from weitiao.serve.child import ChildServer
+from weitiao.serve.child import ChildServer, free_port
 from weitiao.serve.engine import Finish, Request, Served, ServeError, Token
 
 _PATIENCE_SECONDS = 900.0
@@ -61,9 +61,10 @@ class VllmEngine:
             )
         self._served = Served(name="vllm", context=context, slots=slots, adapters=dict(adapters or {}))
         self._folder = TemporaryDirectory(prefix="weitiao-")
-        key, port = secrets.token_hex(16), _free_port()
+        key, port = secrets.token_hex(16), free_port()
         command = [
-            found, "serve", str(model), "--host", "127.0.0.1", "--port", str(port), "--served-model-name", _BASE,
+            sys.executable, "-m", "weitiao.serve.watched", found, "serve", str(model),
+            "--host", "127.0.0.1", "--port", str(port), "--served-model-name", _BASE,
             "--max-model-len", str(context), "--max-num-seqs", str(slots), "--max-logprobs", str(_MOST_LOGPROBS),
             "--logprobs-mode", "raw_logprobs", "--enable-prefix-caching", "--generation-config", "vllm",
             "--enable-lora", "--max-lora-rank", str(rank),
@@ -76,8 +77,8 @@ class VllmEngine:
             command,
             environment={**os.environ, "VLLM_API_KEY": key, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"},
             log=Path(self._folder.name) / "vllm.log",
-            address=f"http://127.0.0.1:{port}",
-            headers={"Authorization": f"Bearer {key}"},
+            port=port,
+            key=key,
             patience=_PATIENCE_SECONDS,
         )
 
@@ -167,9 +168,3 @@ def tokens_of(event: Mapping[str, Any], logprobs: int) -> list[Token]:
 def _ranked(alternatives: Mapping[str, float], num: int) -> tuple[tuple[int, float], ...]:
     ranked = sorted(alternatives.items(), key=lambda one: -one[1])[:num]
     return tuple((int(name.removeprefix("token_id:")), logprob) for name, logprob in ranked)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

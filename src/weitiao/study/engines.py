@@ -107,6 +107,9 @@ async def _llama(target: str, file: Path, settings: EngineSettings) -> OpenEngin
     context = settings.context or min(trained, LONGEST_CONTEXT)
     if context > trained:
         raise ServeError(f"--context: {target} was made for {trained:,} tokens, not {context:,}.", "Take fewer.")
+    for name, path in settings.adapters.items():
+        if not path.is_file():
+            raise ServeError(f"The adapter {name}: {path} is no file.", "llama.cpp takes adapters in GGUF.")
     threads = settings.threads or choose_threads(detect_hardware())
     engine = LlamaEngine(
         file, tokenizer, context=context, slots=settings.slots, threads=threads, adapters=settings.adapters

@@ -42,7 +42,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = LEFT
+        status, told = LEFT, False
+        body = _Body(receive, self._limits)
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -50,11 +51,19 @@ class Guard:
                 status = message["status"]
             await send(message)
 
-        body = _Body(receive, self._limits)
+        async def checked(message: Message) -> None:
+            """As above; where the body was refused, whoever read it knows only that it could not be read."""
+            nonlocal told
+            if body.refused is None or (status != LEFT and not told):
+                await counted(message)
+            elif not told:
+                told = True
+                await _refuse(body.refused, scope, receive, counted)
+
         try:
             self._require_welcome(scope)
             async with asyncio.timeout(self._limits.seconds + self._limits.body_seconds + _SENDING_SECONDS):
-                await self._app(scope, body.receive, counted)
+                await self._app(scope, body.receive, checked)
         except ApiError as error:
             if status == LEFT:  # nothing was sent yet
                 await _refuse(error, scope, receive, counted)
@@ -93,6 +102,7 @@ class _Body:
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive, self._limits = receive, limits
         self._size, self._whole = 0, False
+        self.refused: ApiError | None = None
         self._until = asyncio.get_running_loop().time() + limits.body_seconds
 
     async def receive(self) -> Message:
@@ -102,12 +112,14 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError as error:
-            raise ApiError(408, "The body of the request did not come in time.", code="timeout") from error
+            self.refused = ApiError(408, "The body of the request did not come in time.", code="timeout")
+            raise self.refused from error
         if message["type"] == "http.request":
             self._size += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
             if self._size > self._limits.body_bytes:
-                raise _too_large(self._limits)
+                self.refused = _too_large(self._limits)
+                raise self.refused
         return message
 
 
@@ -120,11 +132,12 @@ def _host_of(header: str) -> str | None:
 
 def _too_large(limits: Limits) -> ApiError:
     message = f"The body is larger than {limits.body_bytes:,} bytes, the most that this server takes."
-    return ApiError(413, message, code="body_too_large", headers={"Connection": "close"})
+    return ApiError(413, message, code="body_too_large")
 
 
 async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
     response: Response = error.response()
+    response.headers["Connection"] = "close"  # what is left of the body is not waited for
     await response(scope, receive, send)
 
 
