@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,6 +16,7 @@ from weitiao.cli import (
     exporting,
     feedback,
     first,
+    jobs,
     looking,
     models,
     proof,
@@ -33,7 +35,9 @@ from weitiao.paths import expanded_word
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Data: what to learn from": (first.init, first.show),
     "Try: what is possible without tuning": (first.demo, first.baseline),
-    "Train": (training.plan, training.run, training.methods, training.train, training.why),
+    "Train": (
+        training.plan, training.run, training.methods, training.train, training.why, jobs.submit, jobs.jobs, jobs.work,
+    ),
     "Prove: better at the task, nothing forgotten": (
         proof.eval, proof.retention, proof.compare, proof.verdict, proof.report,
     ),
@@ -57,6 +61,8 @@ class Grouped(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         panels: dict[str, list[tuple[str, str]]] = {}
         for name, command in self.commands.items():
+            if command.hidden:
+                continue
             summary, _, _ = cleandoc(command.help or "").partition("\n\n")
             panel = getattr(command, "rich_help_panel", None) or "Commands"
             panels.setdefault(panel, []).append((name, " ".join(summary.split())))
@@ -79,6 +85,16 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 
+
+@app.command("_job", hidden=True)
+def become(home: Path, job: int, attempt: int) -> None:
+    """Become the process of a job, which `weitiao work` starts; end at once where the job is another's."""
+    from weitiao.jobs.worker import claimed
+
+    if (command := claimed(home, job, attempt)) is not None:
+        app(list(command))
+
+
 GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
     "data": (
         "Data: what to learn from",
@@ -90,6 +106,11 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
         "Try: what is possible without tuning",
         "Say what a model is, and bring it here.\n\n查看模型信息，下载模型。",
         (models.info, models.get),
+    ),
+    "job": (
+        "Train",
+        "Stop a job, go on with it, move it.\n\n停止、继续或移动任务。",
+        (jobs.stop, jobs.retry, jobs.move, jobs.log),
     ),
     "feedback": (
         "Data: what to learn from",
