@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from weitiao.errors import ModelError
@@ -103,6 +105,15 @@ def resident_bytes() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
+
+
+def pace(times: Sequence[float]) -> float:
+    """Tokens per second, by the median of what lies between them: what else the machine does meanwhile counts little.
+
+    Args:
+        times: When each token was there, in seconds.
+    """
+    return 1 / median(later - sooner for sooner, later in pairwise(times)) if len(times) > 1 else 0.0
 
 
 def ask(open_engine: Open, directory: Path, questions: Questions) -> Heard:

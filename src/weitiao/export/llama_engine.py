@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.errors import MissingExtraError, ModelError
-from weitiao.export.asking import resident_bytes
+from weitiao.export.asking import pace, resident_bytes
 
 if TYPE_CHECKING:
     from cyllama.llama import llama_cpp
@@ -90,10 +90,11 @@ class LlamaEngine:
     def speed(self, prompt: tuple[int, ...], num_tokens: int) -> float:
         self._open(1, len(prompt) + num_tokens)
         token = self._choose([self._read(0, prompt)])[0]
-        begun = time.perf_counter()
+        times = [time.perf_counter()]
         for place in range(num_tokens - 1):
             token = self._step([(0, token, len(prompt) + place)])[0]
-        return (num_tokens - 1) / (time.perf_counter() - begun)
+            times.append(time.perf_counter())
+        return pace(times)
 
     def logprobs(self, sequences: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> list[tuple[float, ...]]:
         self._open(1, max((len(ids) for ids, _ in sequences), default=1))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from weitiao.export.asking import pace
 from weitiao.export.llama_engine import LlamaEngine
 from weitiao.models.load import read_tokenizer
 from weitiao.serve.engine import Request, Token
@@ -53,8 +54,7 @@ class LoraEngine:
 
     def speed(self, prompt: tuple[int, ...], num_tokens: int) -> float:
         request = Request(prompt=prompt, adapter=_NAME, max_tokens=num_tokens)
-        times = [seconds for _, seconds in self._run(self._write(request))]
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+        return pace([seconds for _, seconds in self._run(self._write(request))])
 
     def logprobs(self, sequences: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> list[tuple[float, ...]]:
         found, left = list[tuple[float, ...]](), _MOST_PLACES

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from weitiao.evaluation.likelihood import token_logprobs
-from weitiao.export.asking import resident_bytes
+from weitiao.export.asking import pace, resident_bytes
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import decode
 from weitiao.generation.generate import generate, stop_ids
@@ -35,8 +35,7 @@ class TorchEngine:
     def speed(self, prompt: tuple[int, ...], num_tokens: int) -> float:
         config = GenerationConfig(max_new_tokens=num_tokens)
         steps = decode(self._model, [prompt], config, stop_ids=frozenset(), numbers=[0])
-        times = [time.perf_counter() for _ in steps]
-        return (len(times) - 1) / (times[-1] - times[0])
+        return pace([time.perf_counter() for _ in steps])
 
     def logprobs(self, sequences: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> list[tuple[float, ...]]:
         marked = [

@@ -72,7 +72,7 @@ class Exported:
         reason: One sentence.
         size_bytes: Of the files that an engine needs.
         memory_bytes: What the process holds while it answers, one answer at a time.
-        tokens_per_second: Of one answer, after its prompt.
+        tokens_per_second: Of one answer, after its prompt, by the median time of a token.
         load_seconds: From the start to the first question.
         agreement: With the tuned model; None when it did not get so far.
         metric: By which answers were graded; empty without graded rows.
