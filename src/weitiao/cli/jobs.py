@@ -9,6 +9,7 @@ import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
 from weitiao.cli.options import Json, Overrides
+from weitiao.console import quoted
 
 if TYPE_CHECKING:
     from weitiao.jobs.store import JobStore
@@ -47,7 +48,8 @@ def submit(
     if json:
         print_json(job)
     facts = [("job", str(job.id)), ("run", job.run_dir), ("output", str(store.log(job.id)))]
-    closing_panel(messages(), "Submitted", facts, ["weitiao jobs", f"weitiao job log {job.id}"])
+    where = "" if home is None else f" --home {quoted(home)}"
+    closing_panel(messages(), "Submitted", facts, [f"weitiao jobs{where}", f"weitiao job log {job.id}{where}"])
 
 
 def jobs(
