@@ -76,7 +76,7 @@ def export_run(recipe: Recipe, asked: Asked, tell: Tell) -> Exports:
     formats = formats_of(recipe, asked.formats or (LADDER if asked.best_under else ()))
     final = find_final(recipe.run_dir)
     assert final is not None, "a run directory has final weights, or says why not"
-    output = asked.output or recipe.run_dir / "export"
+    output = (asked.output or recipe.run_dir / "export").resolve()  # what is noted holds from any directory
     with locked_around(recipe.run_dir, "Wait for it.", run=RunDir(recipe.run_dir)), working_directory(output) as work:
         set_threads(recipe, detect_hardware())
         weights = weights_hash(recipe.model, final)
