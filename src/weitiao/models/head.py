@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
+from weitiao.models.products import by_onednn, product
+
 CHUNK_LOGITS = 2**24
 """Logits held at once: 64 MiB in float32, enough rows for an efficient matrix product at any vocabulary."""
 
@@ -29,7 +31,7 @@ class _CrossEntropy(torch.autograd.Function):
         unit_grad_ND = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
         for rows, errors in _errors(hidden_ND, weight_VD, bias_V, labels_N, losses_N):
             if unit_grad_ND is not None:
-                torch.mm(errors.to(weight_VD.dtype), weight_VD, out=unit_grad_ND[rows])
+                unit_grad_ND[rows] = product(errors.to(weight_VD.dtype), weight_VD.t())
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, labels_N, unit_grad_ND, losses_N)
         return losses_N
 
@@ -53,7 +55,7 @@ class _CrossEntropy(torch.autograd.Function):
 def _errors(
     hidden_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor, losses_N: Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Chunk by chunk, `p - onehot(label)` in float32 [n, V], in one buffer that is used again.
+    """Chunk by chunk, `p - onehot(label)` in float32 [n, V], in one buffer that is used again, where products take one.
 
     In a shorter type, a probability near one would leave nothing of `p[label] - 1`: the gradient of what is nearly
     learned. The losses `-log p[label]` are written to `losses_N` on the way. They are taken from the logits, so that a
@@ -61,15 +63,15 @@ def _errors(
     """
     num_targets, vocabulary = len(labels_N), weight_VD.shape[0]
     size = max(1, min(CHUNK_LOGITS // vocabulary, num_targets))
-    buffer = hidden_ND.new_empty(size, vocabulary)
-    wide = buffer if buffer.dtype == torch.float32 else torch.empty_like(buffer, dtype=torch.float32)
+    buffer = None if by_onednn(hidden_ND) else hidden_ND.new_empty(size, vocabulary)
+    wide = None if hidden_ND.dtype == torch.float32 else hidden_ND.new_empty(size, vocabulary, dtype=torch.float32)
     for start in range(0, num_targets, size):
         rows = slice(start, min(start + size, num_targets))
         made = slice(0, rows.stop - start)
-        logits = torch.mm(hidden_ND[rows], weight_VD.t(), out=buffer[made])
+        logits = product(hidden_ND[rows], weight_VD, into=None if buffer is None else buffer[made])
         if bias_V is not None:
             logits += bias_V
-        if wide is not buffer:
+        if wide is not None:
             logits = wide[made].copy_(logits)
         labels = labels_N[rows].unsqueeze(1)
         top = logits.amax(1, keepdim=True)

@@ -142,7 +142,7 @@ class MlpHalf(torch.autograd.Function):
             grads = add_gradients(grads, [*adapter_gradients(grad_gate_up, normed, spec.gate_up), *down_grads])
             if grad_x is not None:
                 grad_normed = joined_gate_up.input_gradient(grad_gate_up, into=grad_x[rows])
-                torch.add(rms_backward(grad_normed, x[rows], scale[rows], spec.norm.weight), grad, out=grad_normed)
+                torch.add(rms_backward(grad_normed, x[rows], scale[rows], spec.norm.weight), grad, out=grad_x[rows])
         return (grad_x, None, *grads)
 
 

@@ -15,6 +15,8 @@ import torch
 from peft.tuners.lora import Linear as PeftLinear
 from torch import Tensor, nn
 
+from weitiao.models.products import product
+
 
 @dataclass(frozen=True, slots=True)
 class LoraLinear:
@@ -107,15 +109,15 @@ class Joined:
 
     def outputs(self, x: Tensor, *, onto: Tensor | None = None) -> Tensor:
         """What they make of x: [T, sum of O]; added to `onto`, if there is one."""
-        out = x @ self.weight.t() if onto is None else torch.addmm(onto, x, self.weight.t())
+        out = product(x, self.weight, onto=onto)
         if self.thin is not None:
             a_RI, b_OR = self.thin
             out.addmm_(x @ a_RI.t(), b_OR.t())
         return _add_bias(out, self.linears)
 
     def input_gradient(self, grad_out: Tensor, *, into: Tensor | None = None) -> Tensor:
-        """The gradient with regard to x, given that of `outputs`; written to `into`, if there is one."""
-        grad = torch.mm(grad_out, self.weight, out=into)
+        """The gradient with regard to x, given that of `outputs`; `into` may be written to."""
+        grad = product(grad_out, self.weight.t(), into=into)
         if self.thin is not None:
             a_RI, b_OR = self.thin
             grad.addmm_(grad_out @ b_OR, a_RI)
