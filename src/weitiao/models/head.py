@@ -63,7 +63,7 @@ def _errors(
     """
     num_targets, vocabulary = len(labels_N), weight_VD.shape[0]
     size = max(1, min(CHUNK_LOGITS // vocabulary, num_targets))
-    buffer = None if by_onednn(hidden_ND) else hidden_ND.new_empty(size, vocabulary)
+    buffer = None if by_onednn(hidden_ND[:size], weight_VD) else hidden_ND.new_empty(size, vocabulary)
     wide = None if hidden_ND.dtype == torch.float32 else hidden_ND.new_empty(size, vocabulary, dtype=torch.float32)
     for start in range(0, num_targets, size):
         rows = slice(start, min(start + size, num_targets))

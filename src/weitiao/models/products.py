@@ -20,7 +20,7 @@ def product(x: Tensor, weight: Tensor, *, onto: Tensor | None = None, into: Tens
         onto: [T, O].
         into: [T, O] that may be written to, and then is the result.
     """
-    if by_onednn(x):
+    if by_onednn(x, weight):
         if type(x) is not Tensor:  # of a forecast, without numbers: oneDNN lays such a weight out anew for the call
             weight = torch.empty_like(weight) if weight.is_contiguous() else weight
             return torch.mm(x, weight.t()) if onto is None else torch.addmm(onto, x, weight.t())
@@ -33,13 +33,18 @@ def product(x: Tensor, weight: Tensor, *, onto: Tensor | None = None, into: Tens
     return torch.mm(x, weight.t(), out=into) if onto is None else torch.addmm(onto, x, weight.t())
 
 
-def by_onednn(x: Tensor) -> bool:
-    """Whether products of x are oneDNN's, which do not write `into`: in float32, on AMD's processors with AVX-512.
+LEAST_PRODUCTS = 2**24
+"""Multiplications from which another library is worth it."""
+
+
+def by_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product is oneDNN's, which does not write `into`: a large one in float32, on AMD with AVX-512.
 
     PyTorch's own are MKL's, which do not use these units there: 105 GFLOP/s on a core of a Zen 5 where oneDNN reaches
     235. Known by the processor and not measured, so that a run that goes on computes the same bits.
     """
-    return x.dtype == torch.float32 and x.device.type == "cpu" and _is_faster()
+    is_large = x.shape[0] * weight.numel() >= LEAST_PRODUCTS
+    return is_large and x.dtype == torch.float32 and x.device.type == "cpu" and _is_faster()
 
 
 @cache
