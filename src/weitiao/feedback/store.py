@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +19,12 @@ from weitiao.evaluation.judges.pairwise import Spent
 from weitiao.feedback.items import Choice, Order, PreferenceItem, digest_of
 from weitiao.json_text import json_text
 from weitiao.records import first_problem, record_of
+from weitiao.sqlite_files import opened
 
 STORE_FILE = "feedback.db"
 LINES_FILE = "judgements.jsonl"
 """Where judgements lay before they came into a store: one line of JSON each. They are taken over."""
 
-_WAIT_SECONDS = 60.0
 _TABLES = """
 CREATE TABLE IF NOT EXISTS prompts (id TEXT PRIMARY KEY, messages TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
@@ -214,7 +213,7 @@ class FeedbackStore:
         if not self.path.exists():
             return []
         try:
-            with self._open() as connection:
+            with opened(self.path) as connection:
                 begun = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
                 return connection.execute(query, values).fetchall() if begun else []  # another process may be making it
         except sqlite3.DatabaseError as error:
@@ -226,7 +225,7 @@ class FeedbackStore:
         count = f"SELECT count(*) FROM {counted}"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._open() as connection:
+            with opened(self.path) as connection:
                 connection.executescript(_TABLES)
                 connection.execute("BEGIN IMMEDIATE")
                 before = connection.execute(count).fetchone()[0]
@@ -240,16 +239,6 @@ class FeedbackStore:
                 f"The judgement cannot be written to {self.path}: {getattr(error, 'strerror', None) or error}.",
                 "Make room or fix the permissions there; what was judged before is kept.",
             ) from error
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            yield connection
-        finally:
-            connection.close()
 
 
 _INSERT = (

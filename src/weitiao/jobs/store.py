@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from weitiao.errors import RunError
 from weitiao.json_text import json_text
+from weitiao.sqlite_files import opened
 
 State = Literal["waiting", "starting", "running", "done", "failed", "stopped"]
 OPEN: tuple[State, ...] = ("waiting", "starting", "running")
@@ -27,7 +28,6 @@ STORE = "jobs.db"
 MOST_DEATHS = 2
 """Times that a job is started again after its process was killed, and not stopped by anybody."""
 
-_WAIT_SECONDS = 60.0
 _TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT NOT NULL, folder TEXT NOT NULL, run_dir TEXT NOT NULL,
@@ -119,6 +119,10 @@ class JobStore:
             (search,),
         )
         return list(map(_job, rows))
+
+    def busy(self) -> list[Job]:
+        """The jobs that have been started and have not ended."""
+        return list(map(_job, self._read(f"SELECT {_COLUMNS} FROM jobs WHERE state IN ('starting', 'running')", ())))
 
     def get(self, number: int) -> Job:
         """One job.
@@ -252,14 +256,9 @@ class JobStore:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
+            with opened(self.path) as connection:
                 connection.execute(_TABLE)
                 yield connection
-            finally:
-                connection.close()
         except sqlite3.Error as error:
             raise JobError(
                 f"The queue in {self.path} cannot be used: {error}.", "Make room there, or choose another --home."

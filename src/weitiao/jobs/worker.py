@@ -97,8 +97,7 @@ class _Worker:
     def run(self, linger: float) -> None:
         idle_since = time.monotonic()
         while time.monotonic() - idle_since < linger:
-            busy = [job for job in self._store.jobs() if job.state in ("starting", "running")]
-            running = [job for job in busy if not self._has_ended(job)]
+            running = [job for job in self._store.busy() if not self._has_ended(job)]
             used = {job.device for job in running}
             started = [self._start(device) for device in self._devices if device not in used]
             if running or any(started):

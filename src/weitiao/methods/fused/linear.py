@@ -172,13 +172,14 @@ def adapter_gradients(grad_out: Tensor, x: Tensor, linears: Sequence[LoraLinear]
     grad_a = (gb_RT @ x).split(ranks)
     grad_b = [(xa @ part).mul_(scale).t() for (_, _, scale, part), xa in zip(pairs, xa_RT.split(ranks), strict=True)]
     made = iter(zip(grad_a, grad_b, strict=True))
-    return [
-        grad if grad is None or given is None else grad.to(given.dtype)
-        for linear in linears
-        for grad, given in zip(
-            next(made) if linear.lora_a is not None else (None, None), (linear.lora_a, linear.lora_b), strict=True
-        )
-    ]
+    grads: list[Tensor | None] = []
+    for linear in linears:
+        if linear.lora_a is None or linear.lora_b is None:
+            grads += [None, None]
+        else:
+            of_a, of_b = next(made)
+            grads += [of_a.to(linear.lora_a.dtype), of_b.to(linear.lora_b.dtype)]
+    return grads
 
 
 def add_gradients(total: list[Tensor | None], more: list[Tensor | None]) -> list[Tensor | None]:

@@ -9,13 +9,13 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from weitiao.serve.answering import Asked, Part
 from weitiao.serve.api.bodies import ChatBody
 from weitiao.serve.api.context import Context, checked_schema, known, token_entry, usage
 from weitiao.serve.api.errors import ApiError
-from weitiao.serve.api.streams import LEFT, primed, until_left
+from weitiao.serve.api.streams import answered, primed
 from weitiao.serve.calls import ToolCall
 
 
@@ -29,8 +29,7 @@ def chat_router(context: Context) -> APIRouter:
         asked = await ask(context, body)
         if body.stream:
             return await primed(_chunks(context, body, asked), done=True)
-        whole = await until_left(request, _whole(context, body, asked))
-        return JSONResponse(whole) if whole is not None else Response(status_code=LEFT)
+        return await answered(request, _whole(context, body, asked))
 
     return router
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from weitiao.serve.answering import Asked, Part
 from weitiao.serve.api.bodies import CompletionBody
 from weitiao.serve.api.context import Context, known, usage
 from weitiao.serve.api.errors import ApiError
-from weitiao.serve.api.streams import LEFT, primed, until_left
+from weitiao.serve.api.streams import answered, primed
 from weitiao.serve.engine import Token
 from weitiao.serve.models import Writer
 from weitiao.serve.text import ModelText, Prompt
@@ -38,8 +38,7 @@ def completions_router(context: Context) -> APIRouter:
         every = await _ask(context, body)
         if body.stream:
             return await primed(_chunks(context, body, every), done=True)
-        whole = await until_left(request, _whole(context, body, every))
-        return JSONResponse(whole) if whole is not None else Response(status_code=LEFT)
+        return await answered(request, _whole(context, body, every))
 
     return router
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from weitiao.data.example import Message
 from weitiao.serve.answering import Asked, Part
 from weitiao.serve.api.bodies import ResponsesBody, TextSettings
 from weitiao.serve.api.context import Context, checked_schema
 from weitiao.serve.api.errors import ApiError
-from weitiao.serve.api.streams import LEFT, primed, until_left
+from weitiao.serve.api.streams import answered, primed
 
 Event = dict[str, Any]
 
@@ -32,8 +32,7 @@ def responses_router(context: Context) -> APIRouter:
         asked = await _ask(context, body)
         if body.stream:
             return await primed(_events(context, body, asked), done=False)
-        whole = await until_left(request, _whole(context, body, asked))
-        return JSONResponse(whole) if whole is not None else Response(status_code=LEFT)
+        return await answered(request, _whole(context, body, asked))
 
     return router
 

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from typing import Any, TypeVar
 
 from fastapi import Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from weitiao.serve.api.errors import as_api_error
@@ -31,6 +31,12 @@ async def until_left(request: Request, work: Coroutine[Any, Any, T]) -> T | None
             one.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await one
+
+
+async def answered(request: Request, work: Coroutine[Any, Any, Any]) -> Response:
+    """What a computation gives as the reply; none where the client left."""
+    whole = await until_left(request, work)
+    return JSONResponse(whole) if whole is not None else Response(status_code=LEFT)
 
 
 async def _leaves(receive: Receive) -> None:

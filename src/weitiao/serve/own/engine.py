@@ -131,9 +131,7 @@ class OwnEngine:
 
         name, context, length = request.adapter, self._served.context, len(request.prompt)
         if name is not None and (name not in self._served.adapters or name in self._leaving):
-            raise ServeError(
-                f"There is no adapter {name}.", f"There are: {', '.join(self._served.adapters) or 'none'}."
-            )
+            raise self._unknown(name)
         if not 0 < length < context:
             raise RequestError(
                 f"A prompt of {length:,} tokens leaves no room for an answer in a context of {context:,}.",
@@ -158,9 +156,7 @@ class OwnEngine:
         """See `Engine`. New requests for it are refused at once."""
         self._require_ready()
         if name not in self._served.adapters or name in self._leaving:
-            raise ServeError(
-                f"There is no adapter {name}.", f"There are: {', '.join(self._served.adapters) or 'none'}."
-            )
+            raise self._unknown(name)
         self._leaving.add(name)
         gone: Future[None] = Future()
         self._put(lambda worker: worker.leaving.append((name, gone)))
@@ -177,8 +173,7 @@ class OwnEngine:
             await asyncio.to_thread(thread.join)
 
     def _unknown(self, name: str) -> ServeError:
-        known = ", ".join(one for one in self._served.adapters if one not in self._leaving)
-        return ServeError(f"There is no adapter {name}.", f"There are: {known or 'none'}.")
+        return ServeError(f"There is no adapter {name}.", f"There are: {', '.join(self._served.adapters) or 'none'}.")
 
     def _require_ready(self) -> _Ready:
         if self._thread is None:
