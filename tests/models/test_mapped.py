@@ -40,16 +40,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def own_memory() -> int:
-    """Bytes of this process that are not pages of files."""
+    """Bytes of this process that are in use and no pages of files."""
     gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what is freed and kept by the allocator is taken by nobody
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
 
 
 def learned(config: ModelConfig, cache: Path) -> tuple[int, torch.nn.Module]:
     """Memory that the model takes with an adapter that has learned from a row, and the model."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier tests left to the allocator would be taken first
     before = own_memory()
     model = LoraConfig().build().apply(load_model(config, attention=FOREST, cache_dir=cache), seed=0)
     row = TokenSequence.of("a:1", range(20), [0.0] + [1.0] * 19)
