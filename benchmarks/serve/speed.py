@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -109,14 +109,19 @@ async def timed(streams: Sequence[Stream], asked: Sequence[tuple[int, ...]], num
     }
 
 
-async def repeated(name: str, stream: Stream, counts: Sequence[int], runs: int) -> None:
-    """Print what a stream does, so many at once; prompts are new in every run."""
-    await timed([stream], prompts(1, start=500), 8)  # what is made at first use
+async def repeated(stream: Mapping[str, Stream], counts: Sequence[int], runs: int) -> None:
+    """Print what streams do, so many at once; prompts are new in every run. Engines take turns, so that what else the
+    machine does is the same for all."""
+    for one in stream.values():
+        await timed([one], prompts(1, start=500), 8)  # what is made at first use
     for num in counts:
-        found = [
-            await timed([stream] * num, prompts(num, start=2000 + 997 * run + 131 * len(name))) for run in range(runs)
-        ]
-        tell(name, streams=num, **medians(found))
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in stream}
+        for run in range(runs):
+            for name, one in stream.items():
+                start = 2000 + 997 * run + 131 * len(name)
+                found[name].append(await timed([one] * num, prompts(num, start=start)))
+        for name, values in found.items():
+            tell(name, streams=num, **medians(values))
 
 
 def medians(found: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -137,7 +142,7 @@ async def own(args: argparse.Namespace) -> None:
         begun = time.perf_counter()
         await engine.start()
         tell("own", loading_seconds=round(time.perf_counter() - begun, 2))
-        await repeated("own", of_engine(engine), args.streams, args.runs)
+        await repeated({"own": of_engine(engine)}, args.streams, args.runs)
         await system_prompt("own", of_engine(engine), args.runs)
         for name, directory in adapters.items():
             await engine.load_adapter(name, directory)
@@ -200,9 +205,9 @@ async def llama(args: argparse.Namespace) -> None:
     begun = time.perf_counter()
     await engine.start()
     tell("llama.cpp", loading_seconds=round(time.perf_counter() - begun, 2))
-    await repeated("llama.cpp", of_engine(engine), args.streams, args.runs)
+    both = {"llama.cpp": of_engine(engine), "llama.cpp's own server": of_child(engine.child)}
+    await repeated(both, args.streams, args.runs)
     await system_prompt("llama.cpp", of_engine(engine), args.runs)
-    await repeated("llama.cpp's own server", of_child(engine.child), args.streams, args.runs)
     await engine.close()
 
 
@@ -243,7 +248,7 @@ async def python_server(args: argparse.Namespace) -> None:
         try:
             await asyncio.sleep(15)
             stream = of_server(f"http://127.0.0.1:{port}/v1/completions")
-            await repeated("llama_cpp.server", stream, args.streams, args.runs)
+            await repeated({"llama_cpp.server": stream}, args.streams, args.runs)
         finally:
             server.kill()
 

@@ -96,6 +96,31 @@ def test_tokens_and_their_log_probabilities_are_those_of_transformers(file: Path
         assert answer[-1].finish == ("stop" if expected[-1] == 2 else "length")
 
 
+def test_tokens_are_the_same_where_nobody_asks_for_probabilities(file: Path, model: PreTrainedModel) -> None:
+    """Many of this model's are bytes that are no text, of which llama.cpp does not tell one by one."""
+    prompts = [(7, first, second) for first in range(3, 11) for second in (20, 200)]
+    for limit in (3, 12):
+        requests = [Request(prompt=prompt, max_tokens=limit, stop_ids=frozenset([2])) for prompt in prompts]
+        found = with_llama(file, lambda opened, asked=requests: written(opened, *asked), context=128)
+        for prompt, answer in zip(prompts, found, strict=True):
+            assert ids(answer) == reference_answer(model, prompt, limit, 2)
+            assert answer[-1].finish == ("stop" if answer[-1].id == 2 else "length")
+            assert all(token.finish is None for token in answer[:-1])
+
+
+def test_a_beginning_is_known_at_once_whatever_slot_is_free(file: Path) -> None:
+    system = tuple(range(3, 90))
+
+    async def talk(opened: Any) -> list[int]:
+        answers = [
+            await written(opened, Request(prompt=(*system, one), max_tokens=4, logprobs=p))
+            for one, p in ((91, None), (92, None), (93, 2), (94, None))
+        ]
+        return [one[0].cached for (one,) in answers]
+
+    assert with_llama(file, talk, context=128, slots=4) == [0, *[len(system)] * 3]
+
+
 def test_the_same_beginning_is_known_and_the_same_seed_draws_the_same(file: Path) -> None:
     prompt = tuple(range(3, 90))
     drawn = Request(prompt=prompt, max_tokens=12, temperature=1.2, top_p=0.9, top_k=50, seed=5)

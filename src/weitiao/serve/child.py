@@ -85,8 +85,8 @@ class ChildServer:
         await self._launch()
         self._keeper = asyncio.create_task(self._keep())
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """Ask for something whose reply says nothing.
+    async def post(self, path: str, body: Mapping[str, Any]) -> str:
+        """Ask for something that comes at once.
 
         Raises:
             ServeError: The server died or refuses.
@@ -100,6 +100,7 @@ class ChildServer:
             raise self._died() from error
         if reply.status_code != 200:
             raise self._refuses(reply.status_code, reply.text)
+        return str(reply.text)
 
     async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         """The events of a streaming request as JSON; whoever stops reading breaks the request off.

@@ -36,7 +36,8 @@ class Request:
         temperature: 0 takes the most likely token.
         top_k, top_p: As in `GenerationConfig`.
         seed: Of the draws: the same request gives the same answer, whatever else is answered beside it.
-        logprobs: Alternatives that are handed out with each token, the most likely first.
+        logprobs: Alternatives that are handed out with each token, the most likely first; None where nobody asks for
+            probabilities at all, and an engine need not compute them.
         schema: A JSON Schema that the answer's text has to fit.
     """
 
@@ -48,7 +49,7 @@ class Request:
     top_k: int | None = None
     top_p: float = 1.0
     seed: int = 0
-    logprobs: int = 0
+    logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
 
 
@@ -59,7 +60,8 @@ class Token:
     Attributes:
         id: The token.
         logprob: Its natural log-probability under the model itself, before temperature, top-k, top-p or schema; NaN
-            where the engine does not know it (llama.cpp, inside of characters that are several tokens).
+            where the engine does not know it (llama.cpp, inside of characters that are several tokens), or was not
+            asked for it.
         alternatives: The most likely tokens here with theirs, as many as were asked for.
         finish: With the last token: `stop` after one of `stop_ids` or where a schema is fulfilled, `length` else.
         cached: With the first token: how many tokens of the prompt were known from earlier requests.

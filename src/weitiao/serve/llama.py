@@ -24,15 +24,13 @@ from weitiao.serve.token_bytes import TokenBytes
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_LONGEST_CHARACTER = 4
-"""Bytes, and so tokens at most, of a character."""
-
 
 class LlamaEngine:
     """Writes answers with llama.cpp (`xllamacpp`: prebuilt, and llama.cpp's own continuous batching and prompt cache).
 
     Its server tells of a character that is several tokens only when it is complete, and then the last token alone. The
-    others follow from the bytes; their log-probability is not known (NaN).
+    others follow from the bytes; their log-probability is not known (NaN). Where the bytes are no text, or the answer
+    is broken off inside of a character, the answer is asked for once more as a whole, which has all of its tokens.
 
     Args:
         model: A GGUF file.
@@ -66,7 +64,7 @@ class LlamaEngine:
             "model": str(model),
             "port": port,
             "key": key,
-            "context": context + _LONGEST_CHARACTER,  # so that the last character is heard of
+            "context": context,
             "slots": slots,
             "threads": threads,
             "adapters": [str(path) for path in self.served.adapters.values()],
@@ -89,34 +87,24 @@ class LlamaEngine:
         """Write an answer; see `Engine`."""
         if request.schema is not None:  # what llama.cpp cannot make a grammar of, it passes over without a word
             await asyncio.to_thread(self._grammars.of, request.schema, request.stop_ids)
-        limit = min(request.max_tokens, self.served.context - len(request.prompt))
-        num, cached = 0, 0
+        limit, num = min(request.max_tokens, self.served.context - len(request.prompt)), 0
         held: Token | None = None  # a token that may be the last: llama.cpp knows more of those that end an answer
-        async with aclosing(self.child.stream("/completion", self._asked(request, limit))) as events:
-            async for event in events:
-                if "error" in event:
-                    raise ServeError(f"llama.cpp gave up: {event['error'].get('message')}", "Change the request.")
-                if progress := event.get("prompt_progress"):
-                    cached = int(progress["cache"])
-                    continue
-                if event["stop"]:
-                    break
-                for token in self._tokens(event, request.logprobs, event["tokens_predicted"] - num):
-                    if held is not None:
-                        yield held
-                        held = None
-                    num += 1
-                    told = replace(token, cached=cached if num == 1 else 0)
-                    if token.id in request.stop_ids or num == limit:
-                        yield replace(told, finish="stop" if token.id in request.stop_ids else "length")
-                        return
-                    if self._bytes.is_added(token.id):
-                        held = told
-                    else:
-                        yield told
+        async with aclosing(self._tokens(self._asked(request, limit), request.logprobs)) as tokens:
+            async for token in tokens:
+                if held is not None:
+                    yield held
+                    held = None
+                num += 1
+                if token.id in request.stop_ids:
+                    yield replace(token, finish="stop")
+                    return
+                if num == limit or self._bytes.is_added(token.id):
+                    held = token
+                else:
+                    yield token
         if held is None:
-            raise ServeError("llama.cpp ended an answer with bytes that are no text.", "Ask again, or for more tokens.")
-        yield replace(held, finish="stop")
+            raise ServeError("llama.cpp ended an answer at a token that ends none.", "Ask again.")
+        yield replace(held, finish="length" if num == limit else "stop")
 
     async def load_adapter(self, name: str, directory: Path) -> None:
         """Refused: llama.cpp reads adapters with the model."""
@@ -139,12 +127,12 @@ class LlamaEngine:
         """The request as `/completion` takes it (tools/server/README.md of llama.cpp)."""
         body: dict[str, Any] = {
             "prompt": list(request.prompt),
-            "n_predict": limit + _LONGEST_CHARACTER - 1,
+            "n_predict": limit,
             "stream": True,
             "return_tokens": True,
             "return_progress": True,
             "cache_prompt": True,
-            "n_probs": max(request.logprobs, 1),
+            "n_probs": 0 if request.logprobs is None else max(request.logprobs, 1),  # the vocabulary is sorted for it
             "samplers": ["temperature", "top_k", "top_p"],
             "temperature": request.temperature,
             "top_k": request.top_k or 0,
@@ -159,13 +147,36 @@ class LlamaEngine:
             body["lora"] = [] if request.adapter is None else [{"id": names.index(request.adapter), "scale": 1.0}]
         return body
 
-    def _tokens(self, event: Mapping[str, Any], logprobs: int, num: int) -> list[Token]:
-        """The tokens of an event, which tells of the last of `num`."""
+    async def _tokens(self, body: Mapping[str, Any], logprobs: int | None) -> AsyncGenerator[Token, None]:
+        """The tokens of an answer as they come. At its end the slot is free, and what it knows is there for the next."""
+        num, cached, written = 0, 0, 0
+        async with aclosing(self.child.stream("/completion", body)) as events:
+            async for event in events:
+                if "error" in event:
+                    raise ServeError(f"llama.cpp gave up: {event['error'].get('message')}", "Change the request.")
+                if progress := event.get("prompt_progress"):
+                    cached = int(progress["cache"])
+                    continue
+                written = int(event["tokens_predicted"])
+                found = None if event["stop"] else self._read(event, logprobs, written - num)
+                if found is None:
+                    break
+                for token in found:
+                    num += 1
+                    yield replace(token, cached=cached) if num == 1 else token
+        if num < written:
+            whole = json.loads(await self.child.post("/completion", {**body, "stream": False, "n_probs": 0}))
+            for place, number in enumerate(whole["tokens"][num:], num):
+                yield Token(int(number), float("nan"), cached=cached if place == 0 else 0)
+
+    def _read(self, event: Mapping[str, Any], logprobs: int | None, num: int) -> list[Token] | None:
+        """The tokens of an event, which tells of the last of `num`; None where they do not follow from it."""
         (last,) = event["tokens"]
-        (told,) = event["completion_probabilities"]
-        ids = self._bytes.splits(bytes(told["bytes"]), num, last) if num > 1 else [last]
+        told: Mapping[str, Any] = {} if logprobs is None else event["completion_probabilities"][0]
+        text = event["content"].encode() if logprobs is None else bytes(told["bytes"])
+        ids = self._bytes.splits(text, num, last) if num > 1 else [last]
         if ids is None:
-            raise ServeError("llama.cpp wrote a character of tokens that do not make it.", "Use another --engine.")
-        likely = tuple((int(one["id"]), float(one["logprob"])) for one in told["top_logprobs"][:logprobs])
+            return None
+        likely = tuple((int(one["id"]), float(one["logprob"])) for one in told.get("top_logprobs", ())[:logprobs])
         unknown = [Token(token, float("nan")) for token in ids[:-1]]
-        return [*unknown, Token(last, float(told["logprob"]), likely)]
+        return [*unknown, Token(last, float(told.get("logprob", "nan")), likely)]

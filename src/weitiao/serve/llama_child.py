@@ -38,7 +38,7 @@ def run(model: str, *, port: int, key: str, context: int, slots: int, threads: i
     params.cache_ram_mib = 0  # prompts of earlier requests are known from the slots; more memory is not taken
     params.fit_params = params.warmup = params.ui = params.endpoint_slots = False
     if adapters:
-        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in adapters]
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in adapters]
         params.lora_init_without_apply = True
     server = xllamacpp.Server(params)
     sys.stdin.read()

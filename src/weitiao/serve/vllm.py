@@ -100,7 +100,7 @@ class VllmEngine:
             self.child.stream("/v1/completions", asked(request, request.adapter or self._default, limit))
         ) as events:
             async for event in events:
-                for token in tokens_of(event, request.logprobs):
+                for token in tokens_of(event, request.logprobs or 0):
                     num += 1
                     ended = token.id in request.stop_ids
                     end: Finish | None = "stop" if ended else "length" if num == limit else token.finish
@@ -137,7 +137,7 @@ def asked(request: Request, model: str, limit: int) -> dict[str, Any]:
         "top_k": request.top_k or -1,
         "seed": request.seed % 2**63,
         "stop_token_ids": sorted(request.stop_ids),
-        "logprobs": request.logprobs,
+        "logprobs": request.logprobs or 0,
         "return_token_ids": True,
         "return_tokens_as_token_ids": True,
         "skip_special_tokens": False,

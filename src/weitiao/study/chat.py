@@ -89,7 +89,7 @@ def open_speakers(target: str, settings: ChatSettings, engine: EngineSettings) -
     Raises:
         WeitiaoError: There is no such model, it cannot be run, or there is no base model below it.
     """
-    how = replace(settings.how, logprobs=SHOWN_ALTERNATIVES + 1 if settings.why else 0)
+    how = replace(settings.how, logprobs=SHOWN_ALTERNATIVES + 1 if settings.why else None)
     with _Loop() as loop:
         opened = loop.run(_open(target, settings, engine))
         try:

@@ -54,7 +54,7 @@ async def ask(context: Context, body: ChatBody) -> Asked:
         max_tokens=body.max_completion_tokens or body.max_tokens,
         choices=body.n or 1,
         stop=body.stops,
-        logprobs=body.top_logprobs or 0,
+        logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         schema=schema,
         messages=body.messages,
     )

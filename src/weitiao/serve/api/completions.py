@@ -62,7 +62,7 @@ async def _ask(context: Context, body: CompletionBody) -> list[Asked]:
                 max_tokens=body.max_tokens,
                 choices=body.n or 1,
                 stop=body.stops,
-                logprobs=body.logprobs or 0,
+                logprobs=body.logprobs,
                 messages=[{"role": "user", "content": shown}],
             )
         )

@@ -51,7 +51,7 @@ class Context:
         max_tokens: int | None,
         choices: int = 1,
         stop: tuple[str, ...] = (),
-        logprobs: int = 0,
+        logprobs: int | None = None,
         schema: dict[str, Any] | None = None,
         messages: Sequence[Message] = (),
     ) -> Asked:

@@ -163,7 +163,7 @@ def _hand_out(answers: list[Answer], logits_BV: Tensor) -> set[int]:
     logprobs = [float(logits_BV[row, token] - total_B[row]) for row, token in enumerate(tokens)]
     alternatives: list[tuple[tuple[int, float], ...]] = [()] * len(answers)
     for row, answer in enumerate(answers):
-        if wanted := min(answer.request.logprobs, logits_BV.shape[1]):
+        if wanted := min(answer.request.logprobs or 0, logits_BV.shape[1]):
             values, ids = (logits_BV[row] - total_B[row]).topk(wanted)
             alternatives[row] = tuple(zip(ids.tolist(), values.tolist(), strict=True))
     return {row for row, answer in enumerate(answers) if answer.take(tokens[row], logprobs[row], alternatives[row])}
