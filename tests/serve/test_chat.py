@@ -170,7 +170,7 @@ def test_an_interrupt_ends_an_answer_and_the_next_one_comes(tiny_llama_dir: Path
         speaker = speakers["tuned"]
         pieces = speaker.answer("a small model")
         next(pieces)
-        timer = Timer(0.05, signal.raise_signal, [signal.SIGINT])
+        timer = Timer(0.001, signal.raise_signal, [signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             list(pieces)

@@ -25,6 +25,7 @@ from weitiao.cli import (
     training,
     use,
     vocabulary,
+    web,
 )  # fmt: skip
 from weitiao.cli.console import print_error
 from weitiao.console import allow_any_text
@@ -33,7 +34,7 @@ from weitiao.machine.hardware import configure_process
 from weitiao.paths import expanded_word
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Data: what to learn from": (first.init, first.show),
+    "Data: what to learn from": (first.init, first.show, web.ui),
     "Try: what is possible without tuning": (first.demo, first.baseline),
     "Train": (
         training.plan, training.run, training.methods, training.train, training.why, jobs.submit, jobs.jobs, jobs.work,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -14,10 +15,10 @@ Table = dict[str, str]
 
 @cache
 def table_of(language: Language) -> Table:
-    """All texts of a language, by key."""
-    file = resources.files("weitiao.text") / "catalogues" / f"{language}.json"
-    table: Table = json.loads(file.read_text(encoding="utf-8"))
-    return table
+    """All texts of a language, by key: those of all its files, in which each key stands once."""
+    files = sorted((resources.files("weitiao.text") / "catalogues" / language).iterdir(), key=lambda file: file.name)
+    tables: list[Table] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return dict(ChainMap(*tables))
 
 
 class Wording:

@@ -1,0 +1,74 @@
+"""The app: every page with its part of the API, and who may use them."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib import resources
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+
+from weitiao.ui.access import Access
+from weitiao.ui.aside import Aside
+from weitiao.ui.context import Ui
+from weitiao.ui.pages.home import home_router
+from weitiao.ui.pages.jobs import jobs_router
+from weitiao.ui.pages.login import login_router
+from weitiao.ui.pages.run import run_router
+from weitiao.ui.problems import add_handlers
+from weitiao.ui.templating import STATIC, Pages
+from weitiao.ui.workspace import Workspace
+
+AREAS = {"home": "/"}
+"""Parts that the head of every page leads to: `ui.area.NAME` is what they are called."""
+
+ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
+    home_router,
+    jobs_router,
+    run_router,
+)
+
+UPLOADS = "/api/uploads"
+_UPLOAD_BYTES = 2**30
+_BODY_BYTES = 8 * 2**20
+
+
+def create_app(workspace: Workspace, *, token: str, password: str | None = None) -> FastAPI:
+    """The app of a workspace.
+
+    Args:
+        workspace: What it shows.
+        token: What clients have to bring.
+        password: With which others get the token, where other machines can reach it; None for this machine alone.
+    """
+    mimetypes.add_type("text/javascript", ".js")
+    ui = Ui(workspace, Pages(AREAS), Aside())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        ui.aside.close()
+
+    app = FastAPI(title="weitiao", lifespan=lifespan, redoc_url=None, docs_url=None, openapi_url="/api/openapi.json")
+    add_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router(ui))
+    if password is not None:
+        app.include_router(login_router(ui, password, token))
+    style = (resources.files("weitiao.report") / "templates" / "style.css").read_text(encoding="utf-8")
+
+    @app.get("/static/report.css", include_in_schema=False)
+    def report_style() -> Response:
+        return Response(style, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.add_middleware(Access, token=token, is_local=password is None, most_bytes=most_bytes)
+    return app
+
+
+def most_bytes(path: str) -> int:
+    """The largest body that a path takes."""
+    return _UPLOAD_BYTES if path.startswith(UPLOADS) else _BODY_BYTES

@@ -1,0 +1,24 @@
+"""What every page works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weitiao.ui.aside import Aside
+from weitiao.ui.templating import Pages
+from weitiao.ui.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Ui:
+    """The parts that pages share.
+
+    Attributes:
+        workspace: What is shown.
+        pages: Makes pages of templates.
+        aside: Does what needs PyTorch, in a process of its own.
+    """
+
+    workspace: Workspace
+    pages: Pages
+    aside: Aside

@@ -1,0 +1,92 @@
+"""The pages of a workspace: asked in this process, and behind a real server in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from sample_run import write_run
+from starlette.testclient import TestClient
+from workbench import command
+
+from weitiao.ui.app import create_app
+from weitiao.ui.workspace import Workspace
+
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A folder with one whole run, `tickets/runs/1`, and a queue in which nothing is."""
+    root = tmp_path / "work"
+    write_run(root / "tickets" / "runs" / "1")
+    return Workspace(root, tmp_path / "queue")
+
+
+@pytest.fixture
+def client(workspace: Workspace) -> Iterator[TestClient]:
+    """A program that has the token."""
+    app = create_app(workspace, token=TOKEN)
+    with TestClient(
+        app, base_url="http://127.0.0.1", headers={"Authorization": f"Bearer {TOKEN}"}, raise_server_exceptions=False
+    ) as asked:
+        yield asked
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server of pages.
+
+    Attributes:
+        url: Its first address, with the token.
+        root: The folder that it shows.
+        queue: That of its jobs.
+    """
+
+    url: str
+    root: Path
+    queue: Path
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`weitiao ui` in a process of its own, over one whole run."""
+    root = tmp_path_factory.mktemp("pages") / "work"
+    write_run(root / "tickets" / "runs" / "1")
+    queue = root.parent / "queue"
+    words = command("ui", root, "--port", "0", "--no-open", "--json", "--home", queue)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield Served(json.loads(process.stdout.readline())["url"], root, queue)
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path is not None, "these tests need Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    """A person's browser, logged in; what scripts complain about fails the test."""
+    context = browser.new_context(locale="en-GB")
+    opened = context.new_page()
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    opened.goto(served.url)
+    yield opened
+    context.close()
+    assert not wrong
