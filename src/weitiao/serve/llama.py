@@ -133,9 +133,9 @@ class LlamaEngine:
             "return_progress": True,
             "cache_prompt": True,
             "n_probs": 0 if request.logprobs is None else max(request.logprobs, 1),  # the vocabulary is sorted for it
-            "samplers": ["temperature", "top_k", "top_p"],
+            "samplers": ["top_k", "temperature", "top_p"],  # what is left by the first is all that the others go over
             "temperature": request.temperature,
-            "top_k": request.top_k or 0,
+            "top_k": (request.top_k or 0) if request.temperature else 1,
             "top_p": request.top_p,
             "seed": request.seed % 2**32,
         }
@@ -148,7 +148,7 @@ class LlamaEngine:
         return body
 
     async def _tokens(self, body: Mapping[str, Any], logprobs: int | None) -> AsyncGenerator[Token, None]:
-        """The tokens of an answer as they come. At its end the slot is free, and what it knows is there for the next."""
+        """The tokens of an answer as they come. When they end, the slot is free for the next."""
         num, cached, written = 0, 0, 0
         async with aclosing(self.child.stream("/completion", body)) as events:
             async for event in events:
