@@ -2,6 +2,7 @@
 # make test    run the whole test suite
 # make fuzz    run its tests over invented input with 10,000 new cases each, for the night
 # make check   lint, format, types and import contracts
+# make pages   the types of the scripts of the pages; needs Node and npm
 #
 # Each makes the environment in .venv first, if it is not there. The Python to make it with: make demo PYTHON=python3.12
 # pip's own settings apply (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL ...), for instance to choose a build of torch.
@@ -16,7 +17,7 @@ DEVELOPMENT := $(VENV)/.development
 # Waiting OpenMP threads sleep instead of spinning: with other work on the machine, spinning ones slow it threefold.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test fuzz check environment clean
+.PHONY: demo test fuzz check pages environment clean
 
 demo: $(RUNTIME)
 	$(VENV)/bin/weitiao demo --output runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -32,6 +33,10 @@ check: $(DEVELOPMENT)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+pages:
+	npm ci --prefix tools/pages --no-audit --no-fund
+	tools/pages/node_modules/.bin/tsc --project tools/pages
 
 environment: $(DEVELOPMENT)
 

@@ -66,7 +66,16 @@ class Metrics:
         step = line.get("step", 0)
         if "loss" in line:
             self.last = line
-            for name in ("loss", "learning_rate", "grad_norm", "memory_gib", "tokens_per_second", "reward", "kl"):
+            for name in (
+                "loss",
+                "learning_rate",
+                "grad_norm",
+                "memory_gib",
+                "tokens_per_second",
+                "seconds",
+                "reward",
+                "kl",
+            ):
                 _add(self.train, name, step, line.get(name))
             for name, one in line.get("sources", {}).items():
                 _add(self.train, f"loss:{name}", step, one.get("loss"))

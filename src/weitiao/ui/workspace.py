@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from weitiao.jobs.store import Job, JobStore
+from weitiao.jobs.store import OPEN, Job, JobStore
 from weitiao.runs.run_dir import RunDir
 from weitiao.ui.problems import NotFoundError, UiError
 
@@ -123,13 +123,13 @@ class Workspace:
         return [name for _, name in sorted(found, reverse=True)]
 
     def run(self, name: str) -> RunDir:
-        """A run by name.
+        """A run by name; one that is going to be there when its job has begun is one, too.
 
         Raises:
             UiError: There is none, or it was deleted.
         """
         path = self.inside(name)
-        if not _is_run(path):
+        if not _is_run(path) and ((job := self.job_of(name)) is None or job.state not in OPEN):
             raise NotFoundError(f"There is no run {name}.")
         return RunDir(path)
 

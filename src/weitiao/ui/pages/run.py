@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from weitiao.runs.record import read_records
+from weitiao.jobs.store import OPEN, Job
+from weitiao.report.files import RunFiles
+from weitiao.report.sections.common import Section
+from weitiao.report.sections.training import training_section
+from weitiao.runs.record import Records, read_records
+from weitiao.runs.run_dir import RunDir
+from weitiao.terminal.progress import left_in_words
+from weitiao.text.wording import Wording
+from weitiao.training.metrics import read_metrics
 from weitiao.ui.context import Ui
 from weitiao.ui.live import Metrics, events
 from weitiao.ui.pages.home import outline
 from weitiao.ui.pages.jobs import log_of, shown_job
 from weitiao.ui.templating import language_of
 from weitiao.ui.workspace import Workspace
+from weitiao.yaml_text import parse_yaml
 
 STEPS = (
     "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "export",
     "report",
 )  # fmt: skip
+RECENT = 20
+MOST_LINE = 160
 _KEPT = 16
 _EVENT_ID = re.compile(r"\d{1,15}\.\d{1,15}")
 
@@ -48,39 +61,66 @@ def run_values(workspace: Workspace, name: str, metrics: Metrics) -> dict[str, A
     run = workspace.run(name)
     records = read_records(run.path)
     job = workspace.job_of(name)
-    steps = []
-    for step in STEPS:
-        record = records.steps.get(step)
-        state = "never" if record is None else ("unfinished" if record.state == "started" else "done")
-        if step in records.skipped:
-            state = "skipped"
-        if record is not None or step != "export":
-            steps.append(
-                {
-                    "name": step, "state": state, "summary": record.summary if record else "",
-                    "seconds": record.seconds if record else 0.0,
-                }
-            )  # fmt: skip
+    is_open = job is not None and job.state in OPEN
+    shown = [step for step in STEPS if step in records.steps or step != "export"]
     return {
         **outline(workspace, name),
-        "steps": steps,
+        "steps": [
+            _step(step, records, is_open=is_open, now=_now(workspace, job, step, metrics, run)) for step in shown
+        ],
         "stop": None if records.stop is None else {"reason": records.stop.reason, "text": records.stop.text},
-        "progress": _progress(metrics, run.is_finished),
+        "last_step": metrics.last.get("step"),
         "job": None if job is None else shown_job(job, workspace),
     }
 
 
-def _progress(metrics: Metrics, is_finished: bool) -> dict[str, Any] | None:
-    """How far the training is, by the share of its epochs that is done."""
-    last = metrics.last
-    if not last:
+def details(run: RunDir, words: Wording) -> Section | None:
+    """What the report says of the training beside its curve: figures, rewards, experts, answers; None before that."""
+    if not run.metrics_path.is_file() or not run.recipe_path.is_file():
         return None
-    recent = metrics.train.get("tokens_per_second", [])[-20:]
-    return {
-        "step": last["step"], "epoch": last.get("epoch"), "loss": last.get("loss"), "is_finished": is_finished,
-        "tokens_per_second": sum(value for _, value in recent) / len(recent) if recent else None,
-        "seconds_per_step": last.get("seconds"), "memory_gib": last.get("memory_gib"),
-    }  # fmt: skip
+    recipe = run.recipe_path.read_text(encoding="utf-8")
+    forecast = json.loads(run.forecast_path.read_text(encoding="utf-8")) if run.forecast_path.is_file() else None
+    settings = parse_yaml(recipe, str(run.recipe_path))
+    metrics = read_metrics(run.metrics_path)
+    section = training_section(
+        RunFiles(run.path, read_records(run.path), recipe, settings, metrics=metrics, forecast=forecast), words
+    )
+    return section if "facts" in section else None
+
+
+def _step(name: str, records: Records, *, is_open: bool, now: str) -> dict[str, Any]:
+    """A step of the work: what came of it, or how far it is."""
+    record = records.steps.get(name)
+    if record is None or name in records.skipped:
+        return {"name": name, "state": "skipped" if name in records.skipped else "never", "summary": "", "seconds": 0.0}
+    if record.state == "done":
+        return {"name": name, "state": "done", "summary": record.summary, "seconds": record.seconds}
+    since = (datetime.now(UTC) - datetime.fromisoformat(record.begun)).total_seconds() if is_open else 0.0
+    state = "running" if is_open else "unfinished"
+    return {"name": name, "state": state, "summary": now if is_open else "", "seconds": since}
+
+
+def _now(workspace: Workspace, job: Job | None, step: str, metrics: Metrics, run: RunDir) -> str:
+    """How far a step is that goes on now: by the steps of the training, or by the last line that its job printed."""
+    if step == "train" and metrics.last and run.recipe_path.is_file():
+        settings = parse_yaml(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path)).get("train") or {}
+        if total := _total_steps(metrics.last, settings):
+            done = metrics.last["step"]
+            recent = [seconds for _, seconds in metrics.train.get("seconds", [])[-RECENT:]]
+            left = left_in_words((total - done) * sum(recent) / len(recent)) if recent else ""
+            return f"{done:,}/{total:,}  {left}"
+    if job is None:
+        return ""
+    lines = [line.strip() for line in log_of(workspace, job.id, None)["text"].splitlines()]
+    return next((line[:MOST_LINE] for line in reversed(lines) if line and not line.endswith("─")), "")
+
+
+def _total_steps(last: dict[str, Any], settings: dict[str, Any]) -> int | None:
+    """Steps of the whole training, by the share of its epochs that is done."""
+    of_epochs = round(last["step"] / last["epoch"] * (settings.get("epochs") or 3)) if last.get("epoch") else None
+    most = settings.get("max_steps")
+    known = [one for one in (of_epochs if settings.get("epochs") or not most else None, most) if one]
+    return max(min(known), last["step"]) if known else None
 
 
 def run_router(ui: Ui) -> APIRouter:
@@ -98,6 +138,10 @@ def run_router(ui: Ui) -> APIRouter:
             html.encode("utf-8", "backslashreplace"),
             headers={"Content-Security-Policy": policy, "Cache-Control": "no-store"},
         )
+
+    @router.get("/runs/{name:path}/training", include_in_schema=False)
+    def training(request: Request, name: str) -> Response:
+        return ui.pages.page(request, "run-training", t=details(workspace.run(name), Wording(language_of(request))))
 
     @router.get("/runs/{name:path}", include_in_schema=False)
     def page(request: Request, name: str) -> Response:
