@@ -17,7 +17,9 @@ from weitiao.ui.workspace import Workspace
 def write_steps(path: Path, first: int, last: int) -> None:
     with path.open("a", encoding="utf-8") as file:
         for step in range(first, last + 1):
-            file.write(json.dumps({"step": step, "epoch": step / 100, "loss": 1 / step, "seconds": 0.1}) + "\n")
+            counted = dict.fromkeys(("num_sequences", "num_tokens", "num_computed_tokens"), 8)
+            line = {"step": step, "epoch": step / 100, "loss": 1 / step, "seconds": 0.1, **counted}
+            file.write(json.dumps(line) + "\n")
 
 
 def test_a_drawing_has_every_extreme_and_few_points(tmp_path: Path) -> None:
