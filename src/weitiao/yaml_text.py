@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ class _Texts(SafeConstructor):
 
 for _constructor in (_PlacedTexts, _Texts):
     _constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+
+_ONE_LINE = 2**20
+"""Characters: texts are not broken."""
 
 _REMEDY = "Check indentation, colons and quotes; a text with special characters stands in 'quotes'."
 
@@ -65,6 +70,28 @@ def parse_yaml(text: str, where: str, *, places: bool = False) -> Any:
         raise RecipeError(f"{where}: not valid YAML: {_one_line(error)}.", _REMEDY) from error
     _refuse_cycles(value, where)
     return value
+
+
+def edited_yaml(text: str, where: str, edit: Callable[[Any], None]) -> str:
+    """A YAML text after a change of its values; comments, quotes and the order of keys stay.
+
+    Args:
+        text: YAML 1.2 with a mapping or a list at its top.
+        where: What errors call it.
+        edit: Gets the values, and changes them in place.
+
+    Raises:
+        RecipeError: It is not YAML.
+    """
+    parse_yaml(text, where)  # says what is wrong with it
+    yaml = YAML(typ="rt")
+    yaml.Constructor = _PlacedTexts
+    yaml.preserve_quotes, yaml.width, yaml.allow_unicode = True, _ONE_LINE, True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    values, out = yaml.load(text), StringIO()
+    edit(values)
+    yaml.dump(values, out)
+    return out.getvalue()
 
 
 def _one_line(problem: object) -> str:

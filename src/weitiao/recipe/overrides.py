@@ -43,16 +43,41 @@ def apply_overrides(values: CommentedMap, overrides: Sequence[str]) -> None:
         if not equals or not all(keys):
             shown = " ".join(override.split())
             raise RecipeError(f"`{shown}` is no override.", "Write section.key=value, for instance train.epochs=1.")
-        value = parse_yaml(text, f"command line: `{override}`")
-        place: Any = values
-        for depth in range(1, len(keys)):
-            place = _below(place, keys[:depth])
-        _set(place, keys, value)
+        set_setting(values, name.strip(), parse_yaml(text, f"command line: `{override}`"), "command line")
 
 
-def _below(place: Any, keys: Sequence[str]) -> Any:
+def set_setting(values: CommentedMap, name: str, value: Any, where: str) -> None:
+    """Put one setting into the values of a recipe.
+
+    Args:
+        values: Changed in place.
+        name: Dotted, as for `apply_overrides`.
+        value: What it shall hold.
+        where: What errors call the place that asks for it.
+
+    Raises:
+        RecipeError: Nothing can be set under that name.
+    """
+    keys = name.split(".")
+    place: Any = values
+    for depth in range(1, len(keys)):
+        place = _below(place, keys[:depth], where)
+    _set(place, keys, value, where)
+
+
+def take_out(values: CommentedMap, name: str) -> None:
+    """Take a setting out of the values of a recipe, so that its default counts; nothing where it is not written."""
+    *sections, last = name.split(".")
+    place: Any = values
+    for key in sections:
+        place = place.get(key) if isinstance(place, dict) else None
+    if isinstance(place, dict):
+        place.pop(last, None)
+
+
+def _below(place: Any, keys: Sequence[str], where: str) -> Any:
     """The section (or the list) of this name, made where there is none."""
-    found = _get(place, keys)
+    found = _get(place, keys, where)
     if isinstance(found, dict | list):
         return found
     name = ".".join(keys)
@@ -61,8 +86,8 @@ def _below(place: Any, keys: Sequence[str]) -> Any:
     elif isinstance(found, str) and name in _SHORT_FOR:
         found = CommentedMap({_SHORT_FOR[name]: found})
     else:
-        raise RecipeError(f"command line: `{name}` holds {found!r}, nothing below it can be set.", _nothing_below(name))
-    _set(place, keys, found)
+        raise RecipeError(f"{where}: `{name}` holds {found!r}, nothing below it can be set.", _nothing_below(name))
+    _set(place, keys, found, where)
     return found
 
 
@@ -70,19 +95,19 @@ def _nothing_below(name: str) -> str:
     return f"Give all of it: {name}='{{...}}'; `weitiao schema` lists what is allowed."
 
 
-def _get(place: Any, keys: Sequence[str]) -> Any:
-    return place.get(keys[-1]) if isinstance(place, dict) else place[_index(place, keys)]
+def _get(place: Any, keys: Sequence[str], where: str) -> Any:
+    return place.get(keys[-1]) if isinstance(place, dict) else place[_index(place, keys, where)]
 
 
-def _set(place: Any, keys: Sequence[str], value: Any) -> None:
-    place[keys[-1] if isinstance(place, dict) else _index(place, keys)] = value
+def _set(place: Any, keys: Sequence[str], value: Any, where: str) -> None:
+    place[keys[-1] if isinstance(place, dict) else _index(place, keys, where)] = value
 
 
-def _index(place: CommentedSeq, keys: Sequence[str]) -> int:
+def _index(place: CommentedSeq, keys: Sequence[str], where: str) -> int:
     name, number = ".".join(keys[:-1]), keys[-1]
     if not (number.isascii() and number.isdigit() and int(number) < len(place)):
         raise RecipeError(
-            f"command line: `{name}` is a list of {len(place)}, it has no `{number}`.",
+            f"{where}: `{name}` is a list of {len(place)}, it has no `{number}`.",
             f"Name an item by its place from 0: {name}.0" if place else f"Give all of it: {name}=[...]",
         )
     return int(number)

@@ -17,6 +17,7 @@ from weitiao.ui.context import Ui
 from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.login import login_router
+from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
 from weitiao.ui.problems import add_handlers
 from weitiao.ui.templating import STATIC, Pages
@@ -29,6 +30,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     home_router,
     jobs_router,
     run_router,
+    projects_router,
 )
 
 UPLOADS = "/api/uploads"

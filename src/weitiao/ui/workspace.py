@@ -114,12 +114,12 @@ class Workspace:
 
     def projects(self) -> list[Project]:
         """All of them, by name."""
-        found = [path for path in self._folders() if (path / RECIPE).is_file() and not _is_run(path)]
+        found = [path for path in self.folders() if (path / RECIPE).is_file() and not _is_run(path)]
         return [Project(path.relative_to(self.root).as_posix(), path) for path in sorted(found)]
 
     def runs(self) -> list[str]:
         """The names of all run directories, the newest first."""
-        found = [(_changed(path), path.relative_to(self.root).as_posix()) for path in self._folders() if _is_run(path)]
+        found = [(_changed(path), path.relative_to(self.root).as_posix()) for path in self.folders() if _is_run(path)]
         return [name for _, name in sorted(found, reverse=True)]
 
     def run(self, name: str) -> RunDir:
@@ -139,7 +139,7 @@ class Workspace:
         found = [job for job in self.jobs.jobs(path) if job.run_dir and str(Path(job.run_dir).resolve()) == path]
         return max(found, key=lambda job: job.id, default=None)
 
-    def _folders(self) -> Iterator[Path]:
+    def folders(self) -> Iterator[Path]:
         """The workspace and what lies in it, without what is hidden, what is in a run, and what links lead to."""
         for folder, names, files in os.walk(self.root):
             path = Path(folder)

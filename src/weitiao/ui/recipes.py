@@ -1,0 +1,142 @@
+"""The recipe of a project, read and changed: it keeps its comments, and no change overwrites one that was not seen."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from weitiao.errors import RecipeError, WeitiaoError
+from weitiao.files import in_one_step, writable
+from weitiao.paths import read_text
+from weitiao.recipe.overrides import set_setting, take_out
+from weitiao.recipe.stages import load_work
+from weitiao.study.init.content import scalar
+from weitiao.ui.problems import UiError
+from weitiao.ui.workspace import Project
+from weitiao.yaml_text import edited_yaml, parse_yaml
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecipe:
+    """A recipe as it stands in its file.
+
+    Attributes:
+        values: What is written there, as plain values; settings that are not written are not in it.
+        text: The file.
+        etag: Changes with the text; to be given back with a change.
+    """
+
+    values: dict[str, Any]
+    text: str
+    etag: str
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What is written under a dotted name."""
+        place: Any = self.values
+        for key in name.split("."):
+            if not isinstance(place, dict) or key not in place:
+                return default
+            place = place[key]
+        return place
+
+
+def read(project: Project) -> ReadRecipe:
+    """The recipe of a project.
+
+    Raises:
+        RecipeError: It cannot be read, or is not YAML.
+    """
+    text = read_text(project.recipe, RecipeError)
+    values = parse_yaml(text, str(project.recipe))
+    if not isinstance(values, dict):
+        raise RecipeError(f"{project.recipe} is not a recipe: it holds no sections.", "Write `model:` and `data:`.")
+    return ReadRecipe(values, text, _etag(text))
+
+
+def begin(project: Project, model: str) -> None:
+    """Write the recipe that a project begins with: its model, to which the data are still to come.
+
+    Raises:
+        UiError: There is one.
+    """
+    with writable(project.path, "The recipe"):
+        try:
+            with project.recipe.open("x", encoding="utf-8") as file:
+                file.write(f"model: {scalar(model)}\n")
+        except FileExistsError as error:
+            what = f"{project.name} is there already."
+            raise UiError(what, "Choose another name.", status=409, field="name") from error
+
+
+def change(project: Project, changes: Mapping[str, Any], etag: str) -> str:
+    """Set settings in the recipe of a project, all of them or, where one cannot be used, none.
+
+    Args:
+        project: Whose.
+        changes: Dotted names to values; None takes a setting out, so that its default counts.
+        etag: That of the recipe that the changes were made for.
+
+    Returns:
+        The new etag.
+
+    Raises:
+        UiError: The recipe is not the one of `etag` any more (409).
+        WeitiaoError: A value cannot be used, or the file cannot be written. The file is as it was.
+    """
+
+    def edit(values: Any) -> None:
+        for name, value in changes.items():
+            if value is None:
+                take_out(values, name)
+            else:
+                set_setting(values, name, value, str(project.recipe))
+
+    with _taken(project):
+        found = read(project)
+        if found.etag != etag:
+            raise UiError(
+                "The recipe was changed by somebody else meanwhile.",
+                "Reload the page to see it; what is typed here stays.",
+                status=409,
+            )
+        text = edited_yaml(found.text, str(project.recipe), edit)
+        replace_text(project, text)
+    return _etag(text)
+
+
+def replace_text(project: Project, text: str) -> None:
+    """Put a whole recipe in the place of a project's, if it can be used.
+
+    Raises:
+        WeitiaoError: It cannot be used or written. The file is as it was.
+    """
+    with writable(project.path, "The recipe"), in_one_step(project.recipe) as beside:
+        try:
+            beside.write_text(text, encoding="utf-8")
+            load_work(beside)
+        except WeitiaoError as error:
+            beside.unlink()
+            raise RecipeError(error.what.replace(str(beside), str(project.recipe)), error.remedy) from error
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _taken(project: Project) -> Iterator[None]:
+    """One change after the other, also where two servers show a folder."""
+    descriptor = os.open(project.path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _etag(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
