@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -52,6 +53,24 @@ def token_in(home: Path, *, new: bool = False) -> str:
     return token
 
 
+@dataclass(slots=True)
+class Token:
+    """What a client has to bring.
+
+    Attributes:
+        value: It.
+        home: The folder that it is kept in.
+    """
+
+    value: str
+    home: Path
+
+    def renew(self) -> str:
+        """Make another one, at once: addresses and cookies of before are worth nothing from now on."""
+        self.value = token_in(self.home, new=True)
+        return self.value
+
+
 class Access:
     """Middleware around the app.
 
@@ -63,7 +82,7 @@ class Access:
         most_bytes: Of a body, for a path.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, is_local: bool, most_bytes: Callable[[str], int]) -> None:
+    def __init__(self, app: ASGIApp, *, token: Token, is_local: bool, most_bytes: Callable[[str], int]) -> None:
         self._app, self._token, self._is_local, self._most_bytes = app, token, is_local, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +122,7 @@ class Access:
         if given and self._is_token(given) and request.method in _SAFE:
             query = urlencode([(key, value) for key, value in parse_qsl(request.url.query) if key != "token"])
             response = RedirectResponse(request.url.path + (f"?{query}" if query else ""), 303)
-            set_cookie(response, self._token)
+            set_cookie(response, self._token.value)
             return response
         kind, _, bearer = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self._is_token(bearer.strip()):
@@ -121,7 +140,7 @@ class Access:
         return None
 
     def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode())
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._token.value.encode())
 
     def _limited(self, request: Request, receive: Receive) -> Receive:
         """The body, up to the size that its path takes."""

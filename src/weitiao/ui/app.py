@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
-from weitiao.ui.access import Access
+from weitiao.ui.access import Access, Token
 from weitiao.ui.aside import Aside
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.home import home_router
@@ -19,11 +19,12 @@ from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.login import login_router
 from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
+from weitiao.ui.pages.settings import settings_router
 from weitiao.ui.problems import add_handlers
 from weitiao.ui.templating import STATIC, Pages
 from weitiao.ui.workspace import Workspace
 
-AREAS = {"home": "/"}
+AREAS = {"home": "/", "settings": "/settings"}
 """Parts that the head of every page leads to: `ui.area.NAME` is what they are called."""
 
 ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
@@ -31,6 +32,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     jobs_router,
     run_router,
     projects_router,
+    settings_router,
 )
 
 UPLOADS = "/api/uploads"
@@ -47,7 +49,7 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
         password: With which others get the token, where other machines can reach it; None for this machine alone.
     """
     mimetypes.add_type("text/javascript", ".js")
-    ui = Ui(workspace, Pages(AREAS), Aside())
+    ui = Ui(workspace, Pages(AREAS), Aside(), Token(token, workspace.jobs.home))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,7 +61,7 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
     for router in ROUTERS:
         app.include_router(router(ui))
     if password is not None:
-        app.include_router(login_router(ui, password, token))
+        app.include_router(login_router(ui, password))
     style = (resources.files("weitiao.report") / "templates" / "style.css").read_text(encoding="utf-8")
 
     @app.get("/static/report.css", include_in_schema=False)
@@ -67,7 +69,7 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
         return Response(style, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_middleware(Access, token=token, is_local=password is None, most_bytes=most_bytes)
+    app.add_middleware(Access, token=ui.token, is_local=password is None, most_bytes=most_bytes)
     return app
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weitiao.ui.access import Token
 from weitiao.ui.aside import Aside
 from weitiao.ui.templating import Pages
 from weitiao.ui.workspace import Workspace
@@ -17,8 +18,10 @@ class Ui:
         workspace: What is shown.
         pages: Makes pages of templates.
         aside: Does what needs PyTorch, in a process of its own.
+        token: Who may use the pages.
     """
 
     workspace: Workspace
     pages: Pages
     aside: Aside
+    token: Token

@@ -15,7 +15,7 @@ from weitiao.ui.context import Ui
 _WRONG_SECONDS = 1.0
 
 
-def login_router(ui: Ui, password: str, token: str) -> APIRouter:
+def login_router(ui: Ui, password: str) -> APIRouter:
     """The page, and what it sends."""
     router = APIRouter(include_in_schema=False)
 
@@ -29,7 +29,7 @@ def login_router(ui: Ui, password: str, token: str) -> APIRouter:
             await asyncio.sleep(_WRONG_SECONDS)  # guessing takes its time
             return ui.pages.page(request, "login", status=401, wrong=True)
         response = RedirectResponse("/", 303)
-        set_cookie(response, token)
+        set_cookie(response, ui.token.value)
         return response
 
     return router

@@ -160,11 +160,12 @@ document.getElementById("theme")?.addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("theme", root.dataset.theme);
 });
-document.getElementById("language")?.addEventListener("click", (event) => {
-  const language = /** @type {HTMLElement} */ (event.currentTarget).dataset.language;
-  document.cookie = `language=${language};path=/;max-age=31536000;samesite=strict`;
-  location.reload();
-});
+for (const one of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-language]"))) {
+  one.addEventListener("click", () => {
+    document.cookie = `language=${one.dataset.language};path=/;max-age=31536000;samesite=strict`;
+    location.reload();
+  });
+}
 
 /** Times as this place writes them. */
 for (const time of document.querySelectorAll("time[datetime]")) {
