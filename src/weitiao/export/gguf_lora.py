@@ -11,7 +11,6 @@ from weitiao.export.asking import Open
 from weitiao.export.converter import Converter
 from weitiao.export.formats import Format
 from weitiao.export.gguf import check as check_gguf
-from weitiao.export.lora_engine import open_lora
 from weitiao.export.source import Source
 from weitiao.models.names import resolve_model
 
@@ -49,6 +48,8 @@ def _write(source: Source, directory: Path) -> None:
 
 
 def _on_its_base(source: Source) -> Open:
+    from weitiao.export.lora_engine import open_lora
+
     base = source.work / "base.gguf"
     directory = resolve_model(source.base)
     if not base.exists():

@@ -22,7 +22,6 @@ from weitiao.export.gguf import write as write_gguf
 from weitiao.export.source import Source
 from weitiao.models.config import ModelConfig
 from weitiao.models.load import load_config, read_tokenizer
-from weitiao.models.parts import context_length
 from weitiao.rendering.printing import Printer, common_prefix
 
 if TYPE_CHECKING:
@@ -57,6 +56,8 @@ def _write(source: Source, directory: Path, *, kind: str) -> None:
     tokenizer = read_tokenizer(whole)
     pieces = find_pieces(tokenizer)
     stops = tokenizer.convert_ids_to_tokens(sorted(source.ends))
+    from weitiao.models.parts import context_length
+
     context = context_length(load_config(ModelConfig(name=str(whole)))) or _MOST_CONTEXT
     write_gguf(source, directory, kind=kind)
     text = modelfile(pieces, f"model-{kind}.gguf", stops, min(context, _MOST_CONTEXT))

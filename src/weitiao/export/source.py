@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 
 from weitiao.export.asking import alone
 from weitiao.export.converter import Converter
-from weitiao.export.merge import merge, write_plain
 from weitiao.files import COMPLETE, writable
 from weitiao.methods.adapter import ADAPTER_CONFIG
-from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.load import OWN
 
 if TYPE_CHECKING:
     from weitiao.models.directory import StoredDtype
@@ -62,6 +59,10 @@ class Source:
         Raises:
             WeitiaoError: The adapter cannot be merged, or does not answer alike afterwards.
         """
+        from weitiao.export.merge import merge, write_plain
+        from weitiao.methods.open import open_model
+        from weitiao.models.load import OWN
+
         if self.is_adapter:
             merge(self.final, target, base=self.base, dtype=dtype)
             (target / COMPLETE).unlink()  # what it becomes a part of gets its own

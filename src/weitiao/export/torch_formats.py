@@ -10,9 +10,7 @@ from pathlib import Path
 from weitiao.errors import MissingExtraError, ModelError
 from weitiao.export.asking import Open
 from weitiao.export.formats import Format, no_check
-from weitiao.export.merge import write_plain
 from weitiao.export.source import Source
-from weitiao.export.torch_engine import open_tuned, open_whole
 from weitiao.files import COMPLETE
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import StoredDtype
@@ -53,7 +51,7 @@ _WHOLE = (
 
 def parse(name: str) -> Format | None:
     """The format of a name; None for a name of others."""
-    whole = partial(Format, name, engine=ENGINE, opened_by=lambda source: open_whole, loading=_WHOLE)
+    whole = partial(Format, name, engine=ENGINE, opened_by=_whole, loading=_WHOLE)
     if name == "adapter":
         return Format(name, 32, ENGINE, no_check, copy_adapter, _on_its_base, _ADAPTER)
     if name in _MERGED:
@@ -65,7 +63,15 @@ def parse(name: str) -> Format | None:
     return None
 
 
+def _whole(source: Source) -> Open:
+    from weitiao.export.torch_engine import open_whole
+
+    return open_whole
+
+
 def _on_its_base(source: Source) -> Open:
+    from weitiao.export.torch_engine import open_tuned
+
     return partial(open_tuned, base=source.base)
 
 
@@ -92,6 +98,8 @@ def check_bitsandbytes(directory: Path, llama_cpp: Path | None) -> None:
 
 def _round(source: Source, directory: Path, *, code: Quantization) -> None:
     """Write the whole model with its linear layers rounded by bitsandbytes; embeddings and head stay in float32."""
+    from weitiao.export.merge import write_plain
+
     whole = source.whole()
     config = ModelConfig(name=str(whole), dtype="float32", quantization=code)
     write_plain(load_model(config), read_tokenizer(whole), directory, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,25 +15,36 @@ from fastapi.staticfiles import StaticFiles
 from weitiao.ui.access import Access, Token
 from weitiao.ui.aside import Aside
 from weitiao.ui.context import Ui
+from weitiao.ui.forwarding import forwarding_router
+from weitiao.ui.pages.export import export_router
 from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.login import login_router
 from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
+from weitiao.ui.pages.serve import serve_router
 from weitiao.ui.pages.settings import settings_router
 from weitiao.ui.problems import add_handlers
+from weitiao.ui.servers import Servers
 from weitiao.ui.templating import STATIC, Pages
 from weitiao.ui.workspace import Workspace
 
-AREAS = {"home": "/", "settings": "/settings"}
+AREAS = {
+    "home": "/",
+    "serve": "/serve",
+    "settings": "/settings",
+}
 """Parts that the head of every page leads to: `ui.area.NAME` is what they are called."""
 
 ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     home_router,
     jobs_router,
-    run_router,
     projects_router,
     settings_router,
+    export_router,
+    serve_router,
+    forwarding_router,
+    run_router,  # the last: every other address below a run's is tried before it
 )
 
 UPLOADS = "/api/uploads"
@@ -49,11 +61,14 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
         password: With which others get the token, where other machines can reach it; None for this machine alone.
     """
     mimetypes.add_type("text/javascript", ".js")
-    ui = Ui(workspace, Pages(AREAS), Aside(), Token(token, workspace.jobs.home))
+    home = workspace.jobs.home
+    ui = Ui(workspace, Pages(AREAS), Aside(), Token(token, home), Servers(home))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        idle = asyncio.create_task(_stop_idle(ui.servers))
         yield
+        idle.cancel()
         ui.aside.close()
 
     app = FastAPI(title="weitiao", lifespan=lifespan, redoc_url=None, docs_url=None, openapi_url="/api/openapi.json")
@@ -71,6 +86,12 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Access, token=ui.token, is_local=password is None, most_bytes=most_bytes)
     return app
+
+
+async def _stop_idle(servers: Servers) -> None:
+    while True:
+        await asyncio.sleep(60)
+        await asyncio.to_thread(servers.stop_idle)
 
 
 def most_bytes(path: str) -> int:

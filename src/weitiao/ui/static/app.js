@@ -79,13 +79,17 @@ export function valuesOf(form) {
     if (!(field instanceof HTMLInputElement || field instanceof HTMLSelectElement || field instanceof HTMLTextAreaElement)) continue;
     if (!field.name || field.disabled || (field.type === "radio" && !(/** @type {HTMLInputElement} */ (field).checked))) continue;
     let value = /** @type {any} */ (field.value);
-    if (field instanceof HTMLInputElement && field.type === "checkbox") value = field.checked;
-    else if (value === "" && !field.hasAttribute("data-keep-empty")) continue;
+    const isList = field.hasAttribute("data-list");
+    if (field instanceof HTMLInputElement && field.type === "checkbox") {
+      if (isList && !field.checked) continue;
+      if (!isList) value = field.checked;
+    }
+    if (value === "" && !field.hasAttribute("data-keep-empty")) continue;
     else if (field instanceof HTMLInputElement && field.type === "number") value = Number(value);
     const path = field.name.split(".");
     const last = /** @type {string} */ (path.pop());
     const inner = path.reduce((at, key) => (at[key] ??= {}), values);
-    if (field.hasAttribute("data-list")) (inner[last] ??= []).push(value);
+    if (isList) (inner[last] ??= []).push(value);
     else inner[last] = value;
   }
   return values;
@@ -117,24 +121,27 @@ async function act(element, body) {
 /** @param {HTMLElement} form */
 const draftKey = (form) => `draft:${location.pathname}:${form.dataset.draft}`;
 
+/** @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field */
+const nameOf = (field) => (field.type === "checkbox" && field.hasAttribute("data-list") ? `${field.name}=${field.value}` : field.name);
+
 /** Keep what is typed until it is sent. @param {HTMLFormElement} form */
 function keepDraft(form) {
   const kept = JSON.parse(localStorage.getItem(draftKey(form)) ?? "{}");
   const fields = () => [...form.elements].filter((one) => one instanceof HTMLInputElement || one instanceof HTMLTextAreaElement || one instanceof HTMLSelectElement);
   for (const field of fields()) {
-    if (!(field.name in kept) || field.type === "file" || field.type === "password") continue;
-    if (field instanceof HTMLInputElement && field.type === "checkbox") field.checked = kept[field.name];
-    else if (field instanceof HTMLInputElement && field.type === "radio") field.checked = kept[field.name] === field.value;
-    else field.value = kept[field.name];
+    if (!(nameOf(field) in kept) || field.type === "file" || field.type === "password") continue;
+    if (field instanceof HTMLInputElement && field.type === "checkbox") field.checked = kept[nameOf(field)];
+    else if (field instanceof HTMLInputElement && field.type === "radio") field.checked = kept[nameOf(field)] === field.value;
+    else field.value = kept[nameOf(field)];
   }
   form.addEventListener("input", () => {
     /** @type {Record<string, string | boolean>} */
     const now = {};
     for (const field of fields()) {
       if (field.type === "file" || field.type === "password") continue;
-      if (field instanceof HTMLInputElement && field.type === "checkbox") now[field.name] = field.checked;
-      else if (field instanceof HTMLInputElement && field.type === "radio") { if (field.checked) now[field.name] = field.value; }
-      else now[field.name] = field.value;
+      if (field instanceof HTMLInputElement && field.type === "checkbox") now[nameOf(field)] = field.checked;
+      else if (field instanceof HTMLInputElement && field.type === "radio") { if (field.checked) now[nameOf(field)] = field.value; }
+      else now[nameOf(field)] = field.value;
     }
     localStorage.setItem(draftKey(form), JSON.stringify(now));
   });
