@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import render
 from weitiao.serve.engine import Token
-from weitiao.serve.text import Answer, ModelText, Piece
+from weitiao.serve.text import Answer, ModelText, Piece, Prompt
 
 USER = {"role": "user", "content": "What colour?"}
 LOOKUP = {
@@ -28,6 +29,8 @@ LOOKUP = {
 OPEN = QWEN3.replace(
     "{{- '<|im_start|>assistant\n' -}}{%- endif -%}\n", "{{- '<|im_start|>assistant\n<think>\n' -}}{%- endif -%}\n"
 )
+_CALLS = QWEN25[QWEN25.index("{%- for call in") :].partition("{%- endfor -%}")
+CALLING = OPEN.replace("' + body -}}\n{%- endif -%}\n", f"' + body -}}}}\n{{%- endif -%}}\n{_CALLS[0]}{_CALLS[1]}\n")
 # Calls as one list behind a special token, as Mistral's, and as bare JSON with `parameters`, as Llama 3.1's.
 LISTED = QWEN25.replace(
     """{%- for call in m.tool_calls or [] -%}
@@ -153,3 +156,28 @@ def test_every_token_is_told_with_the_text_that_it_made(tokenizer: Any) -> None:
     told = b"".join(text.bytes[token.id] for piece in pieces for token in piece.tokens)
     assert told.decode().startswith("a 😀 ")
     assert "here" not in told.decode()
+
+
+@pytest.mark.parametrize("template", [QWEN25, LISTED, BARE, CALLING], ids=["tags", "a list", "bare JSON", "thinking"])
+def test_a_call_that_has_to_be_made_begins_where_training_writes_it(tokenizer: Any, template: str) -> None:
+    text = model_text(tokenizer, template)
+    calls = [{"type": "function", "function": {"name": "lookup", "arguments": {"city": "Paris 😀"}}}]
+    row = Example("row", (USER, {"role": "assistant", "content": "", "tool_calls": calls}), tools=(LOOKUP,))
+    (sequence,) = render([row], tokenizer, RenderingConfig(), max_context=512).sequences
+    prompt = text.chat([USER], [LOOKUP], "lookup")
+    begun, whole = tokenizer.decode(prompt.ids), tokenizer.decode(sequence.token_ids.tolist())
+    assert whole.startswith(begun) and whole[len(begun)] in "[{"
+    value, _ = json.JSONDecoder().raw_decode(whole, len(begun))
+    jsonschema.validate(value, prompt.schema)
+    assert _called(text, prompt, json.dumps(value)) == {"city": "Paris 😀"}
+
+
+def _called(text: ModelText, prompt: Prompt, said: str) -> Any:
+    """The arguments of the one call that an answer is, and nothing besides."""
+    answer = Answer(text, prompt)
+    *first, last = text.tokenizer(said, add_special_tokens=False)["input_ids"]
+    pushed = [answer.push(one) for one in [*(Token(one, -1.0) for one in first), Token(last, -1.0, finish="stop")]]
+    pieces = [piece for piece in pushed if piece is not None]
+    assert answer.finish == "tool_calls" and not any(piece.content or piece.reasoning for piece in pieces)
+    (call,) = [call for piece in pieces for call in piece.calls]
+    return json.loads(call.arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,15 +32,36 @@ class CallForm:
     """Calls as JSON between two texts.
 
     Attributes:
+        opening: What the template writes before the JSON, as it is.
         before, after: The texts, without white space around them; empty where a template writes nothing there.
         key: The name of the arguments, `arguments` or `parameters`.
         listed: Whether the JSON is a list of calls.
     """
 
+    opening: str
     before: str
     after: str
     key: str
     listed: bool
+
+    def schema(self, tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The JSON Schema of one call of any of these functions. Each keeps the schema of its arguments whole, in
+        `$defs`, where its references lead to what they led to before."""
+        functions = [tool["function"] for tool in tools]
+        places = {one["name"]: f"#/$defs/{one['name'].replace('~', '~0').replace('/', '~1')}" for one in functions}
+        calls = [
+            {
+                "type": "object",
+                "properties": {"name": {"const": name}, self.key: {"$ref": place}},
+                "required": ["name", self.key],
+                "additionalProperties": False,
+            }
+            for name, place in places.items()
+        ]
+        call = calls[0] if len(calls) == 1 else {"anyOf": calls}
+        whole = {"type": "array", "items": call, "minItems": 1, "maxItems": 1} if self.listed else call
+        arguments = {one["name"]: one.get("parameters") or {"type": "object"} for one in functions}
+        return {**whole, "$defs": {name: _moved(one, places[name]) for name, one in arguments.items()}}
 
     def read(self, text: str, known: Collection[str]) -> tuple[ToolCall, ...] | None:
         """The calls in what stands between the two; None where it is none.
@@ -58,6 +79,18 @@ class CallForm:
             return None
         found = [_read(one, self.key, known) for one in calls]
         return tuple(one for one in found if one is not None) if None not in found else None
+
+
+def _moved(schema: Any, place: str) -> Any:
+    """A schema that has been put into another one at a place: its references begin there."""
+    if isinstance(schema, list):
+        return [_moved(one, place) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {key: _moved(value, place) for key, value in schema.items()}
+    if isinstance(reference := schema.get("$ref"), str) and reference.startswith("#"):
+        moved["$ref"] = place + reference[1:]
+    return moved
 
 
 def _read(value: Any, key: str, known: Collection[str]) -> ToolCall | None:
@@ -81,10 +114,13 @@ def call_form(printer: Printer) -> CallForm | None:
     if not found or place is None or not called.endswith(tail):
         return None
     begin, end, key = place
-    before = called[common_prefix(header, called) : begin].strip()
+    opening = called[common_prefix(header, called) : begin]
+    before = opening.strip()
     after = called[end : len(called) - len(tail)].strip()
     listed = before.endswith("[") and after.startswith("]")
-    return CallForm(before.removesuffix("[").strip(), after.removeprefix("]").strip(), key, listed)
+    if listed:
+        opening = opening[: opening.rindex("[")]
+    return CallForm(opening, before.removesuffix("[").strip(), after.removeprefix("]").strip(), key, listed)
 
 
 def _json_call(text: str, *, start: int) -> tuple[int, int, str] | None:

@@ -30,6 +30,7 @@ class Sorter:
         functions: Those that may be called: anything else is no call, and stays text.
         thinks: Whether think tags at the beginning hold what is no part of the answer.
         thinking: Whether the prompt has opened them.
+        calling: Whether it has opened a call.
         hidden: Special tokens whose text came along and is no part of anything.
     """
 
@@ -40,10 +41,13 @@ class Sorter:
         *,
         thinks: bool,
         thinking: bool,
+        calling: bool,
         hidden: re.Pattern[str] | None,
     ) -> None:
         self._form, self._functions, self._hidden = form, functions, hidden
-        self._state: Literal["start", "reasoning", "content", "call"] = "reasoning" if thinking else "start"
+        self._state: Literal["start", "reasoning", "content", "call"] = (
+            "call" if calling else "reasoning" if thinking else "start"
+        )
         self._thinks = thinks
         self._trims = form is not None  # space around what is taken out is no part of the answer
         self._rest = ""

@@ -40,6 +40,7 @@ class Prompt:
         thinks: Whether reasoning between think tags is no part of the answer.
         thinking: Whether the prompt has opened it already.
         functions: Names of the functions that may be called.
+        schema: That of a call, where the answer has to be one: the prompt ends in what the template writes before it.
     """
 
     ids: tuple[int, ...]
@@ -47,6 +48,7 @@ class Prompt:
     thinks: bool = False
     thinking: bool = False
     functions: frozenset[str] = frozenset()
+    schema: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,13 @@ class ModelText:
         """How the template writes tool calls."""
         return call_form(Printer(self.tokenizer))
 
-    def chat(self, messages: Any, tools: Any = ()) -> Prompt:
+    def chat(self, messages: Any, tools: Any = (), call: bool | str = False) -> Prompt:
         """The prompt for the next answer of a conversation.
 
         Args:
             messages: Turns as rows of data have them, those of OpenAI's interface among them.
             tools: Definitions of functions.
+            call: Whether one of them has to be called; the name of the one that has to be.
 
         Raises:
             RenderingError: They are no such turns, or the template refuses them.
@@ -113,13 +116,17 @@ class ModelText:
             raise RenderingError("The chat template of this model writes no tool calls.", "Leave `tools` out.")
         ids = self._prompts(turns, defined, where="messages")
         thinking = self.reader.opens_reasoning(turns, defined)
-        return Prompt(
-            tuple(ids),
-            "" if thinking else self.reader.inserted(turns, defined),
-            self.reader.takes_reasoning,
-            thinking,
-            frozenset(str(tool["function"]["name"]) for tool in defined),
-        )
+        inserted = "" if thinking else self.reader.inserted(turns, defined)
+        functions = {str(tool["function"]["name"]): tool for tool in defined}
+        if not call:
+            return Prompt(tuple(ids), inserted, self.reader.takes_reasoning, thinking, frozenset(functions))
+        if missing := "tools are empty" if not functions else "" if call is True or call in functions else str(call):
+            raise RenderingError(f"tool_choice: there is no function to call: {missing}.", "Name one that is in tools.")
+        assert self.form is not None
+        wanted = functions if isinstance(call, bool) else {call: functions[call]}
+        begun = ("\n</think>\n\n" if thinking else inserted) + self.form.opening
+        ids = [*ids, *(self._encoder.batch([begun], add_special_tokens=False)[0] if begun else [])]
+        return Prompt(tuple(ids), functions=frozenset(wanted), schema=self.form.schema(list(wanted.values())))
 
     def raw(self, text: str) -> Prompt:
         """Raw text as a prompt, as training reads raw text.
@@ -160,6 +167,7 @@ class Answer:
             prompt.functions,
             thinks=prompt.thinks,
             thinking=prompt.thinking,
+            calling=prompt.schema is not None,
             hidden=text.special if shows else None,
         )
         self._held = ""  # what a stop string may begin with

@@ -76,6 +76,19 @@ class Completing(Sampling):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
+class FunctionName(Body):
+    """A function by its name."""
+
+    name: str
+
+
+class ChosenTool(Body):
+    """The function that has to be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
 class ChatBody(Completing):
     """`/v1/chat/completions`."""
 
@@ -85,7 +98,7 @@ class ChatBody(Completing):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Literal["auto", "none", "required"] | ChosenTool | None = None
     parallel_tool_calls: bool | None = None
 
 
@@ -115,6 +128,13 @@ class TextSettings(Body):
     format: TextFormat = TextFormat()
 
 
+class ChosenFunction(Body):
+    """The function that has to be called, as `/v1/responses` has it."""
+
+    type: Literal["function"]
+    name: str
+
+
 class ResponsesBody(Sampling):
     """`/v1/responses`, without a state that the server keeps: each request brings the whole conversation."""
 
@@ -123,7 +143,7 @@ class ResponsesBody(Sampling):
     max_output_tokens: int | None = Field(default=None, ge=1)
     text: TextSettings | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Literal["auto", "none", "required"] | ChosenFunction | None = None
     parallel_tool_calls: bool | None = None
     previous_response_id: None = None
     truncation: Literal["disabled"] | None = None

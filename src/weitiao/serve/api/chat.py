@@ -12,8 +12,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from weitiao.serve.answering import Asked, Part
-from weitiao.serve.api.bodies import ChatBody
-from weitiao.serve.api.context import Context, checked_schema, known, token_entry, usage
+from weitiao.serve.api.bodies import ChatBody, ChosenTool
+from weitiao.serve.api.context import Context, call_schema, checked_schema, known, token_entry, usage
 from weitiao.serve.api.errors import ApiError
 from weitiao.serve.api.streams import answered, primed
 from weitiao.serve.calls import ToolCall
@@ -44,8 +44,10 @@ async def ask(context: Context, body: ChatBody) -> Asked:
     wanted = form.json_schema.schema_ if form is not None and form.json_schema is not None else None
     schema = checked_schema(form.type, wanted) if form is not None else None
     chosen = context.writer(body)
-    tools = () if body.tool_choice == "none" else body.tools or ()
-    prompt = await context.answering.aside(chosen[0].text.chat, body.messages, tools)
+    choice = body.tool_choice
+    tools = () if choice == "none" else body.tools or ()
+    call = choice.function.name if isinstance(choice, ChosenTool) else choice == "required"
+    prompt = await context.answering.aside(chosen[0].text.chat, body.messages, tools, call)
     return context.asked(
         body,
         "chatcmpl",
@@ -55,7 +57,7 @@ async def ask(context: Context, body: ChatBody) -> Asked:
         choices=body.n or 1,
         stop=body.stops,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
-        schema=schema,
+        schema=call_schema(prompt, schema),
         messages=body.messages,
     )
 

@@ -88,7 +88,20 @@ class Context:
         )
 
 
-def checked_schema(kind: str, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+def call_schema(prompt: Prompt, schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The schema that an answer has to fit, if not the one that was asked for: that of a call that has to be made.
+
+    Raises:
+        ApiError: Both are wanted, or the parameters of a function are no schema.
+    """
+    if prompt.schema is None:
+        return schema
+    if schema is not None:
+        raise ApiError(400, "tool_choice: an answer that has to be a call has no format besides.", param="tool_choice")
+    return checked_schema("json_schema", prompt.schema, "tools")
+
+
+def checked_schema(kind: str, schema: dict[str, Any] | None, param: str = "response_format") -> dict[str, Any] | None:
     """The schema that an answer has to fit; None for text.
 
     Raises:
@@ -101,16 +114,16 @@ def checked_schema(kind: str, schema: dict[str, Any] | None) -> dict[str, Any] |
     if kind == "json_object":
         return {"type": "object"}
     if schema is None:
-        raise ApiError(400, "json_schema: the schema is missing.", param="response_format")
+        raise ApiError(400, "json_schema: the schema is missing.", param=param)
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         place = "/".join(map(str, error.absolute_path))
-        raise ApiError(400, f"json_schema: {place or 'it'}: {error.message}.", param="response_format") from error
+        raise ApiError(400, f"json_schema: {place or 'it'}: {error.message}.", param=param) from error
     except RecursionError as error:
-        raise ApiError(400, "json_schema: it is nested too deeply.", param="response_format") from error
+        raise ApiError(400, "json_schema: it is nested too deeply.", param=param) from error
     if lost := next((one for one in _references(schema) if not _leads_somewhere(schema, one)), None):
-        raise ApiError(400, f"json_schema: there is no {lost!r} in the schema.", param="response_format")
+        raise ApiError(400, f"json_schema: there is no {lost!r} in the schema.", param=param)
     return schema
 
 

@@ -14,8 +14,8 @@ from fastapi.responses import Response
 
 from weitiao.data.example import Message
 from weitiao.serve.answering import Asked, Part
-from weitiao.serve.api.bodies import ResponsesBody, TextSettings
-from weitiao.serve.api.context import Context, checked_schema
+from weitiao.serve.api.bodies import ChosenFunction, ResponsesBody, TextSettings
+from weitiao.serve.api.context import Context, call_schema, checked_schema
 from weitiao.serve.api.errors import ApiError
 from weitiao.serve.api.streams import answered, primed
 
@@ -43,10 +43,12 @@ async def _ask(context: Context, body: ResponsesBody) -> Asked:
         raise ApiError(400, f"input: at most {most} turns are taken.", param="input")
     form = body.text.format if body.text is not None else None
     schema = checked_schema(form.type, form.schema_) if form is not None else None
-    tools = [_tool(one) for one in body.tools or ()] if body.tool_choice != "none" else []
+    choice = body.tool_choice
+    tools = [_tool(one) for one in body.tools or ()] if choice != "none" else []
+    call = choice.name if isinstance(choice, ChosenFunction) else choice == "required"
     chosen = context.writer(body)
-    prompt = await context.answering.aside(chosen[0].text.chat, messages, tools)
-    limit = body.max_output_tokens
+    prompt = await context.answering.aside(chosen[0].text.chat, messages, tools, call)
+    schema, limit = call_schema(prompt, schema), body.max_output_tokens
     return context.asked(body, "resp", chosen, prompt, max_tokens=limit, schema=schema, messages=messages)
 
 
@@ -188,7 +190,7 @@ class _Output:
             "output": list(self.items),
             "parallel_tool_calls": True,
             "temperature": request.temperature,
-            "tool_choice": body.tool_choice or "auto",
+            "tool_choice": body.model_dump()["tool_choice"] or "auto",
             "tools": body.tools or [],
             "top_p": request.top_p,
             "max_output_tokens": body.max_output_tokens,
