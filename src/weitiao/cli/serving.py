@@ -13,6 +13,7 @@ from weitiao.console import quoted
 
 if TYPE_CHECKING:
     from weitiao.serve.models import Models
+    from weitiao.serve.routing import Routes
 
 
 def serve(
@@ -57,6 +58,7 @@ def serve(
     from rich.text import Text
 
     from weitiao.serve.limits import Limits
+    from weitiao.serve.routing import ROUTE
     from weitiao.study.engines import EngineSettings
     from weitiao.study.serve import Serving, shares
     from weitiao.study.serve import serve as run
@@ -73,13 +75,16 @@ def serve(
     console = messages()
     with console.status(Text(f"Loading {', '.join(targets)}"), spinner="line") as status:
 
-        def ready(url: str, models: Models) -> None:
+        def ready(url: str, models: Models, routes: Routes) -> None:
             status.stop()
             if json:
                 print_json({"url": url, "models": [one.name for one in models]})
             facts = [("address", f"{url}/v1")]
             facts += [(one.name, f"{one.engine.served.name}, {one.source}") for one in models.writers]
             facts += [(one.name, f"scores, {one.source}") for one in models.judges]
+            if routes.weights:
+                again = ", as it was set last" if routes.weights != serving.route else ""
+                facts.append((ROUTE, ", ".join(f"{one} {share:.0%}" for one, share in routes.weights.items()) + again))
             call = f"curl {url}/v1/models"
             closing_panel(console, "Serving", facts, [call, "Ctrl-C ends it, when the running answers are finished"])
 

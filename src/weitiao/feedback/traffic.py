@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS ratings (
 );
 CREATE INDEX IF NOT EXISTS ratings_served ON ratings (served);
 CREATE TABLE IF NOT EXISTS routes (number INTEGER PRIMARY KEY AUTOINCREMENT, time TEXT NOT NULL, weights TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS started (id INTEGER PRIMARY KEY CHECK (id = 0), weights TEXT NOT NULL);
 """
 
 
@@ -183,6 +184,17 @@ class TrafficStore:
     def counts(self) -> dict[str, int]:
         """Answers of each model."""
         return dict(self._read("SELECT model, count(*) FROM served GROUP BY model"))
+
+    def begin_route(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """The shares that a route has when a server starts: those that it was given last while it ran, if it was last
+        started with the same ones as now; else these."""
+        asked = json_text(dict(weights))
+        if self._read("SELECT 1 FROM started WHERE weights = ?", asked):
+            ((last,),) = self._read("SELECT weights FROM routes ORDER BY number DESC LIMIT 1")
+            return {str(name): float(share) for name, share in json.loads(last).items()}
+        self._run(lambda connection: connection.execute("INSERT OR REPLACE INTO started VALUES (0, ?)", (asked,)))
+        self.note_route(weights)
+        return dict(weights)
 
     def note_route(self, weights: Mapping[str, float]) -> None:
         """Keep which shares a route has from now on."""

@@ -14,6 +14,7 @@ from weitiao.models.names import local_path
 from weitiao.rendering.render import end_of_turn_id
 from weitiao.serve.engine import Engine, ServeError
 from weitiao.serve.text import ModelText
+from weitiao.verdict.exported import EXPORTS_FILE, read_exports, smallest_good
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -116,7 +117,8 @@ async def _llama(target: str, file: Path, settings: EngineSettings) -> OpenEngin
     )
     await engine.start()
     stops = frozenset(one for one in (tokenizer.eos_token_id, end_of_turn_id(tokenizer)) if one is not None)
-    return OpenEngine(engine, ModelText(tokenizer, stops), str(file))
+    chosen = ", the smallest export that is still good" if len(_gguf_files(target)) > 1 else ""
+    return OpenEngine(engine, ModelText(tokenizer, stops), f"{file}{chosen}")
 
 
 async def _vllm(target: str, settings: EngineSettings) -> OpenEngine:
@@ -153,24 +155,38 @@ async def _vllm(target: str, settings: EngineSettings) -> OpenEngine:
 
 
 def gguf_file(target: str) -> Path | None:
-    """The GGUF file of a model: the file itself, that of a catalogue name, or the one that a run was exported to.
+    """The GGUF file of a model: the file itself, that of a catalogue name, or the one that a run was exported to: of
+    several the smallest that is still good, which is the one to ship.
 
     Raises:
-        ModelError: There are several.
+        ModelError: There are several, and none of them is known to be good.
     """
-    if target in CATALOGUE:
-        return catalogue_file(target)
-    path = local_path(target)
-    if path is None:
-        return None
-    if path.is_file():
-        return path if path.suffix.lower() == ".gguf" else None
-    place = path / "export" if find_final(target) is not None and (path / "export").is_dir() else path
-    found = sorted(file for file in (*place.glob("*.gguf"), *place.glob("*/*.gguf")) if "lora" not in file.parent.name)
-    if len(found) > 1:
+    found = _gguf_files(target)
+    if len(found) < 2:
+        return found[0] if found else None
+    run = local_path(target)
+    exports = read_exports(run) if run is not None and (run / EXPORTS_FILE).is_file() else None
+    models = [] if exports is None else [one for one in exports.models if one.path is not None]
+    files = {file.parent.resolve(): file for file in found}
+    best = smallest_good([one for one in models if one.path is not None and one.path.resolve() in files])
+    if best is None or best.path is None:
         told = ", ".join(str(file) for file in found)
-        raise ModelError(f"{target} has several GGUF files: {told}.", "Name the one that is to be served.")
-    return found[0] if found else None
+        raise ModelError(
+            f"{target} has several GGUF files, and none that was measured to be good: {told}.",
+            "Name the one that is to be served.",
+        )
+    return files[best.path.resolve()]
+
+
+def _gguf_files(target: str) -> list[Path]:
+    if target in CATALOGUE:
+        return [catalogue_file(target)]
+    path = local_path(target)
+    if path is None or path.is_file():
+        return [path] if path is not None and path.suffix.lower() == ".gguf" else []
+    place = path / "export" if find_final(target) is not None and (path / "export").is_dir() else path
+    files = (*place.glob("*.gguf"), *place.glob("*/*.gguf"))
+    return sorted(file for file in files if "lora" not in file.parent.name)
 
 
 def tokenizer_of(file: Path) -> PreTrainedTokenizerFast:

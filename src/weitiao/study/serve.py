@@ -50,13 +50,13 @@ class Serving:
     keep_days: float | None = None
 
 
-def serve(targets: Sequence[str], serving: Serving, *, on_ready: Callable[[str, Models], None]) -> None:
+def serve(targets: Sequence[str], serving: Serving, *, on_ready: Callable[[str, Models, Routes], None]) -> None:
     """Serve models until a signal ends it.
 
     Args:
         targets: Runs, adapters, models, GGUF files, each with a name in front if it is to have another: `NAME=TARGET`.
         serving: How.
-        on_ready: Told the URL and the models as soon as requests are taken.
+        on_ready: Told the URL, the models and the route as soon as requests are taken.
 
     Raises:
         WeitiaoError: The address is taken, or a model cannot be served.
@@ -124,7 +124,7 @@ async def _serve(
     serving: Serving,
     routes: Routes,
     at: socket.socket,
-    on_ready: Callable[[str, Models], None],
+    on_ready: Callable[[str, Models, Routes], None],
 ) -> None:
     from weitiao.feedback.traffic import TrafficStore
     from weitiao.serve.api.app import create_app
@@ -132,13 +132,15 @@ async def _serve(
 
     store = None if serving.feedback is None else TrafficStore(serving.feedback, keep_texts=serving.keep_texts)
     if store is not None and serving.route:
-        store.note_route(serving.route)
+        begun = store.begin_route(serving.route)
+        if begun != routes.weights and begun.keys() <= {*named, *serving.engines.adapters}:
+            routes.set(begun)
     writers, judges = await load_models(named, serving.engines, queue=serving.limits.queue)
     try:
         models = Models(writers, judges, adapter_folders=serving.adapter_folders, adapter_text=adapter_text)
         app = create_app(
             models, limits=serving.limits, routes=routes, keys=serving.keys, store=store, keep_days=serving.keep_days
         )
-        await run(app, at, on_ready=lambda url: on_ready(url, models))
+        await run(app, at, on_ready=lambda url: on_ready(url, models, routes))
     finally:
         await close_all(writers)
