@@ -67,12 +67,11 @@ def label(
 
         weitiao feedback label tickets.db --as ada --limit 50
     """
+    from weitiao.feedback.sitting import person
     from weitiao.feedback.store import FeedbackStore
-    from weitiao.study.compare.preferences import HUMAN
     from weitiao.study.feedback import judge_pairs
 
-    who = f"{HUMAN}:{name}" if name else HUMAN
-    judge_pairs(FeedbackStore(store), [who], limit=limit, seed=seed, console=messages())
+    judge_pairs(FeedbackStore(store), [person(name)], limit=limit, seed=seed, console=messages())
     closing_panel(messages(), "Judged", [("store", str(store))], [f"weitiao feedback status {quoted(store)}"])
 
 

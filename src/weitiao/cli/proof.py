@@ -145,7 +145,7 @@ def compare(
         weitiao compare old/predictions.jsonl new/predictions.jsonl
     """
     from weitiao.evaluation.judges.pairwise import JudgeConfig
-    from weitiao.study.compare.preferences import is_person
+    from weitiao.feedback.sitting import is_person
     from weitiao.study.compare.run import compare_targets
     from weitiao.terminal.comparison import print_comparison, print_preferences
 

@@ -66,21 +66,6 @@ def votes_of(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[str, Coun
     return votes
 
 
-def wins_of_models(
-    store: FeedbackStore, choices: Mapping[str, Mapping[str, Choice]]
-) -> dict[str, dict[str, Counter[str]]]:
-    """How often each model won against another one, by judge and by the two models, given what each judge chose."""
-    pairs = {item.item_id: (a.model, b.model) for item, a, b in store.pairs() if a.model != b.model}
-    wins: dict[str, dict[str, Counter[str]]] = {}
-    for judge, found in choices.items():
-        for pair, choice in found.items():
-            if pair in pairs:
-                models = pairs[pair]
-                counts = wins.setdefault(judge, {}).setdefault(" against ".join(models), Counter())
-                counts[dict(zip("ab", models, strict=True)).get(choice, choice)] += 1
-    return wins
-
-
 def choices_by_judge(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[str, Mapping[str, Choice]]:
     """What each judge chose, by pair; a judge that contradicts itself in the other order chose a tie."""
     by_judge: dict[str, list[Judgement]] = {}

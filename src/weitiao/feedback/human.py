@@ -18,8 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from weitiao.data.example import conversation_text
-from weitiao.feedback.items import Choice, Order, PreferenceItem, first_shown, shuffled_items
-from weitiao.feedback.store import FeedbackStore, Judgement, now
+from weitiao.feedback.items import PreferenceItem
+from weitiao.feedback.sitting import Sitting
+from weitiao.feedback.store import FeedbackStore
 
 _END_OF_INPUT = "\x04"  # Ctrl-D
 _ESCAPE = "\x1b"
@@ -76,11 +77,11 @@ def _key_reader(terminal: int) -> Callable[[], str]:
     return read
 
 
-Key = Literal["a", "b", "tie", "bad", "comment", "skip", "undo", "quit"]
+Key = Literal["first", "second", "tie", "bad", "comment", "skip", "undo", "quit"]
 
 _KEYS: dict[str, Key] = {
-    "a": "a",
-    "b": "b",
+    "a": "first",
+    "b": "second",
     **dict.fromkeys(("t", "tie", "="), "tie"),
     **dict.fromkeys(("n", "neither"), "bad"),
     **dict.fromkeys(("c", "comment"), "comment"),
@@ -122,8 +123,7 @@ def judge_by_hand(
     """Show the items that this judge has not judged, one after the other, and store what the person says.
 
     On the screen the answers are called A and B in an order that a coin decides for each item; the store has which
-    model it was. Items come in an order that the seed decides, so that those judged before somebody quits are a random
-    sample. Items whose answers are the same are not shown.
+    model it was.
 
     Args:
         items: Pairs of answers.
@@ -133,77 +133,42 @@ def judge_by_hand(
         console: Where it is shown.
         read: Waits for a key or a line and returns it; EOFError and KeyboardInterrupt end the session.
     """
-    sitting = _Sitting(items, store, judge, seed, console, read)
+    sitting = Sitting(items, store, judge=judge, seed=seed)
     try:
-        sitting.go()
+        _Desk(sitting, console, read).go()
     except (EOFError, KeyboardInterrupt):
         console.print()
     return Session(len(sitting.made), sitting.num_skipped, len(sitting.queue) + sitting.num_skipped)
 
 
-class _Sitting:
-    """One session: the items that are left, and what was said so far."""
+class _Desk:
+    """A sitting at a terminal."""
 
-    def __init__(
-        self,
-        items: Sequence[PreferenceItem],
-        store: FeedbackStore,
-        judge: str,
-        seed: int,
-        console: Console,
-        read: Callable[[], str],
-    ) -> None:
-        asked = [item for item in shuffled_items(items, seed=seed) if not item.is_same]
-        judged = {one.item_id: one for one in store.by(judge)}
-        self._store, self._judge, self._seed, self._console, self._read = store, judge, seed, console, read
-        self._by_id = {item.item_id: item for item in asked}
-        self._history = [one for one in judged.values() if one.item_id in self._by_id]
-        self.queue = [item for item in asked if item.item_id not in judged]
-        self._comment: str | None = None
-        self.made: set[str] = set()
-        self.num_skipped = 0
+    def __init__(self, sitting: Sitting, console: Console, read: Callable[[], str]) -> None:
+        self._sitting, self._console, self._read = sitting, console, read
 
     def go(self) -> None:
         """Ask until everything is judged or the person quits."""
-        if self.queue:
+        sitting = self._sitting
+        if sitting.queue:
             self._console.print(HELP, style="dim", highlight=False)
-        while self.queue:
-            item = self.queue[0]
-            order = first_shown(item.item_id, seed=self._seed)
+        while sitting.queue:
+            item = sitting.queue[0]
             self._headline()
-            _show(item, item.shown(order), self._console)
-            self._comment, begun = None, time.monotonic()
+            _show(item, item.shown(sitting.order(item)), self._console)
+            comment, begun = None, time.monotonic()
             while (key := self._key()) == "comment":
-                self._comment = self._line() or None
+                comment = self._line() or None
             match key:
                 case "quit":
                     return
                 case "skip":
-                    self.queue.pop(0)
-                    self.num_skipped += 1
+                    sitting.skip()
                 case "undo":
-                    self._undo()
-                case "tie" | "bad":
-                    self._keep(item, order, key, time.monotonic() - begun)
+                    if not sitting.undo():
+                        self._console.print("There is nothing to undo.", style="yellow", highlight=False)
                 case _:
-                    choice: Choice = "a" if (key == "a") == (order == "ab") else "b"
-                    self._keep(item, order, choice, time.monotonic() - begun)
-
-    def _keep(self, item: PreferenceItem, order: Order, choice: Choice, seconds: float) -> None:
-        judgement = Judgement(item.item_id, self._judge, order, choice, now(), round(seconds, 1), self._comment)
-        self._store.add(judgement)
-        self._history.append(judgement)
-        self.made.add(judgement.item_id)
-        self.queue.pop(0)
-
-    def _undo(self) -> None:
-        if not self._history:
-            self._console.print("There is nothing to undo.", style="yellow", highlight=False)
-            return
-        last = self._history.pop()
-        self._store.withdraw(last)
-        self.made.discard(last.item_id)
-        self.queue.insert(0, self._by_id[last.item_id])
+                    sitting.say(key, seconds=time.monotonic() - begun, comment=comment)
 
     def _key(self) -> Key:
         """The next key that means something."""
@@ -229,9 +194,10 @@ class _Sitting:
         return text.strip()
 
     def _headline(self) -> None:
-        skipped = f", {self.num_skipped:,} skipped" if self.num_skipped else ""
+        sitting = self._sitting
+        skipped = f", {sitting.num_skipped:,} skipped" if sitting.num_skipped else ""
         self._console.print()
-        place = f"{len(self._history) + 1:,} of {len(self._by_id):,}{skipped}"
+        place = f"{sitting.num_judged + 1:,} of {sitting.total:,}{skipped}"
         self._console.rule(Text(place), align="left")
 
 

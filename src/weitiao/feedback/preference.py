@@ -164,7 +164,7 @@ def summarise(
         num_disagreements=sum(len({one.choice for one in found}) > 1 for found in by_item.values()),
         num_unparsable=num_unparsable,
         first_share=mean(shares) if shares else None,
-        more_needed=None if test is None else _more_needed(test),
+        more_needed=None if test is None else more_needed(test),
     )
 
 
@@ -193,7 +193,12 @@ def _first_share(judgements: Sequence[Judgement]) -> float | None:
     return sum(won) / len(won) if won else None
 
 
-def _more_needed(test: SignTest) -> int | None:
+def more_needed(test: SignTest) -> int | None:
+    """About how many more judgements, ties included, would decide if the win rate stays as it is.
+
+    Returns:
+        0 where it is decided; None where there seems to be no preference.
+    """
     if test.p_value <= SIGNIFICANT:
         return 0
     needed = judgements_needed(test.win_rate.value)

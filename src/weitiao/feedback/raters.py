@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
 from weitiao.errors import MissingExtraError
 from weitiao.evaluation.judges.pairwise import Spent
-from weitiao.feedback.items import Choice
-from weitiao.feedback.preference import CHOICES, Preferences
+from weitiao.feedback.contests import Contest
+from weitiao.feedback.items import Choice, PreferenceItem
+from weitiao.feedback.preference import CHOICES, Preferences, agreement, summarise, winners_by_item
+from weitiao.feedback.store import FeedbackStore, Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Status:
         num_judged: Pairs that somebody judged.
         preferences: Of every judge, and how far every two agree.
         raters: How far all agree; None where no pair was judged twice.
-        wins: How often each model won, and `tie` and `bad`, by judge and by the two models of a pair.
+        contests: Of every two models, as each judge sees it.
         spent: What judges behind servers took.
     """
 
@@ -53,8 +56,25 @@ class Status:
     num_judged: int
     preferences: Preferences
     raters: Raters | None
-    wins: Mapping[str, Mapping[str, Mapping[str, int]]]
+    contests: tuple[Contest, ...]
     spent: Mapping[str, Spent] = field(default_factory=dict)
+
+
+def sum_up(items: Sequence[PreferenceItem], store: FeedbackStore, num_unparsable: Mapping[str, int]) -> Preferences:
+    """The preferences of everyone in the store who judged some of these items, and the agreement of every two."""
+    known = {item.item_id for item in items}
+    by_judge: dict[str, list[Judgement]] = {}
+    for one in store.judgements():
+        if one.item_id in known:
+            by_judge.setdefault(one.judge, []).append(one)
+    for judge in num_unparsable:
+        by_judge.setdefault(judge, [])
+    preferences = tuple(
+        summarise(judge, items, found, num_unparsable=num_unparsable.get(judge, 0)) for judge, found in by_judge.items()
+    )
+    winners = {judge: winners_by_item(found) for judge, found in by_judge.items()}
+    agreements = (agreement(pair, winners[pair[0]], winners[pair[1]]) for pair in combinations(by_judge, 2))
+    return Preferences(preferences, tuple(one for one in agreements if one is not None))
 
 
 def agreement_of_all(winners: Mapping[str, Mapping[str, Choice]]) -> Raters | None:

@@ -25,6 +25,8 @@ STORE_FILE = "feedback.db"
 LINES_FILE = "judgements.jsonl"
 """Where judgements lay before they came into a store: one line of JSON each. They are taken over."""
 
+_Statement = tuple[str, tuple[Any, ...] | dict[str, Any]]
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS prompts (id TEXT PRIMARY KEY, messages TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (
@@ -38,6 +40,7 @@ CREATE TABLE IF NOT EXISTS judgements (
     number INTEGER PRIMARY KEY AUTOINCREMENT, pair TEXT NOT NULL, judge TEXT NOT NULL, shown TEXT NOT NULL,
     choice TEXT NOT NULL, time TEXT NOT NULL, seconds REAL, comment TEXT, withdrawn INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX IF NOT EXISTS judgements_pair ON judgements (pair);
 CREATE TABLE IF NOT EXISTS spent (
     judge TEXT NOT NULL, time TEXT NOT NULL, requests INTEGER NOT NULL, timeouts INTEGER NOT NULL,
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost REAL NOT NULL
@@ -106,7 +109,7 @@ class FeedbackStore:
         self.path = path
         lines = path.with_name(LINES_FILE)
         if not path.exists() and lines.is_file():
-            self._write([(_INSERT, (*astuple(one), int(withdrawn))) for one, withdrawn in _lines(lines)])
+            self._write([(_INSERT, _values(one, withdrawn=withdrawn)) for one, withdrawn in _lines(lines)])
         if path.exists():
             self._read("SELECT count(*) FROM judgements")
 
@@ -129,6 +132,8 @@ class FeedbackStore:
     def add(self, *judgements: Judgement, judge: str = "", spent: Spent | None = None) -> None:
         """Store judgements, all or none; they are on the disk when this returns.
 
+        One that is there already, made at the same time, is not stored again: who sends it may send it twice.
+
         Args:
             judgements: The judgements.
             judge: Who made them, where something was spent.
@@ -137,7 +142,7 @@ class FeedbackStore:
         Raises:
             RunError: The file cannot be written.
         """
-        rows: list[tuple[str, tuple[Any, ...]]] = [(_INSERT, (*astuple(one), 0)) for one in judgements]
+        rows: list[_Statement] = [(_INSERT, _values(one)) for one in judgements]
         if spent is not None:
             rows.append(("INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?)", (judge, now(), *astuple(spent))))
         self._write(rows)
@@ -149,13 +154,17 @@ class FeedbackStore:
             row[0]: Spent(*row[1:]) for row in self._read(f"SELECT judge, {sums} FROM spent GROUP BY judge", "spent")
         }
 
-    def withdraw(self, judgement: Judgement) -> None:
+    def withdraw(self, judgement: Judgement, *, at: str | None = None) -> None:
         """Take a judgement back: its pair counts as not judged.
+
+        Args:
+            judgement: The judgement.
+            at: When; now, where it is None.
 
         Raises:
             RunError: The file cannot be written.
         """
-        self._write([(_INSERT, (*astuple(replace(judgement, time=now())), 1))])
+        self._write([(_INSERT, _values(replace(judgement, time=at or now()), withdrawn=True))])
 
     def keep(self, pairs: Iterable[tuple[PreferenceItem, Made, Made]]) -> int:
         """Store pairs of answers, with what made each; those that are there already stay.
@@ -163,7 +172,7 @@ class FeedbackStore:
         Returns:
             How many are new.
         """
-        rows: list[tuple[str, tuple[Any, ...]]] = []
+        rows: list[_Statement] = []
         for item, made_a, made_b in pairs:
             prompt = digest_of(item.messages)
             rows.append(("INSERT OR IGNORE INTO prompts VALUES (?, ?)", (prompt, json_text(item.messages))))
@@ -178,19 +187,17 @@ class FeedbackStore:
 
     def pairs(self) -> list[tuple[PreferenceItem, Made, Made]]:
         """All pairs, in the order in which they came, with what made the answers."""
-        rows = self._read(
-            "SELECT pairs.id, row_id, messages, a.text, b.text, a.model, a.sampling, b.model, b.sampling FROM pairs "
-            "JOIN prompts ON prompts.id = pairs.prompt JOIN answers AS a ON a.id = pairs.a "
-            "JOIN answers AS b ON b.id = pairs.b ORDER BY pairs.rowid"
-        )
-        return [
-            (
-                PreferenceItem(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4]),
-                Made(row[5], json.loads(row[6])),
-                Made(row[7], json.loads(row[8])),
-            )
-            for row in rows
-        ]
+        return [_pair_of(row) for row in self._read(f"{_PAIRS} ORDER BY pairs.rowid")]
+
+    def pair(self, item_id: str) -> tuple[PreferenceItem, Made, Made]:
+        """One pair, with what made the answers.
+
+        Raises:
+            DataError: There is none of this id.
+        """
+        for row in self._read(f"{_PAIRS} WHERE pairs.id = ?", values=(item_id,)):
+            return _pair_of(row)
+        raise DataError(f"{self.path} holds no pair {item_id}.", "Load its pairs again.")
 
     def drawn(self, key: str) -> list[str] | None:
         """Answers that were drawn for pairs that are not made yet, by what they were drawn of and how."""
@@ -220,7 +227,7 @@ class FeedbackStore:
             what = f"{self.path}: it is no store of feedback ({error})."
             raise DataError(what, "Name the file that `weitiao feedback sample` or `compare --judge` made.") from error
 
-    def _write(self, rows: Sequence[tuple[str, tuple[Any, ...]]], *, counted: str = "judgements") -> int:
+    def _write(self, rows: Sequence[_Statement], *, counted: str = "judgements") -> int:
         """Run all statements as one; how many rows a table has gained."""
         count = f"SELECT count(*) FROM {counted}"
         try:
@@ -241,10 +248,26 @@ class FeedbackStore:
             ) from error
 
 
+_COLUMNS = ("pair", "judge", "shown", "choice", "time", "seconds", "comment", "withdrawn")
 _INSERT = (
-    "INSERT INTO judgements (pair, judge, shown, choice, time, seconds, comment, withdrawn) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO judgements ({', '.join(_COLUMNS)}) SELECT {', '.join(f':{name}' for name in _COLUMNS)} "
+    "WHERE NOT EXISTS (SELECT 1 FROM judgements WHERE pair = :pair AND judge = :judge AND shown = :shown "
+    "AND time = :time AND choice = :choice AND withdrawn = :withdrawn)"
 )
+_PAIRS = (
+    "SELECT pairs.id, row_id, messages, a.text, b.text, a.model, a.sampling, b.model, b.sampling FROM pairs "
+    "JOIN prompts ON prompts.id = pairs.prompt JOIN answers AS a ON a.id = pairs.a "
+    "JOIN answers AS b ON b.id = pairs.b"
+)
+
+
+def _values(judgement: Judgement, *, withdrawn: bool = False) -> dict[str, Any]:
+    return dict(zip(_COLUMNS, (*astuple(judgement), int(withdrawn)), strict=True))
+
+
+def _pair_of(row: tuple[Any, ...]) -> tuple[PreferenceItem, Made, Made]:
+    item = PreferenceItem(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4])
+    return item, Made(row[5], json.loads(row[6])), Made(row[7], json.loads(row[8]))
 
 
 def _lines(path: Path) -> Iterator[tuple[Judgement, bool]]:

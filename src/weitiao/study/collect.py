@@ -15,12 +15,13 @@ from weitiao.errors import DataError
 from weitiao.evaluation.metrics.base import Item
 from weitiao.feedback.exchange import preferred
 from weitiao.feedback.items import Choice, PreferenceItem
+from weitiao.feedback.sitting import is_person
 from weitiao.feedback.store import FeedbackStore, Judgement, now
 from weitiao.files import write_json
 from weitiao.recipe import Recipe
 from weitiao.recipe.feedback import FeedbackConfig, RewardJudgeConfig
 from weitiao.rollouts.rewards import Rewards
-from weitiao.study.compare.preferences import ask_model, is_person
+from weitiao.study.compare.preferences import ask_model
 from weitiao.study.dataset import Tell
 from weitiao.study.drawing import sample_answers
 from weitiao.study.pipeline.keys import Identities

@@ -14,6 +14,7 @@ from weitiao.data.load import load_data
 from weitiao.data.writing.writing import row_writer
 from weitiao.errors import DataError
 from weitiao.evaluation.judges.pairwise import JudgeConfig
+from weitiao.feedback.contests import contests
 from weitiao.feedback.exchange import (
     choices_by_judge,
     preferred,
@@ -21,14 +22,12 @@ from weitiao.feedback.exchange import (
     take_in_preferences,
     votes_of,
     whole_rows,
-    wins_of_models,
 )
 from weitiao.feedback.items import PreferenceItem
 from weitiao.feedback.preference import Preferences
-from weitiao.feedback.raters import Status, agreement_of_all
+from weitiao.feedback.raters import Status, agreement_of_all, sum_up
 from weitiao.feedback.store import FeedbackStore
 from weitiao.json_text import lines_of
-from weitiao.study.compare.preferences import judge_answers, sum_up
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +80,8 @@ def judge_pairs(
         DataError: The store holds no pairs.
         WeitiaoError: A judge cannot be used.
     """
+    from weitiao.study.compare.preferences import judge_answers
+
     return judge_answers(most_telling(store)[:limit], judges, store, seed=seed, console=console)
 
 
@@ -121,7 +122,7 @@ def status(store: FeedbackStore) -> Status:
         num_judged,
         sum_up(items, store, {}),
         agreement_of_all(choices),
-        wins_of_models(store, choices),
+        contests(store, choices),
         store.spent(),
     )
 

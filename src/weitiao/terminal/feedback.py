@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from weitiao.feedback.contests import Contest
 from weitiao.feedback.preference import Preferences
 from weitiao.feedback.raters import Status
 
@@ -30,15 +31,28 @@ def print_judges(found: Preferences, console: Console) -> None:
         console.print(Text(f"{pair.judges[0]} and {pair.judges[1]} agree on {pair.share}{kappa}"))
 
 
+def contest_line(one: Contest) -> str:
+    """Two models before a judge: who won how often, and whether that decides."""
+    wins = ", ".join(f"{name} {won:,}" for name, won in zip(one.models, one.wins, strict=True))
+    none = "".join(f", {name} {count:,}" for name, count in (("tie", one.ties), ("neither", one.bad)) if count)
+    match one.more_needed:
+        case None:
+            end = "no preference is to be seen"
+        case 0:
+            end = "decided"
+        case more:
+            end = f"about {more:,} more judgements for a decision"
+    return f"{one.judge}: {wins}{none}; {end}"
+
+
 def print_status(found: Status, console: Console) -> None:
     """Print judges, agreement, and the first pairs on which they do not agree."""
     console.print(Text(f"{found.num_pairs:,} pairs, {found.num_judged:,} of them judged"))
     if found.preferences.judges:
         console.print()
         print_judges(found.preferences, console)
-    for judge, wins in found.wins.items():
-        for models, counts in wins.items():
-            console.print(Text(f"{models}, {judge}: " + ", ".join(f"{name} {n:,}" for name, n in counts.items())))
+    for one in found.contests:
+        console.print(Text(contest_line(one)))
     for judge, spent in found.spent.items():
         console.print(Text(f"{judge}: {spent}"))
     if (raters := found.raters) is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -13,8 +12,9 @@ from weitiao.evaluation.judges.pairwise import Judge, JudgeConfig, ServerJudge, 
 from weitiao.feedback.asking import ask_judge
 from weitiao.feedback.human import judge_by_hand, keyboard
 from weitiao.feedback.items import PreferenceItem
-from weitiao.feedback.preference import Preferences, agreement, summarise, winners_by_item
-from weitiao.feedback.store import FeedbackStore, Judgement
+from weitiao.feedback.preference import Preferences
+from weitiao.feedback.raters import sum_up
+from weitiao.feedback.store import FeedbackStore
 from weitiao.generation.chat_server import is_server
 from weitiao.methods.open import open_model
 from weitiao.study.compare.sides import find_side
@@ -23,13 +23,6 @@ from weitiao.terminal.progress import answer_progress, teller
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-HUMAN = "human"
-
-
-def is_person(judge: str) -> bool:
-    """Whether a judge is called `human`, or `human:NAME`."""
-    return judge == HUMAN or judge.startswith(f"{HUMAN}:")
 
 
 def judge_answers(
@@ -63,23 +56,6 @@ def judge_answers(
         name, missing = ask_model(judge, items, kept, console)
         num_unparsable[name] = missing
     return sum_up(items, kept, num_unparsable)
-
-
-def sum_up(items: Sequence[PreferenceItem], store: FeedbackStore, num_unparsable: Mapping[str, int]) -> Preferences:
-    """The preferences of everyone in the store who judged some of these items, and the agreement of every two."""
-    known = {item.item_id for item in items}
-    by_judge: dict[str, list[Judgement]] = {}
-    for one in store.judgements():
-        if one.item_id in known:
-            by_judge.setdefault(one.judge, []).append(one)
-    for judge in num_unparsable:
-        by_judge.setdefault(judge, [])
-    preferences = tuple(
-        summarise(judge, items, found, num_unparsable=num_unparsable.get(judge, 0)) for judge, found in by_judge.items()
-    )
-    winners = {judge: winners_by_item(found) for judge, found in by_judge.items()}
-    agreements = (agreement(pair, winners[pair[0]], winners[pair[1]]) for pair in combinations(by_judge, 2))
-    return Preferences(preferences, tuple(one for one in agreements if one is not None))
 
 
 def _ask_person(
