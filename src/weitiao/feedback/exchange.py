@@ -66,6 +66,17 @@ def votes_of(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[str, Coun
     return votes
 
 
+def most_telling(items: Iterable[PreferenceItem], store: FeedbackStore) -> list[PreferenceItem]:
+    """Pairs with the fewest judges first, and of these those whose judges agree least; else in the order given."""
+    votes = votes_of(store)
+
+    def order(item: PreferenceItem) -> tuple[int, float]:
+        counts = votes.get(item.item_id)
+        return (counts.total(), max(counts.values()) / counts.total()) if counts else (0, 0.0)
+
+    return sorted(items, key=order)
+
+
 def choices_by_judge(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[str, Mapping[str, Choice]]:
     """What each judge chose, by pair; a judge that contradicts itself in the other order chose a tie."""
     by_judge: dict[str, list[Judgement]] = {}

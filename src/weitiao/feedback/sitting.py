@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from weitiao.feedback.exchange import most_telling
 from weitiao.feedback.items import Choice, Order, PreferenceItem, first_shown, shuffled_items
 from weitiao.feedback.store import FeedbackStore, Judgement, now
 
@@ -39,8 +40,9 @@ def choice_of(said: Said, order: Order) -> Choice:
 class Sitting:
     """What one person has judged of some pairs, and what is left.
 
-    Pairs come in an order that the seed decides, so that those judged before somebody leaves are a random sample; those
-    whose answers are the same do not come. What was put off comes again in the next sitting.
+    Pairs that nobody judged come first, then those whose judges agree least; else in an order that the seed decides, so
+    that those judged before somebody leaves are a random sample. Those whose answers are the same do not come, and what
+    was put off comes again in the next sitting.
 
     Args:
         items: Pairs of answers.
@@ -56,7 +58,7 @@ class Sitting:
     """
 
     def __init__(self, items: Sequence[PreferenceItem], store: FeedbackStore, *, judge: str, seed: int) -> None:
-        asked = [item for item in shuffled_items(items, seed=seed) if not item.is_same]
+        asked = [item for item in most_telling(shuffled_items(items, seed=seed), store) if not item.is_same]
         judged = {one.item_id: one for one in store.by(judge)}
         self._store, self._judge, self._seed = store, judge, seed
         self._by_id = {item.item_id: item for item in asked}

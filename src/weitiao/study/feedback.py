@@ -17,10 +17,10 @@ from weitiao.evaluation.judges.pairwise import JudgeConfig
 from weitiao.feedback.contests import contests
 from weitiao.feedback.exchange import (
     choices_by_judge,
+    most_telling,
     preferred,
     take_in,
     take_in_preferences,
-    votes_of,
     whole_rows,
 )
 from weitiao.feedback.items import PreferenceItem
@@ -82,22 +82,7 @@ def judge_pairs(
     """
     from weitiao.study.compare.preferences import judge_answers
 
-    return judge_answers(most_telling(store)[:limit], judges, store, seed=seed, console=console)
-
-
-def most_telling(store: FeedbackStore) -> list[PreferenceItem]:
-    """All pairs: those with the fewest judges first, and of these those whose judges agree least.
-
-    Raises:
-        DataError: There are none.
-    """
-    votes = votes_of(store)
-
-    def order(item: PreferenceItem) -> tuple[int, float]:
-        counts = votes.get(item.item_id)
-        return (counts.total(), max(counts.values()) / counts.total()) if counts else (0, 0.0)
-
-    return sorted(_items(store), key=order)
+    return judge_answers(most_telling(_items(store), store)[:limit], judges, store, seed=seed, console=console)
 
 
 def _items(store: FeedbackStore) -> list[PreferenceItem]:

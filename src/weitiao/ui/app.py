@@ -19,6 +19,7 @@ from weitiao.ui.forwarding import forwarding_router
 from weitiao.ui.pages.export import export_router
 from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
+from weitiao.ui.pages.label import label_router
 from weitiao.ui.pages.login import login_router
 from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
@@ -31,6 +32,7 @@ from weitiao.ui.workspace import Workspace
 
 AREAS = {
     "home": "/",
+    "label": "/label",
     "serve": "/serve",
     "settings": "/settings",
 }
@@ -41,6 +43,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     jobs_router,
     projects_router,
     settings_router,
+    label_router,
     export_router,
     serve_router,
     forwarding_router,

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from weitiao.feedback.finding import FoundStore, find_stores, look_at
+from weitiao.feedback.store import FeedbackStore
 from weitiao.jobs.store import OPEN, Job, JobStore
 from weitiao.runs.run_dir import RunDir
 from weitiao.ui.problems import NotFoundError, UiError
@@ -132,6 +134,22 @@ class Workspace:
         if not _is_run(path) and ((job := self.job_of(name)) is None or job.state not in OPEN):
             raise NotFoundError(f"There is no run {name}.")
         return RunDir(path)
+
+    def stores(self) -> list[FoundStore]:
+        """The stores of feedback with pairs, beside projects and in runs; those that were written last first."""
+        folders = list(self._folders())
+        return find_stores([*folders, *(inner for run in folders if _is_run(run) for inner in run.glob("*/"))])
+
+    def store(self, name: str) -> FeedbackStore:
+        """A store of feedback by name.
+
+        Raises:
+            UiError: There is none.
+        """
+        path = self.inside(name)
+        if not path.is_file() or look_at(path) is None:
+            raise NotFoundError(f"There is no store of feedback {name}.")
+        return FeedbackStore(path)
 
     def job_of(self, run: str) -> Job | None:
         """The last job that works or worked on a run."""
