@@ -137,7 +137,7 @@ class Workspace:
 
     def stores(self) -> list[FoundStore]:
         """The stores of feedback with pairs, beside projects and in runs; those that were written last first."""
-        folders = list(self._folders())
+        folders = list(self.folders())
         return find_stores([*folders, *(inner for run in folders if _is_run(run) for inner in run.glob("*/"))])
 
     def store(self, name: str) -> FeedbackStore:

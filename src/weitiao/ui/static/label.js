@@ -29,6 +29,7 @@ const gone = new Set();
 let { done, total } = sitting;
 let shownAt = performance.now();
 let isSending = false;
+let isFetching = false;
 
 /** What the server has not got yet: another tab may have sent some of it. @returns {Op[]} */
 const unsent = () => JSON.parse(localStorage.getItem(kept) ?? "[]");
@@ -47,7 +48,7 @@ function take({ pairs, last }) {
 function show() {
   const now = queue[0];
   part("pair").hidden = !now;
-  part("finished").hidden = Boolean(now);
+  part("finished").hidden = Boolean(now) || skipped() + done < total;
   part("done").value = done;
   part("count").textContent = `${done} / ${total}`;
   if (!now) return;
@@ -70,7 +71,10 @@ function send(to, body) {
 }
 
 async function flush() {
-  if (isSending) return;
+  if (isSending) {
+    await ahead().catch(() => {}); // sending says what is wrong
+    return;
+  }
   isSending = true;
   let wait = 0;
   try {
@@ -80,7 +84,7 @@ async function flush() {
     }
     part("unsent").textContent = "";
     document.body.dispatchEvent(new CustomEvent("judged"));
-    if (queue.length < AHEAD / 2 && queue.length + done < total) await ahead();
+    await ahead();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     wait = error.status === 0 || error.status >= 500 ? RETRY_MS : 10 * RETRY_MS;
@@ -91,15 +95,22 @@ async function flush() {
   if (wait || unsent().length) setTimeout(() => void flush(), wait);
 }
 
-/** Fetch the pairs to come; skipped ones are among those that the server offers. */
+const skipped = () => past.filter((one) => one.skipped).length;
+
+/** Fetch the pairs to come before they are needed; those that were put off are among what the server offers. */
 async function ahead() {
-  const skipped = past.filter((one) => one.skipped).length;
-  const query = new URLSearchParams({ who, num: String(Math.min(AHEAD + skipped + unsent().length, 1000)) });
-  const found = await call("GET", `${base}/pairs?${query}`);
-  const wasEmpty = !queue.length;
-  take(found);
-  if (!unsent().length) ({ done, total } = found);
-  if (wasEmpty) show();
+  if (isFetching || queue.length >= AHEAD / 2 || queue.length + skipped() + done >= total) return;
+  isFetching = true;
+  try {
+    const query = new URLSearchParams({ who, num: String(Math.min(AHEAD + skipped() + unsent().length, 1000)) });
+    const found = await call("GET", `${base}/pairs?${query}`);
+    const wasEmpty = !queue.length;
+    take(found);
+    if (!unsent().length) ({ done, total } = found);
+    if (wasEmpty) show();
+  } finally {
+    isFetching = false;
+  }
 }
 
 /** @param {"first" | "second" | "tie" | "bad"} said */
@@ -122,7 +133,7 @@ function skip() {
   past.push({ pair, skipped: true, comment: "" });
   gone.add(pair.pair);
   show();
-  if (queue.length < AHEAD / 2) void flush();
+  void flush();
 }
 
 function undo() {
