@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from workbench import save_adapter
 
 from weitiao.cli.use import merge as merge_command
@@ -21,7 +23,7 @@ from weitiao.export.check import TOLERANCES, MergeError, compare, last_logits, p
 from weitiao.export.merge import merge
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import generate, stop_ids
-from weitiao.methods.lora import LoraConfig
+from weitiao.methods.lora import LoraConfig as Lora
 from weitiao.methods.open import open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
@@ -37,7 +39,7 @@ def make_adapter(tmp_path: Path, tiny_llama_dir: Path) -> MakeAdapter:
 
     def make(*, size: float = 0.2, base: Path = tiny_llama_dir, **settings: Any) -> Path:
         config = ModelConfig(name=str(base))
-        model = LoraConfig(r=4, **settings).build().apply(load_model(config), seed=0)
+        model = Lora(r=4, **settings).build().apply(load_model(config), seed=0)
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.requires_grad:
@@ -261,6 +263,58 @@ def test_a_model_that_does_not_fit_on_the_disk_leaves_nothing(make_adapter: Make
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [entry.name for entry in tmp_path.iterdir()] == ["adapter"]
+
+
+_PEAK = """
+import sys, threading
+from pathlib import Path
+from weitiao.export.merge import merge
+
+def own():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+def watch():
+    while not done.wait(0.002):
+        peaks.append(own())
+
+merge(sys.argv[1], Path(sys.argv[2]), dtype="float32")  # what is imported and allocated once
+before, peaks, done = own(), [0], threading.Event()
+watcher = threading.Thread(target=watch, daemon=True)
+watcher.start()
+merge(sys.argv[3], Path(sys.argv[4]), dtype="float32")
+done.set()
+watcher.join()
+print(max(peaks) - before)
+"""
+
+
+def test_merging_takes_the_memory_of_a_layer_and_not_of_the_model(
+    make_adapter: MakeAdapter, tiny_llama_dir: Path, tmp_path: Path
+) -> None:
+    small = make_adapter().rename(tmp_path / "small")
+    config = LlamaConfig(
+        vocab_size=400, hidden_size=768, intermediate_size=2048, num_hidden_layers=10, num_attention_heads=4,
+        num_key_value_heads=4, max_position_embeddings=512,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    size = sum(one.numel() * 4 for one in model.parameters())
+    model.save_pretrained(tmp_path / "large", max_shard_size="50MB")
+    AutoTokenizer.from_pretrained(tiny_llama_dir).save_pretrained(tmp_path / "large")
+    del model
+    large = make_adapter(base=tmp_path / "large", size=0.02)
+    command = [sys.executable, "-c", _PEAK, small, tmp_path / "once", large, tmp_path / "merged"]
+    done = subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert size > 280e6
+    assert int(done.stdout) < 0.2 * size
+    text = "user: 今天 12 + 30?"
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "large")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "large", dtype=torch.float32)
+    expected = logits_of(PeftModel.from_pretrained(base, large).eval(), tokenizer, text)
+    found = logits_of(AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval(), tokenizer, text)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_a_target_without_adapter_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:

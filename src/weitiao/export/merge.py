@@ -25,7 +25,7 @@ from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.methods.base import base_model, find_moved
 from weitiao.methods.bottleneck import is_bottleneck
 from weitiao.methods.merging import merged
-from weitiao.methods.open import find_final, open_model
+from weitiao.methods.open import OpenModel, find_final, open_model
 from weitiao.models.boundary import quiet_transformers
 from weitiao.models.config import ModelConfig
 from weitiao.models.directory import StoredDtype, require_free, stored_dtype
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from weitiao.models.scratch import Scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ def merge(
 ) -> Merged:
     """Merge the adapter of a run into its base model, save the result, and check what was saved.
 
-    The sums are done in float32 whatever the formats of base and result are; only the result is rounded. The saved
+    The sums are done in float32 whatever the formats of base and result are; only the result is rounded. Weights stay
+    in files, before and after, so that of a plain LoRA no more than a layer is in memory at once. The saved
     model is loaded again from disk (in float32, with plain attention), and its logits on probe prompts are compared
     with those of base and adapter before the merge. `output` appears, complete, when it has passed.
 
@@ -82,6 +85,8 @@ def merge(
         MergeError: The merged model does not answer as base and adapter do. Nothing is left at `output`.
     """
     from safetensors import SafetensorError
+
+    from weitiao.models.scratch import Scratch
 
     start = time.perf_counter()
     adapter = find_final(target)
@@ -102,16 +107,18 @@ def merge(
     require_free(output)
     base = base_model(adapter) if base is None else find_moved(base, adapter)
     dtype = dtype or stored_dtype(resolve_model(base))
-    float32 = base.model_copy(update={"dtype": "float32"})
-    opened = open_model(target, base=float32, attention=OWN, dequantize=True)
-    tokenizer = opened.tokenizer
-    prompts = probe_prompts(tokenizer, max_context=context_length(opened.model.config))
-    reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
     try:  # safetensors reports a full disk by its own exception
         with written_whole(output) as directory:
-            num_parameters = _save_merged(opened.model, tokenizer, directory, dtype)
-            del opened  # what was saved is loaded now; two models would not fit where one just does
-            base = base.moved_to(str(directory)).model_copy(update={"dtype": "float32", "quantization": None})
+            opened, scratch = _opened(target, base, Scratch(directory))
+            prompts = probe_prompts(opened.tokenizer, max_context=context_length(opened.model.config))
+            reference, without = last_logits(opened.model, prompts), _logits_of_base(opened.model, prompts)
+            plain = merged(opened.model, scratch)
+            num_parameters = int(plain.num_parameters())
+            write_plain(plain, opened.tokenizer, directory, dtype, scratch)
+            del opened, plain  # what was saved is loaded now; two models would not fit where one just does
+            base = base.moved_to(str(directory)).model_copy(
+                update={"dtype": "float32", "quantization": None, "map_weights": dtype == "float32"}
+            )
             saved = load_model(base, attention=OWN)
             agreement = compare(reference, last_logits(saved, prompts), without)
             require_agreement(agreement, dtype)
@@ -139,22 +146,38 @@ def _logits_of_base(model: PeftModel, prompts: Sequence[Sequence[int]]) -> list[
             return last_logits(model, prompts)
 
 
-def _save_merged(model: PeftModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype) -> int:
-    """Merge in the model's own format, round to `dtype`, save model and tokenizer; the number of parameters."""
-    plain = merged(model)
-    write_plain(plain, tokenizer, directory, dtype)
-    return int(plain.num_parameters())
+def _opened(target: str | Path, base: ModelConfig, scratch: Scratch) -> tuple[OpenModel, Scratch | None]:
+    """Base and adapter in float32, the weights of the base in files; a base that is rounded is in memory, written out
+    again, and there are no layers to put aside."""
+    import torch
+
+    if base.quantization is not None:
+        float32 = base.model_copy(update={"dtype": "float32"})
+        return open_model(target, base=float32, attention=OWN, dequantize=True), None
+    stored = base.model_copy(update={"dtype": stored_dtype(resolve_model(base)), "map_weights": True})
+    opened = open_model(target, base=stored, attention=OWN)
+    scratch.move((one for one in opened.model.parameters() if one.dtype != torch.float32), torch.float32)
+    opened.model.float()
+    return opened, scratch
 
 
 def write_plain(
-    plain: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, dtype: StoredDtype | None
+    plain: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    directory: Path,
+    dtype: StoredDtype | None,
+    scratch: Scratch | None = None,
 ) -> None:
-    """Write a whole model, in a number format or as it is, with its tokenizer and all tokens at which answers end."""
+    """Write a whole model, in a number format or as it is, with its tokenizer and all tokens at which answers end; in
+    the memory of a weight where there is a scratch file."""
     import torch
 
     with quiet_transformers():
         if dtype is not None:
-            plain.to(getattr(torch, dtype))
+            wanted = getattr(torch, dtype)
+            if scratch is not None:
+                scratch.move((one for one in plain.parameters() if one.dtype != wanted), wanted)
+            plain.to(wanted)
         plain.save_pretrained(str(directory))
         tokenizer.save_pretrained(str(directory))
     write_generation_config(directory, plain, tokenizer)

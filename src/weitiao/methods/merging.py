@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
+from weitiao.machine.cgroup import give_back_memory
 from weitiao.methods.adapter import load_adapter
 from weitiao.methods.note import BELOW
 from weitiao.models.boundary import loading
@@ -19,9 +20,15 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from weitiao.models.scratch import Scratch
 
-def merged(model: PeftModel) -> PreTrainedModel:
+
+def merged(model: PeftModel, scratch: Scratch | None = None) -> PreTrainedModel:
     """The plain model with the adapter in its weights.
+
+    Args:
+        model: Base and adapter.
+        scratch: Takes the weights of each layer as soon as they are merged; in memory they stay without it.
 
     Raises:
         ModelError: PEFT cannot merge an adapter of this kind.
@@ -38,10 +45,25 @@ def merged(model: PeftModel) -> PreTrainedModel:
         # PEFT warns of adapters on tied embeddings, which are untied here.
         warnings.simplefilter("ignore", UserWarning)
         untied = _untie(model)
+        if scratch is not None:
+            _merge_layers(model, scratch)
         plain: PreTrainedModel = model.merge_and_unload()
         if untied:
             _tie_again(plain)
     return plain
+
+
+def _merge_layers(model: PeftModel, scratch: Scratch) -> None:
+    """Merge layer by layer those that an adapter stands on alone; what else there is of it is left as it was."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for layer in [one for one in model.modules() if isinstance(one, BaseTunerLayer)]:
+        base = getattr(layer, "base_layer", None)
+        if base is not None and not isinstance(base, BaseTunerLayer) and not hasattr(layer, "parameter_name"):
+            layer.merge()
+            scratch.move(base.parameters(), torch.float32)
+            give_back_memory()
 
 
 def with_below(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
