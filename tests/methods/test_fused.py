@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from reference import build, forest_rows, gradient, loss_and_gradient, sequence_loss_sum
+from torch import nn
 
 from weitiao.errors import ModelError
 from weitiao.forest.layout import build_forest
 from weitiao.generation.config import GenerationConfig
-from weitiao.generation.generate import Completion, generate
-from weitiao.methods.fused import layer as fused_layer
+from weitiao.generation.generate import Completion, generate, probe_answers
+from weitiao.machine.hardware import detect_hardware
+from weitiao.methods.answering import answer, answering
 from weitiao.methods.fused.layer import FusedLayer, fuse_layers
-from weitiao.methods.merging import merged_for_now
 from weitiao.models.attention import FOREST
+from weitiao.models.packed import PackedLinear
 from weitiao.objectives.sft import Sft
 from weitiao.rendering.items import TokenSequence, as_items
 
@@ -34,17 +40,21 @@ def adapted(family: str, attention: str, targets: list[str], *, std: float = 0.2
     return model
 
 
-def specs_made(model: PeftModel, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def runs_noted(model: PeftModel, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Notes for every fused layer that runs whether it ran fused."""
     notes: list[bool] = []
-    original = FusedLayer._specs
+    forward = FusedLayer.forward
 
-    def noting(self: FusedLayer, *args: object) -> object:
-        specs = original(self, *args)  # type: ignore[arg-type]
-        notes.append(specs is not None)
-        return specs
+    def noting(self: FusedLayer, *args: Any, **kwargs: Any) -> Any:
+        unfused: list[nn.Module] = []
+        handle = self.original.register_forward_pre_hook(lambda layer, _: unfused.append(layer))
+        try:
+            return forward(self, *args, **kwargs)
+        finally:
+            handle.remove()
+            notes.append(not unfused)
 
-    monkeypatch.setattr(fused_layer.FusedLayer, "_specs", noting)
+    monkeypatch.setattr(FusedLayer, "forward", noting)
     return notes
 
 
@@ -57,7 +67,7 @@ def test_fused_layers_give_pefts_loss_and_gradient(
     expected_loss, expected_gradient = loss_and_gradient(adapted(family, "eager", targets), rows)
     model = adapted(family, FOREST, targets)
     assert fuse_layers(model) == 2
-    notes = specs_made(model, monkeypatch)
+    notes = runs_noted(model, monkeypatch)
     model.train()
     loss = Sft(model)(build_forest(as_items(rows))).total
     loss.backward()
@@ -92,7 +102,7 @@ def test_in_bfloat16_fused_layers_are_as_near_to_float32_as_peft_is(
     expected_loss, expected = loss_and_gradient(exact, rows)
     loss_and_gradient(plain, rows)
     assert fuse_layers(fused) == 2
-    notes = specs_made(fused, monkeypatch)
+    notes = runs_noted(fused, monkeypatch)
     loss = Sft(fused.train())(build_forest(as_items(rows))).total
     loss.backward()
     assert notes == [True, True]
@@ -145,7 +155,7 @@ def test_variants_of_lora_give_pefts_gradient(family: str, settings: dict[str, o
 def test_dropout_runs_the_original_layer_in_training_and_the_fused_one_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     model = adapted("llama", FOREST, ALL, lora_dropout=0.5)
     fuse_layers(model)
-    notes = specs_made(model, monkeypatch)
+    notes = runs_noted(model, monkeypatch)
     forest = build_forest(as_items(forest_rows()))
     model.train()
     first, second = (Sft(model)(forest).total.item() for _ in range(2))
@@ -176,7 +186,7 @@ def test_a_window_that_hides_something_runs_the_original_layer(monkeypatch: pyte
     expected_loss, _ = loss_and_gradient(adapted("mistral-window", "eager", ALL), rows)
     model = adapted("mistral-window", FOREST, ALL)
     fuse_layers(model)
-    notes = specs_made(model, monkeypatch)
+    notes = runs_noted(model, monkeypatch)
     assert Sft(model)(build_forest(as_items(rows))).total.item() == pytest.approx(expected_loss, rel=1e-6)
     assert notes == [False, False]
 
@@ -226,7 +236,7 @@ def test_gradient_checkpointing_is_honoured(before: bool) -> None:
 def test_the_dropout_of_attention_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     model = adapted("llama", FOREST, ALL)
     fuse_layers(model)
-    notes = specs_made(model, monkeypatch)
+    notes = runs_noted(model, monkeypatch)
     for layer in model.get_base_model().model.layers:
         layer.self_attn.attention_dropout = 0.1
     with pytest.raises(ModelError, match=r"attention_dropout=0\.1"):
@@ -253,8 +263,8 @@ def test_a_part_that_was_wrapped_is_not_read_behind_its_wrapper(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral-window", "qwen2"])
-def test_merged_for_now_gives_the_same_and_leaves_nothing(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers of fused layers with merged adapters, against PEFT's own layers; the weights have their bits again."""
+def test_answering_gives_the_same_and_leaves_nothing(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of fused layers with packed weights, adapters in them, against PEFT's own layers."""
     prompts = [[5, 6, 7, 8, 9, 10] * 4, [5, 6, 7, 8, 9, 11] * 3, [5, 6, 41]]
     config = GenerationConfig(max_new_tokens=20, batch_size=2)
 
@@ -265,17 +275,18 @@ def test_merged_for_now_gives_the_same_and_leaves_nothing(family: str, monkeypat
     model = adapted(family, FOREST, ALL)
     fuse_layers(model)
     before = {name: one.clone() for name, one in model.state_dict().items()}
-    generate(model, prompts, config, stop_ids=frozenset())
-    notes = specs_made(model, monkeypatch)
-    with pytest.raises(KeyboardInterrupt), merged_for_now(model):
+    assert answer(model, prompts, config, stop_ids=frozenset()) == expected
+    with pytest.raises(KeyboardInterrupt), answering(model):
+        notes = runs_noted(model, monkeypatch)
         found = answers(model)
-        changed = [name for name, one in model.state_dict().items() if not one.equal(before[name])]
+        assert not any(isinstance(one, nn.Linear | BaseTunerLayer) for one in model.modules())
+        assert sum(isinstance(one, PackedLinear) for one in model.modules()) == 2 * len(ALL) + 1
         raise KeyboardInterrupt
     assert all(notes)
-    assert len(changed) == 2 * len(ALL)
     assert found == expected
     for one, other in zip(found, expected, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-5)
+    assert model.state_dict().keys() == before.keys()
     assert all(one.equal(before[name]) for name, one in model.state_dict().items())
     assert answers(model) == expected
     loss = Sft(model)(build_forest(as_items(forest_rows()))).total
@@ -285,11 +296,41 @@ def test_merged_for_now_gives_the_same_and_leaves_nothing(family: str, monkeypat
     assert (gradient(model) - expected_gradient).norm() / expected_gradient.norm() < 1e-5
 
 
-def test_a_head_that_the_embedding_shares_is_not_merged() -> None:
-    model = adapted("llama", FOREST, [*ALL, "lm_head"], ensure_weight_tying=False)
-    model.get_base_model().get_input_embeddings().weight = model.get_base_model().get_output_embeddings().weight
-    tokens = torch.arange(5).unsqueeze(0)
-    embedding = model.get_base_model().get_input_embeddings()
-    expected = embedding(tokens)
-    with merged_for_now(model):
-        assert embedding(tokens).equal(expected)
+def test_fused_layers_write_with_adapters_that_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts, config = [[5, 6, 7, 8, 9, 10] * 4, [5, 6, 41]], GenerationConfig(max_new_tokens=12)
+    expected = generate(adapted("llama", FOREST, SOME), prompts, config, stop_ids=frozenset())
+    model = adapted("llama", FOREST, SOME)
+    fuse_layers(model)
+    probe_answers(model, prompts, config)
+    notes = runs_noted(model, monkeypatch)
+    assert generate(model, prompts, config, stop_ids=frozenset()) == expected
+    assert all(notes)
+
+
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"bias": "all"}, {"modules_to_save": ["lm_head"]}], ids=min)
+def test_what_cannot_be_merged_answers_as_it_is(settings: dict[str, Any]) -> None:
+    prompts, config = [[5, 6, 7, 8, 9, 10] * 4, [5, 6, 41]], GenerationConfig(max_new_tokens=12)
+    model = adapted("llama", FOREST, ["q_proj", "down_proj"], **settings)
+    expected = generate(model, prompts, config, stop_ids=frozenset())
+    assert answer(model, prompts, config, stop_ids=frozenset()) == expected
+
+
+def test_a_head_that_the_embedding_shares_has_an_adapter_of_its_own() -> None:
+    model = adapted("llama", "eager", [*ALL, "lm_head"], ensure_weight_tying=False)
+    causal = model.get_base_model()
+    causal.get_input_embeddings().weight = causal.get_output_embeddings().weight
+    ids = torch.arange(5).unsqueeze(0)
+    with torch.no_grad():
+        expected = model(ids).logits
+        with answering(model):
+            torch.testing.assert_close(model(ids).logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_that_is_large_for_the_machine_answers_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("llama", FOREST)
+    size = sum(one.nbytes for one in model.parameters())
+    for memory, packs in ((4 * size, True), (4 * size - 4, False)):
+        here = replace(detect_hardware(), memory_bytes=memory)
+        monkeypatch.setattr("weitiao.methods.answering.detect_hardware", lambda here=here: here)
+        with answering(model):
+            assert any(isinstance(one, PackedLinear) for one in model.modules()) == packs

@@ -97,12 +97,13 @@ def write_answers(
     Raises:
         RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
     """
-    from weitiao.generation.generate import generate, stop_ids
+    from weitiao.generation.generate import stop_ids
+    from weitiao.methods.answering import answer
     from weitiao.rendering.answers import AnswerReader
 
     prompts = prompts_of(tokenizer, examples, room_in=model)
     stops = stop_ids(model, tokenizer)
-    written = generate(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
+    written = answer(model, prompts, generation, stop_ids=stops, on_progress=on_progress)
     reader = AnswerReader(tokenizer)
     return [
         Prediction.of(

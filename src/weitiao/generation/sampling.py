@@ -16,6 +16,9 @@ LIKELY_TOKENS = 1024
 BLOCK = 256
 """Neighbouring tokens whose probability is added up first: a draw finds the block, and then the token in it."""
 
+_LOGITS_AT_ONCE = 2**20
+"""On a CPU: what is made of them then stays in its caches, and in memory that it has already."""
+
 
 class Sampler:
     """Takes the most likely token, or draws one.
@@ -37,6 +40,11 @@ class Sampler:
 
     def sample(self, logits_BV: Tensor, rows: Sequence[int]) -> list[int]:
         """Token ids, one for each row of logits; `rows` says which sequence each belongs to."""
+        size = max(1, _LOGITS_AT_ONCE // logits_BV.shape[1]) if logits_BV.device.type == "cpu" else len(rows)
+        parts = [slice(start, start + size) for start in range(0, len(rows), size)]
+        return [token for part in parts for token in self._sampled(logits_BV[part], rows[part])]
+
+    def _sampled(self, logits_BV: Tensor, rows: Sequence[int]) -> list[int]:
         if self._config.temperature == 0:
             chosen_B1 = logits_BV.argmax(dim=1, keepdim=True)
         else:

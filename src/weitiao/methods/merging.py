@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,6 @@ from weitiao.models.boundary import loading
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from torch import nn
     from transformers import PreTrainedModel
 
     from weitiao.models.scratch import Scratch
@@ -88,39 +84,6 @@ def merge_stack(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
             "Merge it first with weitiao merge, and name the merged model in the recipe.",
         )
     return merged(load_adapter(with_below(model, directory), directory))
-
-
-@contextmanager
-def merged_for_now(model: nn.Module) -> Iterator[None]:
-    """Inside the block, adapters of LoRA are in the weights that they are on; afterwards these are what they were.
-
-    A layer with a merged adapter is one product instead of three, and what it gives differs by rounding: by 1e-6 in
-    float32. So it is done where weights are float32 on a CPU, for layers that `read_linear` takes and whose weight no
-    other module shares; all others run as they are. The block needs memory for the merged weights, and no gradients.
-    """
-    import torch
-
-    from weitiao.methods.fused.linear import merged_weight, read_linear
-
-    holders = Counter(id(weight) for part in model.modules() for weight in part.parameters(recurse=False))
-    begun: list[tuple[Any, Any]] = []
-    layers: list[Any] = list(model.modules())
-    try:
-        for layer in layers:
-            linear = read_linear(layer)
-            if linear is None or linear.lora_a is None or holders[id(linear.weight)] > 1:
-                continue
-            if linear.weight.device.type == "cpu" and linear.weight.dtype == linear.lora_a.dtype == torch.float32:
-                with torch.no_grad():
-                    merged, kept = merged_weight((linear,)), linear.weight.data
-                begun.append((layer, kept))
-                linear.weight.data = merged
-                layer.merged_adapters.append(layer.active_adapters[0])
-        yield
-    finally:
-        for layer, kept in begun:
-            layer.base_layer.weight.data = kept
-            layer.merged_adapters.clear()
 
 
 def _untie(model: PeftModel) -> bool:

@@ -12,9 +12,8 @@ from torch import nn
 from weitiao.data.example import Example, asked
 from weitiao.evaluation.metrics.base import Item as Answered
 from weitiao.generation.config import GenerationConfig
-from weitiao.generation.generate import Completion, generate, probe_answers, stop_ids
-from weitiao.methods.merging import merged_for_now
-from weitiao.models.parts import evaluating
+from weitiao.generation.generate import Completion, stop_ids
+from weitiao.methods.answering import answer
 from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.items import Item
 from weitiao.rollouts.rewards import Rewards
@@ -30,10 +29,8 @@ Write = Callable[[nn.Module, Sequence[Sequence[int]], GenerationConfig, frozense
 def write_here(
     model: nn.Module, prompts: Sequence[Sequence[int]], config: GenerationConfig, stops: frozenset[int]
 ) -> list[Completion]:
-    """Answers by the model in memory, its adapters merged meanwhile where that is exact enough."""
-    probe_answers(model, prompts, config)  # it asks for gradients of the adapters
-    with evaluating(model), merged_for_now(model):
-        return generate(model, prompts, config, stop_ids=stops, logprobs=True)
+    """Answers by the model in memory."""
+    return answer(model, prompts, config, stop_ids=stops, logprobs=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, Norm, adapters
 from weitiao.methods.fused.linear import read_linear
-from weitiao.methods.fused.writing import is_frozen, written
+from weitiao.methods.fused.writing import written
 from weitiao.models.attention import ForestAttention
 from weitiao.models.head import short_format
 from weitiao.models.scoring import Scoring
@@ -65,17 +65,16 @@ class FusedLayer(GradientCheckpointingLayer):
     def forward(
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any = None, **kwargs: Any
     ) -> Tensor:
-        specs = self._specs(hidden_states, position_embeddings, forest)
         x_TD: Tensor = hidden_states[0]
-        if specs is None or not (isinstance(forest, ForestAttention) or is_frozen(specs)):
+        norms = self._norms(x_TD, forest)
+        if norms is not None and not isinstance(forest, ForestAttention):
+            return self._written(x_TD, norms, position_embeddings, forest).unsqueeze(0)
+        specs = None if norms is None else self._specs(x_TD, norms, position_embeddings, forest)
+        if specs is None:
             kwargs |= {"position_embeddings": position_embeddings, "forest": forest}
             unfused: Tensor = self.original(hidden_states, **kwargs)
             return unfused
         attention, mlp = specs
-        if not isinstance(forest, ForestAttention):
-            module: Any = getattr(self, self._form.attention)
-            scoring = Scoring(attention.scale, _sliding_window(module))
-            return written(x_TD, attention, mlp, partial(forest.attend, module, scoring=scoring)).unsqueeze(0)
         x_TD = cast(Any, AttentionHalf).apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
         x_TD = cast(Any, MlpHalf).apply(x_TD, mlp, *adapters((*mlp.gate_up, mlp.down)))
         return x_TD.unsqueeze(0)
@@ -85,14 +84,11 @@ class FusedLayer(GradientCheckpointingLayer):
         self.original.train(mode)
         return self
 
-    def _specs(
-        self, x: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any
-    ) -> tuple[AttentionSpec, MlpSpec] | None:
-        """The two halves as they are now, or None when the original has to run."""
+    def _norms(self, x_TD: Tensor, forest: Any) -> tuple[Norm, Norm] | None:
+        """Both norms, or None when the original has to run whatever its linear layers are."""
         form = self._form
         attn: Any = getattr(self, form.attention)
-        mlp = getattr(self, form.mlp)
-        if forest is None or x.dtype not in FORMATS or x.device.type != "cpu" or short_format(x.device) is not None:
+        if forest is None or x_TD.dtype not in FORMATS or x_TD.device.type != "cpu" or short_format(x_TD.device):
             return None
         if self.training and attn.attention_dropout > 0:
             return None
@@ -103,22 +99,48 @@ class FusedLayer(GradientCheckpointingLayer):
             return None
         if not all(_own(part, self.original) for part in self.children()):
             return None
-        parts = [*(getattr(attn, name) for name in form.qkv_out), *(getattr(mlp, name) for name in form.gate_up_down)]
-        linears = [linear for part in parts if (linear := read_linear(part)) is not None]
-        norms = [one for name in (form.attention_norm, form.mlp_norm) if (one := _read_norm(getattr(self, name)))]
-        if len(linears) < len(parts) or len(norms) < 2:
+        first, second = (_read_norm(getattr(self, name)) for name in (form.attention_norm, form.mlp_norm))
+        if first is None or second is None or {first.weight.dtype, second.weight.dtype} != {x_TD.dtype}:
             return None
-        if {one.weight.dtype for one in linears} | {one.weight.dtype for one in norms} != {x.dtype}:
+        return first, second
+
+    def _layers(self) -> tuple[tuple[nn.Module, ...], tuple[nn.Module, ...]]:
+        """The linear layers of attention and of the MLP."""
+        form = self._form
+        attn, mlp = getattr(self, form.attention), getattr(self, form.mlp)
+        return tuple(getattr(attn, name) for name in form.qkv_out), tuple(
+            getattr(mlp, name) for name in form.gate_up_down
+        )
+
+    def _written(
+        self, x_TD: Tensor, norms: tuple[Norm, Norm], position_embeddings: tuple[Tensor, Tensor], forest: Any
+    ) -> Tensor:
+        attn: Any = getattr(self, self._form.attention)
+        attend = partial(forest.attend, attn, scoring=Scoring(attn.scaling, _sliding_window(attn)))
+        return written(x_TD, norms, *self._layers(), _rotation(position_embeddings, attn.head_dim), attend)
+
+    def _specs(
+        self,
+        x_TD: Tensor,
+        norms: tuple[Norm, Norm],
+        position_embeddings: tuple[Tensor, Tensor],
+        forest: ForestAttention,
+    ) -> tuple[AttentionSpec, MlpSpec] | None:
+        """The two halves as they are now, or None when the original has to run."""
+        attn: Any = getattr(self, self._form.attention)
+        qkv_out, gate_up_down = self._layers()
+        linears = [linear for part in (*qkv_out, *gate_up_down) if (linear := read_linear(part)) is not None]
+        if len(linears) < len(qkv_out + gate_up_down) or {one.weight.dtype for one in linears} != {x_TD.dtype}:
             return None
         q, k, v, out, gate, up, down = linears
-        cos, sin = (t[0, :, : attn.head_dim // 2].unsqueeze(1).contiguous() for t in position_embeddings)
+        cos, sin = _rotation(position_embeddings, attn.head_dim)
         attention = AttentionSpec(
             norm=norms[0],
             qkv=(q, k, v),
             out=out,
             cos=cos,
             sin=sin,
-            segments=forest.segments if isinstance(forest, ForestAttention) else (),
+            segments=forest.segments,
             num_heads=q.weight.shape[0] // attn.head_dim,
             num_key_heads=k.weight.shape[0] // attn.head_dim,
             scale=attn.scaling,
@@ -147,6 +169,12 @@ def fuse_layers(model: nn.Module) -> int:
 def num_fused(model: nn.Module) -> int:
     """How many layers of a model run fused."""
     return sum(isinstance(module, FusedLayer) for module in model.modules())
+
+
+def _rotation(position_embeddings: tuple[Tensor, Tensor], head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [T, 1, D / 2]: the other half of a head has the same."""
+    cos, sin = (t[0, :, : head_dim // 2].unsqueeze(1).contiguous() for t in position_embeddings)
+    return cos, sin
 
 
 def _own(part: nn.Module, layer: nn.Module) -> bool:

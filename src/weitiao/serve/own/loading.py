@@ -12,7 +12,7 @@ from weitiao.methods.adapter import require_base
 from weitiao.methods.base import base_model, find_moved
 from weitiao.methods.open import OpenModel, final_tokenizer, find_final, open_model
 from weitiao.models.config import ModelConfig
-from weitiao.models.packed import can_pack, pack_linears
+from weitiao.models.packed import can_pack, packed_linears
 from weitiao.models.parts import causal_model, context_length
 from weitiao.serve.engine import ServeError
 from weitiao.serve.own.adapters import Adapter, Adapters, is_adapter, read_adapter
@@ -102,7 +102,8 @@ def _found_to_run(opened: OpenModel, context: int | None) -> int:
 def _adapters(opened: OpenModel) -> Adapters:
     """A place for adapters on a base model, which learns no more: its layers are laid out for answers."""
     if can_pack(opened.model):
-        pack_linears(opened.model)
+        for (parent, name, _), packed in packed_linears(opened.model):
+            setattr(parent, name, packed)
     return Adapters(opened.model)
 
 

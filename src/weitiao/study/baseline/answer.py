@@ -16,6 +16,7 @@ from weitiao.evaluation.answers import Prediction, graded
 from weitiao.evaluation.scores import score
 from weitiao.evaluation.task import evaluate
 from weitiao.generation.generate import generate, stop_ids
+from weitiao.methods.answering import answering
 from weitiao.methods.open import OpenModel
 from weitiao.rendering.render import Prompts
 from weitiao.study.baseline.plan import PlannedCell
@@ -128,11 +129,12 @@ def _latency(plan: PlannedCell, loaded: OpenModel) -> float:
     stops = stop_ids(loaded.model, loaded.tokenizer)
     prompt_of = Prompts(loaded.tokenizer)
     seconds: list[float] = []
-    for row in plan.task.examples[:_NUM_TIMED]:
-        if sum(seconds) > _MOST_SECONDS_TIMED:
-            break
-        prompt = prompt_of(row.prompt, row.tools)
-        begun = time.perf_counter()
-        generate(loaded.model, [prompt], plan.recipe.evaluate.generation, stop_ids=stops)
-        seconds.append(time.perf_counter() - begun)
+    with answering(loaded.model):
+        for row in plan.task.examples[:_NUM_TIMED]:
+            if sum(seconds) > _MOST_SECONDS_TIMED:
+                break
+            prompt = prompt_of(row.prompt, row.tools)
+            begun = time.perf_counter()
+            generate(loaded.model, [prompt], plan.recipe.evaluate.generation, stop_ids=stops)
+            seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds)
