@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from array import array
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
-from weitiao.report.charts.drawings import buckets
+from weitiao.report.charts.drawings import thinned
 
 POLL_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
 _AT_ONCE = 2**22
+_NUMBERS = ("loss", "learning_rate", "grad_norm", "memory_gib", "tokens_per_second", "seconds", "reward", "kl")
+
+Columns: TypeAlias = "tuple[array[float], array[float]]"
+"""Steps and values: two numbers of 8 bytes for each step."""
 
 
 @dataclass(slots=True)
@@ -26,15 +31,15 @@ class Metrics:
     Attributes:
         path: The file.
         offset: Bytes that were read.
-        train: Name of a number to its steps and values; `loss:SOURCE` for the loss of a source of rows.
+        train: Name of a number to its columns of steps and of values; `loss:SOURCE` for the loss of a source of rows.
         validation: The same of validations.
         last: The last line about a step.
     """
 
     path: Path
     offset: int = 0
-    train: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    validation: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    train: dict[str, Columns] = field(default_factory=dict)
+    validation: dict[str, Columns] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)
     identity: tuple[int, int] = (0, 0)
 
@@ -66,17 +71,9 @@ class Metrics:
         step = line.get("step", 0)
         if "loss" in line:
             self.last = line
-            for name in (
-                "loss",
-                "learning_rate",
-                "grad_norm",
-                "memory_gib",
-                "tokens_per_second",
-                "seconds",
-                "reward",
-                "kl",
-            ):
-                _add(self.train, name, step, line.get(name))
+            for name in _NUMBERS:
+                if name in line:
+                    _add(self.train, name, step, line[name])
             for name, one in line.get("sources", {}).items():
                 _add(self.train, f"loss:{name}", step, one.get("loss"))
         elif "validation_loss" in line:
@@ -88,24 +85,32 @@ class Metrics:
         """Series with at most so many points each: `x`, `low`, `middle`, `high`; no extreme is lost.
 
         Args:
-            names: Of the series; all of them where none is named.
+            names: Of the series, `loss:` for the losses of all sources; all of them where none is named.
             points: Of each, at most.
         """
         return {
             "offset": self.offset,
-            "train": {name: _series(self.train[name], points) for name in names or self.train if name in self.train},
+            "train": {
+                name: _series(columns, points)
+                for name, columns in self.train.items()
+                if not names or name in names or f"{name.partition(':')[0]}:" in names
+            },
             "validation": {name: _series(values, points) for name, values in self.validation.items()},
             "last": self.last,
         }
 
 
-def _add(table: dict[str, list[tuple[float, float]]], name: str, step: float, value: Any) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        table.setdefault(name, []).append((float(step), float(value)))
+def _add(table: dict[str, Columns], name: str, step: float, value: Any) -> None:
+    if value.__class__ in (float, int):
+        if name not in table:
+            table[name] = (array("d"), array("d"))
+        steps, values = table[name]
+        steps.append(step)
+        values.append(value)
 
 
-def _series(values: list[tuple[float, float]], points: int) -> dict[str, list[float]]:
-    joined = buckets(values, points)
+def _series(columns: Columns, points: int) -> dict[str, list[float]]:
+    joined = thinned(*columns, points)
     return {key: [_short(getattr(one, key)) for one in joined] for key in ("x", "low", "middle", "high")}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
+import numpy as np
 from markupsafe import Markup
 
 from weitiao.report.charts.svg import Drawing, Scale
@@ -57,14 +57,23 @@ def buckets(points: Sequence[Point], most: int = MOST_POINTS) -> list[Bucket]:
         points: In order of x; values that are not finite are left out.
         most: How many may be left.
     """
-    finite = [(x, y) for x, y in points if math.isfinite(y)]
-    size = max(1, math.ceil(len(finite) / most))
-    found = []
-    for start in range(0, len(finite), size):
-        part = finite[start : start + size]
-        values = [y for _, y in part]
-        found.append(Bucket((part[0][0] + part[-1][0]) / 2, min(values), median(values), max(values)))
-    return found
+    return thinned([x for x, _ in points], [y for _, y in points], most)
+
+
+def thinned(x: Sequence[float], y: Sequence[float], most: int = MOST_POINTS) -> list[Bucket]:
+    """As `buckets`, of two columns (anything that NumPy takes as one)."""
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    finite = np.isfinite(ys)
+    xs, ys = xs[finite], ys[finite]
+    size = max(1, math.ceil(len(xs) / most))
+    whole = len(xs) - len(xs) % size
+    parts = [part for part in (ys[:whole].reshape(-1, size), ys[whole:].reshape(1, -1)) if part.size]
+    ends = [part for part in (xs[:whole].reshape(-1, size), xs[whole:].reshape(1, -1)) if part.size]
+    return [
+        Bucket(*map(float, row))
+        for of_x, of_y in zip(ends, parts, strict=True)
+        for row in zip((of_x[:, 0] + of_x[:, -1]) / 2, of_y.min(1), np.median(of_y, 1), of_y.max(1), strict=True)
+    ]
 
 
 def loss_curve(train: Sequence[Point], validation: Sequence[Point], best: Point | None, *, title: str) -> Curve:

@@ -106,7 +106,7 @@ def _now(workspace: Workspace, job: Job | None, step: str, metrics: Metrics, run
         settings = parse_yaml(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path)).get("train") or {}
         if total := _total_steps(metrics.last, settings):
             done = metrics.last["step"]
-            recent = [seconds for _, seconds in metrics.train.get("seconds", [])[-RECENT:]]
+            recent = metrics.train["seconds"][1][-RECENT:] if "seconds" in metrics.train else ()
             left = left_in_words((total - done) * sum(recent) / len(recent)) if recent else ""
             return f"{done:,}/{total:,}  {left}"
     if job is None:

@@ -101,7 +101,7 @@ function later() {
 let stream = null;
 async function begin() {
   stream?.close();
-  const found = await call("GET", `${base}/metrics?points=600`);
+  const found = await call("GET", `${base}/metrics?points=600&series=loss&series=loss:`);
   series = new Map();
   for (const [key, one] of Object.entries(found.train)) {
     if (key !== "loss" && !key.startsWith("loss:")) continue;
