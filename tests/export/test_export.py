@@ -18,7 +18,7 @@ from workbench import weitiao
 
 from weitiao.errors import ModelError, RecipeError
 from weitiao.evaluation.paired import paired_difference
-from weitiao.export.llama_engine import LlamaEngine
+from weitiao.export.llama_engine import LlamaEngine, quantize
 from weitiao.export.make import NOTE, size_of
 from weitiao.export.registry import parse_format
 from weitiao.export.source import Source
@@ -106,6 +106,20 @@ def test_the_file_has_the_weights_the_template_and_the_ends(exported: tuple[Path
     tensors = {one.name: one for one in reader.tensors}
     down = tensors["blk.1.ffn_down.weight"].data.astype(np.float32)
     np.testing.assert_allclose(down, merged["model.layers.1.mlp.down_proj.weight"].numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_few_bits_are_rounded_by_what_counts_on_the_rows_of_the_training(
+    exported: tuple[Path, dict], tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.gguf"
+    number = gguf.LlamaFileType.MOSTLY_Q4_K_M.value
+    quantize(exported[0] / "gguf-f32" / "model-f32.gguf", plain, number, 1)
+    files = (plain, exported[0] / "ollama-q4_k_m" / "model-q4_k_m.gguf")
+    before, after = ({one.name: one for one in gguf.GGUFReader(file).tensors} for file in files)
+    changed = {name for name, one in before.items() if not np.array_equal(one.data, after[name].data)}
+    assert all(before[name].tensor_type == after[name].tensor_type for name in before)
+    assert {"blk.0.attn_q.weight", "blk.1.ffn_down.weight"} <= changed
+    assert not changed & {"token_embd.weight", "output_norm.weight"}
 
 
 def test_the_merged_directory_answers_as_the_adapter_does(

@@ -12,6 +12,7 @@ from weitiao.errors import MissingExtraError, RecipeError
 from weitiao.export.asking import alone
 from weitiao.export.converter import Converter
 from weitiao.export.formats import Format
+from weitiao.export.importance import weigh
 from weitiao.export.llama_engine import library, open_gguf, quantize
 from weitiao.export.source import Source
 
@@ -31,11 +32,11 @@ LOADING = (
 
 def parse(name: str) -> Format | None:
     """The format of a name; None for a name of others."""
-    found = re.fullmatch(r"gguf-(\D*(\d+)\w*)", name)
-    if found is None:
+    kind = name.removeprefix("gguf-")
+    if kind == name or not re.search(r"\d", kind):
         return None
-    _number(found[1])
-    return Format(name, int(found[2]), ENGINE, check, partial(write, kind=found[1]), lambda source: open_gguf, LOADING)
+    _number(kind)
+    return Format(name, _bits(kind), ENGINE, check, partial(write, kind=kind), lambda source: open_gguf, LOADING)
 
 
 def check(directory: Path, llama_cpp: Path | None) -> None:
@@ -50,7 +51,8 @@ def check(directory: Path, llama_cpp: Path | None) -> None:
 
 
 def write(source: Source, directory: Path, *, kind: str) -> None:
-    """Write the file of a kind, such as `q4_k_m`: rounded once, from float32.
+    """Write the file of a kind, such as `q4_k_m`: rounded from float32; to fewer than 8 bits by what counts most on
+    rows that the model learned.
 
     Raises:
         RecipeError: llama.cpp's quantiser has no such kind.
@@ -62,6 +64,13 @@ def write(source: Source, directory: Path, *, kind: str) -> None:
         shutil.copyfile(whole, target)
     else:
         alone("llama.cpp's quantiser", quantize, whole, target, number, source.threads)
+        if _bits(kind) < 8 and (found := source.importance()):
+            alone("ggml's quantiser", weigh, whole, target, found)
+
+
+def _bits(kind: str) -> int:
+    """Of a weight, as the name says them."""
+    return int(re.findall(r"\d+", kind)[0])
 
 
 def _number(kind: str) -> int:

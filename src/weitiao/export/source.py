@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from weitiao.export.asking import alone
 from weitiao.export.converter import Converter
+from weitiao.export.importance import importance
 from weitiao.files import COMPLETE, writable
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.models.config import ModelConfig
@@ -30,6 +34,7 @@ class Source:
         ends: Tokens that end an answer.
         threads: To compute with.
         work: Where what formats have in common lies, in float32, until all are made.
+        rows: Token ids of rows that it learned, by which formats of few bits are rounded.
         llama_cpp: A checkout of llama.cpp; None for the one that is packaged.
     """
 
@@ -39,6 +44,7 @@ class Source:
     ends: frozenset[int]
     threads: int
     work: Path
+    rows: tuple[tuple[int, ...], ...] = ()
     llama_cpp: Path | None = None
 
     @property
@@ -70,6 +76,15 @@ class Source:
             target.mkdir(exist_ok=True)
             opened = open_model(self.final, base=self.base, attention=OWN)
             write_plain(opened.model, opened.tokenizer, target, dtype)
+
+    def importance(self) -> dict[str, NDArray[np.float32]]:
+        """How much each input of a linear layer counts on `rows`; empty without any."""
+        from safetensors.numpy import load_file, save_file
+
+        kept = self.work / "importance.safetensors"
+        if self.rows and not kept.exists():
+            save_file(alone("The tuned model", importance, self.whole(), self.rows, self.threads), kept)
+        return load_file(kept) if self.rows else {}
 
     def gguf(self) -> Path:
         """The tuned model as GGUF in float32, with every token at which answers end.

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from weitiao.data.load import load_data
+from weitiao.data.load import DataSet, load_data
 from weitiao.errors import ModelError, RecipeError, RunError, WeitiaoError
 from weitiao.export.card import CardFacts, card
 from weitiao.export.formats import Format
+from weitiao.export.importance import MOST_TOKENS
 from weitiao.export.make import Examination, RefusedError, export_format, find_export, size_of
 from weitiao.export.registry import parse_format
 from weitiao.export.source import Source, working_directory
@@ -25,11 +28,15 @@ from weitiao.recipe import Recipe
 from weitiao.runs.belonging import made_of
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.card import card_facts
-from weitiao.study.dataset import Tell
+from weitiao.study.dataset import Tell, render_part
 from weitiao.study.examination import examine
 from weitiao.study.setup import set_threads
 from weitiao.verdict.exported import EXPORTS_FILE, Exported, Exports, read_exports, write_exports
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_LEARNED_ROWS = 256
 AS_TRAINED = "as trained"
 LADDER = ("gguf-q2_k", "gguf-q3_k_m", "gguf-q4_k_m", "gguf-q5_k_m", "gguf-q6_k", "gguf-q8_0", "gguf-f16")
 """What is tried from the smallest on, where the smallest good one is wanted."""
@@ -91,6 +98,7 @@ def export_run(recipe: Recipe, asked: Asked, tell: Tell) -> Exports:
             ends=examination.questions.stop_ids,
             threads=torch.get_num_threads(),
             work=work,
+            rows=_learned_rows(recipe, data, examination.tokenizer),
             llama_cpp=asked.llama_cpp,
         )
         maker = _Maker(source, output, examination, digest, card_facts(recipe, data), tell)
@@ -184,6 +192,18 @@ class _Maker:
             return export_format(self.source, form, target, self.examination, examined=self.digest, describe=describe)
         except RefusedError as refused:
             return refused.exported
+
+
+def _learned_rows(recipe: Recipe, data: DataSet, tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], ...]:
+    """Token ids of rows that the model learned, from the whole of them, as many as are read."""
+    examples = random.Random(0).sample(data.train, min(_LEARNED_ROWS, len(data.train)))
+    sequences = render_part(recipe, examples, tokenizer, "train", lambda line: None).sequences
+    found, left = list[tuple[int, ...]](), MOST_TOKENS
+    for one in sequences:
+        if (left := left - len(one.token_ids)) < 0:
+            break
+        found.append(tuple(one.token_ids.tolist()))
+    return tuple(found)
 
 
 def _with_earlier(run: Path, exports: Exports) -> Exports:
