@@ -34,6 +34,13 @@ function columns() {
   return /** @type {any} */ ([steps, ...rows]);
 }
 
+/** Whether the losses lie so far apart that most of them would be a line at zero. */
+function falls() {
+  const values = [...series.values()].flatMap((one) => one.points.map(([, y]) => y));
+  const least = values.reduce((a, b) => Math.min(a, b), Infinity);
+  return least > 0 && values.reduce((a, b) => Math.max(a, b), 0) / least > 12;
+}
+
 function draw() {
   const strokes = [colour("--base"), colour("--tuned"), colour("--open"), colour("--good"), colour("--bad")];
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
@@ -43,14 +50,14 @@ function draw() {
     {
       width: place.clientWidth,
       height: 300,
-      scales: { x: { time: false } },
+      scales: { x: { time: false }, y: { distr: falls() ? 3 : 1 } },
       axes: [{ ...axis, label: say("step") }, { ...axis, size: 60 }],
       series: [
         { label: say("step") },
         ...[...series].map(([label, one], i) => ({
           label, stroke: strokes[i % strokes.length], width: one.kind === "validation" ? 2 : 1.5, spanGaps: true,
           points: { show: one.kind === "validation", size: 6 },
-          value: (/** @type {unknown} */ _, /** @type {number | null} */ value) => (value == null ? "–" : value.toPrecision(4)),
+          value: (/** @type {unknown} */ _, /** @type {number | null} */ value) => (value == null ? "–" : short(value)),
         })),
       ],
     },
@@ -75,11 +82,17 @@ function add(kind, line) {
   if (kind === "step") now(line);
 }
 
+/** A number in few digits. @param {number} value */
+function short(value) {
+  if (Number.isInteger(value)) return value.toLocaleString();
+  return value < 1e-3 ? value.toExponential(2) : value.toPrecision(4);
+}
+
 /** The figures of the last step. @param {any} line */
 function now(line) {
   for (const one of document.querySelectorAll("[data-figure]")) {
     const value = line[/** @type {HTMLElement} */ (one).dataset.figure ?? ""];
-    if (typeof value === "number") one.textContent = Number.isInteger(value) ? value.toLocaleString() : value.toPrecision(4);
+    if (typeof value === "number") one.textContent = short(value);
   }
 }
 
