@@ -21,6 +21,7 @@ from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.label import label_router
 from weitiao.ui.pages.login import login_router
+from weitiao.ui.pages.playground import playground_router
 from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
 from weitiao.ui.pages.serve import serve_router
@@ -33,6 +34,7 @@ from weitiao.ui.workspace import Workspace
 AREAS = {
     "home": "/",
     "label": "/label",
+    "playground": "/playground",
     "serve": "/serve",
     "settings": "/settings",
 }
@@ -44,6 +46,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     projects_router,
     settings_router,
     label_router,
+    playground_router,
     export_router,
     serve_router,
     forwarding_router,
