@@ -135,7 +135,7 @@ def store_saying(store: FeedbackStore, saying: Saying) -> None:
     time = _time(saying.time)
     if saying.said is None:
         for one in store.by(judge):
-            if (one.item_id, one.order) == (item.item_id, order):
+            if (one.item_id, one.order) == (item.item_id, order) and one.time <= time:  # not what was said since
                 store.withdraw(one, at=time)
         return
     choice = choice_of(saying.said, order)

@@ -95,15 +95,16 @@ async function flush() {
   if (wait || unsent().length) setTimeout(() => void flush(), wait);
 }
 
+/** Pairs that the server has not got a judgement of; those that were put off and those not sent yet are among them. */
+const fetchPairs = () => call("GET", `${base}/pairs?${new URLSearchParams({ who, num: String(Math.min(AHEAD + skipped() + unsent().length, 1000)) })}`);
 const skipped = () => past.filter((one) => one.skipped).length;
 
-/** Fetch the pairs to come before they are needed; those that were put off are among what the server offers. */
+/** Fetch the pairs to come before they are needed. */
 async function ahead() {
   if (isFetching || queue.length >= AHEAD / 2 || queue.length + skipped() + done >= total) return;
   isFetching = true;
   try {
-    const query = new URLSearchParams({ who, num: String(Math.min(AHEAD + skipped() + unsent().length, 1000)) });
-    const found = await call("GET", `${base}/pairs?${query}`);
+    const found = await fetchPairs();
     const wasEmpty = !queue.length;
     take(found);
     if (!unsent().length) ({ done, total } = found);
@@ -198,7 +199,16 @@ part("better").addEventListener("submit", (/** @type {Event} */ event) => {
 });
 part("text").addEventListener("input", () => part("text").setCustomValidity(""));
 
-for (const op of unsent()) if (op.to === "judgements" && op.body.said) gone.add(op.body.pair);
-if (unsent().length) await flush(); // what this page was made from does not have it
-if (!queue.length) take(sitting);
+if (unsent().length) {
+  // What this page was made from does not have it; where the server is away, it is left out of the pairs to come.
+  for (const { to, body } of unsent()) if (to === "judgements") body.said ? gone.add(body.pair) : gone.delete(body.pair);
+  await flush();
+  if (!unsent().length) {
+    Object.assign(sitting, await fetchPairs());
+    ({ done, total } = sitting);
+    gone.clear();
+    past.length = queue.length = 0;
+  }
+}
+take(sitting);
 show();
