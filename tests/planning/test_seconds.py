@@ -91,6 +91,28 @@ def test_products_in_groups_are_traced_and_measured() -> None:
     assert all(Stopwatch(None, budget_seconds=60).seconds({call: 1}) > 1e-5 for call in calls)
 
 
+@pytest.mark.parametrize("added", [False, True])
+def test_products_of_onednn_are_traced_and_measured(added: bool) -> None:
+    """They are measured as what runs, not as another library's product of the same size."""
+    x, weight, onto = torch.randn(640, 256), torch.randn(512, 256), torch.randn(640, 512)
+    linear = torch.ops.mkldnn._linear_pointwise
+    with FakeTensorMode() as fake:
+        fakes = [fake.from_tensor(one) for one in (x, weight, onto)]
+        with Trace() as trace:
+            trace.begin("forward")
+            if added:
+                out = linear.binary(fakes[0], fakes[2], fakes[1], None, "add")
+            else:
+                out = linear(fakes[0], fakes[1], None, "none", [], "")
+    assert out.shape == (640, 512)
+    phase = trace.phases["forward"]
+    assert phase.alive == [out.nbytes + weight.nbytes]  # which is laid out anew
+    (call,) = phase.calls
+    assert call.operation in (linear.default, linear.binary)
+    assert arithmetic_of(call) == 2 * 640 * 256 * 512
+    assert Stopwatch(None, budget_seconds=60).seconds({call: 1}) > 1e-5
+
+
 def test_a_damaged_file_and_a_place_that_cannot_be_written_cost_measuring_only(tmp_path: Path) -> None:
     damaged = tmp_path / "seconds.json"
     damaged.write_text('{"half', encoding="utf-8")

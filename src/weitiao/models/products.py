@@ -21,9 +21,6 @@ def product(x: Tensor, weight: Tensor, *, onto: Tensor | None = None, into: Tens
         into: [T, O] that may be written to, and then is the result.
     """
     if by_onednn(x, weight):
-        if type(x) is not Tensor:  # of a forecast, without numbers: oneDNN lays such a weight out anew for the call
-            weight = torch.empty_like(weight) if weight.is_contiguous() else weight
-            return torch.mm(x, weight.t()) if onto is None else torch.addmm(onto, x, weight.t())
         # the operators that `torch.compile` puts in the place of linear layers
         if onto is None:
             out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")

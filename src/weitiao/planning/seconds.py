@@ -113,6 +113,8 @@ def arithmetic_of(call: Call) -> float:
         causal = any(one is True for one in call.arguments)
         products = 2 if call.name == _FLASH else 5
         return products * 2 * torch.Size(query.size).numel() * key.size[-2] * (0.5 if causal else 1.0)
+    if call.name.startswith("mkldnn."):  # a linear layer: [T, I], perhaps what is added, [O, I]
+        return 2 * torch.Size(shapes[0].size).numel() * shapes[-1].size[0]
     if call.name.split(".")[-1] in ("mm", "addmm", "addmm_", "bmm", "baddbmm", "_grouped_mm") and len(shapes) >= 2:
         left, right = shapes[-2:] if "_grouped" not in call.name else shapes[:2]
         return 2 * torch.Size(left.size).numel() * right.size[-1]

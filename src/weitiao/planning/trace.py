@@ -109,7 +109,7 @@ class Trace(TorchDispatchMode):
             return func(*args, **kwargs)
         if func in _ASKS_FOR_A_VALUE and isinstance(args[0], FakeTensor):
             return True if func is not _aten._local_scalar_dense.default else _one(args[0].dtype)
-        result = _grouped(*args) if func is _aten._grouped_mm.default else func(*args, **kwargs)
+        result, extra = _run(func, args, kwargs)
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
         if any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns):
             return result  # a view
@@ -119,7 +119,7 @@ class Trace(TorchDispatchMode):
         if in_backward and BACKWARD not in self.phases:
             self.kept = self.phases[self._name].alive[-1]
         phase = self.phases[BACKWARD if in_backward else self._name]
-        phase.alive.append(self.live)
+        phase.alive.append(self.live + extra)
         named = tuple((name, _shapes(value)) for name, value in sorted(kwargs.items()))
         phase.calls[Call(func, _shapes(args), named, tuple(map(_shape, made)))] += 1
         return result
@@ -133,6 +133,16 @@ class Trace(TorchDispatchMode):
 
     def _forget(self, size: int) -> None:
         self.live -= size
+
+
+def _run(func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
+    """The result of an operation, also where PyTorch cannot tell its shape; and bytes that it needs meanwhile."""
+    if func is _aten._grouped_mm.default:
+        return _grouped(*args), 0
+    if func.namespace == "mkldnn":  # the linear ones of `models/products.py`
+        x, weight = args[0], args[2 if func._overloadname == "binary" else 1]
+        return x.new_empty(x.shape[0], weight.shape[0]), weight.nbytes if weight.is_contiguous() else 0  # laid out anew
+    return func(*args, **kwargs), 0
 
 
 def _grouped(left: Tensor, right: Tensor, ends: Tensor, *_: Any) -> Tensor:
