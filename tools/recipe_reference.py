@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from weitiao.data.config import SourceConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe
+from weitiao.recipe.settings import forms_of
 from weitiao.training.config import RouterConfig
 from weitiao.user_code import OwnConfig
 
@@ -94,17 +95,10 @@ def default(field: FieldInfo) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
-def forms(annotation: object) -> list[type[BaseModel]]:
-    """The forms of a section: one, or those of a union."""
-    if get_origin(annotation) in (Annotated, Union, UnionType):
-        return [form for one in get_args(annotation) for form in forms(one)]
-    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
-
-
 def reference() -> str:
     """The whole page."""
     parts = [INTRODUCTION, "## Sections\n", *rows(Recipe), ""]
-    sections = [(name, form) for name, field in Recipe.model_fields.items() for form in forms(field.annotation)]
+    sections = [(name, form) for name, field in Recipe.model_fields.items() for form in forms_of(field.annotation)]
     sections.insert(2, ("a source of `data`", SourceConfig))
     sections += [("train.router", RouterConfig), ("evaluate.generation", GenerationConfig)]
     for name, section in sections:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from transformers import PreTrainedConfig
 
@@ -93,6 +94,24 @@ def recommended(rows: Sequence[Option], limit_bytes: float) -> Option | None:
     if rows[0] in fitting:
         return rows[0]
     return min(fitting, key=lambda row: (row.method != "lora", row.forecast.seconds), default=None)
+
+
+def settings_of(row: Option, own: Option) -> dict[str, Any]:
+    """What a recipe has to say to be tuned as a row and not as its own: dotted names to values, None for a default.
+
+    Another method learns at its usual rate: that of the recipe was chosen for its own.
+    """
+    found: dict[str, Any] = {}
+    if row.method != own.method:
+        found |= {"method": {"type": row.method}, "train.learning_rate": None}
+    if row.precision != own.precision:
+        rounded = row.precision == "nf4"
+        found["model.quantization"] = row.precision if rounded else None
+        if not rounded:
+            found["model.dtype"] = row.precision
+    if row.checkpointing != own.checkpointing:
+        found["train.checkpointing"] = row.checkpointing or None
+    return found
 
 
 def fitting_budget(found: Forecast, budget: int, longest: int, limit_bytes: float) -> int | None:

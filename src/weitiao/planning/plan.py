@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedConfig
 
 from weitiao.planning.devices import Price, cost
 from weitiao.planning.forecast import Forecast
-from weitiao.planning.options import Option, fitting_budget, options, recommended
+from weitiao.planning.options import Option, fitting_budget, options, recommended, settings_of
 from weitiao.planning.seconds import Clock
 from weitiao.planning.sketch import Way
 from weitiao.planning.workload import Workload
@@ -69,6 +70,7 @@ class PlanReport:
         options: Other ways, the recipe's own first.
         recommended: The row of them that is advised; None where nothing fits.
         advice: What to do.
+        advised: The settings that it names: dotted names to values, None for a default.
         kilowatt_hours: Energy.
         costs: At the prices that apply.
     """
@@ -86,6 +88,7 @@ class PlanReport:
     options: tuple[Option, ...]
     recommended: int | None
     advice: str
+    advised: dict[str, Any]
     kilowatt_hours: float
     costs: tuple[Cost, ...]
 
@@ -131,6 +134,7 @@ def make_plan(
     own, best = rows[0], recommended(rows, where.memory_bytes)
     weights = 4.0 * own.forecast.num_parameters
     hours = own.forecast.seconds / 3600
+    advice, advised = _advice(own, best, budget, longest, where.memory_bytes)
     return PlanReport(
         model=model,
         method=own.method,
@@ -144,7 +148,8 @@ def make_plan(
         rule_of_thumb={"full": 5 * weights, "lora": weights},
         options=rows,
         recommended=None if best is None else rows.index(best),
-        advice=_advice(own, best, budget, longest, where.memory_bytes),
+        advice=advice,
+        advised=advised,
         kilowatt_hours=hours * where.watts / 1000,
         costs=tuple(
             Cost(price.provider, cost(own.forecast.seconds, price, where.watts), price.currency, str(price.date))
@@ -154,13 +159,18 @@ def make_plan(
     )
 
 
-def _advice(own: Option, best: Option | None, budget: int, longest: int, limit_bytes: float) -> str:
+def _advice(
+    own: Option, best: Option | None, budget: int, longest: int, limit_bytes: float
+) -> tuple[str, dict[str, Any]]:
+    """What to do, in words and in settings."""
     if best is own:
-        return "It fits as it is."
+        return "It fits as it is.", {}
     if size := fitting_budget(own.forecast, budget, longest, limit_bytes):
-        return f"It fits with train.token_budget={size}, which changes nothing but memory and a little time."
+        told = f"It fits with train.token_budget={size}, which changes nothing but memory and a little time."
+        return told, {"train.token_budget": size}
     less = "train.checkpointing=true, a lower rendering.max_length"
     if best is not None:
         rounding = " with model.quantization=nf4" if best.precision == "nf4" else ""
-        return f"It does not fit. method.type={best.method}{rounding} does; or try {less}."
-    return f"Nothing fits. Try {less}, optimizer.type=lomo for full tuning, or a smaller model."
+        told = f"It does not fit. method.type={best.method}{rounding} does; or try {less}."
+        return told, settings_of(best, own)
+    return f"Nothing fits. Try {less}, optimizer.type=lomo for full tuning, or a smaller model.", {}

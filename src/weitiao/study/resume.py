@@ -13,17 +13,13 @@ from weitiao.recipe import Recipe, differences
 from weitiao.recipe.reading import take_earlier
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import RenderedData, Tell
+from weitiao.study.effects import CHANGEABLE
 from weitiao.training.checkpoint import State, load_checkpoint, read_state
 from weitiao.training.config import RouterConfig, TrainConfig
 from weitiao.training.engine import Engine
 from weitiao.training.schedule import learning_rate
 from weitiao.yaml_text import read_yaml
 
-# Settings that change nothing but what a run costs and where it lies.
-CHANGEABLE = (
-    "run_dir", "train.token_budget", "train.save_every", "train.keep_checkpoints", "train.trackers", "train.threads",
-    "train.checkpointing", "train.offload_activations", "method.keep_states",
-)  # fmt: skip
 # How a step is computed: the same up to rounding, except that two of them decide which numbers are drawn.
 _SAME_UP_TO_ROUNDING = (
     "train.token_budget", "train.share_prefixes", "method.fused", "rollouts.generation.batch_size",

@@ -19,7 +19,7 @@ from weitiao.recipe import Recipe, load_recipe
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.pipeline.steps import STEP_NAMES
-from weitiao.study.resume import CHANGEABLE
+from weitiao.study.effects import CHANGEABLE
 from weitiao.study.retention import score_retention
 
 AFTER_COMPARE = ["compare", "verdict", "report"]

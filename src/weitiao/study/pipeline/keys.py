@@ -26,7 +26,7 @@ from weitiao.recipe import Recipe
 from weitiao.retention.config import RetentionConfig
 from weitiao.retention.run import fingerprint, retention_parts
 from weitiao.study.pipeline.step import Step
-from weitiao.study.resume import CHANGEABLE
+from weitiao.study.effects import CHANGEABLE
 from weitiao.study.teacher import find_teacher
 
 CHOSEN = ("weigh", "precision")

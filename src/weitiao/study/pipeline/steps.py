@@ -25,6 +25,7 @@ from weitiao.runs.belonging import made_of
 from weitiao.runs.record import digest_of
 from weitiao.study.baseline.run import run_baseline
 from weitiao.study.check import Target, check_recipe, inspect_data
+from weitiao.study.effects import READS
 from weitiao.study.evaluate import evaluate_recipe
 from weitiao.study.export import Asked, export_run
 from weitiao.study.pipeline.step import Step, Work
@@ -153,49 +154,43 @@ def _retention(work: Work) -> RetentionComparison | None:
     return compare_retention(read_retention(path / BEFORE), read_retention(path / AFTER), work.recipe.verdict)
 
 
-_MODEL = ("model", "rendering")
-_GRADED = ("packages.model", "packages.metrics")
-# The weights that a training has left are what is measured and shipped: a newer package does not make them others.
-
 STEPS: tuple[Step, ...] = (
     Step(
         name="check",
-        reads=("data.train", "data.validation", "data.test", "packages.check", *_MODEL),
+        reads=READS["check"],
         writes=("data-check.json",),
         action=check,
     ),
     Step(
         name="baseline",
-        reads=(
-            "data.train", "data.test", "baseline", "evaluate", "verdict.target", "packages.examples", *_GRADED, *_MODEL,
-        ),
+        reads=READS["baseline"],
         writes=("baseline.json", "gap.json", "predictions-baseline-*.jsonl", "predictions-baseline-*.key.json"),
         action=baseline,
         resumes=True,
     ),
     Step(
         name="retention-before",
-        reads=("retention", "packages.model", *_MODEL),
+        reads=READS["retention-before"],
         writes=("retention-before.json",),
         action=retention_before,
     ),
     Step(
         name="train",
-        reads=("data.train", "data.validation", "method", "objective", "optimizer", "train", *_MODEL),
+        reads=READS["train"],
         writes=("final", "metrics.jsonl"),
         action=train,
         resumes=True,
     ),
     Step(
         name="eval",
-        reads=("data.validation", "data.test", "evaluate", *_GRADED, *_MODEL),
+        reads=READS["eval"],
         needs=("train",),
         writes=("scores.json", "predictions.jsonl", "predictions.key.json"),
         action=evaluate,
     ),
     Step(
         name="retention-after",
-        reads=("retention", "packages.model", *_MODEL),
+        reads=READS["retention-after"],
         needs=("retention-before", "train"),
         writes=("retention-after.json",),
         action=retention_after,
@@ -203,7 +198,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         name="compare",
         version=2,
-        reads=("verdict", "data.train"),
+        reads=READS["compare"],
         needs=("baseline", "eval"),
         uses=("retention-before", "retention-after"),
         writes=("comparison.json", "gap-tuned.json"),
@@ -211,14 +206,14 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         name="verdict",
-        reads=("verdict",),
+        reads=READS["verdict"],
         needs=("compare",),
         writes=("verdict.json",),
         action=verdict,
     ),
     Step(
         name="export",
-        reads=("export", "data.test", "evaluate", *_GRADED, *_MODEL),
+        reads=READS["export"],
         needs=("train",),
         writes=("exports.json", "export/*"),
         action=export,
@@ -226,7 +221,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         name="report",
-        reads=("*",),
+        reads=READS["report"],
         uses=(
             "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "export",
         ),

@@ -1,0 +1,107 @@
+"""The plan of a project: ways to tune it side by side on a device, every setting, and the start."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import groupby
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+
+from weitiao.errors import WeitiaoError
+from weitiao.planning.devices import find_device, device_names
+from weitiao.ui import recipes
+from weitiao.ui.context import Ui
+
+Device = Annotated[str, Query(max_length=100)]
+
+
+def plan_values(recipe: str, device: str | None) -> dict[str, Any]:
+    """What `weitiao plan` tells of a recipe, with the settings of each way and what it costs. To be called aside.
+
+    Returns:
+        The report; in `ways` one for each row of its table: `method`, `precision`, `checkpointing`, `learned_share`,
+        `seconds`, `num_bytes`, `fits`, `is_recommended`, `is_own`, `costs`, and `settings`, those that lead to it.
+    """
+    from pathlib import Path
+
+    from weitiao.planning.options import settings_of
+    from weitiao.recipe import load_recipe
+    from weitiao.study.plan import plan_recipe
+
+    notes: list[str] = []
+    report = plan_recipe(load_recipe(Path(recipe)), device=device, prices=None, tell=notes.append)
+    own = report.options[0]
+    ways = [
+        {
+            "method": row.method, "precision": row.precision, "checkpointing": row.checkpointing,
+            "learned_share": row.forecast.learned_share, "seconds": row.forecast.seconds,
+            "num_bytes": row.forecast.num_bytes, "fits": row.fits(report.limit_bytes), "is_own": index == 0,
+            "is_recommended": index == report.recommended, "settings": settings_of(row, own),
+            "costs": [
+                {**asdict(one), "amount": one.amount * row.forecast.seconds / own.forecast.seconds}
+                for one in report.costs
+            ],
+        }
+        for index, row in enumerate(report.options)
+    ]  # fmt: skip
+    values = {name: value for name, value in asdict(report).items() if name != "options"}
+    return {**values, "num_bytes": report.forecast.num_bytes, "ways": ways, "notes": notes}
+
+
+def settings_values(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every setting of a recipe, with what is done again when it changes."""
+    from weitiao.recipe.settings import settings_of
+    from weitiao.study.effects import first_step
+
+    return [
+        {**asdict(one), "section": one.section, "differs": one.differs, "redoes": first_step(one.name)}
+        for one in settings_of(values)
+    ]
+
+
+def plan_router(ui: Ui) -> APIRouter:
+    """The page and its part of the API."""
+    router = APIRouter(tags=["plan"])
+    workspace = ui.workspace
+
+    @router.get("/projects/{name:path}/plan", include_in_schema=False)
+    def page(request: Request, name: str, device: Device = "") -> Response:
+        found = recipes.read(workspace.project(name))
+        settings = settings_values(found.values)
+        groups = [("", [one for one in settings if one["differs"]])]
+        others = [one for one in settings if not one["differs"]]
+        groups += [(section, list(some)) for section, some in groupby(others, key=lambda one: str(one["section"]))]
+        devices = [find_device(one) for one in device_names()]
+        return ui.pages.page(
+            request, "plan", project=name, etag=found.etag, groups=groups, devices=devices, device=device
+        )
+
+    @router.get("/projects/{name:path}/plan/ways", include_in_schema=False)
+    async def ways(request: Request, name: str, device: Device = "") -> Response:
+        try:
+            values, problem = await plan(name, device), None
+        except WeitiaoError as error:
+            values, problem = None, error
+        return ui.pages.page(request, "ways", project=name, plan=values, problem=problem)
+
+    @router.get("/api/projects/{name:path}/plan")
+    async def plan(name: str, device: Device = "") -> dict[str, Any]:
+        """Memory, time and price of the training of a project, and other ways to tune: `weitiao plan`.
+
+        `device` is one of the catalogue; this machine by default. `ways[].settings` and `advised` are changes for the
+        recipe, whose `etag` is beside them.
+        """
+        project = workspace.project(name)
+        etag = recipes.read(project).etag
+        if device:
+            find_device(device)
+        return {**await ui.aside.call(plan_values, str(project.recipe), device or None), "etag": etag}
+
+    @router.get("/api/projects/{name:path}/settings")
+    def settings(name: str) -> list[dict[str, Any]]:
+        """Every setting that the recipe of a project may hold: meaning, default, what is written, what is done again."""
+        return settings_values(recipes.read(workspace.project(name)).values)
+
+    return router
