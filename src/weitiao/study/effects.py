@@ -40,7 +40,7 @@ def first_step(name: str) -> str | None:
         The step; None for what changes no result.
     """
     section = name.partition(".")[0]
-    if name in CHANGEABLE:
+    if name in (*CHANGEABLE, "retention.token_budget"):
         return None
     if section in ("rollouts", "feedback"):  # what is learned from
         return "train"

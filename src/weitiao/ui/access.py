@@ -107,6 +107,8 @@ class Access:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["path"].startswith("/static/"):
+                    headers.setdefault("Cache-Control", "no-cache")  # another version may have another file
             await send(message)
 
         await self._app(scope, body, with_headers)

@@ -22,6 +22,7 @@ from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.label import label_router
 from weitiao.ui.pages.login import login_router
 from weitiao.ui.pages.playground import playground_router
+from weitiao.ui.pages.plan import plan_router
 from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
 from weitiao.ui.pages.serve import serve_router
@@ -44,6 +45,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     home_router,
     jobs_router,
     projects_router,
+    plan_router,
     settings_router,
     label_router,
     playground_router,

@@ -16,10 +16,10 @@ from workbench import write_rows
 
 from weitiao.errors import RecipeError, RunError
 from weitiao.recipe import Recipe, load_recipe
+from weitiao.study.effects import CHANGEABLE, first_step
 from weitiao.study.pipeline.result import PipelineResult
 from weitiao.study.pipeline.run import run_pipeline
 from weitiao.study.pipeline.steps import STEP_NAMES
-from weitiao.study.effects import CHANGEABLE
 from weitiao.study.retention import score_retention
 
 AFTER_COMPARE = ["compare", "verdict", "report"]
@@ -51,6 +51,7 @@ OF_SETTING = {
     **{name: REPORT for name in CHANGEABLE if name.startswith("train.")},
     "train.token_budget": [],  # a training fills it in, so it is another one in the run directory
 }
+OF_OTHER_RECIPES = ("retention.suite", "export.largest_loss", "export.rows")  # without a suite, with formats
 VALUES: dict[str, Any] = {
     "rendering.template": "alpaca", "rendering.train_on_prompt": True, "rendering.turns": "last",
     "rendering.max_length": 100, "rendering.on_long": "error", "rendering.date": "2025-01-02",
@@ -149,6 +150,8 @@ def test_a_changed_setting_redoes_exactly_what_follows_from_it(finished: Recipe,
     other = changed(recipe, name)
     expected = OF_SETTING.get(name, OF_SECTION[name.partition(".")[0]])
     assert call(other)[0] == expected
+    if name not in OF_OTHER_RECIPES and not name.startswith("rollouts."):
+        assert (first_step(name) or "report") == (expected or REPORT)[0]
     assert call(other)[0] == []
     assert call(recipe)[0] == [step for step in expected if step != "export"]  # of which the recipe names no format
 

@@ -25,8 +25,8 @@ from weitiao.quality.settings import NEEDS
 from weitiao.recipe import Recipe
 from weitiao.retention.config import RetentionConfig
 from weitiao.retention.run import fingerprint, retention_parts
-from weitiao.study.pipeline.step import Step
 from weitiao.study.effects import CHANGEABLE
+from weitiao.study.pipeline.step import Step
 from weitiao.study.teacher import find_teacher
 
 CHOSEN = ("weigh", "precision")

@@ -15,8 +15,8 @@ from weitiao.recipe import Recipe, differences, load_recipe, write_recipe
 from weitiao.runs.record import Records, StepRecord
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import load_rendered
-from weitiao.study.pipeline.keys import CHOSEN, Identities
 from weitiao.study.effects import CHANGEABLE
+from weitiao.study.pipeline.keys import CHOSEN, Identities
 from weitiao.study.resume import BY_CONTENT, filled_in, require_same_content, written_values
 from weitiao.study.teacher import find_teacher, with_teacher
 from weitiao.training.checkpoint import read_state

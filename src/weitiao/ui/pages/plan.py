@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Hashable
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from weitiao.errors import WeitiaoError
-from weitiao.planning.devices import find_device, device_names
+from weitiao.planning.devices import device_names, find_device
+from weitiao.recipe import load_recipe
+from weitiao.recipe.settings import settings_of
+from weitiao.study.effects import first_step
 from weitiao.ui import recipes
+from weitiao.ui.aside import Aside
 from weitiao.ui.context import Ui
+from weitiao.ui.workspace import Project
+
+_KEPT = 16
 
 Device = Annotated[str, Query(max_length=100)]
 
@@ -24,10 +34,7 @@ def plan_values(recipe: str, device: str | None) -> dict[str, Any]:
         The report; in `ways` one for each row of its table: `method`, `precision`, `checkpointing`, `learned_share`,
         `seconds`, `num_bytes`, `fits`, `is_recommended`, `is_own`, `costs`, and `settings`, those that lead to it.
     """
-    from pathlib import Path
-
-    from weitiao.planning.options import settings_of
-    from weitiao.recipe import load_recipe
+    from weitiao.planning.options import settings_of as settings_of_way
     from weitiao.study.plan import plan_recipe
 
     notes: list[str] = []
@@ -38,7 +45,7 @@ def plan_values(recipe: str, device: str | None) -> dict[str, Any]:
             "method": row.method, "precision": row.precision, "checkpointing": row.checkpointing,
             "learned_share": row.forecast.learned_share, "seconds": row.forecast.seconds,
             "num_bytes": row.forecast.num_bytes, "fits": row.fits(report.limit_bytes), "is_own": index == 0,
-            "is_recommended": index == report.recommended, "settings": settings_of(row, own),
+            "is_recommended": index == report.recommended, "settings": settings_of_way(row, own),
             "costs": [
                 {**asdict(one), "amount": one.amount * row.forecast.seconds / own.forecast.seconds}
                 for one in report.costs
@@ -50,11 +57,40 @@ def plan_values(recipe: str, device: str | None) -> dict[str, Any]:
     return {**values, "num_bytes": report.forecast.num_bytes, "ways": ways, "notes": notes}
 
 
+class Plans:
+    """The last plans: a forecast takes seconds, and is the same until recipe, data files or device change."""
+
+    def __init__(self) -> None:
+        self._plans: dict[Hashable, dict[str, Any]] = {}
+
+    async def of(self, aside: Aside, project: Project, device: str) -> dict[str, Any]:
+        """The plan of a project on a device, with the `etag` of the recipe that it was made for.
+
+        Raises:
+            WeitiaoError: The recipe, its data or the device cannot be used.
+        """
+        etag = recipes.read(project).etag
+        if device:
+            find_device(device)
+        sources = load_recipe(project.recipe).data.sources.values()
+        paths = [Path(source.path) for part in sources for source in part]
+        files = tuple((str(path), stat.st_size, stat.st_mtime_ns) for path in paths if (stat := _stat(path)))
+        key = project.path, etag, device, files
+        found = self._plans.pop(key, None)
+        if found is None:
+            found = {**await aside.call(plan_values, str(project.recipe), device or None), "etag": etag}
+        self._plans[key] = found
+        while len(self._plans) > _KEPT:
+            self._plans.pop(next(iter(self._plans)))
+        return found
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    return path.stat() if path.exists() else None
+
+
 def settings_values(values: dict[str, Any]) -> list[dict[str, Any]]:
     """Every setting of a recipe, with what is done again when it changes."""
-    from weitiao.recipe.settings import settings_of
-    from weitiao.study.effects import first_step
-
     return [
         {**asdict(one), "section": one.section, "differs": one.differs, "redoes": first_step(one.name)}
         for one in settings_of(values)
@@ -64,7 +100,7 @@ def settings_values(values: dict[str, Any]) -> list[dict[str, Any]]:
 def plan_router(ui: Ui) -> APIRouter:
     """The page and its part of the API."""
     router = APIRouter(tags=["plan"])
-    workspace = ui.workspace
+    workspace, plans = ui.workspace, Plans()
 
     @router.get("/projects/{name:path}/plan", include_in_schema=False)
     def page(request: Request, name: str, device: Device = "") -> Response:
@@ -93,15 +129,11 @@ def plan_router(ui: Ui) -> APIRouter:
         `device` is one of the catalogue; this machine by default. `ways[].settings` and `advised` are changes for the
         recipe, whose `etag` is beside them.
         """
-        project = workspace.project(name)
-        etag = recipes.read(project).etag
-        if device:
-            find_device(device)
-        return {**await ui.aside.call(plan_values, str(project.recipe), device or None), "etag": etag}
+        return await plans.of(ui.aside, workspace.project(name), device)
 
     @router.get("/api/projects/{name:path}/settings")
     def settings(name: str) -> list[dict[str, Any]]:
-        """Every setting that the recipe of a project may hold: meaning, default, what is written, what is done again."""
+        """Every setting that the recipe of a project may hold: meaning, default, what is written and done again."""
         return settings_values(recipes.read(workspace.project(name)).values)
 
     return router

@@ -52,6 +52,7 @@ export function tell(error, near) {
   const field = near instanceof HTMLFormElement && error.field ? fieldOf(near, error.field) : null;
   if (field) {
     field.setAttribute("aria-invalid", "true");
+    field.closest("details")?.setAttribute("open", "");
     (field.closest("label, .field") ?? field).append(box);
     field.focus();
   } else if (near instanceof HTMLFormElement) near.append(box);
@@ -124,6 +125,13 @@ const draftKey = (form) => `draft:${location.pathname}:${form.dataset.draft}`;
 /** @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field */
 const nameOf = (field) => (field.type === "checkbox" && field.hasAttribute("data-list") ? `${field.name}=${field.value}` : field.name);
 
+/** Whether a field holds what the page came with. @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field */
+function isAsServed(field) {
+  if (field instanceof HTMLSelectElement) return [...field.options].every((one) => one.selected === one.defaultSelected);
+  if (field.type === "checkbox" || field.type === "radio") return /** @type {HTMLInputElement} */ (field).checked === /** @type {HTMLInputElement} */ (field).defaultChecked;
+  return field.value === field.defaultValue;
+}
+
 /** Keep what is typed until it is sent. @param {HTMLFormElement} form */
 function keepDraft(form) {
   const kept = JSON.parse(localStorage.getItem(draftKey(form)) ?? "{}");
@@ -138,7 +146,7 @@ function keepDraft(form) {
     /** @type {Record<string, string | boolean>} */
     const now = {};
     for (const field of fields()) {
-      if (field.type === "file" || field.type === "password") continue;
+      if (field.type === "file" || field.type === "password" || isAsServed(field)) continue;
       if (field instanceof HTMLInputElement && field.type === "checkbox") now[nameOf(field)] = field.checked;
       else if (field instanceof HTMLInputElement && field.type === "radio") { if (field.checked) now[nameOf(field)] = field.value; }
       else now[nameOf(field)] = field.value;
@@ -151,7 +159,9 @@ document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!(form instanceof HTMLFormElement) || !form.dataset.api) return;
   event.preventDefault();
-  void act(form, form.enctype === "multipart/form-data" ? new FormData(form) : valuesOf(form));
+  const body = form.enctype === "multipart/form-data" ? new FormData(form) : valuesOf(form);
+  form.dispatchEvent(new CustomEvent("values", { detail: body })); // a page's script may change them
+  void act(form, body);
 });
 document.addEventListener("click", (event) => {
   const button = event.target instanceof Element ? event.target.closest("button[data-api]") : null;

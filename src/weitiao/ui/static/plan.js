@@ -54,8 +54,7 @@ form.addEventListener("values", (event) => {
 });
 
 /** Show what has all the words that are searched for, and open the groups that have some of it. */
-search.addEventListener("input", (event) => {
-  event.stopPropagation();
+search.addEventListener("input", () => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
   for (const row of rows) row.hidden = !words.every((word) => (row.textContent ?? "").toLowerCase().includes(word));
   let found = 0;
@@ -63,11 +62,8 @@ search.addEventListener("input", (event) => {
     const some = group.querySelectorAll("[data-setting]:not([hidden])").length;
     found += some;
     group.hidden = !some;
-    if (words.length) group.open = some > 0;
+    group.open = words.length ? some > 0 : group.dataset.group === "open";
   }
   /** @type {HTMLElement} */ (document.getElementById("nothing")).hidden = found > 0;
-});
-search.addEventListener("keydown", (event) => {
-  if (event.key === "Enter") event.preventDefault();
 });
 show();

@@ -1,0 +1,64 @@
+"""The settings that forms are made of are those of the recipe's own types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from workbench import write_rows
+
+from weitiao.recipe import Recipe, recipe_from_dict
+from weitiao.recipe.schema import recipe_schema
+from weitiao.recipe.settings import settings_of
+
+WRITTEN = {"model": "smollm2-135m", "data": {"train": "rows.jsonl"}, "train": {"epochs": 2}}
+
+
+def at(values: Any, name: str) -> Any:
+    for key in name.split("."):
+        values = values[key]
+    return values
+
+
+def test_defaults_are_those_that_a_recipe_is_resolved_to(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    resolved = recipe_from_dict({**WRITTEN, "data": {"train": str(rows)}, "feedback": {"judges": ["m"]}}).model_dump(
+        mode="json"
+    )
+    settings = {one.name: one for one in settings_of(WRITTEN)}
+    shown_otherwise = {"model.name", "data.train", "feedback.judges", "evaluate.metrics", "train.epochs"}
+    for name in settings.keys() - shown_otherwise:
+        assert settings[name].default == settings[name].value == at(resolved, name), name
+    assert {name for name, one in settings.items() if one.differs} == {"model.name", "data.train", "train.epochs"}
+    assert (settings["evaluate.metrics"].default, settings["model.name"].value) == (["exact_match"], "smollm2-135m")
+
+
+def test_every_setting_is_there_with_its_docstring() -> None:
+    names = {one.name for one in settings_of({})}
+    for section in ("train", "rendering", "baseline", "verdict", "export"):
+        properties = recipe_schema(section)["properties"]
+        assert {f"{section}.{key}" for key in properties} == {
+            ".".join(name.split(".")[:2]) for name in names if name.startswith(f"{section}.")
+        }
+    for one in settings_of({}):
+        form: Any = Recipe
+        for key in one.name.split(".")[:-1]:
+            default = form.model_fields[key].get_default(call_default_factory=True)
+            if not isinstance(default, BaseModel):
+                break
+            form = type(default)
+        else:
+            assert one.meaning == " ".join((form.model_fields[one.name.rpartition(".")[2]].description or "").split())
+        assert one.meaning, one.name
+
+
+def test_a_type_has_settings_of_its_own_and_all_types_to_choose_from() -> None:
+    freeze = {one.name: one for one in settings_of({"method": {"type": "freeze"}}) if one.section == "method"}
+    assert "method.r" not in freeze
+    assert {"lora", "full", "freeze", "bitfit", "adapter", "peft"} <= set(freeze["method.type"].choices)
+    assert freeze["method.type"].differs is False or freeze["method.type"].value == "freeze"
+    choices = {one.name: one.choices for one in settings_of({})}
+    assert choices["train.schedule"] == ("cosine", "linear", "constant")
+    assert choices["train.keep_best"] == (True, False)
+    assert choices["train.token_budget"] == ()
