@@ -80,7 +80,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
-    """A person's browser, logged in; what scripts complain about fails the test, but not what the pages refuse (400)."""
+    """A person's browser, logged in; what scripts complain about fails the test, what is refused (400) does not."""
     context = browser.new_context(locale="en-GB")
     opened = context.new_page()
     wrong: list[str] = []

@@ -17,29 +17,6 @@ from weitiao.ui.workspace import Workspace
 DEVICE = "rtx-4090"  # its times are computed; those of this machine would be measured
 
 
-@pytest.fixture
-def recipe(workspace: Workspace, tiny_llama_dir: Path) -> Path:
-    return write_recipe(workspace.root / "mine", tiny_llama_dir)
-
-
-def test_ways_are_those_of_the_command_and_taking_one_makes_it_the_recipe(client: TestClient, recipe: Path) -> None:
-    plan = client.get("/api/projects/mine/plan", params={"device": DEVICE}).json()
-    done = weitiao("plan", recipe, "--device", DEVICE, "--json")
-    told = json.loads(done.stdout)
-    assert [way["num_bytes"] for way in plan["ways"]] == [
-        sum(line["bytes"] for line in one["forecast"]["memory"]) for one in told["options"]
-    ]
-    assert [way["is_own"] for way in plan["ways"]].count(True) == 1
-    assert plan["ways"][told["recommended"]]["is_recommended"]
-
-    full = next(way for way in plan["ways"] if way["method"] == "full")
-    change = {"changes": full["settings"], "etag": plan["etag"]}
-    assert client.patch("/api/projects/mine/recipe", json=change).status_code == 200
-    assert client.patch("/api/projects/mine/recipe", json=change).status_code == 409
-    taken = load_recipe(recipe)
-    assert (taken.method.type, taken.train.learning_rate) == ("full", 2e-5)  # the usual one of the method
-
-
 @pytest.mark.parametrize(("path", "status"), [("plan?device=rtx-9999", 400), ("settings", 200), ("plan", 400)])
 def test_what_cannot_be_planned_is_said(client: TestClient, workspace: Workspace, path: str, status: int) -> None:
     (workspace.new_project("new").recipe).write_text("model: smollm2-135m\n", encoding="utf-8")
@@ -52,7 +29,7 @@ def test_what_cannot_be_planned_is_said(client: TestClient, workspace: Workspace
     assert client.get("/projects/none/plan").status_code == 404
 
 
-def test_settings_are_found_changed_and_kept_until_they_are_saved(
+def test_a_way_is_taken_and_settings_are_found_changed_and_kept_until_they_are_saved(
     page: Page, served: Served, tiny_llama_dir: Path
 ) -> None:
     recipe = write_recipe(served.root / "planned", tiny_llama_dir)
@@ -60,6 +37,21 @@ def test_settings_are_found_changed_and_kept_until_they_are_saved(
     page.on("request", lambda asked: sent.append(asked.method))
     page.goto(served.url.replace("/?", f"/projects/planned/plan?device={DEVICE}&"))
     expect(page.locator("#ways .busy")).to_be_visible()
+    take = page.locator("#ways button", has_text="Take it").last
+    take.wait_for(timeout=90_000)  # a forecast imports PyTorch
+    plan = page.request.get(served.url.replace("/?", f"/api/projects/planned/plan?device={DEVICE}&")).json()
+    told = json.loads(weitiao("plan", recipe, "--device", DEVICE, "--json").stdout)
+    assert [way["num_bytes"] for way in plan["ways"]] == [
+        sum(line["bytes"] for line in one["forecast"]["memory"]) for one in told["options"]
+    ]
+    assert [way["is_recommended"] for way in plan["ways"]].index(True) == told["recommended"]
+    take.click()
+    page.locator("[id='method.type'] option[selected]", has_text="full").wait_for(state="attached")
+    taken = load_recipe(recipe)
+    assert (taken.method.type, taken.train.learning_rate) == ("full", 2e-5)  # the usual one of the method
+    again = {"changes": plan["ways"][-1]["settings"], "etag": plan["etag"]}
+    late = page.request.patch(served.url.replace("/?", "/api/projects/planned/recipe?"), data=again)
+    assert late.status in (403, 409)  # made for another recipe
     assert page.locator(".setting input:visible, .setting select:visible").count() < 10
     page.locator("#search").fill("neftune")
     expect(page.locator("[data-setting='train.neftune']")).to_be_visible()
@@ -70,11 +62,8 @@ def test_settings_are_found_changed_and_kept_until_they_are_saved(
     page.locator(".setting.changed").wait_for()
     page.locator("#save button").first.click()
     expect(page.locator("[data-setting='train.batch_size'] .problem")).to_contain_text("train.batch_size")
-    assert sent.count("PATCH") == 1
+    assert sent.count("PATCH") == 2  # a click, a request
     page.locator("[id='train.batch_size']").fill("4")
     page.locator("#save button").first.click()
     expect(page.locator("#save")).to_be_hidden()
     assert load_recipe(recipe).train.batch_size == 4
-    page.locator("#ways button", has_text="Take it").last.click(timeout=60_000)  # a forecast imports PyTorch
-    page.locator("[id='method.type'] option[selected]", has_text="full").wait_for(state="attached")
-    assert load_recipe(recipe).method.type == "full"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Hashable
 from dataclasses import asdict
@@ -61,7 +62,7 @@ class Plans:
     """The last plans: a forecast takes seconds, and is the same until recipe, data files or device change."""
 
     def __init__(self) -> None:
-        self._plans: dict[Hashable, dict[str, Any]] = {}
+        self._plans: dict[Hashable, asyncio.Future[dict[str, Any]]] = {}
 
     async def of(self, aside: Aside, project: Project, device: str) -> dict[str, Any]:
         """The plan of a project on a device, with the `etag` of the recipe that it was made for.
@@ -77,12 +78,12 @@ class Plans:
         files = tuple((str(path), stat.st_size, stat.st_mtime_ns) for path in paths if (stat := _stat(path)))
         key = project.path, etag, device, files
         found = self._plans.pop(key, None)
-        if found is None:
-            found = {**await aside.call(plan_values, str(project.recipe), device or None), "etag": etag}
-        self._plans[key] = found
+        if found is None or (found.done() and found.exception() is not None):
+            found = asyncio.ensure_future(aside.call(plan_values, str(project.recipe), device or None))
+        self._plans[key] = found  # also while it goes on: a page that is reloaded waits for the same
         while len(self._plans) > _KEPT:
             self._plans.pop(next(iter(self._plans)))
-        return found
+        return {**await asyncio.shield(found), "etag": etag}
 
 
 def _stat(path: Path) -> os.stat_result | None:
