@@ -21,8 +21,8 @@ from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.label import label_router
 from weitiao.ui.pages.login import login_router
-from weitiao.ui.pages.playground import playground_router
 from weitiao.ui.pages.plan import plan_router
+from weitiao.ui.pages.playground import playground_router
 from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
 from weitiao.ui.pages.serve import serve_router
