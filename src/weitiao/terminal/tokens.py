@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from weitiao.evaluation.experts import Usage
 from weitiao.rendering.items import TokenSequence
+from weitiao.rendering.pieces import pieces
 from weitiao.terminal.tables import table
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ def show_sequences(
 
 
 def _as_text(sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase, *, plain: bool) -> Text:
-    special_ids = set(tokenizer.all_special_ids)
-    special_ids |= {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     text = Text()
     was_learned = False
-    for learned, special, part in _runs(sequence, tokenizer, special_ids):
+    for part, learned, special in pieces(sequence, tokenizer):
         if plain and learned != was_learned:
             text.append(_OPEN if learned else _CLOSE)
         was_learned = learned
@@ -77,22 +75,6 @@ def _as_text(sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase, *, pla
     if plain and was_learned:
         text.append(_CLOSE)
     return text
-
-
-def _runs(
-    sequence: TokenSequence, tokenizer: PreTrainedTokenizerBase, special_ids: set[int]
-) -> Iterator[tuple[bool, bool, str]]:
-    """Yield the text of tokens that are alike, with whether they are learned and whether they are special."""
-    tokens = list(zip(sequence.token_ids.tolist(), sequence.weights.tolist(), strict=True))
-    done, shown = 0, ""
-    for (learned, special), run in groupby(tokens, key=lambda token: (token[1] > 0, token[0] in special_ids)):
-        done += len(list(run))
-        # Decoding the beginning as a whole keeps the spaces that some tokenizers drop at the start of a text.
-        text = tokenizer.decode(
-            sequence.token_ids[:done].tolist(), skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        yield learned, special, text[len(shown) :]
-        shown = text
 
 
 def _shortened(text: str) -> str:

@@ -16,6 +16,8 @@ from weitiao.ui.access import Access, Token
 from weitiao.ui.aside import Aside
 from weitiao.ui.context import Ui
 from weitiao.ui.forwarding import forwarding_router
+from weitiao.ui.pages.data import data_router
+from weitiao.ui.pages.data_changes import rows_router, sources_router
 from weitiao.ui.pages.export import export_router
 from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
@@ -45,6 +47,9 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     home_router,
     jobs_router,
     projects_router,
+    data_router,
+    sources_router,
+    rows_router,
     plan_router,
     settings_router,
     label_router,

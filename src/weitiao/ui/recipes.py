@@ -99,22 +99,28 @@ def change(project: Project, changes: Mapping[str, Any], etag: str) -> str:
     with _taken(project):
         found = read(project)
         if found.etag != etag:
-            raise UiError(
-                "The recipe was changed by somebody else meanwhile.",
-                "Reload the page to see it; what is typed here stays.",
-                status=409,
-            )
-        text = edited_yaml(found.text, str(project.recipe), edit)
-        replace_text(project, text)
+            raise changed_meanwhile()
+        text = edited_yaml(found.text, str(project.recipe), edit) if changes else found.text
+        _write(project, text)
     return _etag(text)
 
 
-def replace_text(project: Project, text: str) -> None:
-    """Put a whole recipe in the place of a project's, if it can be used.
+def replace(project: Project, text: str, etag: str) -> str:
+    """Put a whole text in the place of the recipe of a project; all else is as for `change`."""
+    with _taken(project):
+        if read(project).etag != etag:
+            raise changed_meanwhile()
+        _write(project, text)
+    return _etag(text)
 
-    Raises:
-        WeitiaoError: It cannot be used or written. The file is as it was.
-    """
+
+def changed_meanwhile() -> UiError:
+    """What is told to who changes a recipe that is not there any more."""
+    remedy = "Reload the page to see it; what is typed here stays."
+    return UiError("The recipe was changed by somebody else meanwhile.", remedy, status=409)
+
+
+def _write(project: Project, text: str) -> None:
     with writable(project.path, "The recipe"), in_one_step(project.recipe) as beside:
         try:
             beside.write_text(text, encoding="utf-8")

@@ -41,25 +41,27 @@ class Pages:
         )
         self._environment.filters |= {"with_code": with_code, "shortened": shortened, "as_json": as_json}
 
-    def page(self, request: Request, name: str, *, area: str = "", status: int = 200, **values: Any) -> HTMLResponse:
+    def page(
+        self, request: Request, template: str, /, *, area: str = "", status: int = 200, **values: Any
+    ) -> HTMLResponse:
         """The page of a template.
 
         Args:
             request: Whose language counts.
-            name: Of the template, without its ending; a script of that name is loaded with it, where there is one.
+            template: Its name without its ending; a script of that name is loaded with it, where there is one.
             area: Which part it belongs to.
             status: The HTTP status.
             values: For the template.
         """
         language = language_of(request)
-        html = self._environment.get_template(f"{name}.html.jinja").render(
+        html = self._environment.get_template(f"{template}.html.jinja").render(
             words=Wording(language),
             language=language,
             area=area,
             areas=self._areas,
             version=self._version,
-            script=f"{name}.js" if (STATIC / f"{name}.js").is_file() else None,
-            said=_said(name, language),
+            script=f"{template}.js" if (STATIC / f"{template}.js").is_file() else None,
+            said=_said(template, language),
             here=request.url.path,
             **values,
         )

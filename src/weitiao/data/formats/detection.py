@@ -10,7 +10,7 @@ from weitiao.data.config import CanonicalField, FormatName, SourceConfig
 from weitiao.data.formats.columns import find_pair
 from weitiao.data.formats.conversations import role_of, to_messages
 from weitiao.data.formats.templates import template_for, variable
-from weitiao.data.reading.rows import BadRow, Row, kind_of
+from weitiao.data.reading.rows import BadRow, Row, kind_of, listed
 from weitiao.errors import DataError
 
 
@@ -182,6 +182,6 @@ def _no_format(source: SourceConfig, objects: Sequence[dict[str, Any]], names: S
     if set(SIDES).issubset(names):
         example = f"or learn the better answers: weitiao data convert {quoted(shown)} better.jsonl --to messages"
     return DataError(
-        f"{shown}: no format fits the columns {', '.join(map(str, names))}{with_columns}.",
+        f"{shown}: no format fits the columns {listed(names)}{with_columns}.",
         f"Say what they mean, {example}.",
     )

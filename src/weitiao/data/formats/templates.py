@@ -8,7 +8,7 @@ import jinja2
 import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from weitiao.data.reading.rows import BadRow
+from weitiao.data.reading.rows import BadRow, listed
 
 
 def _no_null(value: Any) -> Any:
@@ -59,8 +59,9 @@ class RowTemplate:
         try:
             return self._template.render({"row": row, **row})
         except jinja2.UndefinedError as error:
-            columns = ", ".join(map(str, row))
-            raise BadRow(name, f"the template fails: {error.message} (the row has the columns {columns})") from error
+            raise BadRow(
+                name, f"the template fails: {error.message} (the row has the columns {listed(row)})"
+            ) from error
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise BadRow(name, f"the template fails: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def _header(path: Path, lines: Lines, delimiter: str) -> list[str]:
     if fault:
         raise DataError(f"{where}the header is not valid CSV: {fault}.", "Correct the line.")
     header = record.fields
-    double = next((name for name in header if header.count(name) > 1), None)
+    double = next((name for name, count in Counter(header).items() if count > 1), None)
     if double is not None:
         raise DataError(f"{where}two columns are named `{double}`.", "Rename one of them.")
     return header

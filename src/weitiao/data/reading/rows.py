@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weitiao.errors import DataError
+
+_MOST_NAMED = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,13 @@ def kind_of(value: Any) -> str:
     """Names the type of a value the way a user of JSON would."""
     names = {str: "text", bool: "true/false", int: "a number", float: "a number", dict: "an object", type(None): "null"}
     return names.get(type(value), "a list" if isinstance(value, (list, tuple)) else type(value).__name__)
+
+
+def listed(columns: Iterable[Any]) -> str:
+    """Names of columns as messages print them: the first ones, where a table has very many."""
+    names = list(map(str, columns))
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def shown(path: Path) -> str:

@@ -107,7 +107,7 @@ async function act(element, body) {
   clear(element);
   try {
     const result = method === "GET" ? await call(method, `${path}?${new URLSearchParams(/** @type {any} */ (body))}`) : await call(method, path, body);
-    if (element.dataset.draft) localStorage.removeItem(draftKey(element));
+    forget(element);
     const then = element.dataset.then ?? "reload";
     if (then === "reload") location.reload();
     else if (then.startsWith("/")) location.assign(then.replaceAll(/\{(\w+)\}/g, (_, key) => encodeURI(result[key] ?? "")));
@@ -122,8 +122,18 @@ async function act(element, body) {
 /** @param {HTMLElement} form */
 const draftKey = (form) => `draft:${location.pathname}:${form.dataset.draft}`;
 
+const UNKEPT = new Set(["file", "password", "hidden"]);
+
 /** @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field */
-const nameOf = (field) => (field.type === "checkbox" && field.hasAttribute("data-list") ? `${field.name}=${field.value}` : field.name);
+function nameOf(field) {
+  if (!field.hasAttribute("data-list")) return field.name;
+  return field.type === "checkbox" ? `${field.name}=${field.value}` : `${field.name}#${[...(field.form?.elements ?? [])].indexOf(field)}`;
+}
+
+/** What was typed has arrived. @param {HTMLElement} form */
+export function forget(form) {
+  if (form.dataset.draft) localStorage.removeItem(draftKey(form));
+}
 
 /** Whether a field holds what the page came with. @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field */
 function isAsServed(field) {
@@ -137,7 +147,7 @@ function keepDraft(form) {
   const kept = JSON.parse(localStorage.getItem(draftKey(form)) ?? "{}");
   const fields = () => [...form.elements].filter((one) => one instanceof HTMLInputElement || one instanceof HTMLTextAreaElement || one instanceof HTMLSelectElement);
   for (const field of fields()) {
-    if (!(nameOf(field) in kept) || field.type === "file" || field.type === "password") continue;
+    if (!(nameOf(field) in kept) || UNKEPT.has(field.type)) continue;
     if (field instanceof HTMLInputElement && field.type === "checkbox") field.checked = kept[nameOf(field)];
     else if (field instanceof HTMLInputElement && field.type === "radio") field.checked = kept[nameOf(field)] === field.value;
     else field.value = kept[nameOf(field)];
@@ -146,7 +156,7 @@ function keepDraft(form) {
     /** @type {Record<string, string | boolean>} */
     const now = {};
     for (const field of fields()) {
-      if (field.type === "file" || field.type === "password" || isAsServed(field)) continue;
+      if (UNKEPT.has(field.type) || isAsServed(field)) continue;
       if (field instanceof HTMLInputElement && field.type === "checkbox") now[nameOf(field)] = field.checked;
       else if (field instanceof HTMLInputElement && field.type === "radio") { if (field.checked) now[nameOf(field)] = field.value; }
       else now[nameOf(field)] = field.value;

@@ -1,0 +1,179 @@
+"""Versions of a project's data: each is the recipe's section `data` as it was, with the rows that were written for it.
+
+A version is a folder `data/vN` with a note, `version.json`, and files of its own where rows were changed. Nothing that
+a version names is written again, so going back is putting its section into the recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from weitiao.files import full_disk_is_named, writable, write_json
+from weitiao.ui import recipes
+from weitiao.ui.problems import NotFoundError, UiError
+from weitiao.ui.workspace import Project
+
+_NOTE = "version.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version.
+
+    Attributes:
+        number: From 1.
+        what: What was done, a key of `ui.data.did`.
+        about: What it was done to or with, in words of the user: a file, kinds of findings, a number of rows.
+        made: When, ISO 8601.
+        data: The recipe's section.
+    """
+
+    number: int
+    what: str
+    about: str
+    made: str
+    data: dict[str, Any]
+
+
+def versions(project: Project) -> list[Version]:
+    """All of them, the first one first; a note that is damaged is passed over."""
+    found = []
+    for path in project.data.glob(f"v*/{_NOTE}"):
+        try:
+            found.append(Version(**json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError):  # being written, or not ours
+            continue
+    return sorted(found, key=lambda one: one.number)
+
+
+def current(project: Project, recipe: recipes.ReadRecipe) -> int | None:
+    """The version whose section the recipe has; None where it was changed by hand since."""
+    data = recipe.get("data")
+    return max((one.number for one in versions(project) if one.data == data), default=None)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A version that is being made.
+
+    Attributes:
+        folder: For its files.
+        name: The folder, as the recipe names it.
+        changes: Settings of the recipe, dotted, that make it.
+        about: As of `Version`.
+        etag: That of the recipe, once it is made.
+    """
+
+    folder: Path
+    name: str
+    changes: dict[str, Any]
+    about: str = ""
+    etag: str = ""
+
+
+@asynccontextmanager
+async def drafted(project: Project, what: str, etag: str) -> AsyncIterator[Draft]:
+    """Make a version; where anything goes wrong, nothing of it stays and the recipe is as it was.
+
+    Args:
+        project: Whose.
+        what: As of `Version`.
+        etag: That of the recipe which the change was made for.
+
+    Raises:
+        UiError: The recipe was changed meanwhile (409).
+        WeitiaoError: The settings cannot be used, or the disk is full.
+    """
+    before = recipes.read(project)
+    if before.etag != etag:
+        raise recipes.changed_meanwhile()
+    if current(project, before) is None:
+        keep_as_it_is(project, "found", "")
+    folder = _reserve(project)
+    draft = Draft(folder, f"{project.data.name}/{folder.name}", {})
+    try:
+        with full_disk_is_named("the new version", "Make room, then do it again."):
+            yield draft
+            draft.etag = recipes.change(project, draft.changes, etag)
+            data = recipes.read(project).values["data"]
+            _note(folder, Version(int(folder.name[1:]), what, draft.about, _now(), data))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def keep_as_it_is(project: Project, what: str, about: str) -> None:
+    """Make a version of what the recipe has now: `what` and `about` as of `Version`."""
+    folder = _reserve(project)
+    data = recipes.read(project).values["data"]
+    _note(folder, Version(int(folder.name[1:]), what, about, _now(), data))
+
+
+def go_back(project: Project, number: int, etag: str) -> str:
+    """Put the section of a version into the recipe.
+
+    Returns:
+        The new etag.
+
+    Raises:
+        UiError: There is no such version, a file of it was deleted, or the recipe was changed meanwhile.
+    """
+    chosen = next((one for one in versions(project) if one.number == number), None)
+    if chosen is None:
+        raise NotFoundError(f"{project.name} has no version {number} of its data.")
+    now: Mapping[str, Any] = recipes.read(project).get("data") or {}
+    keys = {**now, **chosen.data}
+    changes = {f"data.{key}": chosen.data.get(key) for key in keys if now.get(key) != chosen.data.get(key)}
+    return recipes.change(project, changes, etag) if changes else etag
+
+
+def _reserve(project: Project) -> Path:
+    """A folder for the next version, which nobody else gets."""
+    with writable(project.data, "The new version"):
+        number = 1 + max(
+            (int(path.name[1:]) for path in project.data.glob("v*") if path.name[1:].isdecimal()), default=0
+        )
+        while True:
+            folder = project.data / f"v{number}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+            return folder
+
+
+def _note(folder: Path, version: Version) -> None:
+    with writable(folder, "The new version"):
+        write_json(folder / _NOTE, asdict(version))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def with_other_path(data: Mapping[str, Any], part: str, index: int, path: str) -> dict[str, Any]:
+    """The changes that let a source of a recipe's section read another file, all rows of it.
+
+    Args:
+        data: The section as it is written.
+        part: `train`, `validation`, `test` or `replay`.
+        index: Which source of it.
+        path: The file, as the recipe names it.
+    """
+    given, name = data[part], f"data.{part}"
+    if isinstance(given, list):
+        if not index < len(given):
+            raise UiError(f"There is no source {index} in {part}.", "Reload the page.", status=404)
+        given, name = given[index], f"{name}.{index}"
+    if not isinstance(given, dict):
+        return {name: path}
+    taken = {f"{name}.{key}": None for key in ("limit", "split", "subset") if key in given}
+    return {f"{name}.path": path, **taken}
