@@ -116,14 +116,14 @@ def test_a_correction_is_preferred_to_both_answers(client: TestClient, store: Fe
 
 
 def test_preferences_become_a_project(client: TestClient, store: FeedbackStore, workspace: Workspace) -> None:
-    new = {"name": "kinder", "model": "tickets/runs/1", "objective": "reward"}
+    new = {"name": "kinder", "model": "smollm2-135m", "objective": "reward"}
     assert client.post(f"{API}/project", json=new).status_code == 400  # nobody won
     assert not (workspace.root / "kinder").exists()
     for pair in client.get(f"{API}/pairs", params={"num": 12}).json()["pairs"]:
         say(client, pair, "first")
     assert client.post(f"{API}/project", json=new).json() == {"project": "kinder"}
     recipe = load_recipe(workspace.root / "kinder" / "recipe.yaml")
-    assert (recipe.objective.type, recipe.model.name) == ("reward", str(workspace.root / "tickets" / "runs" / "1"))
+    assert (recipe.objective.type, recipe.model.name) == ("reward", "smollm2-135m")
     rows = [json.loads(line) for line in (workspace.root / "kinder/data/preferences.jsonl").open(encoding="utf-8")]
     said = {one.item_id: one.choice for one in store.judgements()}
     chosen = [getattr(item, said[item.item_id]) for item, _, _ in store.pairs() if item.item_id in said]
@@ -131,6 +131,22 @@ def test_preferences_become_a_project(client: TestClient, store: FeedbackStore, 
     parts = load_data(recipe.data, rows=Rows("pair"))
     assert len(parts.train) + len(parts.validation) + len(parts.test) == 12
     assert client.post(f"{API}/project", json=new).json()["error"]["field"] == "name"
+
+
+def test_dpo_goes_on_with_the_adapter_of_a_run(client: TestClient, store: FeedbackStore, workspace: Workspace) -> None:
+    run = workspace.root / "tuned"
+    (run / "final").mkdir(parents=True)
+    (run / "final" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (run / "recipe.yaml").write_text(
+        "model: smollm2-135m\nmethod: {type: lora, r: 4}\ndata: {train: x.jsonl}\n", "utf-8"
+    )
+    say(client, client.get(f"{API}/pairs").json()["pairs"][0], "first")
+    new = {"name": "on", "model": "tuned", "objective": "dpo"}
+    made = client.post(f"{API}/project", json=new)
+    assert made.status_code == 201, made.text
+    written = load_recipe(workspace.root / "on" / "recipe.yaml")
+    method = written.method.model_dump()
+    assert (written.model.name, method["type"], method["r"], method["start"]) == ("smollm2-135m", "lora", 4, str(run))
 
 
 def test_pairs_and_judges_are_made_by_jobs(client: TestClient, store: FeedbackStore, workspace: Workspace) -> None:

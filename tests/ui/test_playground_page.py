@@ -101,12 +101,12 @@ def test_base_and_tuned_side_by_side_survive_a_reload_and_are_voted_on(
     page.keyboard.press("Control+Enter")
     turn = page.locator(".turn").nth(1)
     turn.locator("[data-key=a]").wait_for(timeout=20_000)
-    assert turn.locator("h3").all_text_contents() == ["A", "B"]
+    assert turn.locator("h2").all_text_contents() == ["A", "B"]
     assert turn.locator(".token").count() == 0
     first, second = turn.locator(".answers .said").all_text_contents()
     page.keyboard.press("b")
-    expect(turn.locator("h3").nth(1)).to_contain_text("B · ")
-    winner = (turn.locator("h3").nth(1).text_content() or "").removeprefix("B · ")
+    expect(turn.locator("h2").nth(1)).to_contain_text("B · ")
+    winner = (turn.locator("h2").nth(1).text_content() or "").removeprefix("B · ")
     store = FeedbackStore(served.root / "playground.db")
     ((item, a, b), (judgement,)) = store.pairs()[0], store.judgements()
     assert {"a": (item.a, a.model), "b": (item.b, b.model)}[judgement.choice] == (second, winner)

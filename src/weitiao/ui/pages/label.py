@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -21,8 +21,9 @@ from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.jobs import shown_job, submit
+from weitiao.ui.preferences import NewProject, make_project
 from weitiao.ui.problems import UiError
-from weitiao.ui.workspace import RECIPE, Workspace
+from weitiao.ui.workspace import Workspace
 
 SEED = 0
 """Of the order of pairs and answers: that of `weitiao feedback label`, which goes on where a page was left."""
@@ -86,20 +87,6 @@ class NewJudge(BaseModel, extra="forbid"):
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
-class NewProject(BaseModel, extra="forbid"):
-    """What is made of preferences.
-
-    Attributes:
-        name: Of the project.
-        model: What learns from them.
-        objective: `dpo`, or `reward` for a reward model.
-    """
-
-    name: str
-    model: Annotated[str, Field(min_length=1)]
-    objective: Literal["dpo", "reward"]
-
-
 def shown_store(found: FoundStore, workspace: Workspace) -> dict[str, Any]:
     """A store as the pages and the API show it."""
     changed = datetime.fromtimestamp(found.changed, UTC).isoformat(timespec="seconds")
@@ -154,33 +141,6 @@ def target_of(workspace: Workspace, target: str) -> str:
     prefix = "base:" if target.startswith("base:") else ""
     path = workspace.inside(target.removeprefix(prefix))
     return f"{prefix}{path}" if path.exists() else target
-
-
-def make_project(workspace: Workspace, store: FeedbackStore, new: NewProject) -> str:
-    """A project that learns from the preferences of a store; its name.
-
-    Raises:
-        WeitiaoError: No pair has a winner, or the name cannot be used; nothing is left behind then.
-    """
-    from weitiao.study.feedback import export_feedback
-    from weitiao.study.init.content import scalar
-
-    model = target_of(workspace, new.model)
-    project = workspace.new_project(new.name)
-    try:
-        export_feedback(store, project.data / "preferences.jsonl", form="preference")
-    except WeitiaoError:
-        project.data.rmdir()
-        project.path.rmdir()
-        raise
-    (project.path / RECIPE).write_text(
-        f"# From the preferences in {workspace.name_of(store.path)}: rows with `chosen` and `rejected`.\n"
-        f"model: {scalar(model)}\n"
-        "data: {train: data/preferences.jsonl, validation: 0.1, test: 0.1}\n"
-        f"objective: {{type: {new.objective}}}\n",
-        encoding="utf-8",
-    )
-    return project.name
 
 
 def label_router(ui: Ui) -> APIRouter:

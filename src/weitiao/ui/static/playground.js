@@ -82,7 +82,7 @@ function drawTurn(at) {
     const written = element("pre", "said", "");
     written.tabIndex = 0;
     for (const piece of answer.pieces) addPiece(written, isHidden ? [piece[0], []] : piece);
-    column.append(element("h3", "", isHidden ? letter : [letter, answer.model].filter(Boolean).join(" · ")), written);
+    column.append(element("h2", "", isHidden ? letter : [letter, answer.model].filter(Boolean).join(" · ")), written);
     column.append(element("p", "muted small foot", isHidden ? (answer.state === "writing" ? say("state.writing") : "") : footOf(answer)));
     columns.append(column);
   }
