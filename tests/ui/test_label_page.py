@@ -230,7 +230,7 @@ def test_a_key_is_answered_at_once_and_nothing_is_lost_or_doubled(page: Page, se
     page.keyboard.press("t")
     until(lambda: [one.comment for one in store.judgements()][11:] == ["as good, but shorter"])
     expect(count).to_have_text("12 / 60")
-    while page.locator("#pair").is_visible():
+    while not page.locator("#finished").is_visible():
         page.keyboard.press("b")
     until(lambda: len(store.judgements()) == 60)
     expect(page.locator("#finished")).to_be_visible()

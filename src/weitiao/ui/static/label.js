@@ -2,7 +2,7 @@
 // Pairs judged by one key each. What is said is shown at once, kept in this browser, and sent in the background, in the
 // order in which it was said, until the server has it: it may be sent twice, and counts once.
 
-import { Problem, call, say as text } from "./app.js";
+import { Problem, call, say as text, tell } from "./app.js";
 
 /** @typedef {{ pair: string, prompt: string, first: string, second: string }} Pair */
 /** @typedef {{ to: "judgements" | "corrections", body: { who: string, pair: string, time: string } & Record<string, unknown> }} Op */
@@ -29,7 +29,7 @@ const gone = new Set();
 let { done, total } = sitting;
 let shownAt = performance.now();
 let isSending = false;
-let isFetching = false;
+let isFetching = true; // until this page knows what the server has
 
 /** What the server has not got yet: another tab may have sent some of it. @returns {Op[]} */
 const unsent = () => JSON.parse(localStorage.getItem(kept) ?? "[]");
@@ -204,11 +204,15 @@ if (unsent().length) {
   for (const { to, body } of unsent()) if (to === "judgements") body.said ? gone.add(body.pair) : gone.delete(body.pair);
   await flush();
   if (!unsent().length) {
-    Object.assign(sitting, await fetchPairs());
-    ({ done, total } = sitting);
-    gone.clear();
-    past.length = queue.length = 0;
+    try {
+      Object.assign(sitting, await fetchPairs());
+      gone.clear();
+    } catch (error) {
+      tell(error, part("pair"));
+    }
   }
 }
+({ done, total } = sitting);
+isFetching = false;
 take(sitting);
 show();
