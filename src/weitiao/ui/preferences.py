@@ -16,7 +16,7 @@ from weitiao.methods.config import MethodConfig
 from weitiao.methods.open import find_final
 from weitiao.records import first_problem
 from weitiao.ui.problems import UiError
-from weitiao.ui.recipes import replace_text
+from weitiao.ui.recipes import begin, read, replace
 from weitiao.ui.workspace import Workspace
 from weitiao.yaml_text import read_yaml
 
@@ -56,7 +56,9 @@ def make_project(workspace: Workspace, store: FeedbackStore, new: NewProject) ->
     project = workspace.new_project(new.name)
     try:
         export_feedback(store, project.data / FILE, form="preference")
-        replace_text(project, f"# From {workspace.name_of(store.path)}: rows with `chosen` and `rejected`.\n{text}")
+        begin(project, learner["model"])
+        head = f"# From {workspace.name_of(store.path)}: rows with `chosen` and `rejected`.\n"
+        replace(project, head + text, read(project).etag)
     except WeitiaoError:
         shutil.rmtree(project.path)
         raise
