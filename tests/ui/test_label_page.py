@@ -169,7 +169,9 @@ def test_pairs_and_judges_are_made_by_jobs(client: TestClient, store: FeedbackSt
         ("/api/feedback", {"store": "x.db", "targets": ["m"], "data": "none.jsonl"}, 404),
         (f"{API}/judgements", {"pair": "none", "said": "first"}, 400),
         (f"{API}/judgements", {"pair": "none", "said": "a"}, 422),
+        (f"{API}/judgements", {"pair": "none", "said": "tie", "time": "0001-01-01T00:00:00+23:00"}, 422),
         (f"{API}/corrections", {"pair": "none", "text": "x"}, 400),
+        (f"{API}/judge", {"model": "--help"}, 422),
         ("/api/feedback/tickets/runs/1/recipe.yaml/judgements", {"pair": "none", "said": "tie"}, 404),
     ],
 )

@@ -47,7 +47,8 @@ def test_a_vote_is_a_pair_with_a_judgement(client: TestClient, workspace: Worksp
         ("/api/playground/votes", {**VOTE, "said": "a"}, 422),
         ("/api/playground", {"targets": []}, 422),
         ("/api/playground", {"targets": ["../other"]}, 403),
-        ("/api/playground", {"targets": ["--host=0.0.0.0"]}, 400),
+        ("/api/playground", {"targets": ["--host=0.0.0.0"]}, 422),
+        ("/api/playground", {"targets": ["a\0"]}, 422),
     ],
 )
 def test_what_cannot_be_is_refused(client: TestClient, address: str, body: dict[str, object], status: int) -> None:

@@ -32,8 +32,8 @@ class NewProject(BaseModel, extra="forbid"):
         objective: `dpo`, or `reward` for a reward model.
     """
 
-    name: str
-    model: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(max_length=80)]
+    model: Annotated[str, Field(min_length=1, max_length=1000)]
     objective: Literal["dpo", "reward"]
 
 
@@ -46,7 +46,7 @@ def make_project(workspace: Workspace, store: FeedbackStore, new: NewProject) ->
     from weitiao.study.feedback import export_feedback
     from weitiao.study.init.content import scalar
 
-    learner = _learner(workspace.inside(new.model), new) if "://" not in new.model else {"model": new.model}
+    learner = _learner(workspace.inside(new.model), new)
     sections = {
         **learner,
         "data": {"train": f"data/{FILE}", "validation": 0.1, "test": 0.1},

@@ -30,7 +30,11 @@ SEED = 0
 
 _AHEAD, _SHOWN_AGAIN = 30, 20
 Who = Annotated[str, Field(max_length=40, pattern=r"^[^\x00-\x1f]*$")]
-StoreName = Annotated[str, Field(min_length=1, max_length=300)]
+FileName = Annotated[str, Field(min_length=1, max_length=300)]
+Target = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x1f-][^\x00-\x1f]*$")]
+"""A run, a file or a model; never an option of a command."""
+PairId = Annotated[str, Field(max_length=4000)]
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
 
 
 class Saying(BaseModel, extra="forbid"):
@@ -46,20 +50,20 @@ class Saying(BaseModel, extra="forbid"):
     """
 
     who: Who = ""
-    pair: str
+    pair: PairId
     said: Said | None
     seconds: Annotated[float, Field(ge=0, le=1e6)] | None = None
     comment: Annotated[str, Field(max_length=10_000)] | None = None
-    time: AwareDatetime | None = None
+    time: Moment | None = None
 
 
 class Correcting(BaseModel, extra="forbid"):
     """A better answer than both of a pair; `who`, `pair` and `time` as in `Saying`."""
 
     who: Who = ""
-    pair: str
+    pair: PairId
     text: Annotated[str, Field(max_length=200_000)]
-    time: AwareDatetime | None = None
+    time: Moment | None = None
 
 
 class NewPairs(BaseModel, extra="forbid"):
@@ -73,9 +77,9 @@ class NewPairs(BaseModel, extra="forbid"):
         limit: The first so many rows only.
     """
 
-    store: StoreName
-    targets: Annotated[list[str], Field(min_length=1, max_length=20)]
-    data: str
+    store: FileName
+    targets: Annotated[list[Target], Field(min_length=1, max_length=20)]
+    data: FileName
     samples: Annotated[int, Field(ge=1, le=64)] = 2
     limit: Annotated[int, Field(ge=1)] | None = None
 
@@ -83,7 +87,7 @@ class NewPairs(BaseModel, extra="forbid"):
 class NewJudge(BaseModel, extra="forbid"):
     """A model that is to judge: a run of this folder, a model, or a server as URL#MODEL."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Target
     limit: Annotated[int, Field(ge=1)] | None = None
 
 

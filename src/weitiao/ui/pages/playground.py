@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from weitiao.feedback.items import Order, digest_of, item_of
 from weitiao.feedback.sitting import Said, choice_of, person
@@ -17,7 +17,7 @@ from weitiao.feedback.store import FeedbackStore, Judgement, Made
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.methods.open import find_final
 from weitiao.ui.context import Ui
-from weitiao.ui.pages.label import Who
+from weitiao.ui.pages.label import Moment, Target, Who
 from weitiao.ui.pages.serve import checked_targets, exported
 from weitiao.ui.problems import UiError
 
@@ -25,6 +25,9 @@ VOTES = "playground.db"
 """The store of votes, in the folder that the pages show."""
 
 _NO_NAME = re.compile(r"[^\w.:/-]+")
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Opening(BaseModel, extra="forbid"):
@@ -35,16 +38,16 @@ class Opening(BaseModel, extra="forbid"):
         with_base: Whether the base models of runs and adapters stand beside them.
     """
 
-    targets: Annotated[list[str], Field(min_length=1, max_length=8)]
+    targets: Annotated[list[Target], Field(min_length=1, max_length=8)]
     with_base: bool = True
 
 
 class Answer(BaseModel, extra="forbid"):
     """An answer, with what wrote it and how it was drawn."""
 
-    model: Annotated[str, Field(min_length=1, max_length=200)]
+    model: Name
     text: Annotated[str, Field(max_length=200_000)]
-    sampling: dict[str, float | int | None] = {}
+    sampling: dict[Name, Annotated[float, Field(allow_inf_nan=False)] | int | None] = {}
 
 
 class Turn(BaseModel, extra="forbid"):
@@ -72,7 +75,7 @@ class Vote(BaseModel, extra="forbid"):
     second: Answer
     said: Said
     seconds: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    time: AwareDatetime | None = None
+    time: Moment | None = None
 
 
 def store_vote(store: FeedbackStore, vote: Vote) -> None:

@@ -64,7 +64,7 @@ def checked_targets(targets: list[str], workspace: Workspace) -> list[str]:
     """
     for target in targets:
         path = target.partition("=")[2] or target
-        if target.startswith("-") or path.startswith("-"):
+        if target.startswith("-") or path.startswith("-") or not target.isprintable():
             raise UiError(f"{target!r} is no model.", "Name a run, a GGUF file or a model.", field="targets")
         if (workspace.root / path).exists() or path.startswith((".", "/", "~")):
             workspace.inside(path)
