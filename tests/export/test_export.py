@@ -37,7 +37,7 @@ def plain_tuned(run: Path, base: Path) -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def exported(smol_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     output = tmp_path_factory.mktemp("exports")
-    formats = "gguf-f32,gguf-f16,ollama-q4_k_m,merged,nf4"
+    formats = "gguf-f32,gguf-f16,gguf-q2_k,ollama-q4_k_m,merged,nf4"
     done = weitiao("export", smol_run, "--to", formats, "--output", output, "--json")
     assert done.returncode in (0, 4), done.stderr
     return output, table_of(done)
@@ -108,17 +108,18 @@ def test_the_file_has_the_weights_the_template_and_the_ends(exported: tuple[Path
     np.testing.assert_allclose(down, merged["model.layers.1.mlp.down_proj.weight"].numpy(), rtol=1e-3, atol=1e-6)
 
 
-def test_few_bits_are_rounded_by_what_counts_on_the_rows_of_the_training(
-    exported: tuple[Path, dict], tmp_path: Path
+@pytest.mark.parametrize(("name", "counts"), [("gguf-q2_k", True), ("ollama-q4_k_m", False)])
+def test_two_bits_are_rounded_by_what_counts_on_the_rows_of_the_training(
+    exported: tuple[Path, dict], tmp_path: Path, name: str, counts: bool
 ) -> None:
-    plain = tmp_path / "plain.gguf"
-    number = gguf.LlamaFileType.MOSTLY_Q4_K_M.value
-    quantize(exported[0] / "gguf-f32" / "model-f32.gguf", plain, number, 1)
-    files = (plain, exported[0] / "ollama-q4_k_m" / "model-q4_k_m.gguf")
+    kind = name.partition("-")[2]
+    number = gguf.LlamaFileType[f"MOSTLY_{kind.upper()}"].value
+    quantize(exported[0] / "gguf-f32" / "model-f32.gguf", tmp_path / "plain.gguf", number, 1)
+    files = (tmp_path / "plain.gguf", exported[0] / name / f"model-{kind}.gguf")
     before, after = ({one.name: one for one in gguf.GGUFReader(file).tensors} for file in files)
     changed = {name for name, one in before.items() if not np.array_equal(one.data, after[name].data)}
     assert all(before[name].tensor_type == after[name].tensor_type for name in before)
-    assert {"blk.0.attn_q.weight", "blk.1.ffn_down.weight"} <= changed
+    assert ({"blk.0.attn_q.weight", "blk.1.ffn_down.weight"} <= changed) if counts else not changed
     assert not changed & {"token_embd.weight", "output_norm.weight"}
 
 

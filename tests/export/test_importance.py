@@ -15,13 +15,16 @@ from transformers import AutoModelForCausalLM
 from weitiao.export.converter import Converter
 from weitiao.export.importance import importance, weigh
 from weitiao.export.llama_engine import quantize
+from weitiao.rendering.items import TokenSequence
 
-ROWS = (tuple(range(40, 90)), tuple(range(300, 420, 3)))
+SYSTEM = tuple(range(40, 70))  # counts once
+ROWS = tuple((*SYSTEM, *rest) for rest in (range(70, 90), range(300, 420, 3)))
 
 
 @pytest.fixture(scope="module")
 def found(smol_llama_dir: Path) -> dict[str, Any]:
-    return importance(smol_llama_dir, ROWS, torch.get_num_threads())
+    rows = [TokenSequence.of(str(ids[-1]), ids, [0.0] + [1.0] * (len(ids) - 1)) for ids in ROWS]
+    return importance(smol_llama_dir, rows, torch.get_num_threads())
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,8 @@ def test_it_is_the_mean_square_of_what_plain_transformers_gives_each_layer(
     model = AutoModelForCausalLM.from_pretrained(smol_llama_dir)
     layer = model.model.layers[1]
     with torch.no_grad():
-        hidden = [model(torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0] for ids in ROWS]
+        read = [model(torch.tensor([ids[:-1]]), output_hidden_states=True).hidden_states[1][0] for ids in ROWS]
+        hidden = [read[0], read[1][len(SYSTEM) :]]
         expected = torch.cat([layer.input_layernorm(one) for one in hidden]).square().mean(0)
     for name in ("q_proj", "k_proj", "v_proj"):
         np.testing.assert_allclose(found[f"model.layers.1.self_attn.{name}.weight"], expected, rtol=1e-4, atol=1e-6)

@@ -18,6 +18,8 @@ from weitiao.export.source import Source
 
 ENGINE = "llama.cpp"
 NAMES = ("gguf-f16", "gguf-q8_0", "gguf-q6_k", "gguf-q5_k_m", "gguf-q4_k_m", "gguf-q3_k_m", "gguf-q2_k")
+_WEIGHED_BELOW = 3
+"""Bits. At 3, on SmolLM2 that learned Banking77, the loss grew by an importance matrix; see docs/export.md."""
 LOADING = (
     ("llama.cpp", "llama-server -m {directory}/{file} --jinja"),
     ("weitiao", "weitiao serve {directory}/{file}"),
@@ -51,8 +53,8 @@ def check(directory: Path, llama_cpp: Path | None) -> None:
 
 
 def write(source: Source, directory: Path, *, kind: str) -> None:
-    """Write the file of a kind, such as `q4_k_m`: rounded from float32; to fewer than 8 bits by what counts most on
-    rows that the model learned.
+    """Write the file of a kind, such as `q4_k_m`: rounded from float32; to 2 bits by what counts most on rows that
+    the model learned.
 
     Raises:
         RecipeError: llama.cpp's quantiser has no such kind.
@@ -64,7 +66,7 @@ def write(source: Source, directory: Path, *, kind: str) -> None:
         shutil.copyfile(whole, target)
     else:
         alone("llama.cpp's quantiser", quantize, whole, target, number, source.threads)
-        if _bits(kind) < 8 and (found := source.importance()):
+        if _bits(kind) < _WEIGHED_BELOW and (found := source.importance()):
             alone("ggml's quantiser", weigh, whole, target, found)
 
 

@@ -11,25 +11,29 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weitiao.errors import MissingExtraError
 
-MOST_TOKENS = 20_000
-"""Of the rows that are read."""
+if TYPE_CHECKING:
+    from weitiao.rendering.items import TokenSequence
+
+_TOKEN_BUDGET = 2048
 _LEAST = 1e-6
 """Of the largest importance: an input that was always 0 on these rows may count on others."""
 
 
-def importance(directory: Path, sequences: Sequence[Sequence[int]], threads: int) -> dict[str, NDArray[np.float32]]:
+def importance(directory: Path, sequences: Sequence[TokenSequence], threads: int) -> dict[str, NDArray[np.float32]]:
     """The mean square of every input of every linear layer inside the decoder's layers; meant for `alone`.
+
+    A beginning that rows share counts once: a long system text would outweigh all that differs.
 
     Args:
         directory: Of a plain Hugging Face model in float32.
-        sequences: Token ids of rows.
+        sequences: Rows.
         threads: To compute with.
 
     Returns:
@@ -38,12 +42,17 @@ def importance(directory: Path, sequences: Sequence[Sequence[int]], threads: int
     import torch
     from torch import Tensor, nn
 
+    from weitiao.evaluation.likelihood import token_logprobs
+    from weitiao.models.attention import FOREST
     from weitiao.models.config import ModelConfig
     from weitiao.models.load import load_model
-    from weitiao.models.parts import decoder, layer_list
+    from weitiao.models.parts import layer_list
+    from weitiao.models.probe import probe_once
 
     torch.set_num_threads(threads)
-    model = load_model(ModelConfig(name=str(directory), dtype="float32", map_weights=True))
+    model = load_model(ModelConfig(name=str(directory), dtype="float32", map_weights=True), attention=FOREST)
+    longest = max(one.num_inputs for one in sequences)
+    probe_once(model, [one.token_ids for one in sequences[:4]], longest=longest, share_prefixes=True)  # counts not
     names = {module: name for name, module in model.named_modules()}
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
@@ -59,9 +68,7 @@ def importance(directory: Path, sequences: Sequence[Sequence[int]], threads: int
     for module in layer_list(model).modules():
         if isinstance(module, nn.Linear):
             module.register_forward_pre_hook(counting(f"{names[module]}.weight"))
-    with torch.inference_mode():
-        for ids in sequences:
-            decoder(model)(input_ids=torch.tensor([list(ids)]), use_cache=False)
+    token_logprobs(model, sequences, token_budget=_TOKEN_BUDGET)
     return {name: (total / counts[name]).float().numpy() for name, total in sums.items()}
 
 

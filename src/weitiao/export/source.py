@@ -21,6 +21,7 @@ from weitiao.models.config import ModelConfig
 
 if TYPE_CHECKING:
     from weitiao.models.directory import StoredDtype
+    from weitiao.rendering.items import TokenSequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Source:
         ends: Tokens that end an answer.
         threads: To compute with.
         work: Where what formats have in common lies, in float32, until all are made.
-        rows: Token ids of rows that it learned, by which formats of few bits are rounded.
+        rows: Some that it learned, by which formats of few bits are rounded.
         llama_cpp: A checkout of llama.cpp; None for the one that is packaged.
     """
 
@@ -44,7 +45,7 @@ class Source:
     ends: frozenset[int]
     threads: int
     work: Path
-    rows: tuple[tuple[int, ...], ...] = ()
+    rows: tuple[TokenSequence, ...] = ()
     llama_cpp: Path | None = None
 
     @property

@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from weitiao.models.asking import attention_function
 from weitiao.models.head import is_linear
 from weitiao.models.host_weights import keeps_on_host
-from weitiao.models.parts import causal_model, evaluating
+from weitiao.models.parts import causal_model, evaluating, is_of_peft
 
+_WRAPPERS = (("peft.tuners.tuners_utils", "BaseTunerLayer"), ("peft.utils.other", "AuxiliaryTrainingWrapper"))
 _ROWS = 16
 """Tokens that the layout is made for. Others run as fast with it; one made for a single token takes twice the time."""
 
@@ -111,5 +110,5 @@ def _places(parent: nn.Module) -> Iterator[Place]:
     """All parts of a module, but for the insides of PEFT's."""
     for name, child in parent.named_children():
         yield parent, name, child
-        if not isinstance(child, BaseTunerLayer | AuxiliaryTrainingWrapper):
+        if not any(is_of_peft(child, *kind) for kind in _WRAPPERS):
             yield from _places(child)

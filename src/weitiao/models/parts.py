@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -14,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -28,15 +28,23 @@ def causal_model(model: nn.Module) -> PreTrainedModel:
     Raises:
         ModelError: The adapter consists of prompts that the wrapper puts before the input.
     """
-    if not isinstance(model, PeftModel):
+    if not is_of_peft(model, "peft", "PeftModel"):
         return cast(PreTrainedModel, model)
-    if model.active_peft_config.is_prompt_learning:
+    tuned = cast(Any, model)
+    if tuned.active_peft_config.is_prompt_learning:
         raise ModelError(
-            f"The adapter is of type {model.active_peft_config.peft_type.value}, which puts virtual tokens before the "
+            f"The adapter is of type {tuned.active_peft_config.peft_type.value}, which puts virtual tokens before the "
             "input; weitiao runs adapters that sit inside the layers.",
             "Use an adapter of another type, LoRA for instance.",
         )
-    return cast(PreTrainedModel, model.get_base_model())
+    return cast(PreTrainedModel, tuned.get_base_model())
+
+
+def is_of_peft(module: nn.Module, place: str, name: str) -> bool:
+    """Whether a module is of a class of PEFT's, which whoever has such a module has imported: it takes two seconds, and
+    bitsandbytes with it, and models are served without."""
+    imported = sys.modules.get(place)
+    return imported is not None and isinstance(module, getattr(imported, name))
 
 
 def decoder(model: nn.Module) -> PreTrainedModel:

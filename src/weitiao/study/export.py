@@ -15,16 +15,17 @@ from weitiao.data.load import DataSet, load_data
 from weitiao.errors import ModelError, RecipeError, RunError, WeitiaoError
 from weitiao.export.card import CardFacts, card
 from weitiao.export.formats import Format
-from weitiao.export.importance import MOST_TOKENS
 from weitiao.export.make import Examination, RefusedError, export_format, find_export, size_of
 from weitiao.export.registry import parse_format
 from weitiao.export.source import Source, working_directory
+from weitiao.forest.layout import common_prefix_length
 from weitiao.machine.hardware import detect_hardware
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.methods.open import find_final
 from weitiao.models.config import ModelConfig
 from weitiao.models.names import resolve_model
 from weitiao.recipe import Recipe
+from weitiao.rendering.items import TokenSequence
 from weitiao.runs.belonging import made_of
 from weitiao.runs.run_dir import RunDir, locked_around
 from weitiao.study.card import card_facts
@@ -36,7 +37,7 @@ from weitiao.verdict.exported import EXPORTS_FILE, Exported, Exports, read_expor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_LEARNED_ROWS = 256
+_LEARNED_ROWS, _LEARNED_TOKENS = 256, 20_000
 AS_TRAINED = "as trained"
 LADDER = ("gguf-q2_k", "gguf-q3_k_m", "gguf-q4_k_m", "gguf-q5_k_m", "gguf-q6_k", "gguf-q8_0", "gguf-f16")
 """What is tried from the smallest on, where the smallest good one is wanted."""
@@ -194,15 +195,16 @@ class _Maker:
             return refused.exported
 
 
-def _learned_rows(recipe: Recipe, data: DataSet, tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], ...]:
-    """Token ids of rows that the model learned, from the whole of them, as many as are read."""
+def _learned_rows(recipe: Recipe, data: DataSet, tokenizer: PreTrainedTokenizerBase) -> tuple[TokenSequence, ...]:
+    """Rows that the model learned, from the whole of them, of so many tokens; a beginning that all have counts once."""
     examples = random.Random(0).sample(data.train, min(_LEARNED_ROWS, len(data.train)))
     sequences = render_part(recipe, examples, tokenizer, "train", lambda line: None).sequences
-    found, left = list[tuple[int, ...]](), MOST_TOKENS
+    found, left = list[TokenSequence](), _LEARNED_TOKENS
     for one in sequences:
-        if (left := left - len(one.token_ids)) < 0:
+        left -= len(one) - (common_prefix_length(found[0].token_ids, one.token_ids) if found else 0)
+        if left < 0:
             break
-        found.append(tuple(one.token_ids.tolist()))
+        found.append(one)
     return tuple(found)
 
 

@@ -12,14 +12,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from weitiao.errors import MissingExtraError
 from weitiao.serve.engine import RequestError
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
+    from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
 
@@ -91,6 +90,8 @@ class Grammar:
 
     def restrict(self, logits_V: Tensor) -> None:
         """Make every token impossible that may not come next, in place."""
+        import torch  # not at the top: llama.cpp is served without it
+
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         allowed = np.zeros(len(logits_V), bool)
         known = np.unpackbits(bits, bitorder="little")[: len(logits_V)].astype(bool)
