@@ -32,6 +32,8 @@ def start(
     Raises:
         WeitiaoError: The folder or the address cannot be had.
     """
+    from weitiao.jobs.store import JobStore
+    from weitiao.jobs.worker import ensure_worker
     from weitiao.serve.running import listening, run
     from weitiao.ui.access import token_in
     from weitiao.ui.app import create_app
@@ -40,6 +42,8 @@ def start(
     if not root.is_dir():
         raise RunError(f"There is no folder {root}.", "Name the folder that projects and runs lie in.")
     token = token_in(queue, new=new_token)
+    if JobStore(queue).busy() or any(job.state == "waiting" for job in JobStore(queue).jobs()):
+        ensure_worker(queue)  # whatever was killed, what was begun goes on
     with listening(host, port, has_key=password is not None) as at:
         app = create_app(Workspace(root, queue), token=token, password=password)
         asyncio.run(run(app, at, on_ready=lambda url: on_ready(f"{url}/?token={token}")))

@@ -1,0 +1,230 @@
+"""The whole way through the pages, in a real browser: python -m tools.walk DATA [--model NAME] [--language zh] [--shots DIR]
+
+From a file over baseline, plan and run to the report, an export and an answer of the tuned model; on the way pages are
+reloaded, the browser is closed, the page server and the worker of the queue are killed. Prints the seconds of each
+part and the clicks in all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+from weitiao.text.wording import Language, Wording
+
+MINUTE = 60_000
+
+
+@dataclass(slots=True)
+class Walk:
+    """One person's way.
+
+    Attributes:
+        root: The folder that the pages show.
+        queue: That of the queue of jobs.
+        browser: Opened by this program.
+        language: In which the pages are read.
+        shots: Where pictures of the pages go; None makes none.
+        patience: Milliseconds that a job may take.
+    """
+
+    root: Path
+    queue: Path
+    browser: Browser
+    language: Language
+    shots: Path | None
+    patience: float
+    clicks: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    port: int = 0
+    url: str = ""
+    page: Page = field(init=False)
+    context: BrowserContext = field(init=False)
+
+    def say(self, key: str) -> str:
+        """A text of the pages."""
+        return Wording(self.language)(key)
+
+    def serve(self) -> None:
+        """Start the page server, on the port that it had."""
+        words = [sys.executable, "-m", "weitiao", "ui", str(self.root), "--port", str(self.port), "--no-open", "--json"]
+        self.process = subprocess.Popen(
+            [*words, "--home", str(self.queue)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        self.url = json.loads(self.process.stdout.readline())["url"]
+        self.port = urlsplit(self.url).port or 0
+
+    def open(self) -> None:
+        """Open a browser with nothing in it but the first address."""
+        locale = {"en": "en-GB", "zh": "zh-CN"}[self.language]
+        self.context = self.browser.new_context(locale=locale, viewport={"width": 1200, "height": 900})
+        self.page = self.context.new_page()
+        self.page.goto(self.url)
+
+    def click(self, what: Locator) -> None:
+        """Click something, and count it."""
+        what.click()
+        self.clicks += 1
+
+    def shot(self, name: str) -> None:
+        """Take a picture."""
+        if self.shots is not None:
+            self.page.screenshot(path=self.shots / f"{name}-{self.language}.png", full_page=True)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Take the time of a part, and a picture at its end."""
+        begun = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - begun, 1)
+        self.shot(name)
+
+    def kill(self) -> None:
+        """Kill the page server and the worker of the queue, and close the browser; then begin again."""
+        assert self.process is not None
+        address = self.page.url
+        self.context.close()
+        for one in (self.process.pid, *workers(self.queue)):
+            os.kill(one, signal.SIGKILL)
+        self.process.wait()
+        self.serve()
+        self.open()
+        self.page.goto(address)
+
+    def end(self) -> None:
+        """Leave nothing behind that runs."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+        for one in workers(self.queue):
+            os.kill(one, signal.SIGTERM)
+
+
+def workers(queue: Path) -> list[int]:
+    """The processes that do the jobs of a queue."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "work" in words and str(queue) in words:
+            found.append(process.pid)
+    return found
+
+
+def begin(walk: Walk, data: Path, model: str) -> None:
+    """From the first page to a project with data, of which a third is held out."""
+    page, say = walk.page, walk.say
+    with walk.part("new"):
+        walk.click(page.get_by_role("link", name=say("ui.home.new")))
+        page.get_by_label(say("ui.new.name")).fill("tickets")
+        page.reload()  # what was typed is still there
+        assert page.get_by_label(say("ui.new.name")).input_value() == "tickets"
+        page.get_by_label(say("ui.new.model")).fill(model)
+        page.locator("input[type=file]").set_input_files(str(data))
+        walk.click(page.get_by_role("button", name=say("ui.new.begin")))
+        page.wait_for_url("**/projects/tickets/data")
+    with walk.part("data"):
+        page.locator("#preview .learned").first.wait_for(timeout=MINUTE)
+        page.locator("input[name=test]").fill("0.34")
+        walk.click(page.locator("form[data-draft=split] button"))
+        page.wait_for_load_state()
+
+
+def go(walk: Walk) -> None:
+    """From the plan to a verdict, whatever is killed."""
+    page, say = walk.page, walk.say
+    with walk.part("plan"):
+        page.goto(page.url.replace("/data", "/plan").replace("/task", "/plan"))
+        page.locator("#ways table").wait_for(timeout=2 * MINUTE)
+        walk.click(page.get_by_role("button", name=say("ui.plan.start")))
+        page.wait_for_url("**/runs/**")
+    with walk.part("run"):
+        page.locator(".step-running").first.wait_for(timeout=walk.patience)
+        walk.kill()
+        page = walk.page
+        page.locator("#state .tag.tone-good, #state .tag.tone-bad, #state .tag.tone-open").nth(1).wait_for(
+            timeout=walk.patience
+        )
+    with walk.part("report"):
+        walk.click(page.get_by_role("link", name=say("ui.run.report"), exact=True).first)
+        page.locator(".verdict .word").wait_for()
+        page.go_back()
+
+
+def use(walk: Walk) -> None:
+    """From an export to an answer."""
+    page, say = walk.page, walk.say
+    with walk.part("export"):
+        walk.click(page.get_by_role("link", name=say("ui.run.export")))
+        page.locator("input[value='gguf-q8_0']").uncheck()
+        walk.click(page.locator("input[value='adapter']"))
+        walk.click(page.get_by_role("button", name=say("ui.export.go")))
+        page.locator("#formats table").wait_for(timeout=walk.patience)
+    with walk.part("chat"):
+        page.goto(walk.url.partition("/?")[0] + "/playground")
+        walk.click(page.locator("form[data-draft=open] input[type=checkbox]").first)
+        walk.click(page.get_by_role("button", name=say("ui.playground.start")))
+        page.locator("#ask textarea").wait_for(timeout=2 * MINUTE)
+        page.locator("#ask textarea").fill("My parcel is late.")
+        walk.click(page.get_by_role("button", name=say("ui.playground.send")))
+        page.locator("#halt").wait_for(state="hidden", timeout=2 * MINUTE)
+        walk.click(page.get_by_role("button", name=say("ui.playground.end")))
+
+
+@contextmanager
+def walking(
+    root: Path, queue: Path, browser: Browser, language: Language, shots: Path | None, patience: float
+) -> Iterator[Walk]:
+    """A page server and a browser at its first page; both end with it."""
+    walk = Walk(root, queue, browser, language, shots, patience)
+    walk.serve()
+    try:
+        walk.open()
+        yield walk
+    finally:
+        walk.end()
+
+
+PARTS: tuple[Callable[[Walk], None], ...] = (go, use)
+
+
+def main() -> None:
+    """Go the way, and print what it took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--language", choices=("en", "zh"), default="en")
+    parser.add_argument("--shots", type=Path)
+    args = parser.parse_args()
+    if args.shots is not None:
+        args.shots.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        root = Path(folder) / "work"
+        root.mkdir()
+        with walking(root, Path(folder) / "queue", browser, args.language, args.shots, 60 * MINUTE) as walk:
+            begin(walk, args.data, args.model)
+            for part in PARTS:
+                part(walk)
+            print(json.dumps({"clicks": walk.clicks, "seconds": walk.seconds}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
