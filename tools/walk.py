@@ -1,4 +1,4 @@
-"""The whole way through the pages, in a real browser: python -m tools.walk DATA [--model NAME] [--language zh] [--shots DIR]
+"""The whole way through the pages, in a real browser: python -m tools.walk DATA [--model NAME] [--language zh]
 
 From a file over baseline, plan and run to the report, an export and an answer of the tuned model; on the way pages are
 reloaded, the browser is closed, the page server and the worker of the queue are killed. Prints the seconds of each
