@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
         proof.eval, proof.retention, proof.compare, proof.verdict, proof.report,
     ),
     "Use": (
-        use.chat, serving.serve, serving.batch, use.score, use.merge, exporting.export, use.doctor, use.schema,
+        use.chat, serving.serve, serving.batch, use.score, use.merge, exporting.export, web.mcp, use.doctor, use.schema,
     ),
 }  # fmt: skip
 """Panels of `weitiao --help`, in the order of the work, and their commands."""

@@ -59,3 +59,35 @@ def ui(
 
     queue = (home or user_state_path("weitiao") / "jobs").absolute()
     start(folder, queue, host=host, port=port, password=password, new_token=new_token, on_ready=ready)
+
+
+def mcp(
+    folder: Annotated[Path, typer.Argument(help="What projects and runs lie in.")] = Path(),
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Let agents start, stop and export; without it they only look.")
+    ] = False,
+    home: Annotated[Path | None, typer.Option(help="The folder of the queue; one for each user by default.")] = None,
+) -> None:
+    """Serve projects, runs and the queue to agents, over MCP on stdin and stdout.
+
+    Examples:
+
+        weitiao mcp ~/models
+
+        weitiao mcp ~/models --allow-changes
+    """
+    from importlib.util import find_spec
+
+    from platformdirs import user_state_path
+
+    from weitiao.errors import MissingExtraError, RunError
+
+    if find_spec("mcp") is None or find_spec("fastapi") is None:
+        raise MissingExtraError("`weitiao mcp`", "ui")
+    from weitiao.ui.mcp import create_server
+    from weitiao.ui.workspace import Workspace
+
+    if not folder.is_dir():
+        raise RunError(f"There is no folder {folder}.", "Name the folder that projects and runs lie in.")
+    queue = (home or user_state_path("weitiao") / "jobs").absolute()
+    create_server(Workspace(folder, queue), allow_changes=allow_changes).run()

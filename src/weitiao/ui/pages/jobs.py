@@ -62,6 +62,27 @@ def submit(workspace: Workspace, command: list[str], folder: Path, run_dir: Path
     return job
 
 
+def begin(workspace: Workspace, new: NewJob) -> Job:
+    """Put a project's recipe, or a run that is to go on, into the queue.
+
+    Raises:
+        WeitiaoError: There is none, or a setting cannot be used: what is wrong is said at once.
+    """
+    from weitiao.recipe.stages import load_work
+
+    if (new.project is None) == (new.run is None):
+        raise UiError("Name a `project` or a `run`.", "Name one of them.")
+    if new.run is not None:
+        path = workspace.run(new.run).path
+        command, folder, run_dir = [new.verb, str(path)], path, path
+    else:
+        project = workspace.project(new.project or "")
+        run_dir = next_run(project, again=new.again)
+        command, folder = [new.verb, str(project.recipe), f"run_dir={run_dir}"], project.path
+    load_work(Path(command[1]), [*command[2:], *new.overrides])
+    return submit(workspace, [*command, *new.overrides], folder, run_dir)
+
+
 def next_run(project: Project, *, again: bool) -> Path:
     """Where a project's next run goes: into its last one as long as nothing is trained there, else into a new one."""
     numbers = [int(path.name) for path in project.runs.glob("*") if path.name.isdecimal()]
@@ -112,19 +133,7 @@ def jobs_router(ui: Ui) -> APIRouter:
     @router.post("", status_code=201)
     def add(new: NewJob) -> dict[str, Any]:
         """Put a recipe, or a run that is to go on, into the queue."""
-        from weitiao.recipe.stages import load_work
-
-        if (new.project is None) == (new.run is None):
-            raise UiError("Name a `project` or a `run`.", "Name one of them.")
-        if new.run is not None:
-            path = workspace.run(new.run).path
-            command, folder, run_dir = [new.verb, str(path)], path, path
-        else:
-            project = workspace.project(new.project or "")
-            run_dir = next_run(project, again=new.again)
-            command, folder = [new.verb, str(project.recipe), f"run_dir={run_dir}"], project.path
-        load_work(Path(command[1]), [*command[2:], *new.overrides])  # what is wrong is said at once
-        return shown_job(submit(workspace, [*command, *new.overrides], folder, run_dir), workspace)
+        return shown_job(begin(workspace, new), workspace)
 
     @router.post("/{number}/stop")
     def stop(number: int, how: Stop | None = None) -> dict[str, Any]:
