@@ -19,6 +19,14 @@ const RETRY_MS = 2000;
 /** @type {Record<string, "first" | "second" | "tie" | "bad">} */
 const SAID = { a: "first", b: "second", t: "tie", n: "bad" };
 
+// Who gave a name once is known by it, also where an address has none.
+const name = localStorage.getItem("who");
+if (new URLSearchParams(location.search).has("as")) localStorage.setItem("who", who);
+else if (name) {
+  location.replace(`?as=${encodeURIComponent(name)}`);
+  await new Promise(() => {}); // nothing is judged under no name meanwhile
+}
+
 const sitting = JSON.parse(part("sitting").textContent ?? "{}");
 /** @type {Pair[]} */
 let queue = [];

@@ -224,6 +224,7 @@ async function wait(name) {
 if (play?.dataset.loading) void wait(play.dataset.loading).catch((error) => tell(error, play));
 if (server) {
   for (const turn of turns) for (const answer of turn.answers) if (answer.state === "writing") answer.state = "broken";
+  part("settings").elements.namedItem("who").value ||= localStorage.getItem("who") ?? "";
   turns.forEach((_, at) => drawTurn(at));
   part("ask").addEventListener("submit", ask);
   part("ask").addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
