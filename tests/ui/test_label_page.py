@@ -244,6 +244,7 @@ def test_the_next_annotator_writes_a_better_one(page: Page, served: Served) -> N
     page.goto(served.url.replace("/?", "/label/better.db?"))
     page.get_by_label("Your name").fill("lin")
     page.get_by_role("button", name="That is me").click()
+    page.locator("#desk[data-who=lin][data-pair]").wait_for()
     page.goto(served.url.replace("/?", "/label/better.db?"))
     page.locator("#desk[data-who=lin][data-pair]").wait_for()
     page.keyboard.press("e")
