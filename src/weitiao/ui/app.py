@@ -29,6 +29,7 @@ from weitiao.ui.pages.projects import projects_router
 from weitiao.ui.pages.run import run_router
 from weitiao.ui.pages.serve import serve_router
 from weitiao.ui.pages.settings import settings_router
+from weitiao.ui.pages.task import task_router
 from weitiao.ui.problems import add_handlers
 from weitiao.ui.servers import Servers
 from weitiao.ui.templating import STATIC, Pages
@@ -50,6 +51,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     data_router,
     sources_router,
     rows_router,
+    task_router,
     plan_router,
     settings_router,
     label_router,
