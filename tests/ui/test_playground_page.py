@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from ui.conftest import Served
 
 from weitiao.feedback.store import FeedbackStore
+from weitiao.ui.servers import Servers
 from weitiao.ui.workspace import Workspace
 
 VOTE = {
@@ -57,13 +59,16 @@ def test_what_cannot_be_is_refused(client: TestClient, address: str, body: dict[
 
 
 @pytest.fixture
-def adapter(served: Served, tiny_llama_dir: Path) -> str:
-    """An adapter in the folder of the pages, whose base lies elsewhere."""
+def adapter(served: Served, tiny_llama_dir: Path) -> Iterator[str]:
+    """An adapter in the folder of the pages, whose base lies elsewhere; what serves it ends with the test."""
     path = served.root / "kind"
     torch.manual_seed(1)
     config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_llama_dir), config).save_pretrained(str(path))
-    return path.name
+    yield path.name
+    servers = Servers(served.queue)
+    for one in servers.all():
+        servers.stop(one)
 
 
 def test_base_and_tuned_side_by_side_survive_a_reload_and_are_voted_on(
