@@ -16,6 +16,7 @@ from weitiao.ui.access import Access, Token
 from weitiao.ui.aside import Aside
 from weitiao.ui.context import Ui
 from weitiao.ui.forwarding import forwarding_router
+from weitiao.ui.pages.compare import compare_router
 from weitiao.ui.pages.data import data_router
 from weitiao.ui.pages.data_changes import rows_router, sources_router
 from weitiao.ui.pages.export import export_router
@@ -37,6 +38,7 @@ from weitiao.ui.workspace import Workspace
 
 AREAS = {
     "home": "/",
+    "compare": "/compare",
     "label": "/label",
     "playground": "/playground",
     "serve": "/serve",
@@ -53,6 +55,7 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     rows_router,
     task_router,
     plan_router,
+    compare_router,
     settings_router,
     label_router,
     playground_router,

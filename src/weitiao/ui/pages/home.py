@@ -24,7 +24,7 @@ def outline(workspace: Workspace, name: str) -> dict[str, Any]:
         `name`, `verdict` (`ship`, `do not ship`, `undecided` or None), `headline` (a sentence, or None), `is_finished`.
     """
     run = workspace.run(name)
-    verdict = _read(run.path / "verdict.json")
+    verdict = read_values(run.path / "verdict.json")
     return {
         "name": name,
         "verdict": verdict.get("decision"),
@@ -77,7 +77,8 @@ def home_router(ui: Ui) -> APIRouter:
     return router
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """A file of a run with an object in it; nothing where there is none yet."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not there, being written, or damaged: the run's own page names it
