@@ -87,7 +87,8 @@ class Walk:
     def shot(self, name: str) -> None:
         """Take a picture."""
         if self.shots is not None:
-            self.page.screenshot(path=self.shots / f"{name}-{self.language}.png", full_page=True)
+            path = self.shots / f"{name}-{self.language}.png"
+            self.page.screenshot(path=path, full_page=True, animations="disabled", timeout=MINUTE)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -143,8 +144,8 @@ def begin(walk: Walk, data: Path, model: str) -> None:
     with walk.part("data"):
         page.locator("#preview .learned").first.wait_for(timeout=MINUTE)
         page.locator("input[name=test]").fill("0.34")
-        walk.click(page.locator("form[data-draft=split] button"))
-        page.wait_for_load_state()
+        with page.expect_navigation():
+            walk.click(page.locator("form[data-draft=split] button"))
 
 
 def go(walk: Walk) -> None:
@@ -152,7 +153,7 @@ def go(walk: Walk) -> None:
     page, say = walk.page, walk.say
     with walk.part("plan"):
         page.goto(page.url.replace("/data", "/plan").replace("/task", "/plan"))
-        page.locator("#ways table").wait_for(timeout=2 * MINUTE)
+        page.locator("#ways table").first.wait_for(timeout=2 * MINUTE)
         walk.click(page.get_by_role("button", name=say("ui.plan.start")))
         page.wait_for_url("**/runs/**")
     with walk.part("run"):
@@ -176,7 +177,7 @@ def use(walk: Walk) -> None:
         page.locator("input[value='gguf-q8_0']").uncheck()
         walk.click(page.locator("input[value='adapter']"))
         walk.click(page.get_by_role("button", name=say("ui.export.go")))
-        page.locator("#formats table").wait_for(timeout=walk.patience)
+        page.locator("#formats table").first.wait_for(timeout=walk.patience)
     with walk.part("chat"):
         page.goto(walk.url.partition("/?")[0] + "/playground")
         walk.click(page.locator("form[data-draft=open] input[type=checkbox]").first)
@@ -185,7 +186,8 @@ def use(walk: Walk) -> None:
         page.locator("#ask textarea").fill("My parcel is late.")
         walk.click(page.get_by_role("button", name=say("ui.playground.send")))
         page.locator("#halt").wait_for(state="hidden", timeout=2 * MINUTE)
-        walk.click(page.get_by_role("button", name=say("ui.playground.end")))
+    walk.click(page.get_by_role("button", name=say("ui.playground.end")))
+    page.locator("form[data-draft=open]").wait_for()
 
 
 @contextmanager
