@@ -1,4 +1,4 @@
-"""The whole way through the pages in a real browser, over kills and reloads; the same steps as `python -m tools.walk`."""
+"""The whole way through the pages in a real browser, over kills and reloads: that of `python -m tools.walk`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from tools.walk import MINUTE, PARTS, begin, walking
 
+from tools.walk import MINUTE, PARTS, begin, walking
 from weitiao.text.wording import Language
 
 
