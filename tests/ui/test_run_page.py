@@ -83,3 +83,6 @@ def test_a_workspace_is_its_folder(workspace: Workspace) -> None:
     (project.path / "recipe.yaml").write_text("model: m\n", encoding="utf-8")
     assert [one.name for one in workspace.projects()] == ["one"]
     assert workspace.runs() == ["tickets/runs/1"]
+    (workspace.root / "recipe.yaml").write_text("model: m\n", encoding="utf-8")
+    assert [workspace.project(one.name) for one in workspace.projects()] == workspace.projects()
+    assert workspace.projects()[0].path == workspace.root

@@ -20,6 +20,8 @@ from weitiao.ui.problems import NotFoundError, UiError
 
 RECIPE = "recipe.yaml"
 _NAME = re.compile(r"\w[\w .-]{0,79}")
+HERE = "~"
+"""The name of the workspace's own folder, where that is a project or a run: browsers take a `.` out of an address."""
 _DEPTH = 5
 _RUN_FILES = ("environment.json", "steps.json", "metrics.jsonl")
 
@@ -69,7 +71,7 @@ class Workspace:
         """
         if "\0" in name or len(name) > 4096:
             raise UiError("That is no path.", "Name one below the folder that these pages show.")
-        path = (self.root / name).resolve()
+        path = self.root if name == HERE else (self.root / name).resolve()
         if not path.is_relative_to(self.root):
             raise UiError(
                 f"{name} lies outside the folder that these pages show.",
@@ -81,7 +83,7 @@ class Workspace:
     def name_of(self, path: Path) -> str | None:
         """A path as it is called here; None for what lies elsewhere."""
         whole = path.resolve()
-        return whole.relative_to(self.root).as_posix() if whole.is_relative_to(self.root) else None
+        return self._named(whole) if whole.is_relative_to(self.root) else None
 
     def project(self, name: str) -> Project:
         """A project by name.
@@ -117,11 +119,11 @@ class Workspace:
     def projects(self) -> list[Project]:
         """All of them, by name."""
         found = [path for path in self.folders() if (path / RECIPE).is_file() and not _is_run(path)]
-        return [Project(path.relative_to(self.root).as_posix(), path) for path in sorted(found)]
+        return [Project(self._named(path), path) for path in sorted(found)]
 
     def runs(self) -> list[str]:
         """The names of all run directories, the newest first."""
-        found = [(_changed(path), path.relative_to(self.root).as_posix()) for path in self.folders() if _is_run(path)]
+        found = [(_changed(path), self._named(path)) for path in self.folders() if _is_run(path)]
         return [name for _, name in sorted(found, reverse=True)]
 
     def run(self, name: str) -> RunDir:
@@ -156,6 +158,9 @@ class Workspace:
         path = str(self.inside(run))
         found = [job for job in self.jobs.jobs(path) if job.run_dir and str(Path(job.run_dir).resolve()) == path]
         return max(found, key=lambda job: job.id, default=None)
+
+    def _named(self, path: Path) -> str:
+        return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def folders(self) -> Iterator[Path]:
         """The workspace and what lies in it, without what is hidden, what is in a run, and what links lead to."""
