@@ -165,12 +165,13 @@ def test_a_conversation_that_outgrows_the_context_can_be_reset(tiny_llama_dir: P
 def test_an_interrupt_ends_an_answer_and_the_next_one_comes(tiny_llama_dir: Path) -> None:
     """A signal while the main thread waits for the next piece, as Ctrl-C sends it."""
     console, out = screen()
-    how = ChatSettings(how=Request(prompt=(), max_tokens=400))
+    # drawn so that the answer is long: that of the likeliest tokens ends before the signal comes
+    how = ChatSettings(how=Request(prompt=(), max_tokens=400, temperature=3.0, seed=8))
     with open_speakers(str(tiny_llama_dir), how, EngineSettings(engine="own")) as speakers:
         speaker = speakers["tuned"]
         pieces = speaker.answer("a small model")
         next(pieces)
-        timer = Timer(0.001, signal.raise_signal, [signal.SIGINT])
+        timer = Timer(0.05, signal.raise_signal, [signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             list(pieces)

@@ -67,9 +67,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         process.terminate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window; ended with its tests, since others run event loops of their own."""
     path = shutil.which("chromium") or shutil.which("google-chrome")
     assert path is not None, "these tests need Chromium: apt-get install chromium"
     with sync_playwright() as playwright:

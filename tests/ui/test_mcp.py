@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def ask(workspace: Workspace, calls: list[tuple[str, dict[str, Any]]], *options:
             tools = {one.name for one in (await client.list_tools()).tools}
             return tools, [await client.call_tool(name, values) for name, values in calls]
 
-    return anyio.run(talk)
+    with ThreadPoolExecutor(1) as aside:  # whatever loop runs here
+        return aside.submit(anyio.run, talk).result()
 
 
 def test_an_agent_sees_what_the_pages_show(workspace: Workspace) -> None:

@@ -107,10 +107,11 @@ def probe_answers(model: nn.Module, prompts: Sequence[Sequence[int]], config: Ge
         config: How answers are written.
 
     Raises:
-        ModelError: As `probe_forest` does.
+        ModelError: As `probe_forest` does, or a prompt holds a token without an embedding.
     """
     if not prompts:
         return
+    require_embeddings(model, (("A prompt", row) for row in prompts))
     longest = max(map(len, prompts)) + config.max_new_tokens
     context = context_length(causal_model(model).config)
     longest = longest if context is None else min(longest, context)
