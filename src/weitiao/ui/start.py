@@ -32,7 +32,7 @@ def start(
     Raises:
         WeitiaoError: The folder or the address cannot be had.
     """
-    from weitiao.jobs.store import JobStore
+    from weitiao.jobs.store import OPEN, JobStore
     from weitiao.jobs.worker import ensure_worker
     from weitiao.serve.running import listening, run
     from weitiao.ui.access import token_in
@@ -42,7 +42,7 @@ def start(
     if not root.is_dir():
         raise RunError(f"There is no folder {root}.", "Name the folder that projects and runs lie in.")
     token = token_in(queue, new=new_token)
-    if JobStore(queue).busy() or any(job.state == "waiting" for job in JobStore(queue).jobs()):
+    if any(job.state in OPEN for job in JobStore(queue).jobs()):
         ensure_worker(queue)  # whatever was killed, what was begun goes on
     with listening(host, port, has_key=password is not None) as at:
         app = create_app(Workspace(root, queue), token=token, password=password)

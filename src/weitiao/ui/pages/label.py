@@ -123,7 +123,7 @@ def store_saying(store: FeedbackStore, saying: Saying) -> None:
     """Store a judgement, or take one back."""
     item, _, _ = store.pair(saying.pair)
     judge, order = person(saying.who), first_shown(item.item_id, seed=SEED)
-    time = _time(saying.time)
+    time = time_text(saying.time)
     if saying.said is None:
         for one in store.by(judge):
             if (one.item_id, one.order) == (item.item_id, order) and one.time <= time:  # not what was said since
@@ -206,7 +206,7 @@ def label_router(ui: Ui) -> APIRouter:
     @router.post("/api/feedback/{name:path}/corrections", status_code=204)
     def better(name: str, new: Correcting) -> None:
         """Write a better answer than both of a pair."""
-        correct(workspace.store(name), new.pair, new.text, judge=person(new.who), at=_time(new.time))
+        correct(workspace.store(name), new.pair, new.text, judge=person(new.who), at=time_text(new.time))
 
     @router.get("/api/feedback/{name:path}/status")
     async def status(name: str) -> dict[str, Any]:
@@ -233,7 +233,8 @@ def _tuned(workspace: Workspace) -> list[str]:
     return [name for name in workspace.runs() if workspace.run(name).is_finished]
 
 
-def _time(given: datetime | None) -> str:
+def time_text(given: datetime | None) -> str:
+    """A moment as judgements have it; now, where none is given."""
     return (given or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from weitiao.feedback.store import FeedbackStore, Judgement, Made
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.methods.open import find_final
 from weitiao.ui.context import Ui
-from weitiao.ui.pages.label import Moment, Target, Who
+from weitiao.ui.pages.label import Moment, Target, Who, time_text
 from weitiao.ui.pages.serve import checked_targets, exported
 from weitiao.ui.problems import UiError
 
@@ -85,9 +84,8 @@ def store_vote(store: FeedbackStore, vote: Vote) -> None:
     item = item_of(f"playground:{digest_of(messages)}", messages, a.text, b.text)
     store.keep([(item, Made(a.model, a.sampling), Made(b.model, b.sampling))])
     order: Order = "ab" if vote.first is a else "ba"
-    time = (vote.time or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
     choice = choice_of(vote.said, order)
-    store.add(Judgement(item.item_id, person(vote.who), order, choice, time, vote.seconds))
+    store.add(Judgement(item.item_id, person(vote.who), order, choice, time_text(vote.time), vote.seconds))
 
 
 def named(target: str) -> str:

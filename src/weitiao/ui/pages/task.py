@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
+from weitiao.ui.pages.home import read_values
 from weitiao.ui.workspace import Project, Workspace
 
 _GRADERS = ("exact_match", "normalized_match", "contains", "accuracy", "number", "json_valid", "json_fields", "rouge_l")
@@ -117,10 +117,7 @@ def _first(metric: str, there: list[Any]) -> list[Any]:
 def _last_baseline(workspace: Workspace, project: Project) -> dict[str, Any] | None:
     found = [path for path in project.runs.glob("*/baseline.json") if path.parent.name.isdecimal()]
     for path in sorted(found, key=lambda one: int(one.parent.name), reverse=True):
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # being written, or damaged: the run's own page names it
-            continue
+        values = read_values(path)
         if values.get("finished"):
             return {"run": workspace.name_of(path.parent), **values}
     return None
