@@ -168,12 +168,22 @@ def with_other_path(data: Mapping[str, Any], part: str, index: int, path: str) -
         index: Which source of it.
         path: The file, as the recipe names it.
     """
-    given, name = data[part], f"data.{part}"
-    if isinstance(given, list):
-        if not index < len(given):
-            raise UiError(f"There is no source {index} in {part}.", "Reload the page.", status=404)
-        given, name = given[index], f"{name}.{index}"
+    given, name = source_at(data, part, index)
     if not isinstance(given, dict):
         return {name: path}
     taken = {f"{name}.{key}": None for key in ("limit", "split", "subset") if key in given}
     return {f"{name}.path": path, **taken}
+
+
+def source_at(data: Mapping[str, Any], part: str, index: int) -> tuple[Any, str]:
+    """A source as it is written in a recipe's section, and its dotted name; arguments as of `with_other_path`.
+
+    Raises:
+        UiError: There is none.
+    """
+    given, name = data[part], f"data.{part}"
+    if not isinstance(given, list):
+        return given, name
+    if not index < len(given):
+        raise UiError(f"There is no source {index} in {part}.", "Reload the page.", status=404)
+    return given[index], f"{name}.{index}"

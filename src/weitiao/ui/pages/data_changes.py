@@ -15,7 +15,7 @@ from weitiao.ui.context import Ui
 from weitiao.ui.pages import data_work as work
 from weitiao.ui.pages.data import Mapping, Place, previewed
 from weitiao.ui.problems import UiError
-from weitiao.ui.versions import drafted, go_back, keep_as_it_is, with_other_path
+from weitiao.ui.versions import drafted, go_back, keep_as_it_is, source_at, with_other_path
 from weitiao.ui.workspace import Project
 
 _MEANING = ("format", "columns", "prompt", "system", "completion")
@@ -200,9 +200,7 @@ def rows_router(ui: Ui) -> APIRouter:
 
 def _meaning(project: Project, part: str, index: int, settings: dict[str, Any]) -> dict[str, Any]:
     """The changes of a recipe that let a source be read in another way."""
-    given, name = recipes.read(project).values["data"][part], f"data.{part}"
-    if isinstance(given, list):
-        given, name = given[index], f"{name}.{index}"
+    given, name = source_at(recipes.read(project).values["data"], part, index)
     if not isinstance(given, dict):
         return {name: {"path": given, **settings} if settings else given}
     return {f"{name}.{key}": settings.get(key) for key in _MEANING if key in given or key in settings}
@@ -215,8 +213,8 @@ def _weights(train: Any, weights: list[float]) -> dict[str, Any]:
     if len(weights) != len(sources):
         raise UiError(f"There are {len(sources)} sources, and {len(weights)} weights.", "Reload the page.", status=409)
     changes: dict[str, Any] = {}
-    for index, (source, weight) in enumerate(zip(sources, weights, strict=True)):
-        name = f"data.train.{index}" if isinstance(train, list) else "data.train"
+    for index, weight in enumerate(weights):
+        source, name = source_at({"train": train}, "train", index)
         written = source.get("weight", 1.0) if isinstance(source, dict) else 1.0
         if weight == written:
             continue
