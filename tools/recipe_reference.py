@@ -1,4 +1,4 @@
-"""Write docs/recipe.md from the recipe's own types and docstrings: python -m tools.recipe_reference"""
+"""Write docs/recipe.md, and recipe.zh.md, from the recipe's types and texts: python -m tools.recipe_reference"""
 
 from __future__ import annotations
 
@@ -9,48 +9,41 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from weitiao.data.clean_config import CleanConfig
 from weitiao.data.config import SourceConfig
 from weitiao.generation.config import GenerationConfig
 from weitiao.recipe import Recipe
-from weitiao.recipe.settings import forms_of
+from weitiao.recipe.settings import forms_of, kind_of, text_keys
+from weitiao.text.wording import LANGUAGES, Language, Wording
 from weitiao.training.config import RouterConfig
 from weitiao.user_code import OwnConfig
 
-TARGET = Path(__file__).parent.parent / "docs" / "recipe.md"
-INTRODUCTION = """# The recipe
-
-One YAML file says everything about a piece of work. Only `model` and `data` have to be written; every other setting has
-a default. Relative paths are looked up in the recipe's folder, then in the current one. Any setting can be given on the
-command line by its dotted name, after the recipe: `weitiao train recipe.yaml train.epochs=1 method.r=8`. An unknown key
-is an error that names the line and the nearest known key. `weitiao schema` prints the JSON Schema for editors.
-
-```yaml
-model: smollm2-135m                  # or a directory, a .gguf file, a hub id
-data:
-  train: tickets.jsonl               # or a list of sources, each with format, columns, weight
-  validation: 0.05
-  test: 0.1
-method: {type: lora, r: 16}
-objective: {type: sft}
-optimizer: {weight_decay: 0.01}
-train: {epochs: 3, learning_rate: 2e-4}
-```
-
-`train.batch_size` says how many items (with `sft`: sequences) make an optimiser step, and so what a step means;
-`train.token_budget` says how many tokens are computed at once, and so how much memory a step needs. Packing and shared
-beginnings change the cost of a step, never its meaning: its loss is the weighted sum over all its targets divided by
-their total weight.
-
-This page is made by `python -m tools.recipe_reference` from the program's own types.
-"""
+TARGETS: dict[Language, Path] = {
+    language: Path(__file__).parent.parent / "docs" / name
+    for language, name in zip(LANGUAGES, ("recipe.md", "recipe.zh.md"), strict=True)
+}
+SAID = {
+    "Sections": "各节", "setting": "设置", "type": "类型", "default": "默认值", "meaning": "含义", "required": "必填",
+    "see below": "见下文", "none": "无", "a source of `data`": "`data` 的一个数据源", " of type `{}`": "，类型 `{}`",
+    " of your own": "，自己写的", "path, source, or list of them": "路径、数据源或其列表",
+    "fraction, path, source, or list of them": "比例、路径、数据源或其列表",
+}  # fmt: skip
+"""What the page says beside the texts of catalogues, in Chinese."""
 
 
-def rows(section: type[BaseModel]) -> list[str]:
-    """The table of a section."""
-    lines = ["| setting | type | default | meaning |", "| --- | --- | --- | --- |"]
-    for name, field in section.model_fields.items():
-        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-        lines.append(f"| `{name}` | {type_name(field)} | {default(field)} | {meaning} |")
+def said(text: str, words: Wording) -> str:
+    """A text of this page in a language."""
+    return SAID[text] if words.language == "zh" and text in SAID else text
+
+
+def rows(form: type[BaseModel], prefix: str, words: Wording) -> list[str]:
+    """The table of a form of a section."""
+    heads = [said(one, words) for one in ("setting", "type", "default", "meaning")]
+    lines = [f"| {' | '.join(heads)} |", "| --- | --- | --- | --- |"]
+    for name, field in form.model_fields.items():
+        keys = text_keys(f"{prefix}.{name}", kind_of(form)) if prefix else (f"section.{name}",)
+        meaning = words.described(field.description or "", *keys).replace("|", "\\|")
+        lines.append(f"| `{name}` | {said(type_name(field), words)} | {said(default(field), words)} | {meaning} |")
     return lines
 
 
@@ -92,27 +85,32 @@ def default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, tuple):
         value = [one.type if isinstance(one, BaseModel) and hasattr(one, "type") else one for one in value]
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`".replace("\n", "\\n")
 
 
-def reference() -> str:
-    """The whole page."""
-    parts = [INTRODUCTION, "## Sections\n", *rows(Recipe), ""]
-    sections = [(name, form) for name, field in Recipe.model_fields.items() for form in forms_of(field.annotation)]
-    sections.insert(2, ("a source of `data`", SourceConfig))
-    sections += [("train.router", RouterConfig), ("evaluate.generation", GenerationConfig)]
-    for name, section in sections:
-        title = name if name.startswith("a ") else f"`{name}`"
-        kind = section.model_fields.get("type")
-        title += (
-            f" of type `{spelled(kind.annotation)}`"
-            if kind is not None and get_origin(kind.annotation) is Literal
-            else ""
-        )
-        title += " of your own" if issubclass(section, OwnConfig) else ""
-        parts += [f"## {title}\n", " ".join((section.__doc__ or "").split()) + "\n", *rows(section), ""]
+def reference(language: Language) -> str:
+    """The whole page. What stands above the sections is written by hand, and stays."""
+    words = Wording(language)
+    head = f"## {said('Sections', words)}\n"
+    parts = [TARGETS[language].read_text(encoding="utf-8").partition(head)[0] + head, *rows(Recipe, "", words), ""]
+    sections = [
+        (f"`{name}`", name, form) for name, one in Recipe.model_fields.items() for form in forms_of(one.annotation)
+    ]
+    sections.insert(2, (said("a source of `data`", words), "source", SourceConfig))
+    inner: dict[str, type[BaseModel]] = {
+        "data.clean": CleanConfig,
+        "train.router": RouterConfig,
+        "evaluate.generation": GenerationConfig,
+    }
+    sections += [(f"`{name}`", name, form) for name, form in inner.items()]
+    for title, name, form in sections:
+        own, kind = issubclass(form, OwnConfig), kind_of(form)
+        which = said(" of your own" if own else " of type `{}`" if kind else "", words).format(kind)
+        about = words.described(form.__doc__ or "", f"about.{name}.{kind}", f"about.{name}")
+        parts += [f"## {title}{which}\n", about + "\n", *rows(form, name, words), ""]
     return "\n".join(parts)
 
 
 if __name__ == "__main__":
-    TARGET.write_text(reference(), encoding="utf-8")
+    for language, target in TARGETS.items():
+        target.write_text(reference(language), encoding="utf-8")

@@ -212,10 +212,11 @@ def test_every_setting_is_read_by_some_code() -> None:
     assert unread <= {"LoraConfig.type", "SftConfig.type"}
 
 
-def test_the_reference_page_is_up_to_date() -> None:
+def test_the_reference_pages_are_up_to_date() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", "from tools.recipe_reference import reference; print(reference(), end='')"],
+        [sys.executable, "-c", "from tools.recipe_reference import reference; print(*map(reference, ('en', 'zh')))"],
         cwd=root, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout == (root / "docs/recipe.md").read_text(encoding="utf-8")
+    pages = [(root / "docs" / name).read_text(encoding="utf-8") for name in ("recipe.md", "recipe.zh.md")]
+    assert done.stdout == " ".join(pages) + "\n"

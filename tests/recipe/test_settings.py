@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ from workbench import write_rows
 
 from weitiao.recipe import Recipe, recipe_from_dict
 from weitiao.recipe.schema import recipe_schema
-from weitiao.recipe.settings import settings_of
+from weitiao.recipe.settings import OWN, Setting, forms_of, kind_of, settings_of
+from weitiao.text.wording import Wording, table_of
 
+ROOT = Path(__file__).parents[2]
 WRITTEN = {"model": "smollm2-135m", "data": {"train": "rows.jsonl"}, "train": {"epochs": 2}}
 
 
@@ -62,3 +66,34 @@ def test_a_type_has_settings_of_its_own_and_all_types_to_choose_from() -> None:
     assert choices["train.schedule"] == ("cosine", "linear", "constant")
     assert choices["train.keep_best"] == (True, False)
     assert choices["train.token_budget"] == ()
+
+
+def of_all_types() -> list[Setting]:
+    """Every setting that the forms of any recipe show."""
+    found = list(settings_of({}))
+    for section, field in Recipe.model_fields.items():
+        for kind in filter(None, map(kind_of, forms_of(field.annotation))):
+            found += settings_of({section: {"type": "my.py:Own" if kind == OWN else kind}})
+    return found
+
+
+def test_a_class_in_a_file_is_a_type_with_no_settings_of_another() -> None:
+    settings = [one for one in settings_of({"method": {"type": "my.py:Norms"}}) if one.section == "method"]
+    assert {one.name for one in settings} == {"method.type", "method.start"}
+    assert [one.value for one in settings if one.name == "method.type"] == ["my.py:Norms"]
+
+
+def test_every_setting_is_explained_in_chinese_and_no_text_is_left_over() -> None:
+    table, words, page = table_of("zh"), Wording("zh"), (ROOT / "docs/recipe.zh.md").read_text(encoding="utf-8")
+    english = defaultdict(set)
+    for one in of_all_types():
+        text = words.described(one.meaning, *one.texts)
+        assert re.search("[一-鿿]", text), one.name
+        assert Wording("en").described(one.meaning, *one.texts) == one.meaning
+        english[next(key for key in one.texts if key in table)].add(one.meaning)
+    assert not {key: meanings for key, meanings in english.items() if len(meanings) > 1}  # one text for two meanings
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) > 200
+    assert not [row for row in rows if not re.search("[一-鿿]", row.split(" | ")[-1])]
+    texts = {key: text for key, text in table.items() if key.startswith(("setting.", "section.", "about."))}
+    assert {key for key, text in texts.items() if text.replace("|", "\\|") not in page} <= english.keys()

@@ -26,7 +26,8 @@ def fields(text: str) -> set[str]:
 
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
     english, chinese = table_of("en"), table_of("zh")
-    assert list(english) == list(chinese)
+    of_settings = ("setting.", "section.", "about.")  # their English is in docstrings, see tests/recipe
+    assert list(english) == [key for key in chinese if not key.startswith(of_settings)]
     for key, text in english.items():
         assert fields(text) == fields(chinese[key]), key
 
@@ -47,6 +48,8 @@ def test_whatever_the_program_can_find_has_a_name_in_both_languages() -> None:
 def test_chinese_is_chinese() -> None:
     names = {
         "page.lang",
+        "unit.nats",
+        "reason.unit.nats",
         "metric.rouge_l",
         "metric.bleu",
         "metric.chrf",

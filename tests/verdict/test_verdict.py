@@ -25,6 +25,7 @@ from weitiao.records import record_of
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.retention.scores import PartScores, RetentionScores, accuracy, loss
 from weitiao.terminal.verdict import verdict_panel
+from weitiao.text.wording import Language
 from weitiao.verdict.verdict import Verdict, decide, read_verdict, sentence, write_verdict
 
 GOOD, BAD = Estimate(0.9, 0.86, 0.93, 200), Estimate(0.5, 0.43, 0.57, 200)
@@ -137,7 +138,7 @@ def test_parts_together_have_more_to_say_than_each_alone() -> None:
     assert together.reasons[-1].measured.n == 300
     assert "accuracy on all parts together may fall" in sentence(together.reasons[-1], "en")
     assert "it did not change" in sentence(together.reasons[-1], "en")
-    assert sentence(together.reasons[-1], "zh").startswith("全部测项上的准确率最多可下降")
+    assert sentence(together.reasons[-1], "zh").startswith("各部分合计的准确率最多可下降")
 
 
 def test_a_part_that_is_surely_lost_is_not_hidden_by_the_others() -> None:
@@ -318,10 +319,10 @@ def test_reasons_are_sentences_in_two_languages() -> None:
     assert "may fall by at most 2.0 points; it fell by 20.0 points (95% interval -23" in sentence(third, "en")
     assert (
         sentence(first, "zh")
-        == "微调后模型的得分至少应为 85.0%，实测 90.0%（95% 区间 86.0% 至 93.0%，n = 200）：达到。"
+        == "微调后模型的得分至少应为 85.0%，实测 90.0%（95% 置信区间 86.0% 至 93.0%，n = 200）：达到。"
     )
     assert "约需" in sentence(second, "zh")
-    assert "general 上的准确率最多可下降 2.0 个百分点，实际下降 20.0 个百分点（95% 区间 -23" in sentence(third, "zh")
+    assert "general的准确率最多可下降 2.0 个百分点，实际下降 20.0 个百分点（95% 置信区间 -23" in sentence(third, "zh")
 
 
 def test_a_gain_elsewhere_is_called_a_rise() -> None:
@@ -336,9 +337,9 @@ def test_a_gain_elsewhere_is_called_a_rise() -> None:
     assert re.search(r"≤ \+0\.050 nats +-0\.09", printed(falling))
 
 
-def printed(verdict: Verdict, width: int = 130) -> str:
+def printed(verdict: Verdict, width: int = 130, language: Language = "en") -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(verdict_panel(verdict))
+    Console(file=stream, width=width).print(verdict_panel(verdict, language))
     return stream.getvalue()
 
 
@@ -354,6 +355,14 @@ def test_the_panel_shows_decision_and_every_reason() -> None:
     ):
         assert words in text
     assert "violated" in text
+
+
+def test_the_panel_says_every_reason_in_chinese() -> None:
+    verdict = decide(GOOD, gain(0.08, 0.01, 0.15), retention(400, 300, 500), CONFIG)
+    text = printed(verdict, width=200, language="zh")
+    for reason in verdict.reasons:
+        assert sentence(reason, "zh") in text
+    assert not re.search("Asked|Measured|violated", text)
 
 
 @pytest.mark.parametrize(

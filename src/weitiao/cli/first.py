@@ -112,7 +112,7 @@ def demo(
     if json:
         print_json(result.to_dict())
     else:
-        print_outcome(work, results())
+        print_outcome(work, results(), language)
         _print_answers(result, results())
     closing_panel(
         console,

@@ -110,7 +110,7 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
     ),
     "job": (
         "Train",
-        "Stop a job, go on with it, move it.\n\n停止、继续或移动任务。",
+        "Stop a job, go on with it, move it.\n\n停止、继续或移动作业。",
         (jobs.stop, jobs.retry, jobs.move, jobs.log),
     ),
     "feedback": (

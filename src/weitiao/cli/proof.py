@@ -180,6 +180,7 @@ def compare(
 
 def verdict(
     run: Annotated[Path, typer.Argument(help="A run directory with a verdict.")],
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Show again whether a run's model is to be shipped, and why.
@@ -200,7 +201,7 @@ def verdict(
     if json:
         print_json(verdict_values(found))
     else:
-        results().print(verdict_panel(found))
+        results().print(verdict_panel(found, language))
     raise typer.Exit(found.exit_code)
 
 

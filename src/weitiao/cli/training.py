@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from weitiao.study.pipeline.result import PipelineResult
+    from weitiao.text.wording import Language
 
 
 def plan(
@@ -109,12 +110,12 @@ def run(
     if json:
         print_json(result.to_dict())
     else:
-        print_outcome(result, results())
+        print_outcome(result, results(), language)
     closing_panel(console, *_closing(result, recipe))
     raise typer.Exit(result.exit_code)
 
 
-def print_outcome(result: PipelineResult, console: Console) -> None:
+def print_outcome(result: PipelineResult, console: Console, language: Language) -> None:
     """The verdict, or why the run ended before there was one."""
     from weitiao.terminal.exports import print_exports
     from weitiao.terminal.verdict import verdict_panel
@@ -122,7 +123,7 @@ def print_outcome(result: PipelineResult, console: Console) -> None:
     if result.exports is not None:
         print_exports(result.exports, console)
     if result.verdict is not None:
-        console.print(verdict_panel(result.verdict))
+        console.print(verdict_panel(result.verdict, language))
     elif result.stop is not None:
         console.print(result.stop.text, highlight=False, markup=False, soft_wrap=True)
 

@@ -128,7 +128,9 @@ class RlooConfig(RewardedKlConfig):
     """The objective."""
 
     normalize: Literal["token", "sequence", "constant"] = "constant"
-    """What the loss is divided by, see `grpo`."""
+    """What the loss is divided by: the tokens of all answers (DAPO, https://arxiv.org/abs/2503.14476); those of each
+    answer, then the answers (the GRPO paper: a token of a long answer counts less); or for every answer
+    `rollouts.generation.max_new_tokens` (Dr. GRPO, https://arxiv.org/abs/2503.20783)."""
 
     kl: float = Field(default=0.05, ge=0)
     """Coefficient of the KL divergence from the model that the training began with. With 0 it is not computed."""

@@ -10,6 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from weitiao.recipe.recipe import Recipe
+from weitiao.user_code import REFERENCE, OwnConfig
+
+OWN = "own"
+"""What the `type` of a section is called here that a user wrote, as a class in a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Setting:
         is_written: Whether the recipe says it.
         choices: All values that it may have, where they are few: JSON values.
         is_text: Whether it is a text whatever it looks like.
+        kind: The `type` of its section, where that has one.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Setting:
     is_written: bool
     choices: tuple[Any, ...] = ()
     is_text: bool = False
+    kind: str | None = None
 
     @property
     def section(self) -> str:
@@ -40,9 +46,31 @@ class Setting:
         return self.name.partition(".")[0]
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Under which keys the catalogue of a language may have its meaning, see `Wording.described`."""
+        return text_keys(self.name, self.kind)
+
+    @property
     def differs(self) -> bool:
         """Whether it is written and is not the default."""
         return self.is_written and self.value != self.default
+
+
+def text_keys(name: str, kind: str | None) -> tuple[str, ...]:
+    """The keys for a setting's meaning in catalogues, the most special one first.
+
+    Args:
+        name: Dotted: `objective.beta`, which each type has for itself, or `rollouts.generation.top_p`, which other
+            sections have as well.
+        kind: The `type` of its section, where that has one.
+    """
+    section, _, rest = name.partition(".")
+    return f"setting.{section}.{kind}.{rest}", f"setting.{name}", f"setting.{rest}"
+
+
+def kind_of(form: type[BaseModel]) -> str | None:
+    """What a form of a section calls its `type`; None where a section has one form."""
+    return OWN if issubclass(form, OwnConfig) else next(iter(_types(form)), None)
 
 
 def settings_of(values: Mapping[str, Any]) -> Iterator[Setting]:
@@ -61,7 +89,9 @@ def settings_of(values: Mapping[str, Any]) -> Iterator[Setting]:
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         usual = default if isinstance(default, BaseModel) else None
         kind = written.get("type") if isinstance(written, Mapping) else None
-        wanted = [form for form in forms if kind is not None and kind in _types(form)]
+        if isinstance(kind, str) and REFERENCE.fullmatch(kind):
+            kind = OWN
+        wanted = [form for form in forms if kind is not None and kind_of(form) == kind]
         form = wanted[0] if wanted else type(usual) if usual is not None else forms[0]
         kinds = tuple(dict.fromkeys(one for form in forms for one in _types(form)))
         yield from _settings(name, form, written if isinstance(written, Mapping) else {}, kinds)
@@ -88,6 +118,7 @@ def _settings(
         yield Setting(
             name, " ".join((field.description or "").split()), told, value if key in written else told, key in written,
             kinds if key == "type" else _choices(field.annotation), field.annotation is str,
+            kind_of(form),
         )  # fmt: skip
 
 

@@ -80,7 +80,8 @@ class RewardConfig(Config):
 
 
 class RolloutsConfig(Config):
-    """Of objectives that learn from answers of the model itself (`grpo`, `rloo`, `reinforce`)."""
+    """Of objectives that learn from answers of the model itself (`grpo`, `rloo`, `reinforce`, `ppo`, and `distill` with
+    `on_policy`)."""
 
     rewards: Annotated[tuple[RewardConfig, ...], BeforeValidator(as_list)] = ()
     """What answers are worth; at least one."""

@@ -13,7 +13,7 @@ from weitiao.evaluation.statistics import Estimate
 from weitiao.retention.comparison import Outcome, PartComparison, RetentionComparison
 from weitiao.retention.scores import Kind, RetentionScores
 from weitiao.terminal.tables import p_value, share, table
-from weitiao.text.wording import Wording
+from weitiao.text.wording import Language, Wording
 from weitiao.verdict.tournament import Cell, Tournament
 from weitiao.verdict.verdict import Decision, Reason, Unit, Verdict, bare, change_of, number, outcome, place, sentence
 
@@ -21,8 +21,25 @@ _COLOURS: dict[Decision, str] = {"ship": "green", "do not ship": "red", "undecid
 _STATUS_COLOURS: dict[Status, str] = {"met": "green", "violated": "red", "open": "yellow"}
 
 
-def verdict_panel(verdict: Verdict) -> Panel:
-    """The verdict with its reasons as a table, green, red or yellow."""
+def verdict_panel(verdict: Verdict, language: Language = "en") -> Panel:
+    """The verdict, green, red or yellow, with its reasons: as a table, in Chinese as sentences."""
+    colour = _COLOURS[verdict.decision]
+    title = Text(f"{verdict.decision.upper()}  {Wording('zh')(f'verdict.{verdict.decision}')}", f"bold {colour}")
+    reasons = _table_of_reasons(verdict) if language == "en" else _sentences(verdict, language)
+    return Panel(reasons, title=title, title_align="left", border_style=colour, expand=False)
+
+
+def _sentences(verdict: Verdict, language: Language) -> Group:
+    words = Wording(language)
+    lines = [Text(sentence(one, language), _STATUS_COLOURS[one.status]) for one in verdict.reasons]
+    lines += [Text(words("verdict.noted", text=sentence(one, language)), "yellow") for one in verdict.noted]
+    for one in verdict.set_aside:
+        name = words.named("retention.part", one.name)
+        lines.append(Text(words("verdict.set_aside", name=name, reason=one.reason), "dim"))
+    return Group(*lines)
+
+
+def _table_of_reasons(verdict: Verdict) -> Group:
     rows = []
     for one in verdict.reasons:
         measured = change_of(one) if one.kind == "retention" else one.measured
@@ -34,9 +51,7 @@ def verdict_panel(verdict: Verdict) -> Panel:
     lines = [Text(f"{_short(one)}: {outcome(one, 'en')}", "yellow") for one in verdict.reasons if one.status == "open"]
     lines += [Text(f"Noted: {sentence(one, 'en')}", "yellow") for one in verdict.noted]
     lines += [Text(f"{one.name} does not count: {one.reason}", "dim") for one in verdict.set_aside]
-    colour = _COLOURS[verdict.decision]
-    title = Text(f"{verdict.decision.upper()}  {Wording('zh')(f'verdict.{verdict.decision}')}", f"bold {colour}")
-    return Panel(Group(shown, *lines), title=title, title_align="left", border_style=colour, expand=False)
+    return Group(shown, *lines)
 
 
 def _short(reason: Reason) -> str:

@@ -44,6 +44,10 @@ class Wording:
         """What something is called: the text of `KIND.NAME`, or the name itself where it is one of the user's."""
         return self._table.get(f"{kind}.{name}", name)
 
+    def described(self, docstring: str, *keys: str) -> str:
+        """The text of the first of these keys that there is, or the docstring, of which catalogues have no copy."""
+        return next((self._table[key] for key in keys if key in self._table), " ".join(docstring.split()))
+
     def share(self, value: float) -> str:
         """A share: `84.3%`."""
         return f"{value:.1%}"

@@ -36,11 +36,13 @@ class TrainConfig(Config):
     """Optimiser steps; with `epochs` as well, whatever comes first."""
 
     batch_size: int = Field(default=16, ge=1)
-    """Sequences in an optimiser step, over all ranks. It decides what a step means; memory it does not decide."""
+    """Sequences in an optimiser step, over all ranks. It decides what a step means; memory it does not decide,
+    so there is no number of accumulation steps beside it."""
 
     token_budget: int | Literal["auto"] = "auto"
-    """Tokens computed at once on a rank, after shared beginnings are merged. It decides memory, never the result
-    (dropout and `neftune` excepted: their noise is drawn anew for each portion)."""
+    """Tokens computed at once on a rank, after shared beginnings are merged; a step that has more is computed in
+    portions, whose gradients are accumulated. It decides memory, never the result (dropout and `neftune` excepted:
+    their noise is drawn anew for each portion)."""
 
     precision: PrecisionName = "auto"
     """Number format of the products: `weights` is that of `model.dtype`; `bfloat16` and `float16` compute in it beside
@@ -74,7 +76,7 @@ class TrainConfig(Config):
 
     learning_rate: float = Field(default=2e-4, gt=0)
     """The highest learning rate. Where it is not given: 2e-4 for `lora`, 2e-5 for `full`, 5e-5 for `freeze`, 1e-3 for
-    `bitfit` and `peft`."""
+    `bitfit`, `adapter` and `peft`."""
 
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up: to zero along a cosine or a line, or not at all."""

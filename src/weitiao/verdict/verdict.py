@@ -181,8 +181,10 @@ def change_of(reason: Reason) -> Estimate:
 
 
 def place(reason: Reason, language: Language) -> str:
-    """Which part of the retention suite a reason is about."""
-    return Wording(language)("reason.all" if reason.name in OVERALL.values() else "reason.part", name=reason.name)
+    """Which part of the retention suite a reason is about; English has the names that recipes have."""
+    words = Wording(language)
+    name = reason.name if language == "en" else words.named("retention.part", reason.name)
+    return words("reason.all" if reason.name in OVERALL.values() else "reason.part", name=name)
 
 
 def outcome(reason: Reason, language: Language) -> str:

@@ -15,12 +15,14 @@ from fastapi.responses import Response
 
 from weitiao.errors import WeitiaoError
 from weitiao.planning.devices import device_names, find_device
-from weitiao.recipe import load_recipe
+from weitiao.recipe import Recipe, load_recipe
 from weitiao.recipe.settings import settings_of
 from weitiao.study.effects import first_step
+from weitiao.text.wording import Wording
 from weitiao.ui import recipes
 from weitiao.ui.aside import Aside
 from weitiao.ui.context import Ui
+from weitiao.ui.templating import language_of
 from weitiao.ui.workspace import Project
 
 _KEPT = 16
@@ -90,12 +92,15 @@ def _stat(path: Path) -> os.stat_result | None:
     return path.stat() if path.exists() else None
 
 
-def settings_values(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every setting of a recipe, with what is done again when it changes."""
+def settings_values(values: dict[str, Any], words: Wording) -> list[dict[str, Any]]:
+    """Every setting of a recipe, with what it means in a language, and what is done again when it changes."""
     return [
-        {**asdict(one), "section": one.section, "differs": one.differs, "redoes": first_step(one.name)}
+        {
+            **asdict(one), "meaning": words.described(one.meaning, *one.texts), "section": one.section,
+            "differs": one.differs, "redoes": first_step(one.name),
+        }
         for one in settings_of(values)
-    ]
+    ]  # fmt: skip
 
 
 def plan_router(ui: Ui) -> APIRouter:
@@ -106,14 +111,20 @@ def plan_router(ui: Ui) -> APIRouter:
     @router.get("/projects/{name:path}/plan", include_in_schema=False)
     def page(request: Request, name: str, device: Device = "") -> Response:
         found = recipes.read(workspace.project(name))
-        settings = settings_values(found.values)
+        words = Wording(language_of(request))
+        settings = settings_values(found.values, words)
         groups = [("", [one for one in settings if one["differs"]])]
         others = [one for one in settings if not one["differs"]]
         groups += [(section, list(some)) for section, some in groupby(others, key=lambda one: str(one["section"]))]
+        titles = {
+            section: words.described(field.description or "", f"section.{section}")
+            for section, field in Recipe.model_fields.items()
+        }
         devices = [find_device(one) for one in device_names()]
         return ui.pages.page(
-            request, "plan", project=name, etag=found.etag, groups=groups, devices=devices, device=device
-        )
+            request, "plan", project=name, etag=found.etag, groups=groups, titles=titles, devices=devices,
+            device=device,
+        )  # fmt: skip
 
     @router.get("/projects/{name:path}/plan/ways", include_in_schema=False)
     async def ways(request: Request, name: str, device: Device = "") -> Response:
@@ -135,6 +146,6 @@ def plan_router(ui: Ui) -> APIRouter:
     @router.get("/api/projects/{name:path}/settings")
     def settings(name: str) -> list[dict[str, Any]]:
         """Every setting that the recipe of a project may hold: meaning, default, what is written and done again."""
-        return settings_values(recipes.read(workspace.project(name)).values)
+        return settings_values(recipes.read(workspace.project(name)).values, Wording("en"))
 
     return router
