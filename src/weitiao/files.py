@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -98,6 +99,22 @@ def writable(directory: Path, what: str) -> Iterator[None]:
             f"{what} cannot be written to {directory}: {error.strerror or error}.",
             "Make room or fix the permissions there, or name another directory with --output.",
         ) from error
+
+
+LOCK_SECONDS = 0.2
+"""How long who wants a lock tries to get it: longer than `is_locked` has it."""
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has a lock file (`filelock.FileLock`: `flock` on Unix)."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @contextmanager

@@ -138,6 +138,16 @@ def test_what_fails_is_not_tried_again_and_what_is_always_killed_is_given_up(
     assert (found.state, found.exit_code, found.deaths) == ("failed", -signal.SIGKILL, MOST_DEATHS)
 
 
+def test_a_number_that_is_another_process_now_is_no_job(home: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
+    store = JobStore(home)
+    job = submitted(home, write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 2}))
+    store.start_next("")
+    store.claim(job.id, 1, os.getpid())  # the machine was switched off, and its numbers were given anew
+    start_worker(home).wait(300)
+    found = store.get(job.id)
+    assert (found.state, found.attempt, found.deaths) == ("done", 2, 1)
+
+
 def test_order_and_claims(home: Path, tmp_path: Path) -> None:
     store = JobStore(home)
     numbers = [store.submit(["train", name], tmp_path, None).id for name in "abcd"]
@@ -152,7 +162,7 @@ def test_order_and_claims(home: Path, tmp_path: Path) -> None:
     assert started is not None
     assert started.command == ("train", "c")
     with ThreadPoolExecutor(8) as pool:  # eight processes for one job
-        claims = list(pool.map(lambda pid: store.claim(started.id, 1, pid, 1.0), range(1, 9)))
+        claims = list(pool.map(lambda pid: store.claim(started.id, 1, pid), range(1, 9)))
     assert sum(claim is not None for claim in claims) == 1
     store.again(started)  # it was read before the claim, so it has a process
     assert store.get(started.id).state == "running"
@@ -160,6 +170,6 @@ def test_order_and_claims(home: Path, tmp_path: Path) -> None:
     again = store.start_next("")
     assert again is not None
     assert (again.id, again.attempt) == (started.id, 2)
-    assert store.claim(again.id, 1, 9, 1.0) is None  # a process of the attempt before comes late
+    assert store.claim(again.id, 1, 9) is None  # a process of the attempt before comes late
     store.end(started, "done", 0)
     assert store.get(again.id).state == "starting"

@@ -32,12 +32,12 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT NOT NULL, folder TEXT NOT NULL, run_dir TEXT NOT NULL,
     state TEXT NOT NULL, place REAL NOT NULL, submitted TEXT NOT NULL, started TEXT, ended TEXT,
-    attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0, pid INTEGER, born REAL, device TEXT,
+    attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0, pid INTEGER, device TEXT,
     wish TEXT, exit_code INTEGER
 )
 """
 _COLUMNS = (
-    "id, command, folder, run_dir, state, place, submitted, started, ended, attempt, deaths, pid, born, device, wish, "
+    "id, command, folder, run_dir, state, place, submitted, started, ended, attempt, deaths, pid, device, wish, "
     "exit_code"
 )
 
@@ -60,7 +60,7 @@ class Job:
         submitted, started, ended: When, in UTC.
         attempt: How often it was started.
         deaths: How often its process ended by a signal that nobody asked for, since it was submitted or retried.
-        pid, born: Its process, and when that began (seconds since 1970): numbers of processes come again.
+        pid: Of its process.
         device: What it may use: an index of CUDA, or nothing.
         wish: What is asked of it while it runs: `stop` or `kill`.
         exit_code: 0 done, 1 a bug, 2 the user's input, 3 no, 4 undecided, 130 interrupted, -N killed by signal N.
@@ -78,7 +78,6 @@ class Job:
     attempt: int
     deaths: int
     pid: int | None
-    born: float | None
     device: str | None
     wish: str | None
     exit_code: int | None
@@ -100,7 +99,7 @@ class JobStore:
 
     def submit(self, command: Sequence[str], folder: Path, run_dir: Path | None) -> Job:
         """Put a command at the end of the queue."""
-        values = (json_text(list(command)), str(folder), "" if run_dir is None else str(run_dir), _now())
+        values = (json_text(list(command)), str(folder), "" if run_dir is None else str(run_dir.resolve()), _now())
         with self._changing() as connection:
             done = connection.execute(
                 "INSERT INTO jobs (command, folder, run_dir, state, place, submitted) VALUES (?, ?, ?, 'waiting', "
@@ -119,6 +118,11 @@ class JobStore:
             (search,),
         )
         return list(map(_job, rows))
+
+    def last_of(self, run_dir: Path) -> Job | None:
+        """The last job that works or worked on a run."""
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE run_dir = ? ORDER BY id DESC LIMIT 1"
+        return next(map(_job, self._read(query, (str(run_dir.resolve()),))), None)
 
     def busy(self) -> list[Job]:
         """The jobs that have been started and have not ended."""
@@ -143,18 +147,17 @@ class JobStore:
                 return None
             connection.execute(
                 "UPDATE jobs SET state = 'starting', attempt = attempt + 1, device = ?, started = ?, ended = NULL, "
-                "exit_code = NULL, pid = NULL, born = NULL, wish = NULL WHERE id = ?",
+                "exit_code = NULL, pid = NULL, wish = NULL WHERE id = ?",
                 (device, _now(), row[0]),
             )
         return self.get(row[0])
 
-    def claim(self, number: int, attempt: int, pid: int, born: float) -> Job | None:
+    def claim(self, number: int, attempt: int, pid: int) -> Job | None:
         """Make a job that of a process; None when it was taken, or started anew since."""
         with self._changing() as connection:
             done = connection.execute(
-                "UPDATE jobs SET state = 'running', pid = ?, born = ? "
-                "WHERE id = ? AND attempt = ? AND state = 'starting'",
-                (pid, born, number, attempt),
+                "UPDATE jobs SET state = 'running', pid = ? WHERE id = ? AND attempt = ? AND state = 'starting'",
+                (pid, number, attempt),
             )
             if not done.rowcount:
                 return None
@@ -163,7 +166,7 @@ class JobStore:
     def end(self, job: Job, state: State, exit_code: int | None) -> None:
         """Say how an attempt of a job ended; nothing where another one has begun."""
         self._change(
-            "UPDATE jobs SET state = ?, exit_code = ?, ended = ?, pid = NULL, born = NULL, wish = NULL "
+            "UPDATE jobs SET state = ?, exit_code = ?, ended = ?, pid = NULL, wish = NULL "
             "WHERE id = ? AND attempt = ? AND state IN ('starting', 'running')",
             (state, exit_code, _now(), job.id, job.attempt),
         )
@@ -171,7 +174,7 @@ class JobStore:
     def again(self, job: Job) -> None:
         """Let a job whose process is gone wait in its old place: it goes on where it stood."""
         self._change(
-            "UPDATE jobs SET state = 'waiting', deaths = deaths + 1, pid = NULL, born = NULL, wish = NULL "
+            "UPDATE jobs SET state = 'waiting', deaths = deaths + 1, pid = NULL, wish = NULL "
             "WHERE id = ? AND attempt = ? AND state = ? AND pid IS ?",  # it may have been claimed since it was read
             (job.id, job.attempt, job.state, job.pid),
         )

@@ -1,7 +1,7 @@
 """Starts the jobs of a queue, one at a time for each device, and sees to it that each comes to its end.
 
 A job is a process in a session of its own: it outlives the worker, and the next worker finds it by its number and
-birth. So whatever is killed, the queue goes on where it stood.
+command. So whatever is killed, the queue goes on where it stood.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from weitiao.files import LOCK_SECONDS, is_locked
 from weitiao.jobs.store import MOST_DEATHS, Job, JobError, JobStore
 
 LOCK = "worker.lock"
 POLL_SECONDS = 0.2
 LINGER_SECONDS = 30.0
-_BIRTH_SLACK = 0.5
 INTERRUPTED = 130
 
 
@@ -42,7 +42,7 @@ def work(home: Path, *, devices: Sequence[str] = ("",), linger: float = LINGER_S
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
         raise JobError("Another worker does the jobs of this queue.", "Leave them to it: weitiao jobs") from error
     with lock:
@@ -51,15 +51,7 @@ def work(home: Path, *, devices: Sequence[str] = ("",), linger: float = LINGER_S
 
 def is_working(home: Path) -> bool:
     """Whether a worker has the queue."""
-    if not (home / LOCK).exists():
-        return False
-    lock = FileLock(home / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    return is_locked(home / LOCK)
 
 
 def ensure_worker(home: Path) -> None:
@@ -72,19 +64,19 @@ def ensure_worker(home: Path) -> None:
 
 def claimed(home: Path, number: int, attempt: int) -> tuple[str, ...] | None:
     """Make a job this process's: what it is to do, or None where the job is another's."""
-    birth = born(os.getpid())
-    assert birth is not None, "this process is alive"
-    job = JobStore(home).claim(number, attempt, os.getpid(), birth)
+    job = JobStore(home).claim(number, attempt, os.getpid())
     return None if job is None else job.command
 
 
-def born(pid: int) -> float | None:
-    """When a process began, in seconds since 1970; None where it is gone."""
+def lives(pid: int, words: Sequence[str]) -> bool:
+    """Whether a process is there and is still the one whose command ends so.
+
+    Numbers of processes come again; and times of birth move when the clock is set, after a sleep of the machine say.
+    """
     with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return float(process.create_time())
-    return None
+        found: list[str] = psutil.Process(pid).cmdline()
+        return found[-len(words) :] == list(words)
+    return False
 
 
 class _Worker:
@@ -110,7 +102,7 @@ class _Worker:
             return False
         log = self._store.log(job.id)
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "weitiao", "_job", str(self._store.home), str(job.id), str(job.attempt)]
+        command = [sys.executable, "-m", "weitiao", *_words(self._store.home, job)]
         environment = {"COLUMNS": "100", **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
         folder = job.folder if job.folder.is_dir() else self._store.home
         with log.open("ab") as stream:
@@ -142,8 +134,7 @@ class _Worker:
         """Whether a process that another worker started is still there."""
         if job.pid is None:  # nothing claimed it yet, and nothing will once it has another attempt
             return False
-        birth = born(job.pid)
-        return birth is not None and job.born is not None and abs(birth - job.born) < _BIRTH_SLACK
+        return lives(job.pid, _words(self._store.home, job))
 
     def _fulfil(self, job: Job) -> None:
         """Do what is asked of a job: once each, since a second interrupt would not let it save."""
@@ -153,6 +144,11 @@ class _Worker:
         self._stopped.add((job.id, job.attempt))
         with suppress(ProcessLookupError):
             os.kill(job.pid, signal.SIGKILL if job.wish == "kill" else signal.SIGINT)
+
+
+def _words(home: Path, job: Job) -> list[str]:
+    """What the process of a job is called with."""
+    return ["_job", str(home.resolve()), str(job.id), str(job.attempt)]
 
 
 def _spawn(command: list[str], folder: Path, log: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from weitiao.files import write_json
-from weitiao.jobs.worker import born
+from weitiao.jobs.worker import lives
 from weitiao.ui.problems import NotFoundError
 
 IDLE_SECONDS = 1800.0
-_BIRTH_SLACK = 0.5
 _SAID = 2000
 State = Literal["loading", "ready", "ended"]
 
@@ -38,7 +37,7 @@ class Server:
         options: Further words of the command.
         folder: Where it runs.
         is_lasting: Whether it goes on when nobody asks it anything.
-        pid, born: Its process, and when that began.
+        pid, born: Its process, and when that began, in seconds since 1970.
     """
 
     id: str
@@ -95,16 +94,13 @@ class Servers:
         """
         self._home.mkdir(parents=True, exist_ok=True)
         name = secrets.token_hex(4)
-        port = () if "--port" in options else ("--port", "0")
-        command = [sys.executable, "-m", "weitiao", "serve", *targets, *options, *port, "--json"]
+        command = [sys.executable, "-m", "weitiao", *_words(targets, options)]
         with self._out(name).open("wb") as out, self._log(name).open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=log, start_new_session=True,
                 env={**os.environ, "COLUMNS": "100"},
             )  # fmt: skip
-        server = Server(
-            name, tuple(targets), tuple(options), str(folder), is_lasting, process.pid, born(process.pid) or time.time()
-        )
+        server = Server(name, tuple(targets), tuple(options), str(folder), is_lasting, process.pid, time.time())
         write_json(self._home / f"{name}.json", asdict(server))
         return server
 
@@ -145,8 +141,7 @@ class Servers:
                     self.stop(server)
 
     def _lives(self, server: Server) -> bool:
-        began = born(server.pid)
-        return began is not None and abs(began - server.born) < _BIRTH_SLACK
+        return lives(server.pid, _words(server.targets, server.options))
 
     def _ready(self, server: Server) -> dict[str, Any]:
         try:
@@ -173,3 +168,9 @@ class Servers:
 
     def _log(self, name: str) -> Path:
         return self._home / f"{name}.log"
+
+
+def _words(targets: Sequence[str], options: Sequence[str]) -> list[str]:
+    """What the process of a server is called with."""
+    port = () if "--port" in options else ("--port", "0")
+    return ["serve", *targets, *options, *port, "--json"]
