@@ -64,7 +64,8 @@ def ui(
 def mcp(
     folder: Annotated[Path, typer.Argument(help="What projects and runs lie in.")] = Path(),
     allow_changes: Annotated[
-        bool, typer.Option("--allow-changes", help="Let agents start, stop and export; without it they only look.")
+        bool,
+        typer.Option("--allow-changes", help="Let agents change and start things; without it they only look."),
     ] = False,
     home: Annotated[Path | None, typer.Option(help="The folder of the queue; one for each user by default.")] = None,
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from importlib import resources
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from weitiao.ui.access import Access, Token
@@ -79,15 +81,14 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
         password: With which others get the token, where other machines can reach it; None for this machine alone.
     """
     mimetypes.add_type("text/javascript", ".js")
-    home = workspace.jobs.home
-    ui = Ui(workspace, Pages(AREAS), Aside(), Token(token, home), Servers(home))
+    ui = parts_of(workspace, token)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         idle = asyncio.create_task(_stop_idle(ui.servers))
         yield
         idle.cancel()
-        ui.aside.close()
+        ui.close()
 
     app = FastAPI(title="weitiao", lifespan=lifespan, redoc_url=None, docs_url=None, openapi_url="/api/openapi.json")
     add_handlers(app)
@@ -104,6 +105,20 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(Access, token=ui.token, is_local=password is None, most_bytes=most_bytes)
     return app
+
+
+def parts_of(workspace: Workspace, token: str) -> Ui:
+    """What the pages of a workspace work with; arguments as of `create_app`."""
+    home = workspace.jobs.home
+    return Ui(workspace, Pages(AREAS), Aside(), Aside(), Token(token, home), Servers(home))
+
+
+def operations(ui: Ui) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Everything that the API does, as `METHOD /path` and the function that does it."""
+    for router in ROUTERS:
+        for route in router(ui).routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                yield from ((f"{method} {route.path}", route.endpoint) for method in route.methods or ())
 
 
 async def _stop_idle(servers: Servers) -> None:

@@ -18,7 +18,8 @@ class Ui:
     Attributes:
         workspace: What is shown.
         pages: Makes pages of templates.
-        aside: Does what needs PyTorch, in a process of its own.
+        aside: Does what needs PyTorch, or is long, in a process of its own.
+        soon: The same for what is short and waited for while one types: a check of much data does not hold it up.
         token: Who may use the pages.
         servers: Of models, that the pages started.
     """
@@ -26,5 +27,11 @@ class Ui:
     workspace: Workspace
     pages: Pages
     aside: Aside
+    soon: Aside
     token: Token
     servers: Servers
+
+    def close(self) -> None:
+        """End the processes beside."""
+        self.aside.close()
+        self.soon.close()

@@ -1,13 +1,16 @@
 """`weitiao mcp`: what the pages show and do, for agents, over the Model Context Protocol (https://modelcontextprotocol.io).
 
-The functions are those of the API. An agent may look at everything below the folder; it changes nothing unless it may.
+A tool is an operation of the API: its function, its arguments, its words. An agent may look at everything below the
+folder; it changes nothing unless it may.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import Any
 
 from mcp.server import MCPServer
@@ -15,24 +18,75 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 from weitiao.errors import WeitiaoError
-from weitiao.jobs.worker import ensure_worker
-from weitiao.text.wording import Wording
-from weitiao.ui import recipes
-from weitiao.ui.live import Metrics
-from weitiao.ui.pages.export import NewExport, command_of, export_values
-from weitiao.ui.pages.home import home_values
-from weitiao.ui.pages.jobs import NewJob, Verb, begin, log_of, shown_job, submit
-from weitiao.ui.pages.run import run_values
-from weitiao.ui.pages.settings import diagnosis
+from weitiao.ui.app import operations, parts_of
 from weitiao.ui.workspace import Workspace
 
 _ABOUT = (
-    "Fine-tuning of language models: projects with recipes, runs with verdicts, and the queue of jobs that does them."
+    "Fine-tuning of language models: projects with data and a recipe, runs with verdicts, and the queue of jobs that "
+    "does them. Names and files are below one folder. A change of a recipe or of data wants the `etag` that was read "
+    "with it."
 )
-_RESULTS = (
-    "verdict", "scores", "baseline", "comparison", "gap", "gap-tuned", "data-check", "retention-before",
-    "retention-after", "forecast", "environment",
-)  # fmt: skip
+_PROJECT, _RUN, _SERVER = "/api/projects/{name:path}", "/api/runs/{name:path}", "/api/servers/{name}"
+_STORE = "/api/feedback/{name:path}"
+LOOKING = {
+    "GET /api/home": "overview",
+    "GET /api/jobs": "jobs",
+    "GET /api/jobs/{number}/log": "log",
+    "GET /api/projects": "projects",
+    f"GET {_PROJECT}/recipe": "recipe",
+    f"GET {_PROJECT}/settings": "settings",
+    f"GET {_PROJECT}/data": "data",
+    f"GET {_PROJECT}/data/sources": "data_sources",
+    f"GET {_PROJECT}/data/check": "data_check",
+    f"POST {_PROJECT}/data/preview": "data_preview",
+    f"GET {_PROJECT}/task": "task",
+    "POST /api/grades": "grades",
+    f"GET {_PROJECT}/plan": "plan",
+    "GET /api/runs": "runs",
+    f"GET {_RUN}": "run",
+    f"GET {_RUN}/metrics": "metrics",
+    f"GET {_RUN}/why": "why",
+    f"GET {_RUN}/results/{{what}}": "result",
+    f"GET {_RUN}/exports": "exports",
+    "GET /api/compare": "compare",
+    "GET /api/compare/answers": "compare_answers",
+    "GET /api/feedback": "feedback",
+    f"GET {_STORE}/status": "feedback_status",
+    "GET /api/servers": "servers",
+    f"GET {_SERVER}": "server",
+    f"GET {_SERVER}/route": "route",
+    "GET /api/doctor": "doctor",
+    "GET /api/models": "models",
+    "GET /api/worker": "worker",
+}
+"""Operations that only look, with the name of their tool."""
+CHANGING = {
+    "POST /api/demo": "demo",
+    "POST /api/jobs": "start",
+    "POST /api/jobs/{number}/stop": "stop",
+    "POST /api/jobs/{number}/retry": "retry",
+    "POST /api/jobs/{number}/move": "move",
+    "POST /api/worker": "start_worker",
+    "POST /api/projects": "new_project",
+    f"PATCH {_PROJECT}/recipe": "change_recipe",
+    f"POST {_PROJECT}/data/files": "data_files",
+    f"POST {_PROJECT}/data/mapping": "data_mapping",
+    f"POST {_PROJECT}/data/remove": "data_remove",
+    f"POST {_PROJECT}/data/mend": "data_mend",
+    f"POST {_PROJECT}/data/rows": "data_rows",
+    f"POST {_PROJECT}/data/split": "data_split",
+    f"POST {_PROJECT}/data/versions/{{number}}": "data_version",
+    f"POST {_PROJECT}/task": "set_task",
+    f"POST {_RUN}/exports": "export",
+    "POST /api/feedback": "feedback_sample",
+    f"POST {_STORE}/judge": "feedback_judge",
+    f"POST {_STORE}/project": "feedback_project",
+    "POST /api/servers": "serve",
+    f"POST {_SERVER}/stop": "stop_server",
+    f"POST {_SERVER}/route": "set_route",
+}
+"""Operations that change something. What is in neither table is for browsers (streams, uploads, the access token), or
+for people alone: what they say of answers."""
 
 
 def create_server(workspace: Workspace, *, allow_changes: bool) -> MCPServer[None]:
@@ -40,100 +94,33 @@ def create_server(workspace: Workspace, *, allow_changes: bool) -> MCPServer[Non
 
     Args:
         workspace: What they see.
-        allow_changes: Whether they may put jobs into the queue and stop them.
+        allow_changes: Whether they may do more than look.
     """
-    server: MCPServer[None] = MCPServer("weitiao", instructions=_ABOUT, log_level="WARNING")
-    for function in looking(workspace):
-        server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False))(told(function))
-    if allow_changes:
-        for function in changing(workspace):
-            server.tool(annotations=ToolAnnotations(read_only_hint=False, open_world_hint=False))(told(function))
+    ui = parts_of(workspace, token="")
+
+    @asynccontextmanager
+    async def lifespan(_: MCPServer[None]) -> AsyncIterator[None]:
+        yield
+        ui.close()
+
+    server: MCPServer[None] = MCPServer("weitiao", instructions=_ABOUT, log_level="WARNING", lifespan=lifespan)
+    for operation, function in operations(ui):
+        reads = operation in LOOKING
+        if name := LOOKING.get(operation) or (CHANGING.get(operation) if allow_changes else None):
+            hints = ToolAnnotations(read_only_hint=reads, open_world_hint=False)
+            server.add_tool(told(function), name, annotations=hints)
     return server
-
-
-def looking(workspace: Workspace) -> tuple[Callable[..., Any], ...]:
-    """What reads."""
-
-    def overview(search: str = "") -> dict[str, Any]:
-        """Jobs, runs and projects, those that have a text in their names."""
-        return home_values(workspace, search)
-
-    def run(name: str) -> dict[str, Any]:
-        """How far a run is: its steps with what came out of each, its job, its verdict."""
-        return run_values(workspace, name, _metrics(name))
-
-    def metrics(name: str, points: int = 50) -> dict[str, Any]:
-        """The numbers of a run's training, thinned out to so many points each."""
-        return _metrics(name).drawn((), min(max(points, 10), 1000))
-
-    def result(name: str, what: str) -> Any:
-        """A result of a run as it stands in its file.
-
-        `what`: verdict, scores, baseline, comparison, gap, gap-tuned, data-check, retention-before, retention-after,
-        forecast or environment.
-        """
-        path = workspace.run(name).path / f"{what}.json"
-        if what not in _RESULTS or not path.is_file():
-            raise ToolError(f"This run has no {what}. There are: {', '.join(_RESULTS)}, as far as the run has come.")
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    def exports(name: str) -> dict[str, Any]:
-        """What was exported of a run, with size, memory, speed and quality of each format."""
-        return export_values(workspace, name, Wording("en"))
-
-    def recipe(project: str) -> str:
-        """The recipe of a project: a YAML file."""
-        return recipes.read(workspace.project(project)).text
-
-    def log(job: int) -> str:
-        """The end of what a job has printed."""
-        return str(log_of(workspace, job, None)["text"])
-
-    def doctor() -> dict[str, Any]:
-        """What is installed, and what works on this machine."""
-        return diagnosis()
-
-    def _metrics(name: str) -> Metrics:
-        found = Metrics(workspace.run(name).metrics_path)
-        found.refresh()
-        return found
-
-    return overview, run, metrics, result, exports, recipe, log, doctor
-
-
-def changing(workspace: Workspace) -> tuple[Callable[..., Any], ...]:
-    """What puts work into the queue."""
-
-    def start(project: str, verb: Verb = "run", overrides: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Put a project's recipe into the queue; `overrides` are `section.key=value`."""
-        return shown_job(begin(workspace, NewJob(project=project, verb=verb, overrides=list(overrides))), workspace)
-
-    def go_on(run: str) -> dict[str, Any]:
-        """Let a run go on where it stands."""
-        return shown_job(begin(workspace, NewJob(run=run)), workspace)
-
-    def stop(job: int) -> dict[str, Any]:
-        """Stop a job: it saves what it has."""
-        stopped = workspace.jobs.stop(job)
-        ensure_worker(workspace.jobs.home)
-        return shown_job(stopped, workspace)
-
-    def export(run: str, formats: tuple[str, ...], largest_loss: float = 0.02) -> dict[str, Any]:
-        """Export a tuned model in formats such as gguf-q8_0, and check each."""
-        path = workspace.run(run).path
-        command = command_of(NewExport(formats=list(formats), largest_loss=largest_loss), str(path))
-        return shown_job(submit(workspace, command, workspace.root, path), workspace)
-
-    return start, go_on, stop, export
 
 
 def told(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function whose errors an agent can read."""
 
     @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    async def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            if iscoroutinefunction(function):
+                return await function(*args, **kwargs)
+            return await asyncio.to_thread(function, *args, **kwargs)
         except WeitiaoError as error:
             raise ToolError(str(error)) from error
 

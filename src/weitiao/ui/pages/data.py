@@ -54,7 +54,7 @@ def data_values(workspace: Workspace, project: Project) -> dict[str, Any]:
 
 async def previewed(ui: Ui, project: Project, wanted: Mapping) -> dict[str, Any]:
     """A row under a mapping, as `work.previewed` gives it."""
-    return await ui.aside.call(
+    return await ui.soon.call(
         work.previewed, str(project.recipe), wanted.part, wanted.source, wanted.row, wanted.roles, {**wanted.templates}
     )
 
@@ -123,7 +123,7 @@ def data_router(ui: Ui) -> APIRouter:
             etag = recipes.read(project).etag
             told: dict[str, Any] = {
                 "problem": None,
-                "sources": await ui.aside.call(work.described, str(project.recipe)),
+                "sources": await ui.soon.call(work.described, str(project.recipe)),
             }
         except WeitiaoError as error:
             etag, told = "", {"sources": [], "problem": error}
@@ -145,7 +145,7 @@ def data_router(ui: Ui) -> APIRouter:
         file: int = 0,
     ) -> Response:  # fmt: skip
         project = workspace.project(name)
-        found = await ui.aside.call(work.read_row, str(project.recipe), part, source, file, row)
+        found = await ui.soon.call(work.read_row, str(project.recipe), part, source, file, row)
         place = {"part": part, "source": source, "file": file, "row": row}
         values = {"name": name, "etag": recipes.read(project).etag}
         shown = found["columns"][:MOST_COLUMNS]
@@ -162,7 +162,7 @@ def data_router(ui: Ui) -> APIRouter:
     @router.get("/api/projects/{name:path}/data/sources")
     async def sources(name: str) -> list[dict[str, Any]]:
         """Every source: what was detected, how many rows can be used, and what is wrong with others."""
-        return await ui.aside.call(work.described, str(workspace.project(name).recipe))
+        return await ui.soon.call(work.described, str(workspace.project(name).recipe))
 
     @router.get("/api/projects/{name:path}/data/check")
     async def check(name: str) -> dict[str, Any] | None:

@@ -76,7 +76,7 @@ async def first_recipe(ui: Ui, project: Project, files: list[Path]) -> str | Non
     """Let the first recipe be made from files; what could not be guessed, in words, or None."""
     before = recipes.read(project)
     model = before.get("model.name", before.get("model"))
-    made = await ui.aside.call(work.begin, str(project.path), [str(one) for one in files], str(model))
+    made = await ui.soon.call(work.begin, str(project.path), [str(one) for one in files], str(model))
     recipes.replace(project, made["text"], before.etag)
     keep_as_it_is(project, "began", ", ".join(one.name for one in files))
     problem: str | None = made["problem"]
@@ -116,7 +116,7 @@ def sources_router(ui: Ui) -> APIRouter:
         there = [] if not there or isinstance(there, float) else there if isinstance(there, list) else [there]
         new = []
         for path in paths:
-            settings = await ui.aside.call(work.added, str(path))
+            settings = await ui.soon.call(work.added, str(path))
             inside = path.is_relative_to(project.path)
             shown = path.relative_to(project.path).as_posix() if inside else str(path)
             new.append({"path": shown, **settings} if settings else shown)
@@ -166,7 +166,7 @@ def rows_router(ui: Ui) -> APIRouter:
         async with drafted(project, "edited" if edit else "dropped", wanted.etag) as draft:
             section, file = recipes.read(project).values["data"], f"{wanted.part}-{wanted.source}.jsonl"
             draft.changes = with_other_path(section, wanted.part, wanted.source, f"{draft.name}/{file}")
-            count = await ui.aside.call(
+            count = await ui.soon.call(
                 work.revised, str(project.recipe), wanted.part, wanted.source, wanted.drop,
                 None if edit is None else edit.model_dump(), str(draft.folder / file),
             )  # fmt: skip

@@ -89,7 +89,7 @@ def task_router(ui: Ui) -> APIRouter:
     @router.post("/api/grades")
     async def grades(tried: Tried) -> list[dict[str, Any]]:
         """What each metric gives an answer."""
-        return await ui.aside.call(graded, tried.answer, tried.expected)
+        return await ui.soon.call(graded, tried.answer, tried.expected)
 
     @router.post("/api/projects/{name:path}/task")
     def save(name: str, wanted: Task) -> dict[str, str]:
