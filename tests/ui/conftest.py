@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from sample_run import write_run
 from starlette.testclient import TestClient
 from workbench import command
 
+from weitiao.feedback.items import item_of
+from weitiao.feedback.store import FeedbackStore, Made
 from weitiao.ui.app import create_app
 from weitiao.ui.workspace import Workspace
 
@@ -47,11 +50,35 @@ class Served:
         url: Its first address, with the token.
         root: The folder that it shows.
         queue: That of its jobs.
+        process: The server's.
     """
 
     url: str
     root: Path
     queue: Path
+    process: subprocess.Popen[str]
+
+
+@contextmanager
+def serving(root: Path, *, port: int = 0) -> Iterator[Served]:
+    """`weitiao ui` in a process of its own."""
+    queue = root.parent / "queue"
+    words = command("ui", root, "--port", str(port), "--no-open", "--json", "--home", queue)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield Served(json.loads(process.stdout.readline())["url"], root, queue, process)
+        process.terminate()
+
+
+def fill(path: Path, num: int = 24) -> FeedbackStore:
+    """Pairs of two models; the answers of the second begin with `tuned`."""
+    store = FeedbackStore(path)
+    items = [
+        item_of(f"q:{k}", ({"role": "user", "content": f"question <b>{k}</b>"},), f"base {k}", f"tuned {k}")
+        for k in range(num)
+    ]
+    store.keep((item, Made("base", {}), Made("tuned", {})) for item in items)
+    return store
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +86,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """`weitiao ui` in a process of its own, over one whole run."""
     root = tmp_path_factory.mktemp("pages") / "work"
     write_run(root / "tickets" / "runs" / "1")
-    queue = root.parent / "queue"
-    words = command("ui", root, "--port", "0", "--no-open", "--json", "--home", queue)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield Served(json.loads(process.stdout.readline())["url"], root, queue)
-        process.terminate()
+    with serving(root) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

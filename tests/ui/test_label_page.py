@@ -5,33 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
-from ui.conftest import Served
+from ui.conftest import Served, fill
 
 from weitiao.data.example import Rows
 from weitiao.data.load import load_data
 from weitiao.evaluation.statistics import judgements_needed
-from weitiao.feedback.items import first_shown, item_of
-from weitiao.feedback.store import FeedbackStore, Judgement, Made
+from weitiao.feedback.items import first_shown
+from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.recipe import load_recipe
 from weitiao.ui.workspace import Workspace
 
 API = "/api/feedback/tickets/feedback.db"
-
-
-def fill(path: Path, num: int = 24) -> FeedbackStore:
-    """Pairs of two models; the answers of the second begin with `tuned`."""
-    store = FeedbackStore(path)
-    items = [
-        item_of(f"q:{k}", ({"role": "user", "content": f"question <b>{k}</b>"},), f"base {k}", f"tuned {k}")
-        for k in range(num)
-    ]
-    store.keep((item, Made("base", {}), Made("tuned", {})) for item in items)
-    return store
 
 
 @pytest.fixture

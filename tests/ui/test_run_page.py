@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
-from ui.conftest import Served
+from ui.conftest import Served, serving
 
+from weitiao.runs.run_dir import RunDir
 from weitiao.ui.live import Metrics
 from weitiao.ui.workspace import Workspace
 
@@ -66,6 +70,51 @@ def test_a_run_is_drawn_and_grows_while_it_is_looked_at(page: Page, served: Serv
     expect(page.locator("[data-figure=step]")).to_have_text("30")
     page.reload()
     page.locator("#run[data-steps='30']").wait_for()
+
+
+def test_a_page_goes_on_by_itself_after_a_sleep_and_after_a_death_of_the_server(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = tmp_path / "work" / "growing"
+    path.mkdir(parents=True)
+    (path / "recipe.yaml").write_text("model: m\n", encoding="utf-8")
+    write_steps(path / "metrics.jsonl", 1, 20)
+    with serving(path.parent) as first:
+        page = browser.new_page()
+        page.goto(first.url.replace("/?", "/runs/growing?"))
+        page.locator("#run[data-steps='20']").wait_for()
+        first.process.send_signal(signal.SIGSTOP)  # the lid is closed
+        write_steps(path / "metrics.jsonl", 21, 30)
+        time.sleep(3)
+        first.process.send_signal(signal.SIGCONT)
+        page.locator("#run[data-steps='30']").wait_for()
+        first.process.kill()
+    write_steps(path / "metrics.jsonl", 31, 40)
+    with serving(path.parent, port=urlsplit(first.url).port or 0):
+        page.locator("#run[data-steps='40']").wait_for()
+        page.close()
+
+
+def test_a_run_of_the_command_line_is_in_the_history_with_where_it_was_made(
+    client: TestClient, workspace: Workspace
+) -> None:
+    page = client.get("/runs/tickets/runs/1").text
+    made = client.get("/api/runs/tickets/runs/1/results/environment").json()
+    for shown in (made["hardware"]["cpu_name"], made["platform"], *made["versions"].values()):
+        assert shown in page
+    assert client.get("/api/runs/tickets/runs/1/results/gap-tuned").status_code in (200, 404)
+    assert client.get("/api/runs/tickets/runs/1/results/steps").status_code == 422
+    assert "Go on" not in page  # it has its verdict
+    path = workspace.root / "mine"
+    path.mkdir()
+    (path / "recipe.yaml").write_text("model: m\n", encoding="utf-8")
+    write_steps(path / "metrics.jsonl", 1, 3)
+    assert "Go on" in client.get("/runs/mine").text
+    with RunDir(path).locked():  # as a command that works on it does
+        assert not client.get("/api/runs/tickets/runs/1").json()["goes_on"]
+        assert client.get("/api/runs/mine").json()["goes_on"]
+        assert "Go on" not in client.get("/runs/mine").text
+        assert "running" in client.get("/").text
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from weitiao.errors import RunError
-from weitiao.files import COMPLETE
+from weitiao.files import COMPLETE, LOCK_SECONDS, is_locked
 
 
 class RunDir:
@@ -48,6 +48,15 @@ class RunDir:
     def is_finished(self) -> bool:
         return (self.final / COMPLETE).exists()
 
+    @property
+    def is_in_use(self) -> bool:
+        """Whether another process writes into it now."""
+        return is_locked(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path.resolve() / ".lock"
+
     def checkpoint(self, step: int) -> Path:
         """Directory of the checkpoint after `step` optimiser steps."""
         return self.checkpoints / f"step-{step:08d}"
@@ -68,10 +77,10 @@ class RunDir:
         Raises:
             RunError: Another process has the run directory, or it cannot be written to.
         """
-        lock = FileLock(self.path.resolve() / ".lock", is_singleton=True)
+        lock = FileLock(self._lock, is_singleton=True)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:
             raise RunError(f"{self.path} is in use by another process.", remedy) from error
         except OSError as error:

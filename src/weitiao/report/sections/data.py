@@ -150,12 +150,10 @@ def reproduce_section(files: RunFiles, words: Wording) -> Section:
         files: Of the run.
         words: Of the report.
     """
-    environment = files.get("environment.json")
     return {
         "commands": _commands(files),
         "recipe": files.recipe,
-        "facts": _machine(environment, words) if environment else [],
-        "versions": [("python", environment["python"]), *environment["versions"].items()] if environment else [],
+        **environment_facts(files.get("environment.json"), words),
         "hashes": _hashes(files, words),
         "missing": missing(files, words, "train", "environment.json"),
     }
@@ -167,6 +165,14 @@ def _commands(files: RunFiles) -> list[str]:
         f"weitiao run {quoted(files.path / 'recipe.yaml')} run_dir=runs/again{skipped}",
         f"weitiao report {quoted(files.path)}",
     ]
+
+
+def environment_facts(environment: Values | None, words: Wording) -> Section:
+    """The machine that a run was made on (`facts`), and what with (`versions`): names and values; none if unknown."""
+    if environment is None:
+        return {"facts": [], "versions": []}
+    versions = [("python", environment["python"]), *environment["versions"].items()]
+    return {"facts": _machine(environment, words), "versions": versions}
 
 
 def _machine(environment: Values, words: Wording) -> list[tuple[str, str]]:

@@ -21,7 +21,8 @@ def outline(workspace: Workspace, name: str) -> dict[str, Any]:
     """A run in a line: what it came to, and how far it is.
 
     Returns:
-        `name`, `verdict` (`ship`, `do not ship`, `undecided` or None), `headline` (a sentence, or None), `is_finished`.
+        `name`, `verdict` (`ship`, `do not ship`, `undecided` or None), `is_finished`, `goes_on` (whether a process
+        works on it now, one of the command line too), `has_report`.
     """
     run = workspace.run(name)
     verdict = read_values(run.path / "verdict.json")
@@ -29,6 +30,7 @@ def outline(workspace: Workspace, name: str) -> dict[str, Any]:
         "name": name,
         "verdict": verdict.get("decision"),
         "is_finished": run.is_finished,
+        "goes_on": run.is_in_use,
         "has_report": (run.path / "steps.json").is_file() or run.metrics_path.is_file(),
     }
 

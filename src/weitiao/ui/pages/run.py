@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from weitiao.jobs.store import OPEN, Job
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import Section
+from weitiao.report.sections.data import environment_facts
 from weitiao.report.sections.training import training_section
 from weitiao.runs.record import Records, read_records
 from weitiao.runs.run_dir import RunDir
@@ -23,8 +24,9 @@ from weitiao.text.wording import Wording
 from weitiao.training.metrics import read_metrics
 from weitiao.ui.context import Ui
 from weitiao.ui.live import Metrics, events
-from weitiao.ui.pages.home import outline
+from weitiao.ui.pages.home import outline, read_values
 from weitiao.ui.pages.jobs import log_of, shown_job
+from weitiao.ui.problems import NotFoundError, UiError
 from weitiao.ui.templating import language_of
 from weitiao.ui.workspace import Workspace
 from weitiao.yaml_text import parse_yaml
@@ -33,6 +35,10 @@ STEPS = (
     "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "export",
     "report",
 )  # fmt: skip
+Result = Literal[
+    "verdict", "scores", "baseline", "comparison", "gap", "gap-tuned", "data-check", "retention-before",
+    "retention-after", "forecast", "environment",
+]  # fmt: skip
 RECENT = 20
 MOST_LINE = 160
 _KEPT = 16
@@ -61,12 +67,14 @@ def run_values(workspace: Workspace, name: str, metrics: Metrics) -> dict[str, A
     run = workspace.run(name)
     records = read_records(run.path)
     job = workspace.job_of(name)
-    is_open = job is not None and job.state in OPEN
     shown = [step for step in STEPS if step in records.steps or step != "export"]
+    found = outline(workspace, name)
+    goes_on = found["goes_on"] or (job is not None and job.state in OPEN)
     return {
-        **outline(workspace, name),
+        **found,
+        "goes_on": goes_on,
         "steps": [
-            _step(step, records, is_open=is_open, now=_now(workspace, job, step, metrics, run)) for step in shown
+            _step(step, records, is_open=goes_on, now=_now(workspace, job, step, metrics, run)) for step in shown
         ],
         "stop": None if records.stop is None else {"reason": records.stop.reason, "text": records.stop.text},
         "last_step": metrics.last.get("step"),
@@ -147,7 +155,10 @@ def run_router(ui: Ui) -> APIRouter:
     def page(request: Request, name: str) -> Response:
         values = run_values(workspace, name, kept.of(workspace, name))
         log = None if values["job"] is None else log_of(workspace, values["job"]["id"], None)
-        return ui.pages.page(request, "run", run=values, log=log)
+        made = environment_facts(
+            read_values(workspace.run(name).environment_path) or None, Wording(language_of(request))
+        )
+        return ui.pages.page(request, "run", run=values, log=log, made=made)
 
     @router.get("/api/runs")
     def runs() -> list[dict[str, Any]]:
@@ -181,12 +192,23 @@ def run_router(ui: Ui) -> APIRouter:
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )  # fmt: skip
 
+    @router.get("/api/runs/{name:path}/results/{what}")
+    def result(name: str, what: Result) -> Any:
+        """A result of a run as it stands in its file."""
+        path = workspace.run(name).path / f"{what}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise NotFoundError(f"The run {name} has no {what}.") from error
+        except ValueError as error:
+            raise UiError(f"{path} is damaged: {error}.", "Remove it; its step is then done again.") from error
+
     @router.get("/api/runs/{name:path}/why")
     async def why(
         name: str, step: Annotated[int, Query(ge=1)], num: Annotated[int, Query(ge=1, le=50)] = 5
     ) -> list[dict[str, Any]]:
         """The rows behind a step, with the highest loss first."""
-        return await ui.aside.call(_why, str(workspace.run(name).path), step, num)
+        return await ui.soon.call(_why, str(workspace.run(name).path), step, num)
 
     @router.get("/api/runs/{name:path}")
     def run(name: str) -> dict[str, Any]:

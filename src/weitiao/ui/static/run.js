@@ -1,7 +1,7 @@
 // @ts-check
 // The loss as it falls, and what the job prints: what is there is asked for once, what is new comes as a stream.
 
-import { call, say } from "./app.js";
+import { Problem, call, say } from "./app.js";
 import { Curve, short, thinned } from "./curve.js";
 
 const page = /** @type {HTMLElement} */ (document.getElementById("run"));
@@ -46,7 +46,7 @@ function later() {
   due = true;
   setTimeout(() => {
     due = false;
-    if ([...series.values()].some((one) => one.points.length > MOST)) void begin();
+    if ([...series.values()].some((one) => one.points.length > MOST)) again();
     else curve.show(series);
     page.dataset.steps = String(series.get(say("loss"))?.points.at(-1)?.[0] ?? 0);
   }, 250);
@@ -69,12 +69,21 @@ async function begin() {
   if (series.size) later();
   stream = new EventSource(`${base}/events?offset=${found.offset}&log_offset=${log?.dataset.next ?? 0}`);
   for (const kind of ["step", "validation"]) stream.addEventListener(kind, (event) => { add(kind, JSON.parse(event.data)); later(); });
-  stream.addEventListener("restart", () => void begin());
+  stream.addEventListener("restart", again);
+  stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) setTimeout(again, 2000); });
   stream.addEventListener("log", (event) => {
     if (!log) return;
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
     log.append(JSON.parse(event.data).text);
     if (atEnd) log.scrollTop = log.scrollHeight;
+  });
+}
+
+/** Begin anew, as soon as the server answers. */
+function again() {
+  begin().catch((error) => {
+    if (!(error instanceof Problem)) throw error;
+    if (!error.status || error.status >= 500) setTimeout(again, 2000);
   });
 }
 
@@ -92,4 +101,4 @@ document.getElementById("why")?.addEventListener("rows", (event) => {
 });
 
 if (log) log.scrollTop = log.scrollHeight;
-void begin();
+again();
