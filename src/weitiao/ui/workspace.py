@@ -6,9 +6,7 @@ outside the folder is read or written through the pages, save what a recipe or a
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +14,12 @@ from weitiao.feedback.finding import FoundStore, find_stores, look_at
 from weitiao.feedback.store import FeedbackStore
 from weitiao.jobs.store import OPEN, Job, JobStore
 from weitiao.runs.run_dir import RunDir
+from weitiao.ui.folders import RECIPE, RUN_FILES, Folders
 from weitiao.ui.problems import NotFoundError, UiError
 
-RECIPE = "recipe.yaml"
 _NAME = re.compile(r"\w[\w .-]{0,79}")
 HERE = "~"
 """The name of the workspace's own folder, where that is a project or a run: browsers take a `.` out of an address."""
-_DEPTH = 5
-_RUN_FILES = ("environment.json", "steps.json", "metrics.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +58,7 @@ class Workspace:
     def __init__(self, root: Path, queue: Path) -> None:
         self.root = root.resolve()
         self.jobs = JobStore(queue)
+        self.folders = Folders(self.root)
 
     def inside(self, name: str) -> Path:
         """A path below the workspace.
@@ -118,12 +115,12 @@ class Workspace:
 
     def projects(self) -> list[Project]:
         """All of them, by name."""
-        found = [path for path in self.folders() if (path / RECIPE).is_file() and not _is_run(path)]
+        found = [one.path for one in self.folders if one.kind == "project"]
         return [Project(self._named(path), path) for path in sorted(found)]
 
     def runs(self) -> list[str]:
         """The names of all run directories, the newest first."""
-        found = [(_changed(path), self._named(path)) for path in self.folders() if _is_run(path)]
+        found = [(one.written, self._named(one.path)) for one in self.folders if one.kind == "run"]
         return [name for _, name in sorted(found, reverse=True)]
 
     def run(self, name: str) -> RunDir:
@@ -139,8 +136,9 @@ class Workspace:
 
     def stores(self) -> list[FoundStore]:
         """The stores of feedback with pairs, beside projects and in runs; those that were written last first."""
-        folders = list(self.folders())
-        return find_stores([*folders, *(inner for run in folders if _is_run(run) for inner in run.glob("*/"))])
+        folders = list(self.folders)
+        inner = [path for one in folders if one.kind == "run" for path in one.path.glob("*/")]
+        return find_stores([*(one.path for one in folders), *inner])
 
     def store(self, name: str) -> FeedbackStore:
         """A store of feedback by name.
@@ -155,27 +153,11 @@ class Workspace:
 
     def job_of(self, run: str) -> Job | None:
         """The last job that works or worked on a run."""
-        path = str(self.inside(run))
-        found = [job for job in self.jobs.jobs(path) if job.run_dir and str(Path(job.run_dir).resolve()) == path]
-        return max(found, key=lambda job: job.id, default=None)
+        return self.jobs.last_of(self.inside(run))
 
     def _named(self, path: Path) -> str:
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
-    def folders(self) -> Iterator[Path]:
-        """The workspace and what lies in it, without what is hidden, what is in a run, and what links lead to."""
-        for folder, names, files in os.walk(self.root):
-            path = Path(folder)
-            deep = len(path.relative_to(self.root).parts) >= _DEPTH
-            if deep or (RECIPE in files and any(one in files for one in _RUN_FILES)):
-                names.clear()
-            names[:] = sorted(name for name in names if not name.startswith(".") and name not in ("node_modules",))
-            yield path
-
 
 def _is_run(path: Path) -> bool:
-    return (path / RECIPE).is_file() and any((path / name).is_file() for name in _RUN_FILES)
-
-
-def _changed(path: Path) -> float:
-    return max((path / name).stat().st_mtime for name in (RECIPE, *_RUN_FILES) if (path / name).is_file())
+    return (path / RECIPE).is_file() and any((path / name).is_file() for name in RUN_FILES)

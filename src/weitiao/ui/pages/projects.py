@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 
 from weitiao.data.reading.opening import COMPRESSED, data_suffix
 from weitiao.data.reading.paths import DATA_SUFFIXES
+from weitiao.errors import WeitiaoError
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
@@ -88,7 +89,7 @@ async def store(folder: Path, name: str, chunks: AsyncIterator[bytes], num_bytes
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise full from error
         what = f"{plain} could not be stored: {error.strerror or error}."
-        raise UiError(what, "Fix the permissions of the folder.", status=507) from error
+        raise UiError(what, "Make room there, or fix the permissions.", status=507) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -120,12 +121,12 @@ def _put(part: Path, folder: Path, name: str) -> Path:
 def data_files(workspace: Workspace, most: int = 500) -> list[str]:
     """Files below the workspace that can be read as data and lie in no run."""
     found: list[str] = []
-    for folder in workspace.folders():
-        if (folder / "environment.json").is_file():
+    for folder in workspace.folders:
+        if folder.kind == "run":
             continue
         found += [
             path.relative_to(workspace.root).as_posix()
-            for path in sorted(folder.iterdir())
+            for path in sorted(folder.path.iterdir())
             if data_suffix(path) in DATA_SUFFIXES and not path.name.startswith(".") and path.is_file()
         ]
     return found[:most]
@@ -149,7 +150,11 @@ def projects_router(ui: Ui) -> APIRouter:
     def begin(new: NewProject) -> dict[str, Any]:
         """Make a project: a folder whose recipe names the model, and nothing else yet."""
         project = workspace.new_project(new.name.strip())
-        recipes.begin(project, new.model.strip())
+        try:
+            recipes.begin(project, new.model.strip())
+        except WeitiaoError:
+            shutil.rmtree(project.path)
+            raise
         return shown_recipe(project)
 
     @router.get("/api/projects/{name:path}/recipe")
