@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import html
 import logging
 import re
@@ -79,6 +80,8 @@ def _told(error: Exception) -> tuple[int, dict[str, Any]]:
             return 422, _body(f"{place or 'The request'}: {first['msg']}.", "Correct it.", place or None)
         case HTTPException():
             return error.status_code, _body(str(error.detail), "", None)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return 507, _body("The disk is full.", "Make room, then do it again.", None)
     _logger.error("A request failed", exc_info=error)
     return 500, _body("That is a bug: the log of `weitiao ui` has the traceback.", "", None)
 

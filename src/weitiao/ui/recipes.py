@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,13 +73,17 @@ def begin(project: Project, model: str) -> None:
             raise UiError(what, "Choose another name.", status=409, field="name") from error
 
 
-def change(project: Project, changes: Mapping[str, Any], etag: str) -> str:
+def change(
+    project: Project, changes: Mapping[str, Any], etag: str, *, first: Callable[[dict[str, Any]], None] = lambda _: None
+) -> str:
     """Set settings in the recipe of a project, all of them or, where one cannot be used, none.
 
     Args:
         project: Whose.
         changes: Dotted names to values; None takes a setting out, so that its default counts.
         etag: That of the recipe that the changes were made for.
+        first: Is called with the new values when they are known to be good, before anybody sees them; nothing changes
+            where it fails.
 
     Returns:
         The new etag.
@@ -101,7 +105,7 @@ def change(project: Project, changes: Mapping[str, Any], etag: str) -> str:
         if found.etag != etag:
             raise changed_meanwhile()
         text = edited_yaml(found.text, str(project.recipe), edit) if changes else found.text
-        _write(project, text)
+        _write(project, text, first)
     return _etag(text)
 
 
@@ -120,11 +124,12 @@ def changed_meanwhile() -> UiError:
     return UiError("The recipe was changed by somebody else meanwhile.", remedy, status=409)
 
 
-def _write(project: Project, text: str) -> None:
+def _write(project: Project, text: str, first: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
     with writable(project.path, "The recipe"), in_one_step(project.recipe) as beside:
         try:
             beside.write_text(text, encoding="utf-8")
             load_work(beside)
+            first(parse_yaml(text, str(project.recipe)))
         except WeitiaoError as error:
             beside.unlink()
             raise RecipeError(error.what.replace(str(beside), str(project.recipe)), error.remedy) from error

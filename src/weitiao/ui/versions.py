@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,24 +96,18 @@ async def drafted(project: Project, what: str, etag: str) -> AsyncIterator[Draft
         raise recipes.changed_meanwhile()
     if current(project, before) is None:
         keep_as_it_is(project, "found", "")
-    folder = _reserve(project)
-    draft = Draft(folder, f"{project.data.name}/{folder.name}", {})
-    try:
-        with full_disk_is_named("the new version", "Make room, then do it again."):
-            yield draft
-            draft.etag = recipes.change(project, draft.changes, etag)
-            data = recipes.read(project).values["data"]
-            _note(folder, Version(int(folder.name[1:]), what, draft.about, _now(), data))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with _reserved(project) as folder:
+        draft = Draft(folder, f"{project.data.name}/{folder.name}", {})
+        yield draft
+        draft.etag = recipes.change(
+            project, draft.changes, etag, first=lambda values: _note(folder, what, draft.about, values["data"])
+        )
 
 
 def keep_as_it_is(project: Project, what: str, about: str) -> None:
     """Make a version of what the recipe has now: `what` and `about` as of `Version`."""
-    folder = _reserve(project)
-    data = recipes.read(project).values["data"]
-    _note(folder, Version(int(folder.name[1:]), what, about, _now(), data))
+    with _reserved(project) as folder:
+        _note(folder, what, about, recipes.read(project).values["data"])
 
 
 def go_back(project: Project, number: int, etag: str) -> str:
@@ -134,29 +128,35 @@ def go_back(project: Project, number: int, etag: str) -> str:
     return recipes.change(project, changes, etag) if changes else etag
 
 
-def _reserve(project: Project) -> Path:
-    """A folder for the next version, which nobody else gets."""
+@contextmanager
+def _reserved(project: Project) -> Iterator[Path]:
+    """A folder for the next version, which nobody else gets; gone with all in it where anything goes wrong."""
     with writable(project.data, "The new version"):
-        number = 1 + max(
-            (int(path.name[1:]) for path in project.data.glob("v*") if path.name[1:].isdecimal()), default=0
-        )
-        while True:
-            folder = project.data / f"v{number}"
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                number += 1
-                continue
-            return folder
+        folder = _next(project)
+    try:
+        with full_disk_is_named("the new version", "Make room, then do it again."):
+            yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
-def _note(folder: Path, version: Version) -> None:
+def _next(project: Project) -> Path:
+    number = 1 + max((int(path.name[1:]) for path in project.data.glob("v*") if path.name[1:].isdecimal()), default=0)
+    while True:
+        folder = project.data / f"v{number}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        return folder
+
+
+def _note(folder: Path, what: str, about: str, data: dict[str, Any]) -> None:
+    made = datetime.now(UTC).isoformat(timespec="seconds")
     with writable(folder, "The new version"):
-        write_json(folder / _NOTE, asdict(version))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(folder / _NOTE, asdict(Version(int(folder.name[1:]), what, about, made, data)))
 
 
 def with_other_path(data: Mapping[str, Any], part: str, index: int, path: str) -> dict[str, Any]:
