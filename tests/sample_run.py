@@ -206,7 +206,7 @@ def write_records(path: Path, *, skipped: tuple[str, ...] = ()) -> Records:
         upstream = {name: records.steps[name].digest for name in step.upstream if name in records.steps}
         records.steps[step.name] = StepRecord(
             "done", "k", upstream, outputs, "one line", _SECONDS[step.name], int(1.3e9 + 4e6 * _SECONDS[step.name]),
-            "2026-11-24T10:00:00+00:00", "2026-11-24T10:01:00+00:00",
+            "2026-11-24T10:00:00+00:00", "2026-11-24T10:01:00+00:00", "一句话",
         )  # fmt: skip
     records.save()
     return records

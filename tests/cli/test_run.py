@@ -60,6 +60,14 @@ def test_every_step_has_a_rule_with_its_number_and_says_what_came_out(whole: tup
         assert noise not in whole[1]
 
 
+def test_every_step_says_what_came_out_in_chinese_as_well(whole: tuple[Path, str, int]) -> None:
+    steps = json.loads((whole[0] / "steps.json").read_text(encoding="utf-8"))["steps"]
+    assert list(steps) == list(STEPS)
+    for name in STEPS[:-1]:  # the last is a path
+        assert re.search("[一-鿿]", steps[name]["summary_zh"]), name
+        assert not re.search("[一-鿿]|\N{NO-BREAK SPACE}", steps[name]["summary"]), name
+
+
 def test_how_the_data_was_read_is_said_once(whole: tuple[Path, str, int]) -> None:
     said = [line for line in whole[1].splitlines() if "(detected)" in line or "sequences from" in line]
     assert len(said) == len(set(said)) == 5  # three parts are read, two are rendered

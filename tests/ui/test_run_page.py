@@ -57,6 +57,14 @@ def test_the_api_tells_what_the_page_shows(client: TestClient) -> None:
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
+@pytest.mark.parametrize(("language", "told", "other"), [("en", "one line", "一句话"), ("zh-CN", "一句话", "one line")])
+def test_steps_say_what_came_out_in_the_language_of_the_page(
+    client: TestClient, language: str, told: str, other: str
+) -> None:
+    page = client.get("/runs/tickets/runs/1", headers={"accept": "text/html", "accept-language": language}).text
+    assert (told in page, other in page) == (True, False)
+
+
 def test_a_run_is_drawn_and_grows_while_it_is_looked_at(page: Page, served: Served) -> None:
     path = served.root / "growing"
     path.mkdir()

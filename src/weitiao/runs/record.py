@@ -26,6 +26,7 @@ class StepRecord:
         upstream: Step to digest of the results that it was given.
         outputs: File to digest.
         summary: One line about what came out.
+        summary_zh: The same in Chinese.
         seconds: Time that it took, interrupted calls included (a killed process adds nothing). Where a later call took
             results over, that of the earlier one, if it is more.
         peak_memory_bytes: Most memory that the process held meanwhile; on a GPU, most that PyTorch held there.
@@ -41,6 +42,7 @@ class StepRecord:
     peak_memory_bytes: int = 0
     begun: str = ""
     ended: str = ""
+    summary_zh: str = ""
 
     @property
     def digest(self) -> str:

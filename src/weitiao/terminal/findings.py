@@ -16,9 +16,9 @@ from weitiao.quality.findings import Finding
 from weitiao.quality.markup import names_in
 from weitiao.quality.settings import KINDS
 from weitiao.terminal.tables import facts, table
+from weitiao.text.wording import Language, Wording
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "info": "dim"}
-_PLURALS = {"error": "errors", "warning": "warnings", "info": "remarks"}
 _NUM_REASONS = 4
 _FRACTIONS = (
     "Keep them on one side: data.keep_together: near, which is the default. Where it is set, their group is too large "
@@ -66,10 +66,15 @@ def print_check(
         console.print(text, soft_wrap=True)
 
 
-def summary_of(report: CheckReport) -> str:
+def summary_of(report: CheckReport, language: Language = "en") -> str:
     """One line: how many rows, how fast, and how many of them have findings of each severity."""
-    found = ", ".join(f"{rows:,} with {_PLURALS[name]}" for name, rows in report.rows_with.items())
-    return f"{report.rows:,} rows in {report.seconds:.1f} s ({report.rows_per_second:,.0f} rows/s): {found or 'clean'}"
+    words = Wording(language)
+    found = [words(f"done.check.{name}", rows=words.count(rows)) for name, rows in report.rows_with.items()]
+    return words(
+        "done.check", rows=words.count(report.rows), seconds=f"{report.seconds:.1f}",
+        speed=words.count(report.rows_per_second),
+        found=words("list.comma").join(found or [words("done.check.clean")]),
+    )  # fmt: skip
 
 
 def next_command(report: CheckReport, files: Sequence[str], against: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from weitiao.text.wording import Wording
+from weitiao.text.wording import Language, Wording
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,14 +56,16 @@ class TimeLeft:
         return self._end - now
 
 
-def left_in_words(seconds: float | None) -> str:
+def left_in_words(seconds: float | None, language: Language = "en") -> str:
     """`about 40 s left`, `about 3 min left`, `about 2 h 5 min left`; empty when nothing is known."""
     if seconds is None:
         return ""
+    words, minutes = Wording(language), round(seconds / 60)
     if seconds < 90:
-        return f"about {seconds:.0f} s left"
-    minutes = round(seconds / 60)
-    return f"about {minutes} min left" if minutes < 90 else f"about {minutes // 60} h {minutes % 60} min left"
+        return words("left.seconds", seconds=f"{seconds:.0f}")
+    if minutes < 90:
+        return words("left.minutes", minutes=minutes)
+    return words("left.hours", hours=minutes // 60, minutes=minutes % 60)
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
+from collections.abc import Callable
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -89,6 +90,11 @@ class Wording:
         """A p-value: `p = 0.031`, `p < 0.001`."""
         text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
         return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def said(say: Callable[[Wording], str]) -> dict[Language, str]:
+    """What something says in each language, on lines that may be torn anywhere."""
+    return {language: say(Wording(language)).replace("\N{NO-BREAK SPACE}", " ") for language in LANGUAGES}
 
 
 def signed(value: float, digits: int) -> str:

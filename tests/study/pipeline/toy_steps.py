@@ -11,7 +11,7 @@ from workbench import write_recipe, write_rows
 
 from weitiao.files import written_whole
 from weitiao.study.pipeline.keys import Identities
-from weitiao.study.pipeline.step import Step, Work
+from weitiao.study.pipeline.step import Said, Step, Work
 from weitiao.study.pipeline.steps import STEPS
 
 
@@ -35,8 +35,8 @@ def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) 
         fail: Is called in the middle of every step, with half of its output written.
     """
 
-    def toy(step: Step) -> Callable[[Work], str]:
-        def action(work: Work) -> str:
+    def toy(step: Step) -> Callable[[Work], Said]:
+        def action(work: Work) -> Said:
             identities = Identities(work.recipe)
             content = {
                 "findings": [],
@@ -67,7 +67,7 @@ def toy_steps(done: list[str], fail: Callable[[str], None] = lambda name: None) 
                 with written_whole(work.run.final) as directory:
                     (directory / "weights").write_text(text)
             done.append(step.name)
-            return f"toy {step.name}"
+            return {"en": f"toy {step.name}", "zh": step.name}
 
         return action
 

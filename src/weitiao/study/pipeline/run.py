@@ -214,7 +214,7 @@ class Pipeline:
             )
             if summary is not None:
                 outputs = find_outputs(self.work.run.path, step.writes)
-                used = replace(used, state="done", outputs=outputs, summary=summary)
+                used = replace(used, state="done", outputs=outputs, summary=summary["en"], summary_zh=summary["zh"])
             self._note(step, used)
         return usage.seconds
 

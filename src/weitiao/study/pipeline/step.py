@@ -19,6 +19,8 @@ from weitiao.text.wording import Language
 
 _INTERVAL_SECONDS = 0.1
 
+Said = dict[Language, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -54,7 +56,7 @@ class Step:
         reads: What it depends on: a section of the recipe, `data.PART` (files that it names count by their content), or
             `packages.KIND` (versions of what is installed).
         writes: Patterns of the files and directories that it leaves in the run directory.
-        action: Does it; returns one line about what came out.
+        action: Does it; returns one line about what came out, in each language.
         version: Raised by hand when the step's code gives another result from the same input.
         needs: Steps without whose result it cannot be done.
         uses: Steps whose results it takes when they are there.
@@ -64,7 +66,7 @@ class Step:
     name: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    action: Callable[[Work], str]
+    action: Callable[[Work], Said]
     version: int = 1
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()

@@ -28,12 +28,12 @@ from weitiao.study.check import Target, check_recipe, inspect_data
 from weitiao.study.effects import READS
 from weitiao.study.evaluate import evaluate_recipe
 from weitiao.study.export import Asked, export_run
-from weitiao.study.pipeline.step import Step, Work
+from weitiao.study.pipeline.step import Said, Step, Work
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
 from weitiao.study.task import task_from_recipe
 from weitiao.study.train import train as run_training
 from weitiao.terminal.findings import summary_of
-from weitiao.terminal.progress import duration
+from weitiao.text.wording import Wording, said
 from weitiao.training.metrics import read_metrics
 from weitiao.verdict.verdict import decide, write_verdict
 
@@ -42,29 +42,34 @@ GAP_TUNED_FILE = "gap-tuned.json"
 TUNED = "tuned"
 
 
-def check(work: Work) -> str:
+def check(work: Work) -> Said:
     """Look for what is wrong with the data, and what is in it."""
     report = check_recipe(work.recipe, console=work.console)
     inspection = inspect_data(Target([str(work.run.recipe_path)]), console=work.console)
     write_json(work.run.path / CHECK_FILE, {**report.to_dict(), "inspection": asdict(inspection)})
-    return summary_of(report)
+    return said(lambda words: summary_of(report, words.language))
 
 
-def baseline(work: Work) -> str:
+def baseline(work: Work) -> Said:
     """Try prompts with every candidate model, and see where the best one falls short."""
     found = run_baseline(work.recipe, console=work.console, output=work.run.path, tell=work.tell).baseline
     score = found.best.metrics[found.primary]
-    return f"{found.primary} {score} with {found.best.model}, {found.best.prompt}: {found.advice.decision}"
+    return said(
+        lambda words: words(
+            "done.baseline", metric=words.named("metric", found.primary), score=words("estimate", **asdict(score)),
+            model=found.best.model, prompt=found.best.prompt, decision=words(f"done.baseline.{found.advice.decision}"),
+        )
+    )  # fmt: skip
 
 
-def retention_before(work: Work) -> str:
+def retention_before(work: Work) -> Said:
     """Score the base model on what it should not forget."""
     scores = score_retention(work.recipe, tuned=False, console=work.console)
     informative = sum(part.is_informative for part in scores.parts)
-    return f"{len(scores.parts)} parts, {informative} of them can show forgetting"
+    return said(lambda words: words("done.retention-before", parts=len(scores.parts), informative=informative))
 
 
-def train(work: Work) -> str:
+def train(work: Work) -> Said:
     """Train, go on with a training, or take over one that is finished."""
     run = work.run
     if run.is_finished and digest_of(run.final) is None:
@@ -73,24 +78,30 @@ def train(work: Work) -> str:
         raise KeyboardInterrupt
     steps = [line for line in read_metrics(run.metrics_path) if "loss" in line]
     seconds = sum(line["seconds"] for line in steps)
-    return f"{len(steps):,} steps in {duration(seconds)}, loss {steps[-1]['loss']:.4f}"
+    facts = {"steps": f"{len(steps):,}", "loss": f"{steps[-1]['loss']:.4f}"}
+    return said(lambda words: words("done.train", time=words.duration(seconds), **facts))
 
 
-def evaluate(work: Work) -> str:
+def evaluate(work: Work) -> Said:
     """Score the tuned model on the test rows."""
     scores = evaluate_recipe(work.recipe, tuned=True, output=work.run.path, console=work.console, tell=work.tell).scores
     if scores.primary in scores.metrics:
-        return f"{scores.primary} {scores.metrics[scores.primary]}"
-    return f"validation loss {scores.validation_loss}"
+        score = scores.metrics[scores.primary]
+        return said(
+            lambda words: words(
+                "done.eval", metric=words.named("metric", scores.primary), score=words("estimate", **asdict(score))
+            )
+        )
+    return said(lambda words: words("done.eval.loss", loss=scores.validation_loss))
 
 
-def retention_after(work: Work) -> str:
+def retention_after(work: Work) -> Said:
     """Score the tuned model on the same items as the base model."""
     scores = score_retention(work.recipe, tuned=True, console=work.console)
-    return f"{len(scores.parts)} parts"
+    return said(lambda words: words("done.retention-after", parts=len(scores.parts)))
 
 
-def compare(work: Work) -> str:
+def compare(work: Work) -> Said:
     """Put the tuned model beside the best prompt, row by row, and see where it still falls short."""
     path, recipe = work.run.path, work.recipe
     before = read_baseline(path)
@@ -119,10 +130,11 @@ def compare(work: Work) -> str:
     )
     write_json(path / GAP_TUNED_FILE, gap)
     gain = comparison.gain.difference
-    return f"{100 * gain.value:+.1f} points ({100 * gain.low:+.1f} to {100 * gain.high:+.1f}) over the best prompt"
+    figures = {"gain": gain.value, "low": gain.low, "high": gain.high}
+    return said(lambda words: words("done.compare", **{key: f"{100 * one:+.1f}" for key, one in figures.items()}))
 
 
-def verdict(work: Work) -> str:
+def verdict(work: Work) -> Said:
     """Decide."""
     values = json.loads((work.run.path / COMPARISON_FILE).read_text(encoding="utf-8"))
     comparison = record_of(Comparison, values)
@@ -131,19 +143,23 @@ def verdict(work: Work) -> str:
     decided = decide(tuned, comparison.gain, retention, work.recipe.verdict)
     weights = weights_hash(work.recipe.model, work.run.final)
     write_verdict(work.run.path, decided, of=made_of(work.run.path, COMPARISON_FILE, weights=weights))
-    return decided.decision
+    return {"en": decided.decision, "zh": Wording("zh")(f"verdict.{decided.decision}")}
 
 
-def export(work: Work) -> str:
+def export(work: Work) -> Said:
     """Export the tuned model, and judge every export."""
     asked = work.recipe.export
     formats = Asked(asked.formats, rows=asked.rows, largest_loss=asked.largest_loss)
-    return ", ".join(f"{one.format} {one.outcome}" for one in export_run(work.recipe, formats, work.tell).models)
+    models = export_run(work.recipe, formats, work.tell).models
+    return said(
+        lambda words: words("list.comma").join(f"{one.format} {words(f'export.{one.outcome}')}" for one in models)
+    )
 
 
-def report(work: Work) -> str:
+def report(work: Work) -> Said:
     """Write the page."""
-    return str(write_report(work.run.path, language=work.language))
+    path = write_report(work.run.path, language=work.language)
+    return said(lambda _: str(path))
 
 
 def _retention(work: Work) -> RetentionComparison | None:

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -20,7 +22,7 @@ from weitiao.report.sections.training import training_section
 from weitiao.runs.record import Records, read_records
 from weitiao.runs.run_dir import RunDir
 from weitiao.terminal.progress import left_in_words
-from weitiao.text.wording import Wording
+from weitiao.text.wording import Wording, said
 from weitiao.training.metrics import read_metrics
 from weitiao.ui.context import Ui
 from weitiao.ui.live import Metrics, events
@@ -74,7 +76,8 @@ def run_values(workspace: Workspace, name: str, metrics: Metrics) -> dict[str, A
         **found,
         "goes_on": goes_on,
         "steps": [
-            _step(step, records, is_open=goes_on, now=_now(workspace, job, step, metrics, run)) for step in shown
+            _step(step, records, is_open=goes_on, now=partial(_now, workspace, job, step, metrics, run))
+            for step in shown
         ],
         "stop": None if records.stop is None else {"reason": records.stop.reason, "text": records.stop.text},
         "last_step": metrics.last.get("step"),
@@ -96,26 +99,29 @@ def details(run: RunDir, words: Wording) -> Section | None:
     return section if "facts" in section else None
 
 
-def _step(name: str, records: Records, *, is_open: bool, now: str) -> dict[str, Any]:
+def _step(name: str, records: Records, *, is_open: bool, now: Callable[[Wording], str]) -> dict[str, Any]:
     """A step of the work: what came of it, or how far it is."""
     record = records.steps.get(name)
     if record is None or name in records.skipped:
         return {"name": name, "state": "skipped" if name in records.skipped else "never", "summary": "", "seconds": 0.0}
     if record.state == "done":
-        return {"name": name, "state": "done", "summary": record.summary, "seconds": record.seconds}
+        summaries = {"summary": record.summary, "summary_zh": record.summary_zh}
+        return {"name": name, "state": "done", **summaries, "seconds": record.seconds}
     since = (datetime.now(UTC) - datetime.fromisoformat(record.begun)).total_seconds() if is_open else 0.0
     state = "running" if is_open else "unfinished"
-    return {"name": name, "state": state, "summary": now if is_open else "", "seconds": since}
+    told = said(now if is_open else lambda _: "")
+    return {"name": name, "state": state, "summary": told["en"], "summary_zh": told["zh"], "seconds": since}
 
 
-def _now(workspace: Workspace, job: Job | None, step: str, metrics: Metrics, run: RunDir) -> str:
+def _now(workspace: Workspace, job: Job | None, step: str, metrics: Metrics, run: RunDir, words: Wording) -> str:
     """How far a step is that goes on now: by the steps of the training, or by the last line that its job printed."""
     if step == "train" and metrics.last and run.recipe_path.is_file():
         settings = parse_yaml(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path)).get("train") or {}
         if total := _total_steps(metrics.last, settings):
             done = metrics.last["step"]
             recent = metrics.train["seconds"][1][-RECENT:] if "seconds" in metrics.train else ()
-            left = left_in_words((total - done) * sum(recent) / len(recent)) if recent else ""
+            seconds = (total - done) * sum(recent) / len(recent) if recent else None
+            left = left_in_words(seconds, words.language)
             return f"{done:,}/{total:,}  {left}"
     if job is None:
         return ""
