@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from weitiao.report.render import with_code
 from weitiao.report.sections.common import shortened
+from weitiao.report.sections.verdict import prompt_name
 from weitiao.text.wording import LANGUAGES, Language, Wording, table_of
 
 LANGUAGE_COOKIE = "language"
@@ -39,7 +40,9 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"with_code": with_code, "shortened": shortened, "as_json": as_json}
+        self._environment.filters |= {
+            "with_code": with_code, "shortened": shortened, "as_json": as_json, "prompt_name": prompt_name,
+        }  # fmt: skip
 
     def page(
         self, request: Request, template: str, /, *, area: str = "", status: int = 200, **values: Any

@@ -70,7 +70,8 @@ def _named_scores(files: RunFiles, words: Wording) -> list[tuple[str, str, dict[
             seconds=words.duration(cell["seconds_per_answer"]),
         )
         metrics = {name: estimate_of(values) for name, values in cell["metrics"].items()}
-        found.append((f"{cell['model']}, {prompt_name(cell['prompt'], words)}", detail, metrics, False))
+        name = words("scores.prompted", model=cell["model"], prompt=prompt_name(cell["prompt"], words))
+        found.append((name, detail, metrics, False))
     if scores is not None:
         metrics = {name: estimate_of(values) for name, values in scores["metrics"].items()}
         found.append((words("scores.tuned"), words("scores.tuned.detail"), metrics, True))
@@ -90,7 +91,8 @@ def _sides(comparison: Mapping[str, Any], baseline: Mapping[str, Any] | None, wo
     """What is compared; a comparison by hand has its own names."""
     if baseline is None or comparison["b"] != "tuned":
         return {"a": comparison["a"], "b": comparison["b"]}
-    best = f"{baseline['best_model']}, {prompt_name(baseline['best_prompt'], words)}"
+    prompt = prompt_name(baseline["best_prompt"], words)
+    best = words("scores.prompted", model=baseline["best_model"], prompt=prompt)
     return {"a": best, "b": words("scores.tuned").lower()}
 
 

@@ -20,6 +20,7 @@ from weitiao.files import write_json
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.records import record_of
 from weitiao.report.render import write_report
+from weitiao.report.sections.verdict import prompt_name
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.runs.belonging import made_of
 from weitiao.runs.record import digest_of
@@ -57,7 +58,8 @@ def baseline(work: Work) -> Said:
     return said(
         lambda words: words(
             "done.baseline", metric=words.named("metric", found.primary), score=words("estimate", **asdict(score)),
-            model=found.best.model, prompt=found.best.prompt, decision=words(f"done.baseline.{found.advice.decision}"),
+            model=found.best.model, prompt=prompt_name(found.best.prompt, words),
+            decision=words(f"done.baseline.{found.advice.decision}"),
         )
     )  # fmt: skip
 
