@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forked import server
 from hypothesis import HealthCheck, settings
 
 # Tests run side by side, each on a core: with a thread for every core in each of them, small sums wait for each other.
@@ -23,6 +27,16 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Processes that the program starts are forked (see `forked`), and import nothing."""
+    before = sys.executable
+    monkeypatch.setattr(sys, "executable", str(server().python))
+    multiprocessing.set_executable(sys.executable)
+    yield
+    multiprocessing.set_executable(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,25 +1,42 @@
-"""The real command line in processes of their own, forked from one that has imported everything: each starts at once.
+"""Python processes that start at once: forked from one that has imported everything.
 
-As a script: reads one call per line (JSON: `arguments`, `ranks`, `encoding`, `cwd`, `environment`, and the files of
-`stdin`, `stdout` and `stderr`, which may be a terminal), forks it, and prints its process id, then its exit status.
+`server().call` runs the command line so; `server().python` is a `python` for whatever starts processes itself. In a
+process that was forked it is `sys.executable`, so that the processes which that one starts are forked as well.
+
+As a script: forks what `forking` asks for at a Unix socket, until its standard input ends.
 """
 
 from __future__ import annotations
 
-import contextlib
+import ctypes
+import fcntl
+import gc
 import json
+import multiprocessing
 import os
+import resource
+import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any, NoReturn
+
+from forking import STREAMS, fork
 
 SECONDS = 300
+_MOST_FILES = 250
+_MOST_BYTES = 4000
+"""Of a command that others are to see."""
 
 
 def environment() -> dict[str, str]:
@@ -37,15 +54,29 @@ class Done:
 
 
 class Forks:
-    """Calls of the command line, one after the other. The process that forks ends with this one."""
+    """Forks processes until this one ends.
+
+    Attributes:
+        python: A `python` whose processes are forked.
+    """
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="forks-")
-        words = [sys.executable, __file__]
+        self._address = str(Path(self._directory.name, "socket"))
+        self.python = Path(self._directory.name, "python")
+        light = Path(__file__).with_name("forking.py")
+        self.python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{light}" "{self._address}" "$@"\n')
+        self.python.chmod(0o755)
         paths = os.pathsep.join(path for path in sys.path if path)
         self._server = subprocess.Popen(
-            words, env={**environment(), "PYTHONPATH": paths}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, self._address, self.python, "-" * _MOST_BYTES],
+            env={**environment(), "PYTHONPATH": paths},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
+        assert self._server.stdout is not None
+        assert self._server.stdout.readline(), "the process that forks did not start"
 
     def call(
         self,
@@ -57,7 +88,7 @@ class Forks:
         terminal: str | None = None,
         meanwhile: Callable[[int], None] = lambda pid: None,
     ) -> Done:
-        """Call the command line.
+        """Run the command line to its end.
 
         Args:
             arguments: As typed.
@@ -68,33 +99,26 @@ class Forks:
             terminal: The device of a terminal that it reads from and prints to, and that is its own: Ctrl-C reaches it.
             meanwhile: Is called with the process id while it runs. If it fails, the process is killed.
         """
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        files = {name: Path(self._directory.name, name) for name in ("stdin", "stdout", "stderr")}
-        files["stdin"].write_text(stdin or "", encoding="utf-8")
-        call = {
-            "arguments": list(map(str, arguments)),
-            "ranks": ranks,
-            "encoding": encoding,
-            "cwd": str(cwd or Path.cwd()),
-            "environment": environment() if terminal is None else {**environment(), "TERM": "xterm"},
-            "terminal": terminal is not None,
-            **{name: terminal or str(file) for name, file in files.items()},
-        }
-        self._server.stdin.write(json.dumps(call) + "\n")
-        self._server.stdin.flush()
-        pid = int(self._server.stdout.readline())
-        try:
-            meanwhile(pid)
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            self._server.stdout.readline()  # so that the next call reads its own exit status
-            raise
-        code = int(self._server.stdout.readline())
-        if terminal is not None:
-            return Done(code, "", "")
-        return Done(code, *(files[name].read_text(encoding=encoding) for name in ("stdout", "stderr")))
+        words = ["-m", "weitiao", *map(str, arguments)]
+        with ExitStack() as held:
+            streams = [held.enter_context(tempfile.TemporaryFile()) for _ in STREAMS]
+            streams[0].write((stdin or "").encode())
+            streams[0].seek(0)
+            files = {} if terminal else {number: one.fileno() for number, one in enumerate(streams)}
+            processes = [
+                fork(
+                    self._address, words, {**environment(), **rank, **({"TERM": "xterm"} if terminal else {})}, files,
+                    cwd=str(cwd or Path.cwd()), seconds=SECONDS, encoding=encoding, terminal=terminal,
+                )
+                for rank in _ranks(ranks)
+            ]  # fmt: skip
+            for one in processes:
+                held.callback(one.close)
+            meanwhile(processes[0].pid)
+            code = next(filter(None, [one.wait() for one in processes]), 0)
+            for one in streams:
+                one.seek(0)
+            return Done(code, *(TextIOWrapper(one, encoding=encoding).read() for one in streams[1:]))
 
 
 @cache
@@ -103,69 +127,150 @@ def server() -> Forks:
     return Forks()
 
 
-def fork_ranks(number: int) -> list[int]:
-    """Make this process the first of so many ranks, as torchrun would; the process ids of the others, in the first."""
+def _ranks(number: int) -> list[dict[str, str]]:
+    """What torchrun tells each of so many processes."""
     if number == 1:
-        return []
+        return [{}]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "RANK": "0", "LOCAL_RANK": "0"}
-    others = []
-    for rank in range(1, number):
-        if (pid := os.fork()) == 0:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            return []
-        others.append(pid)
-    return others
+    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(number)}
+    together["LOCAL_WORLD_SIZE"] = str(number)
+    return [{**together, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
 
 
-def serve() -> None:
-    """Fork calls until stdin ends."""
-    # what commands import only when they come to it is imported once here instead of in every call
+def _import_everything() -> None:
+    """What processes would import only when they come to it is imported once."""
     import ftfy  # noqa: F401
     import pandas  # noqa: F401
     import pyarrow.dataset  # noqa: F401
     import scipy.stats  # noqa: F401
 
+    import weitiao.cli.main
+    import weitiao.export.torch_engine
+    import weitiao.study.export
     import weitiao.study.pipeline.run
     import weitiao.study.plan  # noqa: F401
-    from weitiao.cli.main import main
 
-    for line in sys.stdin:
-        call = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            os.chdir(call["cwd"])
-            os.environ.clear()
-            os.environ.update(call["environment"])
-            others = fork_ranks(call["ranks"])
-            if call["terminal"]:
-                os.setsid()  # the terminal that is opened next becomes that of this process
-            os.dup2(os.open(call["stdin"], os.O_RDONLY), 0)
-            sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - without what was read ahead of calls
-            for number, name in ((1, "stdout"), (2, "stderr")):
-                os.dup2(os.open(call[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-            if call["terminal"]:  # no file, which the streams take it for that were opened for this process
-                sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding=call["encoding"]) for number in (1, 2))
-            for stream in (sys.stdout, sys.stderr):
-                stream.reconfigure(encoding=call["encoding"], errors="strict")
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.alarm(SECONDS)  # ends a call that hangs
-            sys.argv = ["weitiao", *call["arguments"]]
-            code: object = 1
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code
-            sys.stdout.flush()
-            sys.stderr.flush()
-            codes = [os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) for other in others]
-            os._exit(next(filter(None, codes), code if isinstance(code, int) else 0))
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+def serve(address: str) -> dict[str, Any]:
+    """Fork what is asked for, until standard input ends; returns in each forked process, with what was asked.
+
+    Who asked is told the number of the process and then how it ended; when nobody listens any more, it is killed.
+    """
+    _import_everything()
+    gc.freeze()  # pages that no collection writes to stay shared
+    listener, waiting = socket.socket(socket.AF_UNIX), select.poll()
+    listener.bind(address)
+    listener.listen(64)
+    connections: dict[int, socket.socket] = {}
+    processes: dict[int, tuple[int, int]] = {}  # by the descriptor that tells of its end: its number, its connection
+    for one in (0, listener.fileno()):
+        waiting.register(one, select.POLLIN)
+    print("ready", flush=True)
+    while 0 not in (ready := dict(waiting.poll())):
+        if listener.fileno() in ready:
+            connection, _ = listener.accept()
+            _, files, _, _ = socket.recv_fds(connection, 1, _MOST_FILES)
+            call: dict[str, Any] = json.loads(connection.makefile(encoding="utf-8").readline())
+            if (pid := os.fork()) == 0:
+                for held in (listener, connection, *connections.values()):
+                    os.close(held.detach())
+                return {**call, "files": files}
+            for file in files:
+                os.close(file)
+            connection.sendall(f"{pid}\n".encode())
+            connections[connection.fileno()] = connection
+            processes[os.pidfd_open(pid)] = pid, connection.fileno()
+            for number in (connection.fileno(), *processes):
+                waiting.register(number, select.POLLIN)
+        for ended in processes.keys() & ready.keys():
+            pid, number = processes.pop(ended)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with suppress(OSError):
+                connections[number].sendall(f"{code}\n".encode())
+            for one in (ended, number):
+                waiting.unregister(one)
+            os.close(ended)
+            connections.pop(number).close()
+        for pid, number in processes.values():
+            if number in ready:
+                os.kill(pid, signal.SIGKILL)
+    sys.exit()
+
+
+def be_seen_as(words: Sequence[str]) -> None:
+    """Be listed with these words at the end, where this process was called with a long one: jobs are known by them."""
+    begin, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:47])  # see proc(5)
+    seen = "\0".join(["", *words, ""]).encode()
+    if len(seen) < end - begin:
+        ctypes.memmove(begin, seen.rjust(end - begin, b"-"), end - begin)
+
+
+def become(call: dict[str, Any], python: str) -> None:
+    """Turn this process into what was asked for."""
+    os.chdir(call["cwd"])
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    if call["own_session"] or call["terminal"]:
+        os.setsid()  # a terminal that is opened next becomes its own
+    taken = call["files"]
+    if call["terminal"]:
+        call["numbers"], taken = STREAMS, [os.open(call["terminal"], os.O_RDWR) for _ in STREAMS]
+    aside = [fcntl.fcntl(one, fcntl.F_DUPFD, 2 * _MOST_FILES) for one in taken]
+    for one in taken:
+        os.close(one)
+    for number, one in zip(call["numbers"], aside, strict=True):
+        os.dup2(one, number)
+        os.close(one)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it is open as long as the process runs
+    sys.stdout, sys.stderr = (
+        open(number, "w", encoding=call["encoding"], errors="strict", closefd=False,  # noqa: SIM115
+             buffering=1 if number == 2 or os.isatty(number) else -1)
+        for number in (1, 2)
+    )  # fmt: skip
+    resource.setrlimit(resource.RLIMIT_FSIZE, tuple(call["file_size"]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.alarm(call["seconds"])
+    be_seen_as(call["words"])
+    sys.executable = python
+    multiprocessing.set_executable(python)
+
+
+def run(words: Sequence[str]) -> None:
+    """Do what `python` with these words does."""
+    while words[0] not in ("-c", "-m") and words[0].startswith("-"):
+        words = words[1:]  # a switch of the interpreter, such as -u
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [str(Path.cwd()), *paths, *(path for path in sys.path[1:] if path not in paths)]
+    if words[0] == "-m":
+        sys.argv = list(words[1:])
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.modules["__main__"] = main = types.ModuleType("__main__")
+        exec(words[1], main.__dict__)
+    else:
+        sys.path[0] = str(Path(words[0]).parent)
+        sys.argv = list(words)
+        runpy.run_path(words[0], run_name="__main__")
+
+
+def live(call: dict[str, Any], python: str) -> NoReturn:
+    """Be what was asked for, and end as an interpreter does, without taking apart what it holds."""
+    become(call, python)
+    code: object = 0
+    try:
+        run(call["words"])
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads any more, or it was closed
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":
-    serve()
+    live(serve(sys.argv[1]), sys.argv[2])

@@ -72,8 +72,8 @@ def write_recipe(directory: Path, model: Path, *, num_rows: int = 40, **sections
     return path
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "weitiao", *map(str, arguments)]
+def command(*arguments: str | Path, python: str | Path = sys.executable) -> list[str]:
+    return [str(python), "-m", "weitiao", *map(str, arguments)]
 
 
 def weitiao(
@@ -140,7 +140,7 @@ def final_weights(run: Path) -> bytes:
 
 def torchrun(num_ranks: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command line on several gloo ranks of this machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
+    launcher = [str(server().python), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
     words: Sequence[str] = [*launcher, "-m", "weitiao", *map(str, arguments)]
     return subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300, check=False)
 

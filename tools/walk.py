@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -103,8 +103,7 @@ class Walk:
         assert self.process is not None
         address = self.page.url
         self.context.close()
-        for one in (self.process.pid, *workers(self.queue)):
-            os.kill(one, signal.SIGKILL)
+        end((self.process.pid, *workers(self.queue)), signal.SIGKILL)
         self.process.wait()
         self.serve()
         self.open()
@@ -115,8 +114,7 @@ class Walk:
         if self.process is not None:
             self.process.terminate()
             self.process.wait()
-        for one in workers(self.queue):
-            os.kill(one, signal.SIGTERM)
+        end(workers(self.queue), signal.SIGTERM)
 
 
 def workers(queue: Path) -> list[int]:
@@ -127,6 +125,13 @@ def workers(queue: Path) -> list[int]:
         if "work" in words and str(queue) in words:
             found.append(process.pid)
     return found
+
+
+def end(processes: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to those that are still there."""
+    for one in processes:
+        with suppress(ProcessLookupError):
+            os.kill(one, number)
 
 
 def begin(walk: Walk, data: Path, model: str) -> None:

@@ -27,6 +27,7 @@ from weitiao.recipe import load_recipe
 from weitiao.study.export import Asked, export_run
 from weitiao.verdict.exported import Exported, judge, read_exports, smallest_good
 
+pytestmark = pytest.mark.usefixtures("at_once")
 TEXTS = ("Order #40917: 12 boxes,\n\n3.50 each. 请用一句话解释 🙂", "def f(x):\n    return x  # naïve")
 
 

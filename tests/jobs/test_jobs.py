@@ -6,18 +6,20 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from workbench import environment, steps_of, weitiao, weitiao_anew, write_recipe
+from forked import server
+from workbench import command, environment, steps_of, weitiao, write_recipe
 
 from weitiao.jobs.store import MOST_DEATHS, Job, JobError, JobStore
+from weitiao.jobs.worker import is_working
 
 
 def until(true: Callable[[], Any], seconds: float = 300.0) -> None:
@@ -34,15 +36,16 @@ def home(tmp_path: Path) -> Iterator[Path]:
     yield home
     for process in psutil.process_iter(["cmdline"]):
         if str(home) in (process.info["cmdline"] or []):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     for job in JobStore(home).jobs():
-        if job.pid is not None:
+        if job.pid is not None and psutil.pid_exists(job.pid):
             os.kill(job.pid, signal.SIGKILL)
 
 
 def start_worker(home: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "weitiao", "work", "--home", str(home), "--linger", "1"]
-    return subprocess.Popen(command, env=environment(), start_new_session=True)
+    words = command("work", "--home", home, "--linger", "1", python=server().python)
+    return subprocess.Popen(words, env=environment(), start_new_session=True)
 
 
 def submitted(home: Path, recipe: Path, *overrides: str) -> Job:
@@ -55,7 +58,7 @@ def steps(run: Path) -> int:
 
 def test_a_submitted_recipe_is_done_and_its_output_kept(home: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 2})
-    done = weitiao_anew("submit", recipe, "--verb", "train", "--home", home, "--json")
+    done = weitiao("submit", recipe, "--verb", "train", "--home", home, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["id"] == 1
     store = JobStore(home)
@@ -88,6 +91,7 @@ def test_kill_9_of_worker_and_job_loses_nothing_and_starts_nothing_twice(
     until(lambda: steps(tmp_path / "one/run") >= 6)
     worker.kill()  # the job goes on without it
     worker.wait()
+    until(lambda: not is_working(home))
     pid = store.get(first.id).pid
     assert pid is not None
     before = steps(tmp_path / "one/run")

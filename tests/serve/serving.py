@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from forked import environment
+from forked import environment, server
+from workbench import command
 
 MODEL = "smollm2-135m"
 SECONDS = 60
@@ -37,12 +36,9 @@ def serving(folder: Path, *arguments: str | Path) -> Iterator[Served]:
     """`weitiao serve` at a free port, with these arguments, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "serve.log"
-    command = [sys.executable, "-m", "weitiao", "serve", *map(str, arguments), "--port", "0", "--json"]
-    paths = os.pathsep.join(path for path in sys.path if path)
+    words = command("serve", *arguments, "--port", "0", "--json", python=server().python)
     with log.open("w") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, env={**environment(), "PYTHONPATH": paths}, text=True
-        )
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, env=environment(), text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import psutil
@@ -34,9 +35,9 @@ def post(url: str, body: Any, path: str = "/v1/chat/completions", **more: Any) -
 
 
 def engine_of(served: Served) -> psutil.Process:
-    (child,) = [
-        one for one in psutil.Process(served.process.pid).children() if "llama_child" in " ".join(one.cmdline())
-    ]
+    port = urlsplit(served.url).port
+    (server,) = {one.pid for one in psutil.net_connections("tcp4") if (one.laddr.port, one.status) == (port, "LISTEN")}
+    (child,) = [one for one in psutil.Process(server).children() if "llama_child" in " ".join(one.cmdline())]
     return child
 
 

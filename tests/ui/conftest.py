@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from forked import server
 from playwright.sync_api import Browser, Page, sync_playwright
 from sample_run import write_run
 from starlette.testclient import TestClient
@@ -22,6 +23,11 @@ from weitiao.ui.app import create_app
 from weitiao.ui.workspace import Workspace
 
 TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(autouse=True)
+def aside(at_once: None) -> None:
+    """What the pages start beside them starts at once."""
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ class Served:
 def serving(root: Path, *, port: int = 0) -> Iterator[Served]:
     """`weitiao ui` in a process of its own."""
     queue = root.parent / "queue"
-    words = command("ui", root, "--port", str(port), "--no-open", "--json", "--home", queue)
+    words = command("ui", root, "--port", str(port), "--no-open", "--json", "--home", queue, python=server().python)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         yield Served(json.loads(process.stdout.readline())["url"], root, queue, process)
