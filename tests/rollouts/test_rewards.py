@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -95,6 +96,21 @@ def test_a_batch_that_a_server_fails_on_is_dropped_alone(
     assert url in found[0][1]
     server.faults = ["down"]
     assert Rewards([RewardConfig.model_validate(given)]).score(ITEMS[:1])[0][1] == ""  # the second try
+
+
+def test_a_judge_that_never_replies_is_asked_once_for_each_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        model = f"http://127.0.0.1:{silent.getsockname()[1]}/v1#m"
+        reward = RewardConfig.model_validate({"type": "judge", "model": model, "timeout_seconds": 0.2})
+        found = Rewards([reward]).score(ITEMS)
+        silent.setblocking(False)
+        asked = 0
+        with pytest.raises(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                asked += 1
+    assert asked == len(ITEMS)
+    assert found == [({}, f"The server {model.removesuffix('#m')}/chat/completions gave no reply within 0.2 s.")] * 4
 
 
 def test_what_is_no_reward_is_named() -> None:

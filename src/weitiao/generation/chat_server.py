@@ -28,6 +28,10 @@ _LONGEST_WAIT_SECONDS = 300.0
 _REMEDY = "Check that the server runs, its URL (it usually ends in /v1), the model's name and the key."
 
 
+class NoReplyError(ModelError):
+    """A server replied to nothing in time: to ask it for each again would be to wait for each again."""
+
+
 @dataclass(slots=True)
 class Usage:
     """What a server was asked.
@@ -95,14 +99,15 @@ class ChatServer:
         """The reply to each conversation; None where there was none in time.
 
         Raises:
-            ModelError: The server cannot be reached, refuses, gives no reply in time to any conversation, or does not
-                answer as such a server does.
+            NoReplyError: The server gives no reply in time to any conversation.
+            ModelError: It cannot be reached, refuses, or does not answer as such a server does.
         """
         with ThreadPoolExecutor(self._requests_at_once) as pool:
             replies = list(pool.map(self._ask, conversations))
         if replies and all(one is None for one in replies):
             waited = f"{self._timeout_seconds:g} s"
-            raise ModelError(f"The server {self._url} gave no reply within {waited}.", f"{_REMEDY} Or wait for longer.")
+            what = f"The server {self._url} gave no reply within {waited}."
+            raise NoReplyError(what, f"{_REMEDY} Or wait for longer.")
         return replies
 
     def _ask(self, conversation: Sequence[Message]) -> str | None:

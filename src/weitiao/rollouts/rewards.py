@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from weitiao.data.example import Example, asked
 from weitiao.errors import WeitiaoError
 from weitiao.evaluation.metrics.base import Item, Metric
+from weitiao.generation.chat_server import NoReplyError
 from weitiao.rollouts.config import RewardConfig, RewardModel
 
 
@@ -68,6 +69,6 @@ def _grades(part: Metric, items: Sequence[Item]) -> Sequence[float | str]:
     try:
         return part.grade_all(items)
     except WeitiaoError as error:
-        if part.remote or len(items) == 1:
+        if part.remote or len(items) == 1 or isinstance(error, NoReplyError):
             return [error.what] * len(items)
     return [_grades(part, [item])[0] for item in items]
