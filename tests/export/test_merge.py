@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import warnings
@@ -265,10 +266,11 @@ def test_a_model_that_does_not_fit_on_the_disk_leaves_nothing(make_adapter: Make
     assert [entry.name for entry in tmp_path.iterdir()] == ["adapter"]
 
 
-_PEAK = """
+_PEAKS = """
 import sys, threading
 from pathlib import Path
-from weitiao.export.merge import merge
+from weitiao.export.source import Source
+from weitiao.models.config import ModelConfig
 
 def own():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -278,43 +280,52 @@ def watch():
     while not done.wait(0.002):
         peaks.append(own())
 
-merge(sys.argv[1], Path(sys.argv[2]), dtype="float32")  # what is imported and allocated once
-before, peaks, done = own(), [0], threading.Event()
-watcher = threading.Thread(target=watch, daemon=True)
-watcher.start()
-merge(sys.argv[3], Path(sys.argv[4]), dtype="float32")
-done.set()
-watcher.join()
-print(max(peaks) - before)
+def write(final, base):
+    source = Source(final, ModelConfig(name=base), "", frozenset(), threads=1, work=final.parent)
+    source.write_whole(final.with_name(final.name + "-whole"), "float32")
+
+small, large = sys.argv[1:3]
+write(Path(sys.argv[3]), small)  # what is imported and allocated once
+for one in map(Path, sys.argv[4:]):
+    before, peaks, done = own(), [0], threading.Event()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    write(one, large)
+    done.set()
+    watcher.join()
+    print(max(peaks) - before)
 """
 
 
-def test_merging_takes_the_memory_of_a_layer_and_not_of_the_model(
+def test_whole_models_are_written_in_the_memory_of_a_layer(
     make_adapter: MakeAdapter, tiny_llama_dir: Path, tmp_path: Path
 ) -> None:
-    small = make_adapter().rename(tmp_path / "small")
+    """Merged, or as they were tuned whole; to the bit what they are in memory."""
     config = LlamaConfig(
-        vocab_size=400, hidden_size=768, intermediate_size=2048, num_hidden_layers=10, num_attention_heads=4,
-        num_key_value_heads=4, max_position_embeddings=512,
+        vocab_size=400, hidden_size=768, intermediate_size=2048, num_hidden_layers=6, num_attention_heads=4,
+        num_key_value_heads=4, max_position_embeddings=64,
     )  # fmt: skip
     torch.manual_seed(0)
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
-    size = sum(one.numel() * 4 for one in model.parameters())
-    model.save_pretrained(tmp_path / "large", max_shard_size="50MB")
-    AutoTokenizer.from_pretrained(tiny_llama_dir).save_pretrained(tmp_path / "large")
-    del model
-    large = make_adapter(base=tmp_path / "large", size=0.02)
-    command = [sys.executable, "-c", _PEAK, small, tmp_path / "once", large, tmp_path / "merged"]
-    done = subprocess.run([str(one) for one in command], capture_output=True, text=True, check=False)
+    large, full = tmp_path / "large", tmp_path / "full"
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(large, max_shard_size="50MB")
+    AutoTokenizer.from_pretrained(tiny_llama_dir).save_pretrained(large)
+    shutil.copytree(large, full)
+    (full / "weitiao_base.json").write_text(json.dumps({"base": str(large), "fingerprint": "", "method": "full"}))
+    lora = make_adapter(base=large, size=0.02).rename(tmp_path / "lora")
+    dora = make_adapter(base=large, size=0.02, dora=True).rename(tmp_path / "dora")
+    places = [tiny_llama_dir, large, make_adapter().rename(tmp_path / "first"), lora, dora, full]
+    done = subprocess.run([sys.executable, "-c", _PEAKS, *places], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert size > 280e6
-    assert int(done.stdout) < 0.2 * size
-    text = "user: 今天 12 + 30?"
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "large")
-    base = AutoModelForCausalLM.from_pretrained(tmp_path / "large", dtype=torch.float32)
-    expected = logits_of(PeftModel.from_pretrained(base, large).eval(), tokenizer, text)
-    found = logits_of(AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval(), tokenizer, text)
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+    for adapter, peak in zip((lora, dora, None), done.stdout.split(), strict=True):
+        expected = AutoModelForCausalLM.from_pretrained(large, dtype=torch.float32)
+        size = sum(one.nbytes for one in expected.parameters())
+        assert size > 160e6
+        assert int(peak) < 0.2 * size
+        if adapter is not None:
+            expected = PeftModel.from_pretrained(expected, adapter).merge_and_unload()
+        found = AutoModelForCausalLM.from_pretrained(f"{adapter or full}-whole").state_dict()
+        for name, weight in expected.state_dict().items():
+            assert torch.equal(found[name], weight), name
 
 
 def test_a_target_without_adapter_is_refused(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -161,6 +161,22 @@ def _opened(target: str | Path, base: ModelConfig, scratch: Scratch) -> tuple[Op
     return opened, scratch
 
 
+def rewrite(final: Path, directory: Path, *, base: ModelConfig, dtype: StoredDtype) -> None:
+    """Write a model that was tuned whole in a number format; its weights stay in files meanwhile.
+
+    Args:
+        final: Where it lies.
+        directory: Where it goes; is there.
+        base: The base model that it was, for how it is loaded.
+        dtype: Number format of the result.
+    """
+    from weitiao.models.scratch import Scratch
+
+    mapped = base.model_copy(update={"dtype": stored_dtype(final), "map_weights": True, "quantization": None})
+    opened = open_model(final, base=mapped, attention=OWN)
+    write_plain(opened.model, opened.tokenizer, directory, dtype, Scratch(directory))
+
+
 def write_plain(
     plain: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,

@@ -66,17 +66,14 @@ class Source:
         Raises:
             WeitiaoError: The adapter cannot be merged, or does not answer alike afterwards.
         """
-        from weitiao.export.merge import merge, write_plain
-        from weitiao.methods.open import open_model
-        from weitiao.models.load import OWN
+        from weitiao.export.merge import merge, rewrite
 
         if self.is_adapter:
             merge(self.final, target, base=self.base, dtype=dtype)
             (target / COMPLETE).unlink()  # what it becomes a part of gets its own
         else:
             target.mkdir(exist_ok=True)
-            opened = open_model(self.final, base=self.base, attention=OWN)
-            write_plain(opened.model, opened.tokenizer, target, dtype)
+            rewrite(self.final, target, base=self.base, dtype=dtype)
 
     def importance(self) -> dict[str, NDArray[np.float32]]:
         """How much each input of a linear layer counts on `rows`; empty without any."""
