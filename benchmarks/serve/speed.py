@@ -198,10 +198,10 @@ def gguf_of(args: argparse.Namespace) -> Path:
 async def llama(args: argparse.Namespace) -> None:
     """llama.cpp behind our interface, and its own server asked directly: what the interface takes."""
     from weitiao.serve.llama import LlamaEngine
-    from weitiao.study.engines import tokenizer_of
+    from weitiao.study.engines import tokenizer_directory
 
     file = gguf_of(args)
-    engine = LlamaEngine(file, tokenizer_of(file), context=1024, slots=16, threads=args.threads)
+    engine = LlamaEngine(file, tokenizer_directory(file), context=1024, slots=16, threads=args.threads)
     begun = time.perf_counter()
     await engine.start()
     tell("llama.cpp", loading_seconds=round(time.perf_counter() - begun, 2))

@@ -18,6 +18,7 @@ from weitiao.machine.hardware import (
     count_threads,
     detect_hardware,
     read_cpuinfo,
+    threads_without_torch,
 )
 
 GIB = 2**30
@@ -97,6 +98,13 @@ def test_threads_are_shared_among_processes() -> None:
     assert choose_threads(hardware(num_threads=8)) == 8
     assert choose_threads(hardware(num_threads=8), num_processes=3) == 2
     assert choose_threads(hardware(num_threads=2), num_processes=4) == 1
+
+
+def test_a_program_beside_torch_gets_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_without_torch() == choose_threads(detect_hardware())
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert threads_without_torch() == 7
 
 
 def test_bfloat16_is_chosen_only_on_gpus_with_units_for_it() -> None:

@@ -14,7 +14,6 @@ import psutil
 
 from weitiao.export.asking import pace
 from weitiao.export.llama_engine import LlamaEngine
-from weitiao.models.load import read_tokenizer
 from weitiao.serve.engine import Request, Token
 from weitiao.serve.llama import LlamaEngine as Server
 
@@ -45,7 +44,7 @@ class LoraEngine:
         self._plain = LlamaEngine(base, threads)
         self._loop = asyncio.new_event_loop()
         self._server = Server(
-            base, read_tokenizer(tokenizer), context=_CONTEXT, slots=_SLOTS, threads=threads, adapters={_NAME: adapter}
+            base, tokenizer, context=_CONTEXT, slots=_SLOTS, threads=threads, adapters={_NAME: adapter}
         )
         self._run(self._server.start())
 

@@ -69,9 +69,8 @@ def detect_hardware() -> Hardware:
     import psutil
 
     cpu_name, flags = read_cpuinfo(Path("/proc/cpuinfo"))
-    limits = read_cgroup_limits(Path("/"))
+    limits, cores_used = read_cgroup_limits(Path("/")), _num_cores()
     memory = psutil.virtual_memory()
-    cores_used = _num_cores()
     return Hardware(
         cpu_name=cpu_name or platform.processor() or platform.machine(),
         num_physical_cores=psutil.cpu_count(logical=False) or cores_used,
@@ -102,6 +101,12 @@ def choose_dtype(hardware: Hardware, *, device: str = "cpu") -> Literal["bfloat1
 def choose_threads(hardware: Hardware, *, num_processes: int = 1) -> int:
     """Threads for each of `num_processes` processes that compute on this machine at the same time."""
     return max(1, hardware.num_threads // num_processes)
+
+
+def threads_without_torch() -> int:
+    """Threads for a program that computes beside this one: OMP_NUM_THREADS, or as `choose_threads`."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() else count_threads(_num_cores(), read_cgroup_limits(Path("/")))
 
 
 def count_threads(num_cores: int, limits: CgroupLimits) -> int:

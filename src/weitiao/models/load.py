@@ -13,6 +13,7 @@ from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.models.boundary import loading
 from weitiao.models.cache import in_number_format
 from weitiao.models.config import ModelConfig
+from weitiao.models.directory import read_json_object
 from weitiao.models.names import resolve_model
 from weitiao.models.quantization import dequantized, keep_layout, quantization_options
 
@@ -24,6 +25,9 @@ _logger = logging.getLogger(__name__)
 
 OWN = "own"
 """The attention that `transformers` chooses for a class: not all of them have every one."""
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+_PLAIN_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def load_tokenizer(config: ModelConfig, *, cache_dir: Path | None = None) -> PreTrainedTokenizerFast:
@@ -57,10 +61,15 @@ def read_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     Raises:
         ModelError: It cannot be used.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # it takes seconds
+    from transformers import PreTrainedTokenizerFast  # it takes half a second
 
     with loading(f"The tokenizer in {path} cannot be loaded", path, packages=("transformers", "tokenizers")):
-        tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
+        if _is_plain(path):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(path))
+        else:
+            from transformers import AutoTokenizer  # it imports torch: seconds
+
+            tokenizer = AutoTokenizer.from_pretrained(str(path), trust_remote_code=trust_remote_code)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelError(
             f"The tokenizer in {path} is a {type(tokenizer).__name__}, which does not say where in the text its tokens "
@@ -75,6 +84,17 @@ def read_tokenizer(path: Path, *, trust_remote_code: bool = False) -> PreTrained
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether `AutoTokenizer` would take the class that reads tokenizer.json as it stands there.
+
+    Beside the configuration of a model, transformers may know the tokenizer of its family better than the files say.
+    """
+    if (path / "config.json").exists() or not all((path / one).is_file() for one in _TOKENIZER_FILES):
+        return False
+    found = read_json_object(path / _TOKENIZER_FILES[1])
+    return found.get("tokenizer_class") in _PLAIN_TOKENIZERS and "auto_map" not in found
 
 
 def dtype_of(config: ModelConfig, *, device: str) -> str:

@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import MissingExtraError
+from weitiao.models.load import read_tokenizer
 from weitiao.serve.child import ChildServer, free_port
 from weitiao.serve.engine import Request, Served, ServeError, Token
 from weitiao.serve.own.grammar import WHITESPACE, Grammars
@@ -34,20 +35,27 @@ class LlamaEngine:
 
     Args:
         model: A GGUF file.
-        tokenizer: That of the file.
+        tokenizer: A directory with that of the file.
         context: Tokens of an answer and its prompt together.
         slots: Answers that are written at once.
         threads: That compute.
         adapters: Name and GGUF file of each LoRA adapter.
 
+    Attributes:
+        tokenizer: That of the file; after `start`.
+
     Raises:
         MissingExtraError: `xllamacpp` is not installed.
     """
 
+    tokenizer: PreTrainedTokenizerFast
+    _bytes: TokenBytes
+    _grammars: Grammars
+
     def __init__(
         self,
         model: Path,
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: Path,
         *,
         context: int,
         slots: int,
@@ -57,7 +65,7 @@ class LlamaEngine:
         if find_spec("xllamacpp") is None:
             raise MissingExtraError("Serving a GGUF file", "serve")
         self.served = Served(name="llama.cpp", context=context, slots=slots, adapters=dict(adapters or {}))
-        self._bytes, self._grammars = TokenBytes(tokenizer), Grammars(tokenizer)
+        self._tokenizer_directory = tokenizer
         self._folder = TemporaryDirectory(prefix="weitiao-")
         port, key = free_port(), secrets.token_hex(16)
         settings = {
@@ -80,8 +88,18 @@ class LlamaEngine:
         )
 
     async def start(self) -> None:
-        """Load the model."""
-        await self.child.start()
+        """Load the model, and read its tokenizer meanwhile."""
+        starting = asyncio.create_task(self.child.start())
+        try:
+            self.tokenizer = await asyncio.to_thread(read_tokenizer, self._tokenizer_directory)
+        except BaseException:
+            starting.cancel()
+            with suppress(asyncio.CancelledError, ServeError):
+                await starting
+            await self.close()
+            raise
+        self._bytes, self._grammars = TokenBytes(self.tokenizer), Grammars(self.tokenizer)
+        await starting
 
     async def generate(self, request: Request) -> AsyncGenerator[Token, None]:
         """Write an answer; see `Engine`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from weitiao.errors import ModelError
 from weitiao.machine.catalogue import CATALOGUE, catalogue_file
 from weitiao.methods.open import find_final
+from weitiao.models.directory import read_json_object
 from weitiao.models.names import local_path
 from weitiao.rendering.render import end_of_turn_id
 from weitiao.serve.engine import Engine, ServeError
@@ -17,14 +18,13 @@ from weitiao.serve.text import ModelText
 from weitiao.verdict.exported import EXPORTS_FILE, read_exports, smallest_good
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
     from weitiao.models.config import ModelConfig
 
 EngineName = Literal["auto", "own", "llama.cpp", "vllm"]
 
 LONGEST_CONTEXT = 8192
 """Tokens of a context that nobody named, where memory is set aside for all of them."""
+_UNBOUNDED = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,25 +100,26 @@ async def _own(target: str, settings: EngineSettings) -> OpenEngine:
 
 
 async def _llama(target: str, file: Path, settings: EngineSettings) -> OpenEngine:
-    from weitiao.machine.hardware import choose_threads, detect_hardware
+    from weitiao.machine.hardware import threads_without_torch
     from weitiao.serve.llama import LlamaEngine
 
-    tokenizer = tokenizer_of(file)
-    trained = min(int(tokenizer.model_max_length), 2**31)
+    tokenizer = tokenizer_directory(file)
+    trained = _trained_context(tokenizer)
     context = settings.context or min(trained, LONGEST_CONTEXT)
     if context > trained:
         raise ServeError(f"--context: {target} was made for {trained:,} tokens, not {context:,}.", "Take fewer.")
     for name, path in settings.adapters.items():
         if not path.is_file():
             raise ServeError(f"The adapter {name}: {path} is no file.", "llama.cpp takes adapters in GGUF.")
-    threads = settings.threads or choose_threads(detect_hardware())
+    threads = settings.threads or threads_without_torch()
     engine = LlamaEngine(
         file, tokenizer, context=context, slots=settings.slots, threads=threads, adapters=settings.adapters
     )
     await engine.start()
-    stops = frozenset(one for one in (tokenizer.eos_token_id, end_of_turn_id(tokenizer)) if one is not None)
+    ends = (engine.tokenizer.eos_token_id, end_of_turn_id(engine.tokenizer))
+    stops = frozenset(one for one in ends if one is not None)
     chosen = ", the smallest export that is still good" if len(_gguf_files(target)) > 1 else ""
-    return OpenEngine(engine, ModelText(tokenizer, stops), f"{file}{chosen}")
+    return OpenEngine(engine, ModelText(engine.tokenizer, stops), f"{file}{chosen}")
 
 
 async def _vllm(target: str, settings: EngineSettings) -> OpenEngine:
@@ -189,10 +190,15 @@ def _gguf_files(target: str) -> list[Path]:
     return sorted(file for file in files if "lora" not in file.parent.name)
 
 
-def tokenizer_of(file: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a GGUF file: the one that lies beside it, as an export writes it, or that in it."""
+def tokenizer_directory(file: Path) -> Path:
+    """Where the tokenizer of a GGUF file lies: beside it, as an export writes it, or taken out of it."""
     from weitiao.models.cache import kept_gguf_tokenizer
-    from weitiao.models.load import read_tokenizer
 
-    beside = (file.parent / "tokenizer.json").is_file()
-    return read_tokenizer(file.parent if beside else kept_gguf_tokenizer(file))
+    return file.parent if (file.parent / "tokenizer.json").is_file() else kept_gguf_tokenizer(file)
+
+
+def _trained_context(tokenizer: Path) -> int:
+    """The context of the model of a tokenizer, before that is read: llama.cpp loads the model meanwhile."""
+    file = tokenizer / "tokenizer_config.json"
+    found = read_json_object(file).get("model_max_length") if file.is_file() else None
+    return min(int(found or _UNBOUNDED), _UNBOUNDED)

@@ -127,7 +127,6 @@ async def _serve(
     on_ready: Callable[[str, Models, Routes], None],
 ) -> None:
     from weitiao.feedback.traffic import TrafficStore
-    from weitiao.serve.api.app import create_app
     from weitiao.serve.running import run
 
     store = None if serving.feedback is None else TrafficStore(serving.feedback, keep_texts=serving.keep_texts)
@@ -137,6 +136,8 @@ async def _serve(
             routes.set(begun)
     writers, judges = await load_models(named, serving.engines, queue=serving.limits.queue)
     try:
+        from weitiao.serve.api.app import create_app  # while models load in other processes
+
         models = Models(writers, judges, adapter_folders=serving.adapter_folders, adapter_text=adapter_text)
         app = create_app(
             models, limits=serving.limits, routes=routes, keys=serving.keys, store=store, keep_days=serving.keep_days

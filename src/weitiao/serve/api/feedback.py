@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, Response
 
 from weitiao.data.formats.conversations import to_messages
 from weitiao.data.reading.rows import BadRow
-from weitiao.evaluation.sequential import compare_rates
 from weitiao.feedback.traffic import ServedAnswer, TrafficStore, UnknownAnswerError
 from weitiao.serve.answering import Ended
 from weitiao.serve.api.bodies import FeedbackBody, RouteBody, ScoreBody
@@ -91,6 +90,8 @@ def feedback_router(context: Context, store: TrafficStore | None) -> APIRouter:
 
 def comparisons(routes: Routes, outcomes: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
     """Every model of a route against its last one, by a test that may be looked at at any time."""
+    from weitiao.evaluation.sequential import compare_rates  # half a second of scipy
+
     names = list(routes.weights)
     found = []
     for name in names[:-1]:

@@ -65,10 +65,8 @@ class Grammars:
     def _made(self, schema: str) -> LLMatcher:
         from llguidance import LLMatcher
 
-        # whitespace only where `json.dumps` has it: free whitespace lets a small model write nothing else, for ever
-        form = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         try:
-            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=form)  # type: ignore[arg-type]
+            grammar = LLMatcher.grammar_from_json_schema(schema, overrides=WHITESPACE)  # type: ignore[arg-type]
         except ValueError as error:
             raise _refused(str(error)) from error
         matcher = LLMatcher(self._words, grammar, log_level=0)
