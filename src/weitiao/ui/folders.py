@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+HERE = "~"
+"""The name of the folder itself, where that is a project or a run: browsers take a `.` out of an address."""
 RECIPE = "recipe.yaml"
 RUN_FILES = ("environment.json", "steps.json", "metrics.jsonl")
 _DEPTH = 5
@@ -23,6 +25,7 @@ class Folder:
 
     Attributes:
         path: It.
+        name: Its path below the folder, with slashes.
         kind: A run has a recipe and one of the files of runs, a project a recipe alone.
         files: Those of runs, and the recipe, which are there.
         inside: Names of directories to look into: none in a run, none that is hidden or a link.
@@ -30,8 +33,9 @@ class Folder:
     """
 
     path: Path
+    name: str
     kind: Literal["run", "project", ""]
-    files: tuple[str, ...]
+    files: tuple[Path, ...]
     inside: tuple[str, ...]
     changed: int
 
@@ -39,9 +43,9 @@ class Folder:
     def written(self) -> float:
         """When a file of the run was written last, in seconds since 1970."""
         found = [0.0]
-        for name in self.files:
+        for path in self.files:
             with suppress(FileNotFoundError):  # deleted just now
-                found.append((self.path / name).stat().st_mtime)
+                found.append(path.stat().st_mtime)
         return max(found)
 
 
@@ -79,11 +83,18 @@ class Folders:
         settled = time.time_ns() - changed > _SETTLED_NS
         with os.scandir(place) as entries:
             found = list(entries)
-        files = tuple(one.name for one in found if one.name in (RECIPE, *RUN_FILES) and one.is_file())
+        path = Path(place)
+        files = [path / one.name for one in found if one.name in (RECIPE, *RUN_FILES) and one.is_file()]
         inside = sorted(
             one.name
             for one in found
             if one.is_dir(follow_symlinks=False) and not one.name.startswith(".") and one.name != "node_modules"
         )
-        kind: Literal["run", "project", ""] = "" if RECIPE not in files else "run" if len(files) > 1 else "project"
-        return Folder(Path(place), kind, files, () if kind == "run" else tuple(inside), changed if settled else -1)
+        kind: Literal["run", "project", ""] = "run" if len(files) > 1 else "project"
+        kind = kind if path / RECIPE in files else ""
+        inside = [] if kind == "run" else inside
+        return Folder(path, self.name_of(path), kind, tuple(files), tuple(inside), changed if settled else -1)
+
+    def name_of(self, path: Path) -> str:
+        """How a path below the folder is called."""
+        return HERE if path == self._root else path.relative_to(self._root).as_posix()

@@ -14,12 +14,10 @@ from weitiao.feedback.finding import FoundStore, find_stores, look_at
 from weitiao.feedback.store import FeedbackStore
 from weitiao.jobs.store import OPEN, Job, JobStore
 from weitiao.runs.run_dir import RunDir
-from weitiao.ui.folders import RECIPE, RUN_FILES, Folders
+from weitiao.ui.folders import HERE, RECIPE, RUN_FILES, Folders
 from weitiao.ui.problems import NotFoundError, UiError
 
 _NAME = re.compile(r"\w[\w .-]{0,79}")
-HERE = "~"
-"""The name of the workspace's own folder, where that is a project or a run: browsers take a `.` out of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Workspace:
     def name_of(self, path: Path) -> str | None:
         """A path as it is called here; None for what lies elsewhere."""
         whole = path.resolve()
-        return self._named(whole) if whole.is_relative_to(self.root) else None
+        return self.folders.name_of(whole) if whole.is_relative_to(self.root) else None
 
     def project(self, name: str) -> Project:
         """A project by name.
@@ -115,12 +113,12 @@ class Workspace:
 
     def projects(self) -> list[Project]:
         """All of them, by name."""
-        found = [one.path for one in self.folders if one.kind == "project"]
-        return [Project(self._named(path), path) for path in sorted(found)]
+        found = [Project(one.name, one.path) for one in self.folders if one.kind == "project"]
+        return sorted(found, key=lambda one: one.path)
 
     def runs(self) -> list[str]:
         """The names of all run directories, the newest first."""
-        found = [(one.written, self._named(one.path)) for one in self.folders if one.kind == "run"]
+        found = [(one.written, one.name) for one in self.folders if one.kind == "run"]
         return [name for _, name in sorted(found, reverse=True)]
 
     def run(self, name: str) -> RunDir:
@@ -154,9 +152,6 @@ class Workspace:
     def job_of(self, run: str) -> Job | None:
         """The last job that works or worked on a run."""
         return self.jobs.last_of(self.inside(run))
-
-    def _named(self, path: Path) -> str:
-        return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
 
 def _is_run(path: Path) -> bool:

@@ -104,12 +104,16 @@ def shown_job(job: Job, workspace: Workspace) -> dict[str, Any]:
 
 
 def log_of(workspace: Workspace, number: int, offset: int | None) -> dict[str, Any]:
-    """What a job has printed from a byte on; of None, its end.
+    """What a job has printed from a byte on, as `printed` gives it."""
+    return printed(workspace.jobs.log(workspace.jobs.get(number).id), offset)
+
+
+def printed(path: Path, offset: int | None) -> dict[str, Any]:
+    """A log from a byte on; of None, its end.
 
     Returns:
         `text`, `next` (the byte to ask from), and `size`.
     """
-    path = workspace.jobs.log(workspace.jobs.get(number).id)
     size = path.stat().st_size if path.is_file() else 0
     begin = max(0, size - MOST_LOG_BYTES) if offset is None else min(offset, size)
     if not size:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from weitiao.jobs.store import OPEN, Job
+from weitiao.jobs.store import OPEN
 from weitiao.report.files import RunFiles
 from weitiao.report.sections.common import Section
 from weitiao.report.sections.data import environment_facts
@@ -27,7 +28,7 @@ from weitiao.training.metrics import read_metrics
 from weitiao.ui.context import Ui
 from weitiao.ui.live import Metrics, events
 from weitiao.ui.pages.home import outline, read_values
-from weitiao.ui.pages.jobs import log_of, shown_job
+from weitiao.ui.pages.jobs import log_of, printed, shown_job
 from weitiao.ui.problems import NotFoundError, UiError
 from weitiao.ui.templating import language_of
 from weitiao.ui.workspace import Workspace
@@ -72,13 +73,11 @@ def run_values(workspace: Workspace, name: str, metrics: Metrics) -> dict[str, A
     shown = [step for step in STEPS if step in records.steps or step != "export"]
     found = outline(workspace, name)
     goes_on = found["goes_on"] or (job is not None and job.state in OPEN)
+    log = None if job is None else workspace.jobs.log(job.id)
     return {
         **found,
         "goes_on": goes_on,
-        "steps": [
-            _step(step, records, is_open=goes_on, now=partial(_now, workspace, job, step, metrics, run))
-            for step in shown
-        ],
+        "steps": [_step(step, records, partial(_now, log, step, metrics, run) if goes_on else None) for step in shown],
         "stop": None if records.stop is None else {"reason": records.stop.reason, "text": records.stop.text},
         "last_step": metrics.last.get("step"),
         "job": None if job is None else shown_job(job, workspace),
@@ -99,21 +98,22 @@ def details(run: RunDir, words: Wording) -> Section | None:
     return section if "facts" in section else None
 
 
-def _step(name: str, records: Records, *, is_open: bool, now: Callable[[Wording], str]) -> dict[str, Any]:
-    """A step of the work: what came of it, or how far it is."""
+def _step(name: str, records: Records, now: Callable[[Wording], str] | None) -> dict[str, Any]:
+    """A step of the work: what came of it, or how far it is; `now` says that, where somebody works."""
     record = records.steps.get(name)
     if record is None or name in records.skipped:
         return {"name": name, "state": "skipped" if name in records.skipped else "never", "summary": "", "seconds": 0.0}
     if record.state == "done":
         summaries = {"summary": record.summary, "summary_zh": record.summary_zh}
         return {"name": name, "state": "done", **summaries, "seconds": record.seconds}
-    since = (datetime.now(UTC) - datetime.fromisoformat(record.begun)).total_seconds() if is_open else 0.0
-    state = "running" if is_open else "unfinished"
-    told = said(now if is_open else lambda _: "")
-    return {"name": name, "state": state, "summary": told["en"], "summary_zh": told["zh"], "seconds": since}
+    if now is None:
+        return {"name": name, "state": "unfinished", "summary": "", "seconds": 0.0}
+    since = (datetime.now(UTC) - datetime.fromisoformat(record.begun)).total_seconds()
+    told = said(now)
+    return {"name": name, "state": "running", "summary": told["en"], "summary_zh": told["zh"], "seconds": since}
 
 
-def _now(workspace: Workspace, job: Job | None, step: str, metrics: Metrics, run: RunDir, words: Wording) -> str:
+def _now(log: Path | None, step: str, metrics: Metrics, run: RunDir, words: Wording) -> str:
     """How far a step is that goes on now: by the steps of the training, or by the last line that its job printed."""
     if step == "train" and metrics.last and run.recipe_path.is_file():
         settings = parse_yaml(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path)).get("train") or {}
@@ -123,9 +123,9 @@ def _now(workspace: Workspace, job: Job | None, step: str, metrics: Metrics, run
             seconds = (total - done) * sum(recent) / len(recent) if recent else None
             left = left_in_words(seconds, words.language)
             return f"{done:,}/{total:,}  {left}"
-    if job is None:
+    if log is None:
         return ""
-    lines = [line.strip() for line in log_of(workspace, job.id, None)["text"].splitlines()]
+    lines = [line.strip() for line in printed(log, None)["text"].splitlines()]
     return next((line[:MOST_LINE] for line in reversed(lines) if line and not line.endswith("─")), "")
 
 
@@ -232,7 +232,6 @@ def _digest(html: str) -> str:
 
 def _why(path: str, step: int, num: int) -> list[dict[str, Any]]:
     from dataclasses import asdict
-    from pathlib import Path
 
     from weitiao.study.why import rows_behind
 
