@@ -23,6 +23,8 @@ import httpx2
 import psutil
 
 STEPS = 100_000
+RUNS = 300
+"""That the first page finds."""
 SECONDS_BETWEEN = 0.2
 """Of two steps of the run that goes on."""
 
@@ -111,6 +113,8 @@ async def measured(root: Path, args: Any) -> dict[str, Any]:
     """All figures."""
     write_run(root / "long", STEPS)
     metrics = write_run(root / "live", 20)
+    for number in range(RUNS):
+        write_run(root / "many" / str(number), 1)
     command = [sys.executable, "-m", "weitiao", "ui", str(root), "--port", "0", "--no-open", "--json"]
     begun = time.perf_counter()
     with subprocess.Popen(

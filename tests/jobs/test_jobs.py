@@ -88,6 +88,13 @@ def test_kill_9_of_worker_and_job_loses_nothing_and_starts_nothing_twice(
     store = JobStore(home)
     first, second = submitted(home, one), submitted(home, other)
     worker = start_worker(home)
+    until(lambda: steps(tmp_path / "one/run") >= 3)
+    sleepers = [worker.pid, store.get(first.id).pid or 0]
+    for one in sleepers:
+        os.kill(one, signal.SIGSTOP)  # a laptop is closed
+    time.sleep(1.0)
+    for one in sleepers:
+        os.kill(one, signal.SIGCONT)
     until(lambda: steps(tmp_path / "one/run") >= 6)
     worker.kill()  # the job goes on without it
     worker.wait()

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from weitiao.data.example import Message
-from weitiao.evaluation.answers import Prediction
+
+if TYPE_CHECKING:
+    from weitiao.evaluation.answers import Prediction
 
 Choice = Literal["a", "b", "tie", "bad"]
 Order = Literal["ab", "ba"]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from weitiao.files import in_one_step
 from weitiao.report.files import RunFiles, read_run
-from weitiao.report.sections.common import shortened
+from weitiao.report.markup import shortened, with_code
 from weitiao.report.sections.data import costs_section, data_section, reproduce_section
 from weitiao.report.sections.export import export_section
 from weitiao.report.sections.scores import examples_section, gap_section, scores_section
@@ -103,17 +103,6 @@ def _order(files: RunFiles) -> list[str]:
     first = ["data"] if stop is not None and stop.reason == "findings" else []
     shown = [name for name in SECTIONS if name != "export" or files.get("exports.json")]
     return list(dict.fromkeys([*first, *shown]))
-
-
-def with_code(text: str) -> Markup:
-    """A text of a catalogue as part of a page, with what stands between two backticks as code.
-
-    Texts with values in them do not go through it: backticks that a user wrote are backticks.
-    """
-    pieces = [escape(piece) for piece in text.split("`")]
-    if len(pieces) % 2 == 0:  # a backtick without a partner is a backtick
-        return escape(text)
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
 
 
 def _head(files: RunFiles) -> dict[str, Any]:

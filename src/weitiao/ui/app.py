@@ -6,7 +6,7 @@ import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from importlib import resources
+from importlib import import_module, resources
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -85,9 +85,10 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        idle = asyncio.create_task(_stop_idle(ui.servers))
+        beside = [asyncio.create_task(one) for one in (_stop_idle(ui.servers), _prepared())]
         yield
-        idle.cancel()
+        for one in beside:
+            one.cancel()
         ui.close()
 
     app = FastAPI(title="weitiao", lifespan=lifespan, redoc_url=None, docs_url=None, openapi_url="/api/openapi.json")
@@ -119,6 +120,13 @@ def operations(ui: Ui) -> Iterator[tuple[str, Callable[..., Any]]]:
         for route in router(ui).routes:
             if isinstance(route, APIRoute) and route.include_in_schema:
                 yield from ((f"{method} {route.path}", route.endpoint) for method in route.methods or ())
+
+
+async def _prepared() -> None:
+    """Import what the pages of projects and reports need: half a second, which the first page does not wait for."""
+    await asyncio.sleep(1.0)
+    for name in ("weitiao.recipe.stages", "weitiao.recipe.settings", "weitiao.report.render"):
+        await asyncio.to_thread(import_module, name)
 
 
 async def _stop_idle(servers: Servers) -> None:

@@ -8,16 +8,16 @@ import math
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
-from weitiao.report.charts.drawings import thinned
-
 POLL_SECONDS = 0.5
 ALIVE_SECONDS = 15.0
-_AT_ONCE = 2**22
+_AT_ONCE = 2**16
 _NUMBERS = ("loss", "learning_rate", "grad_norm", "memory_gib", "tokens_per_second", "seconds", "reward", "kl")
 
 Columns: TypeAlias = "tuple[array[float], array[float]]"
@@ -58,8 +58,8 @@ class Metrics:
             file.seek(self.offset)
             while lines := file.readlines(_AT_ONCE):
                 whole = lines if lines[-1].endswith(b"\n") else lines[:-1]
-                for line in whole:
-                    self._take(from_json(line))
+                for _, alike in groupby(map(from_json, whole), key=dict.keys):
+                    self._take(list(alike))
                 self.offset += sum(map(len, whole))
                 if whole is not lines:
                     break
@@ -67,19 +67,18 @@ class Metrics:
     def _forget(self) -> None:
         self.offset, self.train, self.validation, self.last = 0, {}, {}, {}
 
-    def _take(self, line: dict[str, Any]) -> None:
-        step = line.get("step", 0)
-        if "loss" in line:
-            self.last = line
-            for name in _NUMBERS:
-                if name in line:
-                    _add(self.train, name, step, line[name])
-            for name, one in line.get("sources", {}).items():
-                _add(self.train, f"loss:{name}", step, one.get("loss"))
-        elif "validation_loss" in line:
-            for name, value in line.items():
-                if name.startswith("validation_"):
-                    _add(self.validation, name.removeprefix("validation_"), step, value)
+    def _take(self, lines: list[dict[str, Any]]) -> None:
+        """Lines that have the same names."""
+        first = lines[0]
+        if "loss" in first:
+            self.last = lines[-1]
+            _add(self.train, {name: name for name in _NUMBERS if name in first}, lines)
+            for line in lines if "sources" in first else ():
+                losses = {f"loss:{name}": one.get("loss") for name, one in line["sources"].items()}
+                _add(self.train, {name: name for name in losses}, [{"step": line["step"], **losses}])
+        elif "validation_loss" in first:
+            names = {name: name.removeprefix("validation_") for name in first if name.startswith("validation_")}
+            _add(self.validation, names, lines)
 
     def drawn(self, names: Sequence[str], points: int) -> dict[str, Any]:
         """Series with at most so many points each: `x`, `low`, `middle`, `high`; no extreme is lost.
@@ -100,16 +99,21 @@ class Metrics:
         }
 
 
-def _add(table: dict[str, Columns], name: str, step: float, value: Any) -> None:
-    if value.__class__ in (float, int):
-        if name not in table:
-            table[name] = (array("d"), array("d"))
-        steps, values = table[name]
-        steps.append(step)
-        values.append(value)
+def _add(table: dict[str, Columns], names: dict[str, str], lines: list[dict[str, Any]]) -> None:
+    """Put the numbers of lines below those that a table has; `names` says what they are called there."""
+    if not names:
+        return
+    steps, *columns = zip(*map(itemgetter("step", *names), lines), strict=True)
+    for name, column in zip(names.values(), columns, strict=True):
+        x, y = table.setdefault(name, (array("d"), array("d")))
+        known = [at for at, value in enumerate(column) if value is not None] if None in column else None
+        x.extend(array("d", steps if known is None else [steps[at] for at in known]))
+        y.extend(array("d", column if known is None else [column[at] for at in known]))
 
 
 def _series(columns: Columns, points: int) -> dict[str, list[float]]:
+    from weitiao.report.charts.drawings import thinned
+
     joined = thinned(*columns, points)
     return {key: [_short(getattr(one, key)) for one in joined] for key in ("x", "low", "middle", "high")}
 

@@ -10,10 +10,6 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from weitiao.errors import WeitiaoError
 from weitiao.feedback.store import FeedbackStore
-from weitiao.methods.adapter import ADAPTER_CONFIG
-from weitiao.methods.base import base_model
-from weitiao.methods.config import MethodConfig
-from weitiao.methods.open import find_final
 from weitiao.records import first_problem
 from weitiao.ui.problems import UiError
 from weitiao.ui.recipes import begin, read, replace
@@ -67,6 +63,11 @@ def make_project(workspace: Workspace, store: FeedbackStore, new: NewProject) ->
 
 def _learner(path: Path, new: NewProject) -> dict[str, Any]:
     """What learns: a model; the base of an adapter, with which DPO goes on; or the weights of a whole tuned model."""
+    from weitiao.methods.adapter import ADAPTER_CONFIG
+    from weitiao.methods.base import base_model
+    from weitiao.methods.config import MethodConfig
+    from weitiao.methods.open import find_final
+
     final = find_final(path) if path.is_dir() else None
     if final is None:
         return {"model": str(path) if path.exists() else new.model}

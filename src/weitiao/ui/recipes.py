@@ -13,9 +13,6 @@ from typing import Any
 from weitiao.errors import RecipeError, WeitiaoError
 from weitiao.files import in_one_step, writable
 from weitiao.paths import read_text
-from weitiao.recipe.overrides import set_setting, take_out
-from weitiao.recipe.stages import load_work
-from weitiao.study.init.content import scalar
 from weitiao.ui.problems import UiError
 from weitiao.ui.workspace import Project
 from weitiao.yaml_text import edited_yaml, parse_yaml
@@ -64,6 +61,8 @@ def begin(project: Project, model: str) -> None:
     Raises:
         UiError: There is one.
     """
+    from weitiao.study.init.content import scalar
+
     with writable(project.path, "The recipe"):
         try:
             with project.recipe.open("x", encoding="utf-8") as file:
@@ -92,6 +91,7 @@ def change(
         UiError: The recipe is not the one of `etag` any more (409).
         WeitiaoError: A value cannot be used, or the file cannot be written. The file is as it was.
     """
+    from weitiao.recipe.overrides import set_setting, take_out
 
     def edit(values: Any) -> None:
         for name, value in changes.items():
@@ -125,6 +125,8 @@ def changed_meanwhile() -> UiError:
 
 
 def _write(project: Project, text: str, first: Callable[[dict[str, Any]], None] = lambda _: None) -> None:
+    from weitiao.recipe.stages import load_work
+
     with writable(project.path, "The recipe"), in_one_step(project.recipe) as beside:
         try:
             beside.write_text(text, encoding="utf-8")

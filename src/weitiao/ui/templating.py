@@ -12,9 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from weitiao.report.render import with_code
-from weitiao.report.sections.common import shortened
-from weitiao.report.sections.verdict import prompt_name
+from weitiao.report.markup import prompt_name, shortened, with_code
 from weitiao.text.wording import LANGUAGES, Language, Wording, table_of
 
 LANGUAGE_COOKIE = "language"

@@ -109,11 +109,6 @@ def interval_in_words(one: Estimate, words: Wording, unit: str) -> str:
     return words("interval", low=low, high=high, n=words.count(one.n))
 
 
-def shortened(text: str, limit: int) -> str:
-    """A text cut to a length."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _end_of_interval(value: float, words: Wording, unit: str) -> str:
     """An end of an interval: a difference stands without its unit, which the number before it has."""
     if unit in ("share", "number"):

@@ -9,9 +9,9 @@ from weitiao.evaluation.statistics import Estimate
 from weitiao.report.charts.drawings import share_bar
 from weitiao.report.charts.svg import Scale, around
 from weitiao.report.files import RunFiles, Values
+from weitiao.report.markup import prompt_name
 from weitiao.report.sections.common import Section, axis_of, estimate_of, missing, row, unit_of
 from weitiao.report.sections.rewards import rewards_of
-from weitiao.report.sections.verdict import prompt_name
 from weitiao.text.wording import Wording
 
 

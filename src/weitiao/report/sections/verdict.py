@@ -10,6 +10,7 @@ from weitiao.evaluation.borders import VerdictConfig
 from weitiao.records import record_of
 from weitiao.report.charts.svg import around
 from weitiao.report.files import RunFiles
+from weitiao.report.markup import prompt_name
 from weitiao.report.sections.common import (
     Section,
     axis_of,
@@ -118,14 +119,6 @@ def _tiles(files: RunFiles, words: Wording) -> list[tuple[str, str, str]]:
         note = words("tile.time.note", memory=words.size(max(record.peak_memory_bytes for record in done)))
         tiles.append(("time", words.duration(sum(record.seconds for record in done)), note))
     return tiles
-
-
-def prompt_name(prompt: str, words: Wording) -> str:
-    """What a prompt is called: `zero-shot`, `8-shot random`."""
-    shots, _, selection = prompt.partition("-shot")
-    if not shots.isdigit():
-        return words("prompt.zero") if prompt == "zero-shot" else prompt
-    return words("prompt.shots", shots=shots, selection=words(f"selection.{selection.strip()}"))
 
 
 _OUTCOME_TONES = {"kept": "good", "lost": "bad", "worse": "bad", "unclear": "open"}

@@ -19,8 +19,8 @@ from weitiao.evaluation.gap.analyse import analyse_gap
 from weitiao.files import write_json
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.records import record_of
+from weitiao.report.markup import prompt_name
 from weitiao.report.render import write_report
-from weitiao.report.sections.verdict import prompt_name
 from weitiao.retention.comparison import RetentionComparison, compare_retention
 from weitiao.runs.belonging import made_of
 from weitiao.runs.record import digest_of

@@ -8,8 +8,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from weitiao.report.files import read_run
-from weitiao.report.sections.export import export_section
 from weitiao.text.wording import Wording
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.jobs import shown_job, submit
@@ -56,6 +54,9 @@ def command_of(new: NewExport, run: str) -> list[str]:
 
 def export_values(workspace: Workspace, name: str, words: Wording) -> dict[str, Any]:
     """What was exported of a run: the table of its report; and the job that exports more, if there is one."""
+    from weitiao.report.files import read_run
+    from weitiao.report.sections.export import export_section
+
     run = workspace.run(name)
     job = workspace.job_of(name)
     return {

@@ -14,10 +14,6 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from weitiao.errors import WeitiaoError
-from weitiao.planning.devices import device_names, find_device
-from weitiao.recipe import Recipe, load_recipe
-from weitiao.recipe.settings import settings_of
-from weitiao.study.effects import first_step
 from weitiao.text.wording import Wording
 from weitiao.ui import recipes
 from weitiao.ui.aside import Aside
@@ -38,6 +34,7 @@ def plan_values(recipe: str, device: str | None) -> dict[str, Any]:
         `seconds`, `num_bytes`, `fits`, `is_recommended`, `is_own`, `costs`, and `settings`, those that lead to it.
     """
     from weitiao.planning.options import settings_of as settings_of_way
+    from weitiao.recipe import load_recipe
     from weitiao.study.plan import plan_recipe
 
     notes: list[str] = []
@@ -72,6 +69,9 @@ class Plans:
         Raises:
             WeitiaoError: The recipe, its data or the device cannot be used.
         """
+        from weitiao.planning.devices import find_device
+        from weitiao.recipe import load_recipe
+
         etag = recipes.read(project).etag
         if device:
             find_device(device)
@@ -94,6 +94,9 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def settings_values(values: dict[str, Any], words: Wording) -> list[dict[str, Any]]:
     """Every setting of a recipe, with what it means in a language, and what is done again when it changes."""
+    from weitiao.recipe.settings import settings_of
+    from weitiao.study.effects import first_step
+
     return [
         {
             **asdict(one), "meaning": words.described(one.meaning, *one.texts), "section": one.section,
@@ -110,6 +113,9 @@ def plan_router(ui: Ui) -> APIRouter:
 
     @router.get("/projects/{name:path}/plan", include_in_schema=False)
     def page(request: Request, name: str, device: Device = "") -> Response:
+        from weitiao.planning.devices import device_names, find_device
+        from weitiao.recipe import Recipe
+
         found = recipes.read(workspace.project(name))
         words = Wording(language_of(request))
         settings = settings_values(found.values, words)

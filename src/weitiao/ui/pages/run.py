@@ -16,15 +16,9 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from weitiao.jobs.store import OPEN
-from weitiao.report.files import RunFiles
-from weitiao.report.sections.common import Section
-from weitiao.report.sections.data import environment_facts
-from weitiao.report.sections.training import training_section
 from weitiao.runs.record import Records, read_records
 from weitiao.runs.run_dir import RunDir
-from weitiao.terminal.progress import left_in_words
 from weitiao.text.wording import Wording, said
-from weitiao.training.metrics import read_metrics
 from weitiao.ui.context import Ui
 from weitiao.ui.live import Metrics, events
 from weitiao.ui.pages.home import outline, read_values
@@ -84,8 +78,12 @@ def run_values(workspace: Workspace, name: str, metrics: Metrics) -> dict[str, A
     }
 
 
-def details(run: RunDir, words: Wording) -> Section | None:
+def details(run: RunDir, words: Wording) -> dict[str, Any] | None:
     """What the report says of the training beside its curve: figures, rewards, experts, answers; None before that."""
+    from weitiao.report.files import RunFiles
+    from weitiao.report.sections.training import training_section
+    from weitiao.training.metrics import read_metrics
+
     if not run.metrics_path.is_file() or not run.recipe_path.is_file():
         return None
     recipe = run.recipe_path.read_text(encoding="utf-8")
@@ -115,6 +113,8 @@ def _step(name: str, records: Records, now: Callable[[Wording], str] | None) -> 
 
 def _now(log: Path | None, step: str, metrics: Metrics, run: RunDir, words: Wording) -> str:
     """How far a step is that goes on now: by the steps of the training, or by the last line that its job printed."""
+    from weitiao.terminal.progress import left_in_words
+
     if step == "train" and metrics.last and run.recipe_path.is_file():
         settings = parse_yaml(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path)).get("train") or {}
         if total := _total_steps(metrics.last, settings):
@@ -159,6 +159,8 @@ def run_router(ui: Ui) -> APIRouter:
 
     @router.get("/runs/{name:path}", include_in_schema=False)
     def page(request: Request, name: str) -> Response:
+        from weitiao.report.sections.data import environment_facts
+
         values = run_values(workspace, name, kept.of(workspace, name))
         log = None if values["job"] is None else log_of(workspace, values["job"]["id"], None)
         made = environment_facts(
