@@ -1,4 +1,4 @@
-"""Texts as parts of a page: for the templates of the report and of the pages in a browser, which import nothing for it."""
+"""Texts as parts of a page, for the templates of the report and of the pages in a browser: imported in no time."""
 
 from __future__ import annotations
 
