@@ -64,6 +64,7 @@ def test_chinese_is_chinese() -> None:
         "list.sentence",
         "reason.part",
         "done.eval",
+        "lines.ended",
         "scores.prompted",
         "reason.unit.share",
     }

@@ -209,6 +209,7 @@ def test_a_part_that_cannot_show_forgetting_is_said_and_does_not_count() -> None
     assert [one.name for one in verdict.set_aside] == ["general"]
     assert "guessing" in verdict.set_aside[0].reason
     assert "general does not count" in printed(verdict)
+    assert "无法反映遗忘的部分：general" in printed(verdict, language="zh")
 
 
 def test_a_handful_of_rows_decides_nothing() -> None:

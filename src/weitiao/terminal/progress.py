@@ -68,9 +68,9 @@ def left_in_words(seconds: float | None, language: Language = "en") -> str:
     return words("left.hours", hours=minutes // 60, minutes=minutes % 60)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, language: Language = "en") -> str:
     """A time for people: `8 s`, `3 min 20 s`, `2 h 5 min`."""
-    return Wording("en").duration(seconds).replace("\N{NO-BREAK SPACE}", " ")
+    return Wording(language).duration(seconds).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def teller(console: Console) -> Callable[..., None]:
@@ -197,10 +197,11 @@ class StepLines:
     Args:
         console: Where to.
         names: Of all steps, in order.
+        language: In which it is told.
     """
 
-    def __init__(self, console: Console, names: Sequence[str]) -> None:
-        self._console, self.message = console, teller(console)
+    def __init__(self, console: Console, names: Sequence[str], language: Language = "en") -> None:
+        self._console, self.message, self._words = console, teller(console), Wording(language)
         self._width = max(map(len, names))
         self._told: set[str] = set()
         self._numbers = {name: f"{number}/{len(names)}" for number, name in enumerate(names, start=1)}
@@ -209,17 +210,35 @@ class StepLines:
         """A step that has to be done."""
         from rich.text import Text
 
-        title = f"{self._numbers[name]} {name}" + (f"  {duration(spent)} so far" if spent >= 1 else "")
+        title = f"{self._numbers[name]} {self._title(name)}"
+        if spent >= 1:
+            title += "  " + self._words("lines.begins", time=duration(spent, self._words.language))
         self._console.rule(Text(title, style="bold"), align="left")
 
     def ended(self, name: str, record: StepRecord) -> None:
         """A step that was done."""
-        memory = f", {record.peak_memory_bytes / 2**30:.1f} GiB"
-        self.message(f"{name}: {record.summary} ({duration(record.seconds)}{memory})", style="bold")
+        time, memory = duration(record.seconds, self._words.language), f"{record.peak_memory_bytes / 2**30:.1f}"
+        step, summary = self._title(name), self._summary(record)
+        self.message(self._words("lines.ended", step=step, summary=summary, time=time, memory=memory), style="bold")
 
-    def passed_over(self, name: str, why: str) -> None:
-        """A step that is not done in this call."""
-        self.message(f"{self._numbers[name]} {name:<{self._width}}  {why}")
+    def unchanged(self, name: str, record: StepRecord) -> None:
+        """A step whose result is there."""
+        self.passed_over(name, "unchanged", summary=self._summary(record))
+
+    def passed_over(self, name: str, why: str, **values: str) -> None:
+        """A step that is not done in this call, for one of the reasons `lines.*` of the catalogues."""
+        self.message(f"{self._numbers[name]} {name:<{self._width}}  {self._words(f'lines.{why}', **values)}")
+
+    def ends(self, reason: str) -> None:
+        """The run ends before its last step."""
+        self.message(self._words(f"lines.ends.{reason}"))
+
+    def _title(self, name: str) -> str:
+        """What a step is called: its name, and what it is in a language that has not the names of the commands."""
+        return name if self._words.language == "en" else f"{name} {self._words.named('step', name)}"
+
+    def _summary(self, record: StepRecord) -> str:
+        return (record.summary_zh if self._words.language == "zh" else "") or record.summary
 
     def once(self, text: str) -> None:
         """What several steps have to say, such as how the data was read: the first time only."""

@@ -33,9 +33,9 @@ def _sentences(verdict: Verdict, language: Language) -> Group:
     words = Wording(language)
     lines = [Text(sentence(one, language), _STATUS_COLOURS[one.status]) for one in verdict.reasons]
     lines += [Text(words("verdict.noted", text=sentence(one, language)), "yellow") for one in verdict.noted]
-    for one in verdict.set_aside:
-        name = words.named("retention.part", one.name)
-        lines.append(Text(words("verdict.set_aside", name=name, reason=one.reason), "dim"))
+    if verdict.set_aside:
+        names = words("list.comma").join(words.named("retention.part", one.name) for one in verdict.set_aside)
+        lines.append(Text(f"{words('retention.set_aside.title')}：{names}", "dim"))
     return Group(*lines)
 
 

@@ -94,13 +94,27 @@ def test_a_rule_says_number_and_time() -> None:
     lines = StepLines(Console(file=stream, width=80), STEP_NAMES)
     lines.begins("train", 130.0)
     lines.ended("train", record(640.0))
-    lines.passed_over("check", "nothing to do: all well")
+    lines.unchanged("check", record())
     lines.passed_over("baseline", "skipped")
     rule, done, unchanged, skipped = stream.getvalue().splitlines()
     assert rule.startswith("4/10 train  2 min 10 s so far ─")
     assert done == "train: all well (10 min 40 s, 1.0 GiB)"
     assert unchanged.split() == ["1/10", "check", "nothing", "to", "do:", "all", "well"]
     assert skipped.split() == ["2/10", "baseline", "skipped"]
+
+
+def test_steps_are_told_in_chinese() -> None:
+    stream = io.StringIO()
+    lines = StepLines(Console(file=stream, width=80), STEP_NAMES, "zh")
+    lines.begins("train", 130.0)
+    lines.ended("train", record(640.0, summary_zh="一切正常"))
+    lines.unchanged("check", record())  # of an earlier version
+    lines.passed_over("compare", "left_out", steps="eval")
+    rule, done, unchanged, left_out = stream.getvalue().splitlines()
+    assert rule.startswith("4/10 train 训练  已用 2 分 10 秒 ─")
+    assert done == "train 训练：一切正常（10 分 40 秒，1.0 GiB）"
+    assert unchanged.endswith("无需再做：all well")
+    assert left_out.endswith("未做：需要先做 eval")
 
 
 def test_data_with_errors_and_advice_against_tuning_stop_unless_the_recipe_goes_on(recipe_path: Path) -> None:

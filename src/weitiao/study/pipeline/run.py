@@ -76,7 +76,7 @@ def run_pipeline(
     run = RunDir(recipe.run_dir)
     console = console or TextConsole(stderr=True)
     with run.locked(), full_disk_is_named(f"a file in {run.path}", "Free some space, then run it again."):
-        lines = StepLines(console, [step.name for step in steps])
+        lines = StepLines(console, [step.name for step in steps], language)
         if recipe.feedback is not None:
             recipe = with_feedback(recipe, console=console, tell=lines.once)
         work = Work(recipe, run, console, lines.once, frozenset(), language)
@@ -122,8 +122,7 @@ class Pipeline:
             if records.stop is None and self.outcomes[step.name].is_available:
                 records.stop = stop_after(step.name, self.work.recipe, self.work.run)
                 if records.stop is not None:
-                    what = "the data has errors" if records.stop.reason == "findings" else "prompting suffices"
-                    self.lines.message(f"The run ends here: {what}")
+                    self.lines.ends(records.stop.reason)
             if step.name == until:
                 break
         records.save()
@@ -164,9 +163,9 @@ class Pipeline:
             return StepOutcome(step.name, "skipped")
         missing = [name for name in step.needs if not self.outcomes[name].is_available]
         if missing:
-            why = f"left out: it needs {' and '.join(missing)}"
-            self.lines.passed_over(step.name, why)
-            return StepOutcome(step.name, "left out", summary=why)
+            names = " and ".join(missing)
+            self.lines.passed_over(step.name, "left_out", steps=names)
+            return StepOutcome(step.name, "left out", summary=f"left out: it needs {names}")
         return None
 
     def _do(self, step: Step) -> StepOutcome:
@@ -175,7 +174,7 @@ class Pipeline:
         upstream = {name: self.records.steps[name].digest for name in step.upstream if name in available}
         key = step_key(step, self.identities, upstream, **self._more(step, available))
         if kept := self._kept(step, key):
-            self.lines.passed_over(step.name, f"nothing to do: {kept.summary}")
+            self.lines.unchanged(step.name, kept)
             return StepOutcome(step.name, "unchanged", summary=kept.summary)
         record = self.records.steps.get(step.name)
         spent = sum(outcome.seconds for outcome in self.outcomes.values())
