@@ -1,8 +1,8 @@
 """The whole way through the pages, in a real browser: python -m tools.walk DATA [--model NAME] [--language zh]
 
-From a file over baseline, plan and run to the report, an export and an answer of the tuned model; on the way pages are
-reloaded, the browser is closed, the page server and the worker of the queue are killed. Prints the seconds of each
-part and the clicks in all.
+From a file over task, baseline, plan and run to the report, to judgements of the tuned model's answers, an export and a
+chat; on the way pages are reloaded, the browser is closed, the page server and the worker of the queue are killed.
+Prints the seconds of each part and the clicks in all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ import psutil
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 
 from weitiao.text.wording import Language, Wording
+from weitiao.ui.servers import Servers
 
 MINUTE = 60_000
+WIDTHS = (390, 1440)
 
 
 @dataclass(slots=True)
@@ -75,9 +77,13 @@ class Walk:
     def open(self) -> None:
         """Open a browser with nothing in it but the first address."""
         locale = {"en": "en-GB", "zh": "zh-CN"}[self.language]
-        self.context = self.browser.new_context(locale=locale, viewport={"width": 1200, "height": 900})
+        self.context = self.browser.new_context(locale=locale, viewport={"width": WIDTHS[-1], "height": 900})
         self.page = self.context.new_page()
         self.page.goto(self.url)
+
+    def address(self, path: str) -> str:
+        """A page."""
+        return self.url.partition("/?")[0] + path
 
     def click(self, what: Locator) -> None:
         """Click something, and count it."""
@@ -85,10 +91,14 @@ class Walk:
         self.clicks += 1
 
     def shot(self, name: str) -> None:
-        """Take a picture."""
-        if self.shots is not None:
-            path = self.shots / f"{name}-{self.language}.png"
+        """Take a picture for a desk, and one for a phone, on which nothing is wider than the window."""
+        if self.shots is None:
+            return
+        for width in WIDTHS:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            path = self.shots / f"{name}-{self.language}-{width}.png"
             self.page.screenshot(path=path, full_page=True, animations="disabled", timeout=MINUTE)
+            assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -115,6 +125,9 @@ class Walk:
             self.process.terminate()
             self.process.wait()
         end(workers(self.queue), signal.SIGTERM)
+        servers = Servers(self.queue)
+        for server in servers.all():
+            servers.stop(server)
 
 
 def workers(queue: Path) -> list[int]:
@@ -153,12 +166,47 @@ def begin(walk: Walk, data: Path, model: str) -> None:
             walk.click(page.locator("form[data-draft=split] button"))
 
 
+def task(walk: Walk) -> None:
+    """What a right answer is, and what is asked of the tuned model."""
+    page, say = walk.page, walk.say
+    with walk.part("task"):
+        walk.click(page.get_by_role("link", name=say("ui.data.next")))
+        page.locator("[name=expected]").fill("red")
+        page.locator("[name=answer]").fill("Red.")
+        page.reload()
+        assert page.locator("[name=expected]").input_value() == "red"
+        walk.click(page.locator("#grade"))
+        page.locator("[data-metric=exact_match] [data-grade]", has_text="0%").wait_for(timeout=MINUTE)
+        page.locator("[name=target]").fill("0.8")
+        page.locator("select[name=suite]").select_option("small")
+        with page.expect_navigation():
+            walk.click(page.get_by_role("button", name=say("ui.task.save")))
+
+
+def prompt(walk: Walk) -> None:
+    """A prompt by hand."""
+    page, say = walk.page, walk.say
+    with walk.part("prompt"):
+        page.locator("#trial [name=num]").fill("2")
+        walk.click(page.get_by_role("button", name=say("ui.task.ask")))
+        page.locator("#score small").wait_for(timeout=walk.patience)
+
+
+def baseline(walk: Walk) -> None:
+    """How far prompting goes."""
+    page, say = walk.page, walk.say
+    with walk.part("baseline"):
+        walk.click(page.get_by_role("button", name=say("ui.task.baseline.run")))
+        page.locator("#baseline .verdict .word").wait_for(timeout=walk.patience)
+
+
 def go(walk: Walk) -> None:
     """From the plan to a verdict, whatever is killed."""
     page, say = walk.page, walk.say
     with walk.part("plan"):
         page.goto(page.url.replace("/data", "/plan").replace("/task", "/plan"))
-        page.locator("#ways table").first.wait_for(timeout=2 * MINUTE)
+        page.locator("#ways table").first.wait_for(timeout=walk.patience)
+        walk.shot("ways")
         walk.click(page.get_by_role("button", name=say("ui.plan.start")))
         page.wait_for_url("**/runs/**")
     with walk.part("run"):
@@ -174,8 +222,51 @@ def go(walk: Walk) -> None:
         page.go_back()
 
 
-def use(walk: Walk) -> None:
-    """From an export to an answer."""
+def pairs(walk: Walk) -> None:
+    """From the run to pairs of answers, of it and of its base."""
+    page, say = walk.page, walk.say
+    run = page.locator("#run").get_attribute("data-name")
+    with walk.part("pairs"):
+        page.goto(walk.address("/label"))
+        for name in (run, f"base:{run}"):
+            walk.click(page.locator(f"[type=checkbox][value='{name}']"))
+        page.locator("form[data-draft=sample] [name=samples]").fill("1")
+        page.locator("form[data-draft=sample] [name=limit]").fill("4")
+        with page.expect_navigation():
+            walk.click(page.get_by_role("button", name=say("ui.label.sample.do")))
+        link, end = page.get_by_role("link", name="feedback.db"), time.monotonic() + walk.patience / 1000
+        page.goto(walk.address("/label"))
+        while not link.count():
+            assert time.monotonic() < end, "no pairs came"
+            time.sleep(0.5)
+            page.reload()
+
+
+def label(walk: Walk) -> None:
+    """From pairs to judgements, and a project that learns from them."""
+    page, say = walk.page, walk.say
+    with walk.part("label"):
+        page.goto(walk.address("/label"))
+        run = page.locator("form[data-draft=sample] [name=data]").input_value()
+        walk.click(page.locator("tbody a").first)
+        page.locator("form.who input").fill("ada")  # whoever voted in the playground had no name
+        walk.click(page.locator("form.who button"))
+        page.locator("#pair").wait_for()
+        page.keyboard.press("a")
+        page.reload()  # what was said is stored, or sent now
+        page.locator("#count", has_text="1 /").wait_for()
+        while not page.locator("#finished").is_visible():
+            page.keyboard.press("b")
+        walk.shot("judged")
+        page.locator("form[data-draft=project] [name=model]").fill(run)
+        page.locator("form[data-draft=project] [name=name]").fill("preferred")
+        walk.click(page.get_by_role("button", name=say("ui.label.project.do")))
+        page.wait_for_url("**/projects/preferred/data")
+    page.goto(walk.address(f"/runs/{run}"))
+
+
+def export(walk: Walk) -> None:
+    """A format that others read."""
     page, say = walk.page, walk.say
     with walk.part("export"):
         walk.click(page.get_by_role("link", name=say("ui.run.export")))
@@ -183,14 +274,24 @@ def use(walk: Walk) -> None:
         walk.click(page.locator("input[value='adapter']"))
         walk.click(page.get_by_role("button", name=say("ui.export.go")))
         page.locator("#formats table").first.wait_for(timeout=walk.patience)
+
+
+def chat(walk: Walk) -> None:
+    """An answer of the tuned model beside one of its base, and a blind vote on two others."""
+    page, say = walk.page, walk.say
     with walk.part("chat"):
-        page.goto(walk.url.partition("/?")[0] + "/playground")
+        page.goto(walk.address("/playground"))
         walk.click(page.locator("form[data-draft=open] input[type=checkbox]").first)
         walk.click(page.get_by_role("button", name=say("ui.playground.start")))
         page.locator("#ask textarea").wait_for(timeout=2 * MINUTE)
-        page.locator("#ask textarea").fill("My parcel is late.")
-        walk.click(page.get_by_role("button", name=say("ui.playground.send")))
-        page.locator("#halt").wait_for(state="hidden", timeout=2 * MINUTE)
+        page.locator("[name=max_tokens]").fill("32")
+        for message, is_blind in (("My parcel is late.", False), ("And my card is lost.", True)):
+            page.locator("[name=blind]").set_checked(is_blind)
+            page.locator("#ask textarea").fill(message)
+            walk.click(page.get_by_role("button", name=say("ui.playground.send")))
+            page.locator("#halt").wait_for(state="hidden", timeout=2 * MINUTE)
+        walk.click(page.locator("[data-key=t]"))
+        page.locator("#kept a").wait_for()
     walk.click(page.get_by_role("button", name=say("ui.playground.end")))
     page.locator("form[data-draft=open]").wait_for()
 
@@ -209,7 +310,10 @@ def walking(
         walk.end()
 
 
-PARTS: tuple[Callable[[Walk], None], ...] = (go, use)
+PARTS: tuple[Callable[[Walk], None], ...] = (task, prompt, baseline, go, pairs, label, export, chat)
+SHORT: tuple[Callable[[Walk], None], ...] = (task, go, export, chat, label)
+"""The same without what starts one more process: a prompt by hand, the baseline alone, pairs that a job draws. What is
+judged is the vote of the chat."""
 
 
 def main() -> None:

@@ -11,12 +11,16 @@ from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 
-from workbench import weitiao, write_rows
+import pytest
+from workbench import weitiao, write_recipe, write_rows
 
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.example import Rows, asked, sides
 from weitiao.data.load import load_data
+from weitiao.errors import DataError
 from weitiao.feedback.store import FeedbackStore, Judgement, now
+from weitiao.recipe import load_recipe
+from weitiao.study.feedback import prompts_of
 
 
 def test_answers_are_sampled_judged_and_become_preferences(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -122,3 +126,12 @@ def test_sampling_that_is_killed_goes_on(tiny_llama_dir: Path, tmp_path: Path) -
         one for one in expected if one[0].row_id not in changed
     ]
     assert num_drawn() == 0
+
+
+def test_a_recipe_asks_its_test_rows_as_it_renders_them(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    source = {"path": "rows.jsonl", "system": "Be brief.", "prompt": "{{ input }}", "completion": "{{ output }}"}
+    recipe = write_recipe(tmp_path, tiny_llama_dir, data={"train": source, "test": 0.2})
+    test = load_data(load_recipe(recipe).data).test
+    assert [one.messages for one in prompts_of(recipe, 3)] == [one.messages for one in test[:3]]
+    with pytest.raises(DataError, match="holds no rows out"):
+        prompts_of(write_recipe(tmp_path / "whole", tiny_llama_dir), None)

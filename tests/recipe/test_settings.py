@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 from workbench import write_rows
 
+from weitiao.evaluation.config import METRICS
 from weitiao.recipe import Recipe, recipe_from_dict
 from weitiao.recipe.schema import recipe_schema
-from weitiao.recipe.settings import OWN, Setting, forms_of, kind_of, settings_of
+from weitiao.recipe.settings import OWN, Setting, forms_of, kind_of, settings_of, settings_of_form
 from weitiao.text.wording import Wording, table_of
 
 ROOT = Path(__file__).parents[2]
@@ -69,8 +70,10 @@ def test_a_type_has_settings_of_its_own_and_all_types_to_choose_from() -> None:
 
 
 def of_all_types() -> list[Setting]:
-    """Every setting that the forms of any recipe show."""
+    """Every setting that the forms of any recipe and of any metric show."""
     found = list(settings_of({}))
+    for form in METRICS.values():
+        found += (one for one in settings_of_form("metric", form, {}) if one.name not in ("metric.type", "metric.name"))
     for section, field in Recipe.model_fields.items():
         for kind in filter(None, map(kind_of, forms_of(field.annotation))):
             found += settings_of({section: {"type": "my.py:Own" if kind == OWN else kind}})
@@ -91,6 +94,10 @@ def test_every_setting_is_explained_in_chinese_and_no_text_is_left_over() -> Non
         assert re.search("[一-鿿]", text), one.name
         assert Wording("en").described(one.meaning, *one.texts) == one.meaning
         english[next(key for key in one.texts if key in table)].add(one.meaning)
+    for kind, form in METRICS.items():
+        about = " ".join((form.__doc__ or "").split("\n\n")[0].split())
+        assert words.described(about, f"about.metric.{kind}") != about, kind
+        english[f"about.metric.{kind}"].add(about)
     assert not {key: meanings for key, meanings in english.items() if len(meanings) > 1}  # one text for two meanings
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     assert len(rows) > 200

@@ -1,4 +1,4 @@
-"""The whole way through the pages in a real browser, over kills and reloads: that of `python -m tools.walk`."""
+"""The whole way through the pages in a real browser, over kills and reloads: a short form of `python -m tools.walk`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tools.walk import MINUTE, PARTS, begin, walking
+from tools.walk import MINUTE, SHORT, begin, walking
 from weitiao.text.wording import Language
 
 
@@ -23,7 +23,7 @@ def test_from_a_file_to_an_answer(browser: Browser, tmp_path: Path, tiny_llama_d
     shots.mkdir()
     with walking(root, tmp_path / "queue", browser, language, shots, 3 * MINUTE) as walk:
         begin(walk, data, str(tiny_llama_dir))
-        for part in PARTS:
+        for part in SHORT:
             part(walk)
-        assert set(walk.seconds) == {"new", "data", "plan", "run", "report", "export", "chat"}
-        assert walk.clicks <= 14
+        assert set(walk.seconds) == {"new", "data", "task", "plan", "run", "report", "export", "chat", "label"}
+        assert walk.clicks <= 20

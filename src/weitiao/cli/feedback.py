@@ -19,7 +19,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Decides the draws, and which ans
 def sample(
     store: Store,
     targets: Annotated[list[str], typer.Argument(help="Runs, adapters or models that answer; base:RUN for a base.")],
-    data: Annotated[Path, typer.Option(help="A file of rows, whose prompts are asked.")],
+    data: Annotated[
+        Path, typer.Option(help="Rows whose prompts are asked: a file, or a run or recipe whose test rows.")
+    ],
     samples: Annotated[int, typer.Option(min=1, help="Answers of each model to each prompt.")] = 2,
     pairs: Annotated[int, typer.Option(min=1, help="Pairs of each prompt at most: those that differ most.")] = 1,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="The first so many rows only.")] = None,
@@ -40,13 +42,13 @@ def sample(
     from weitiao.feedback.store import FeedbackStore
     from weitiao.generation.config import GenerationConfig
     from weitiao.study.drawing import sample_answers
-    from weitiao.study.feedback import prompts_of_file
+    from weitiao.study.feedback import prompts_of
     from weitiao.terminal.progress import teller
 
     generation = GenerationConfig(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens, seed=seed)
     console = messages()
     found = sample_answers(
-        targets, FeedbackStore(store), prompts_of_file(data, limit), samples=samples, pairs=pairs,
+        targets, FeedbackStore(store), prompts_of(data, limit), samples=samples, pairs=pairs,
         generation=generation, console=console, tell=teller(console),
     )  # fmt: skip
     if json:

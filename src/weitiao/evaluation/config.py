@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from weitiao.config import Config, as_list
 from weitiao.evaluation.judges.rating import JudgeMetric
-from weitiao.evaluation.metrics.base import Normalization, find_or_keep
+from weitiao.evaluation.metrics.base import Metric, Normalization, find_or_keep
 from weitiao.evaluation.metrics.endpoint import Endpoint
 from weitiao.evaluation.metrics.function import Function
 from weitiao.evaluation.metrics.json_text import JsonFields, JsonSchema, JsonValid
@@ -110,8 +110,8 @@ _Metric = (
 _Score = _Metric | Perplexity
 
 
-def _from_text(value: Any) -> Any:
-    """`number` is short for `{type: number}`, and `my.py:score` for `{type: function, path: my.py:score}`."""
+def metric_of(value: Any) -> Any:
+    """A metric as a mapping: `number` is short for `{type: number}`, `my.py:score` for `{type: function, ...}`."""
     if not isinstance(value, str):
         return value
     return {"type": "function", "path": value} if REFERENCE.fullmatch(value) else {"type": value}
@@ -119,15 +119,18 @@ def _from_text(value: Any) -> Any:
 
 MetricConfig = Annotated[
     Annotated[_Metric, Field(discriminator="type")],
-    BeforeValidator(_from_text, json_schema_input_type=str | Annotated[_Metric, Field(discriminator="type")]),
+    BeforeValidator(metric_of, json_schema_input_type=str | Annotated[_Metric, Field(discriminator="type")]),
 ]
 """A metric: its type, or a mapping with `type` and its settings."""
 
 ScoreConfig = Annotated[
     Annotated[_Score, Field(discriminator="type")],
-    BeforeValidator(_from_text, json_schema_input_type=str | Annotated[_Score, Field(discriminator="type")]),
+    BeforeValidator(metric_of, json_schema_input_type=str | Annotated[_Score, Field(discriminator="type")]),
 ]
 """A metric, or `perplexity`."""
+
+METRICS: dict[str, type[Metric]] = {get_args(one.model_fields["type"].annotation)[0]: one for one in get_args(_Metric)}
+"""Every metric that grades an answer, by its type."""
 
 OF_WHOLE_SETS = frozenset(one.title for one in (MacroF1(), Bleu(), Chrf()))
 """What scores are called that the grades of the rows do not give, unless a recipe names them otherwise."""

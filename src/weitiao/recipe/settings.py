@@ -94,7 +94,7 @@ def settings_of(values: Mapping[str, Any]) -> Iterator[Setting]:
         wanted = [form for form in forms if kind is not None and kind_of(form) == kind]
         form = wanted[0] if wanted else type(usual) if usual is not None else forms[0]
         kinds = tuple(dict.fromkeys(one for form in forms for one in _types(form)))
-        yield from _settings(name, form, written if isinstance(written, Mapping) else {}, kinds)
+        yield from settings_of_form(name, form, written if isinstance(written, Mapping) else {}, kinds)
 
 
 def forms_of(annotation: object) -> list[type[BaseModel]]:
@@ -104,15 +104,23 @@ def forms_of(annotation: object) -> list[type[BaseModel]]:
     return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
 
 
-def _settings(
+def settings_of_form(
     prefix: str, form: type[BaseModel], written: Mapping[str, Any], kinds: tuple[str, ...] = ()
 ) -> Iterator[Setting]:
+    """All settings of one form of a section, or of one item of a list.
+
+    Args:
+        prefix: The dotted name that theirs begin with.
+        form: Its type.
+        written: What the recipe says of it.
+        kinds: What its `type` may be.
+    """
     for key, field in form.model_fields.items():
         inner = forms_of(field.annotation)
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         name, value = f"{prefix}.{key}", written.get(key)
         if len(inner) == 1 and isinstance(default, BaseModel):
-            yield from _settings(name, inner[0], value if isinstance(value, Mapping) else {})
+            yield from settings_of_form(name, inner[0], value if isinstance(value, Mapping) else {})
             continue
         told = _plain(form, key, default)
         yield Setting(

@@ -115,6 +115,11 @@ class Part(ABC):
         """Whether prompts are conversations."""
         return False
 
+    @property
+    def num_items(self) -> int:
+        """Questions, or passages."""
+        return len(self.__dict__["items"])
+
     def identity(self) -> str:
         """Changes when an item, or how it is asked and graded, does."""
         return repr(self)
@@ -221,6 +226,10 @@ class PassagePart(Part):
     """The loss on texts, all their tokens."""
 
     passages: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def num_items(self) -> int:
+        return len(self.passages)
 
     def work(self, tokenizer: PreTrainedTokenizerBase) -> float:
         return num_tokens(tokenizer, list(self.passages.values()))

@@ -28,6 +28,7 @@ from weitiao.feedback.preference import Preferences
 from weitiao.feedback.raters import Status, agreement_of_all, sum_up
 from weitiao.feedback.store import FeedbackStore
 from weitiao.json_text import lines_of
+from weitiao.recipe import load_recipe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,9 +54,24 @@ class Counted:
     left_out: int = 0
 
 
-def prompts_of_file(data: Path, limit: int | None) -> list[Example]:
-    """The rows of a file that ask something; answers in it are left aside."""
-    rows = load_data(DataConfig(train=(SourceConfig(path=str(data)),)), rows=PROMPTS).train
+def prompts_of(data: Path, limit: int | None) -> list[Example]:
+    """The rows of a file that ask something; of a recipe or a run its test rows, else its validation rows, as it asks.
+
+    Args:
+        data: Answers in it are left aside.
+        limit: The first so many rows only.
+
+    Raises:
+        WeitiaoError: The rows cannot be read, or a recipe holds none out.
+    """
+    if data.suffix not in (".yaml", ".yml") and not (data / "recipe.yaml").is_file():
+        rows = load_data(DataConfig(train=(SourceConfig(path=str(data)),)), rows=PROMPTS).train
+    else:
+        recipe = load_recipe(data)
+        found = load_data(recipe.data, rows=recipe.objective.rows())
+        rows = found.test or found.validation
+        if not rows:
+            raise DataError(f"{data} holds no rows out.", "Set data.test in its recipe, or name a file of prompts.")
     return [one for one in rows[:limit] if asked(one)[0]]
 
 

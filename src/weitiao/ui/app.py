@@ -22,6 +22,7 @@ from weitiao.ui.pages.compare import compare_router
 from weitiao.ui.pages.data import data_router
 from weitiao.ui.pages.data_changes import rows_router, sources_router
 from weitiao.ui.pages.export import export_router
+from weitiao.ui.pages.grading import grading_router
 from weitiao.ui.pages.home import home_router
 from weitiao.ui.pages.jobs import jobs_router
 from weitiao.ui.pages.label import label_router
@@ -33,6 +34,7 @@ from weitiao.ui.pages.run import run_router
 from weitiao.ui.pages.serve import serve_router
 from weitiao.ui.pages.settings import settings_router
 from weitiao.ui.pages.task import task_router
+from weitiao.ui.pages.trials import trials_router
 from weitiao.ui.problems import add_handlers
 from weitiao.ui.servers import Servers
 from weitiao.ui.templating import STATIC, Pages
@@ -56,6 +58,8 @@ ROUTERS: tuple[Callable[[Ui], APIRouter], ...] = (
     sources_router,
     rows_router,
     task_router,
+    grading_router,
+    trials_router,
     plan_router,
     compare_router,
     settings_router,

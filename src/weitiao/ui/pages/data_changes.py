@@ -18,7 +18,8 @@ from weitiao.ui.problems import UiError
 from weitiao.ui.versions import drafted, go_back, keep_as_it_is, source_at, with_other_path
 from weitiao.ui.workspace import Project
 
-_MEANING = ("format", "columns", "prompt", "system", "completion")
+MEANING = ("format", "columns", "prompt", "system", "completion")
+"""What a source says of its columns."""
 
 
 class Sent(BaseModel, extra="forbid"):
@@ -203,7 +204,7 @@ def _meaning(project: Project, part: str, index: int, settings: dict[str, Any]) 
     given, name = source_at(recipes.read(project).values["data"], part, index)
     if not isinstance(given, dict):
         return {name: {"path": given, **settings} if settings else given}
-    return {f"{name}.{key}": settings.get(key) for key in _MEANING if key in given or key in settings}
+    return {f"{name}.{key}": settings.get(key) for key in MEANING if key in given or key in settings}
 
 
 def _weights(train: Any, weights: list[float]) -> dict[str, Any]:

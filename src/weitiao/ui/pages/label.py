@@ -21,6 +21,7 @@ from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.jobs import shown_job, submit
+from weitiao.ui.pages.projects import data_files
 from weitiao.ui.preferences import NewProject, make_project
 from weitiao.ui.problems import UiError
 from weitiao.ui.workspace import Workspace
@@ -72,7 +73,7 @@ class NewPairs(BaseModel, extra="forbid"):
     Attributes:
         store: The file they go to.
         targets: Runs of this folder, or models, that answer; `base:RUN` for the base of a run.
-        data: The file with prompts, below this folder.
+        data: A file with prompts, or a run or project whose test rows are asked, below this folder.
         samples: Answers of each to each prompt.
         limit: The first so many rows only.
     """
@@ -156,7 +157,8 @@ def label_router(ui: Ui) -> APIRouter:
     def list_page(request: Request) -> Response:
         found = [shown_store(one, workspace) for one in workspace.stores()]
         return ui.pages.page(
-            request, "feedback", area="label", stores=found, runs=_tuned(workspace), models=list(CATALOGUE)
+            request, "feedback", area="label", stores=found, runs=_tuned(workspace), models=list(CATALOGUE),
+            files=data_files(workspace),
         )  # fmt: skip
 
     @router.get("/label/{name:path}/standing", include_in_schema=False)
@@ -186,7 +188,7 @@ def label_router(ui: Ui) -> APIRouter:
         store, data = workspace.inside(new.store), workspace.inside(new.data)
         if store.suffix != ".db":
             raise UiError("The store is a file that ends in .db.", "Name one, feedback.db for instance.", field="store")
-        if not data.is_file():
+        if not data.is_file() and not (data / "recipe.yaml").is_file():
             raise UiError(f"There is no file {new.data}.", "Name one below this folder.", status=404, field="data")
         targets = [target_of(workspace, one) for one in new.targets]
         words = ["feedback", "sample", str(store), *targets, "--data", str(data), "--samples", str(new.samples)]

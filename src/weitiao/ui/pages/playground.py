@@ -15,6 +15,7 @@ from weitiao.feedback.sitting import Said, choice_of, person
 from weitiao.feedback.store import FeedbackStore, Judgement, Made
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.methods.open import find_final
+from weitiao.models.config import ModelConfig
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.label import Moment, Target, Who, time_text
 from weitiao.ui.pages.serve import checked_targets, exported
@@ -127,16 +128,18 @@ def playground_router(ui: Ui) -> APIRouter:
     return router
 
 
-def _bases(runs: list[str]) -> list[str]:
-    """The base models of tuned ones, by name; as folders, so that all share one engine."""
-    from weitiao.methods.base import base_model
+def base_target(config: ModelConfig) -> str:
+    """A base model as a server takes it: as a folder, so that all that were tuned from it share one engine."""
     from weitiao.models.names import resolve_model
 
-    found = {}
-    for run in runs:
-        final = find_final(Path(run))
-        assert final is not None, "it was found a moment ago"
-        config = base_model(final)
-        name = config.name if config.name in CATALOGUE else f"base:{Path(config.name).name}"
-        found[str(resolve_model(config))] = _NO_NAME.sub("-", name)
-    return [f"{name}={path}" for path, name in found.items()]
+    name = config.name if config.name in CATALOGUE else f"base:{Path(config.name).name}"
+    return f"{_NO_NAME.sub('-', name)}={resolve_model(config)}"
+
+
+def _bases(runs: list[str]) -> list[str]:
+    """The base models of tuned ones, each once."""
+    from weitiao.methods.base import base_model
+
+    finals = [find_final(Path(run)) for run in runs]
+    targets = [base_target(base_model(one)) for one in finals if one is not None]
+    return list({one.partition("=")[2]: one for one in targets}.values())

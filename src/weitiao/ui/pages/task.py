@@ -2,73 +2,96 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
+from weitiao.baseline.config import Selection
+from weitiao.config import as_list
+from weitiao.evaluation.config import METRICS, metric_of
+from weitiao.text.wording import Wording
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
+from weitiao.ui.pages import data_work as work
+from weitiao.ui.pages.grading import lacking, metric_forms, typed
 from weitiao.ui.pages.home import read_values
+from weitiao.ui.pages.jobs import log_of, shown_job
+from weitiao.ui.pages.projects import data_files
+from weitiao.ui.problems import UiError
+from weitiao.ui.templating import language_of
+from weitiao.ui.versions import drafted
 from weitiao.ui.workspace import Project, Workspace
 
-_GRADERS = ("exact_match", "normalized_match", "contains", "accuracy", "number", "json_valid", "json_fields", "rouge_l")
-"""Metrics that grade one answer by itself and need no settings."""
+Suite = Literal["full", "small", "none"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+FileName = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class Tried(BaseModel, extra="forbid"):
-    """An answer, and the one that is expected."""
+class Replay(BaseModel, extra="forbid"):
+    """General rows against forgetting: a file below the folder that the pages show, and their share; without a file
+    there are none."""
 
-    answer: str = Field(max_length=100_000)
-    expected: str = Field(max_length=100_000)
+    path: FileName | None = None
+    share: Share = 0.05
 
 
 class Task(BaseModel, extra="forbid"):
-    """What is asked of the tuned model: shares from 0 to 1; None is the setting's default."""
+    """What is asked of the tuned model: shares from 0 to 1; None is the setting's default.
+
+    Attributes:
+        metric: What decides; None leaves it.
+        settings: Of the metric; None are those that the recipe has for it.
+        replay: None leaves it as it is.
+    """
 
     etag: str
     metric: str | None = Field(default=None, max_length=200)
+    settings: dict[str, Any] | None = None
     target: float | None = None
     least_gain: float | None = None
     largest_loss: float | None = None
-    suite: Literal["full", "small", "none"] = "full"
+    suite: Suite = "full"
+    replay: Replay | None = None
 
 
 def task_values(workspace: Workspace, project: Project) -> dict[str, Any]:
-    """The task as the recipe has it, and the last baseline with its run, or None."""
+    """The task as the recipe has it, the last baseline with its run, and the job that makes one; or None."""
     recipe = recipes.read(project)
-    metrics = recipe.get("evaluate.metrics") or ["exact_match"]
-    metrics = metrics if isinstance(metrics, list) else [metrics]
+    written = recipe.get("data.replay") or {}
     return {
         "name": project.name, "etag": recipe.etag,
-        "metrics": metrics, "suite": recipe.get("retention.suite", "full"),
+        "metrics": as_list(recipe.get("evaluate.metrics") or "exact_match"),
+        "suite": recipe.get("retention.suite", "full"),
         **{name: recipe.get(f"verdict.{name}") for name in ("target", "least_gain", "largest_loss")},
-        "baseline": _last_baseline(workspace, project),
+        "replay": {"path": _shown(workspace, project, written.get("path")), "share": written.get("share")},
+        "baseline": _last_baseline(workspace, project), "job": _baseline_job(workspace, project),
     }  # fmt: skip
 
 
-def graded(answer: str, expected: str) -> list[dict[str, Any]]:
-    """The grade that each metric gives an answer, with what the metric says of itself; for metrics without settings."""
-    from pydantic import TypeAdapter, ValidationError
+def _shown(workspace: Workspace, project: Project, path: str | None) -> str | None:
+    """A path of a recipe as the pages call it; as it is written, where it lies elsewhere."""
+    return path and (workspace.name_of(project.path / path) or path)
 
-    from weitiao.errors import WeitiaoError
-    from weitiao.evaluation.config import MetricConfig
-    from weitiao.evaluation.metrics.base import Item
 
-    found, item = [], Item(answer=answer, expected=expected)
-    for name in _GRADERS:
-        try:
-            metric = TypeAdapter[Any](MetricConfig).validate_python(name).build()
-            metric.check(item)
-            grade: float | None = metric.grade(item)
-            problem = ""
-        except (WeitiaoError, ValidationError) as error:  # an extra is missing, or the expected answer is none for it
-            grade, problem = None, error.what if isinstance(error, WeitiaoError) else str(error)
-            metric = None
-        about = " ".join((type(metric).__doc__ or "").split()) if metric is not None else ""
-        found.append({"metric": name, "grade": grade, "problem": problem, "about": about})
-    return found
+@cache
+def _num_questions(suite: Suite) -> int:
+    from weitiao.retention.config import RetentionConfig
+    from weitiao.retention.run import retention_parts
+
+    return sum(part.num_items for part in retention_parts(RetentionConfig(suite=suite)))
+
+
+def cost(recipe: str, path: str, share: float) -> dict[str, Any]:
+    """What general rows add to a training. To be called aside."""
+    from dataclasses import asdict
+
+    from weitiao.study.replay import replay_cost
+
+    return asdict(replay_cost(Path(recipe), {"path": path, "share": share, **work.added(path)}))
 
 
 def task_router(ui: Ui) -> APIRouter:
@@ -79,39 +102,83 @@ def task_router(ui: Ui) -> APIRouter:
     @router.get("/projects/{name:path}/task", include_in_schema=False)
     def page(request: Request, name: str) -> Response:
         values = task_values(workspace, workspace.project(name))
-        return ui.pages.page(request, "task", task=values, graders=_GRADERS)
+        first = metric_of(values["metrics"][0])
+        return ui.pages.page(
+            request, "task", task=values, decides=first.get("type"),
+            forms=metric_forms(values["metrics"], Wording(language_of(request))),
+            questions={suite: _num_questions(suite) for suite in get_args(Suite)},
+            selections=get_args(Selection), files=data_files(workspace),
+        )  # fmt: skip
 
     @router.get("/api/projects/{name:path}/task")
     def task(name: str) -> dict[str, Any]:
         """What is asked of the tuned model, and the last baseline."""
         return task_values(workspace, workspace.project(name))
 
-    @router.post("/api/grades")
-    async def grades(tried: Tried) -> list[dict[str, Any]]:
-        """What each metric gives an answer."""
-        return await ui.soon.call(graded, tried.answer, tried.expected)
+    @router.get("/api/projects/{name:path}/replay")
+    async def replay(name: str, path: FileName, share: Annotated[float, Query(gt=0, lt=1)] = 0.05) -> dict[str, Any]:
+        """What general rows add to a training: `num_rows` of them (`num_different` where some come again) beside
+        `num_train`, and `share_longer`, how much more there is to compute."""
+        project = workspace.project(name)
+        return await ui.aside.call(cost, str(project.recipe), str(workspace.inside(path)), share)
 
     @router.post("/api/projects/{name:path}/task")
-    def save(name: str, wanted: Task) -> dict[str, str]:
-        """Say what is asked of the tuned model."""
+    async def save(name: str, wanted: Task) -> dict[str, str]:
+        """Say what is asked of the tuned model; other general rows are a new version of the data."""
         project = workspace.project(name)
-        metrics = recipes.read(project).get("evaluate.metrics")
+        recipe = recipes.read(project)
         changes: dict[str, Any] = {"retention.suite": wanted.suite}
         for key in ("target", "least_gain", "largest_loss"):
             changes[f"verdict.{key}"] = getattr(wanted, key)
         if wanted.metric is not None:
-            there = metrics if isinstance(metrics, list) else [metrics] if metrics else []
-            changes["evaluate.metrics"] = _first(wanted.metric, there)
-        return {"etag": recipes.change(project, changes, wanted.etag)}
+            there = as_list(recipe.get("evaluate.metrics") or [])
+            changes["evaluate.metrics"] = _first(wanted.metric, wanted.settings, there)
+        now = task_values(workspace, project)["replay"]
+        if wanted.replay is None or wanted.replay.model_dump() == now or not (wanted.replay.path or now["path"]):
+            return {"etag": recipes.change(project, changes, wanted.etag)}
+        changes |= await _replay_changes(wanted.replay, project, same_file=wanted.replay.path == now["path"])
+        async with drafted(project, "replayed", wanted.etag) as draft:
+            draft.changes, draft.about = changes, Path(wanted.replay.path or "").name
+        return {"etag": draft.etag}
+
+    async def _replay_changes(wanted: Replay, project: Project, *, same_file: bool) -> dict[str, Any]:
+        if wanted.path is None:
+            return {"data.replay": None}
+        if same_file:
+            return {"data.replay.share": wanted.share}
+        path = workspace.inside(wanted.path)
+        settings = await ui.soon.call(work.added, str(path))
+        shown = path.relative_to(project.path).as_posix() if path.is_relative_to(project.path) else str(path)
+        return {"data.replay": {"share": wanted.share, "path": shown, **settings}}
 
     return router
 
 
-def _first(metric: str, there: list[Any]) -> list[Any]:
-    """The metrics with one at their head, with the settings that it has there."""
-    kept = [one for one in there if (one.get("type") if isinstance(one, dict) else one) == metric]
-    others = [one for one in there if one not in kept and one != "perplexity"]
-    return [*(kept or [metric]), *others, *(["perplexity"] if "perplexity" in there and metric != "perplexity" else [])]
+def _first(metric: str, settings: dict[str, Any] | None, there: list[Any]) -> list[Any]:
+    """The metrics with one at their head, with the name that it has there, and the settings unless it gets others."""
+    kept = next((one for one in there if metric_of(one).get("type") == metric), metric)
+    others = [one for one in there if one not in (kept, "perplexity")]
+    if settings is not None and metric in METRICS:
+        name = {"name": kept["name"]} if isinstance(kept, dict) and "name" in kept else {}
+        values = {**typed(metric, settings), **name}
+        kept = values if len(values) > 1 else metric
+    if missing := lacking(kept):
+        what = f"The metric {metric} needs {' or '.join(f'`{one}`' for one in missing)}."
+        raise UiError(what, "Say it beside the metric.", field=f"settings.{metric}.{missing[0]}")
+    return [kept, *others, *(["perplexity"] if "perplexity" in there and metric != "perplexity" else [])]
+
+
+def _baseline_job(workspace: Workspace, project: Project) -> dict[str, Any] | None:
+    """The last job that was to make a baseline, with the last lines that it printed; None where it is done."""
+    jobs = workspace.jobs.jobs(str(project.path))
+    own = [
+        one for one in jobs if one.command[0] == "baseline" and one.run_dir and Path(one.run_dir).parent == project.runs
+    ]
+    last = max(own, key=lambda one: one.id, default=None)
+    if last is None or last.state == "done":
+        return None
+    lines = [line.strip() for line in log_of(workspace, last.id, None)["text"].splitlines()]
+    return {**shown_job(last, workspace), "said": [line for line in lines if line][-3:]}
 
 
 def _last_baseline(workspace: Workspace, project: Project) -> dict[str, Any] | None:

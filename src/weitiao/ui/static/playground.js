@@ -3,6 +3,7 @@
 // them answer as A and B, and who they are is said after the vote. The conversation is kept in this browser.
 
 import { Problem, call, clear, say, tell, valuesOf } from "./app.js";
+import { streamed } from "./asking.js";
 
 /** @typedef {{ token: string, logprob: number, top_logprobs: { token: string, logprob: number }[] }} Odds */
 /** @typedef {{ model: string, pieces: [string, Odds[]][], state: string, tokens: number, seconds: number }} Answer */
@@ -102,17 +103,8 @@ async function write(at, index, withOdds, signal) {
   const asked = withOdds ? { ...body, logprobs: true, top_logprobs: TOP } : body;
   const begun = performance.now();
   try {
-    const reply = await fetch(`/api/servers/${server}/v1/chat/completions`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked), signal });
-    if (!reply.ok || !reply.body) {
-      const { message = reply.statusText, remedy = "", param = null } = (await reply.json()).error ?? {};
-      throw new Problem(message, remedy, param, reply.status);
-    }
-    const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) {
-      const events = (rest + value).split("\n\n");
-      rest = events.pop() ?? "";
-      for (const event of events) if (event.startsWith("data: {")) take(at, index, JSON.parse(event.slice(6)));
+    for await (const chunk of streamed(server, "chat/completions", asked, signal)) {
+      take(at, index, chunk);
       answer.seconds = (performance.now() - begun) / 1000;
     }
     if (answer.state === "writing") answer.state = "broken";
@@ -127,7 +119,6 @@ async function write(at, index, withOdds, signal) {
 /** A piece of an answer. @param {number} at @param {number} index @param {any} chunk */
 function take(at, index, chunk) {
   const answer = turns[at].answers[index];
-  if (chunk.error) throw new Problem(chunk.error.message, "", null, 500);
   if (chunk.usage) answer.tokens = chunk.usage.completion_tokens;
   const choice = chunk.choices[0];
   if (!choice) return;

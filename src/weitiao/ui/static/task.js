@@ -1,18 +1,59 @@
 // @ts-check
-// What each metric gives an answer that was typed.
+// What each metric gives an answer that was typed, and what general rows cost; prompts by hand are in trial.js.
 
-import { say } from "./app.js";
+import { call, clear, say, tell, valuesOf } from "./app.js";
+import "./trial.js";
 
-const list = /** @type {HTMLElement} */ (document.getElementById("grades"));
-document.getElementById("try")?.addEventListener("graded", (event) => {
-  /** @type {{ metric: string, grade: number | null, problem: string, about: string }[]} */
-  const grades = /** @type {CustomEvent} */ (event).detail;
-  list.replaceChildren(...grades.map((one) => {
-    const line = document.createElement("li");
-    const share = one.grade === null ? say("none") : `${Math.round(one.grade * 100)}%`;
-    line.append(Object.assign(document.createElement("b"), { textContent: `${share} `, className: one.grade === 1 ? "good" : "" }));
-    const option = document.querySelector(`select[name=metric] option[value=${one.metric}]`);
-    line.append(option?.textContent ?? one.metric, " ", Object.assign(document.createElement("span"), { className: "small muted", textContent: one.problem || one.about }));
-    return line;
-  }));
+const api = document.getElementById("task")?.dataset.api ?? "";
+const form = /** @type {HTMLFormElement} */ (document.getElementById("asked"));
+const grade = /** @type {HTMLButtonElement} */ (document.getElementById("grade"));
+const cost = /** @type {HTMLButtonElement} */ (document.getElementById("cost"));
+const costs = /** @type {HTMLElement} */ (document.getElementById("costs"));
+
+/** Do something that a button asks for. @param {HTMLButtonElement} button @param {() => Promise<void>} work */
+function by(button, work) {
+  button.addEventListener("click", async () => {
+    button.setAttribute("aria-busy", "true");
+    clear(form);
+    try {
+      await work();
+    } catch (error) {
+      tell(error, form);
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  });
+}
+
+by(grade, async () => {
+  const { expected = "", answer = "", settings = {} } = valuesOf(form);
+  const told = await call("POST", `${api}/grades`, { items: [{ expected, answer }], settings });
+  for (const { metric, grades, problem, needs } of told) {
+    const row = document.querySelector(`[data-metric=${metric}]`);
+    const share = /** @type {HTMLElement} */ (row?.querySelector("[data-grade]"));
+    const why = /** @type {HTMLElement} */ (row?.querySelector("[data-why]"));
+    share.textContent = grades ? `${Math.round(grades[0] * 100)}%` : say("none");
+    share.classList.toggle("good", grades?.[0] === 1);
+    why.textContent = problem || (needs.length ? say("needs", { names: needs.join(" / ") }) : "");
+    why.hidden = !why.textContent;
+  }
+});
+
+by(cost, async () => {
+  const { path, share } = valuesOf(form).replay;
+  costs.textContent = "";
+  if (!path) {
+    costs.textContent = say("cost.nothing");
+    return;
+  }
+  const told = await call("GET", `${api}/replay?${new URLSearchParams({ path, share })}`);
+  const longer = (100 * told.share_longer).toPrecision(2);
+  costs.textContent = say(told.num_different < told.num_rows ? "cost.again" : "cost", { ...told, longer });
+});
+
+form.addEventListener("values", (event) => {
+  const body = /** @type {CustomEvent} */ (event).detail;
+  body.settings = body.settings?.[body.metric] ?? {};
+  delete body.expected;
+  delete body.answer;
 });
