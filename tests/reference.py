@@ -15,15 +15,20 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     GPTNeoXConfig,
     GptOssConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
     Olmo2Config,
+    Olmo3Config,
     PretrainedConfig,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
+    Qwen3MoeConfig,
     get_cosine_schedule_with_warmup,
 )
 
@@ -41,6 +46,7 @@ _SIZES = {
     "initializer_range": 0.15,
 }
 _GROUPED = {**_SIZES, "num_key_value_heads": 2}
+_EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
 
 
 def family_config(family: str) -> PretrainedConfig:
@@ -54,6 +60,11 @@ def family_config(family: str) -> PretrainedConfig:
         "qwen3": lambda: Qwen3Config(**_GROUPED, head_dim=16),
         "gpt_neox": lambda: GPTNeoXConfig(**_SIZES, rotary_pct=0.5),
         "olmo2": lambda: Olmo2Config(**_GROUPED),
+        "olmo3": lambda: Olmo3Config(**_GROUPED, sliding_window=64),
+        "qwen2_moe": lambda: Qwen2MoeConfig(**_GROUPED, **_EXPERTS, shared_expert_intermediate_size=24),
+        "qwen3_moe": lambda: Qwen3MoeConfig(**_GROUPED, **_EXPERTS, head_dim=16),
+        "gemma": lambda: GemmaConfig(**_GROUPED, head_dim=16),
+        "gemma3": lambda: Gemma3TextConfig(**_GROUPED, head_dim=16, query_pre_attn_scalar=16, sliding_window=64),
         "gemma2": lambda: Gemma2Config(**_GROUPED, head_dim=8, query_pre_attn_scalar=8, sliding_window=12),
         "gpt_oss": lambda: GptOssConfig(
             **_GROUPED, head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=12, pad_token_id=0

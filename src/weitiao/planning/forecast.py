@@ -156,7 +156,7 @@ def _held(sketch: Sketch) -> tuple[float, float]:
     if sketch.num_quantized or getattr(sketch.way.method, "dora", False):  # DoRA: for the norms of the tuned weights
         return HELD_SHARE_WRITTEN, LIBRARIES_BYTES
     most_learns = sketch.num_learned > sketch.num_parameters / 2
-    return HELD_SHARE if most_learns or num_fused(sketch.adapted) else HELD_SHARE_UNFUSED, LIBRARIES_BYTES
+    return HELD_SHARE if most_learns or num_fused(sketch.adapted, wholly=True) else HELD_SHARE_UNFUSED, LIBRARIES_BYTES
 
 
 def _kept_layers(sketch: Sketch) -> int:

@@ -1,8 +1,7 @@
-"""A Llama-style decoder layer that runs as two fused halves when it can, and as the original when it cannot."""
+"""A decoder layer that runs as two fused halves when it can, and as the original when it cannot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -10,30 +9,13 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, Norm, adapters
-from weitiao.methods.fused.linear import read_linear
-from weitiao.methods.fused.writing import written
+from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, adapters
+from weitiao.methods.fused.forms import ACTIVATIONS, FORMS, Form, Pair, is_own, read_norms
+from weitiao.methods.fused.linear import LoraLinear, read_linear
+from weitiao.methods.fused.writing import added, attention
 from weitiao.models.attention import ForestAttention
 from weitiao.models.head import short_format
 from weitiao.models.scoring import Scoring
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """Where a layer has its parts. It is pre-norm, has RoPE over whole heads and a SiLU-gated MLP, and nothing else."""
-
-    attention_norm: str = "input_layernorm"
-    attention: str = "self_attn"
-    qkv_out: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    mlp_norm: str = "post_attention_layernorm"
-    mlp: str = "mlp"
-    gate_up_down: tuple[str, ...] = ("gate_proj", "up_proj", "down_proj")
-    activation: str = "act_fn"
-
-
-FORMS = {"LlamaDecoderLayer": Form(), "MistralDecoderLayer": Form(), "Qwen2DecoderLayer": Form()}
-"""By the name of the layer's class: another family whose layers compute just this joins with one entry."""
-
 
 FORMATS = (torch.float32, torch.bfloat16)
 """Of hidden states and weights together; adapters stay in their own."""
@@ -66,76 +48,75 @@ class FusedLayer(GradientCheckpointingLayer):
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any = None, **kwargs: Any
     ) -> Tensor:
         x_TD: Tensor = hidden_states[0]
-        norms = self._norms(x_TD, forest)
-        if norms is not None and not isinstance(forest, ForestAttention):
-            return self._written(x_TD, norms, position_embeddings, forest).unsqueeze(0)
-        specs = None if norms is None else self._specs(x_TD, norms, position_embeddings, forest)
-        if specs is None:
+        if self._steps_aside(x_TD, forest):
+            made = None
+        elif isinstance(forest, ForestAttention):
+            made = self._learning(x_TD, position_embeddings, forest)
+        else:
+            made = self._writing(x_TD, position_embeddings, forest)
+        if made is None:
             kwargs |= {"position_embeddings": position_embeddings, "forest": forest}
-            unfused: Tensor = self.original(hidden_states, **kwargs)
-            return unfused
-        attention, mlp = specs
-        x_TD = cast(Any, AttentionHalf).apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
-        x_TD = cast(Any, MlpHalf).apply(x_TD, mlp, *adapters((*mlp.gate_up, mlp.down)))
-        return x_TD.unsqueeze(0)
+            made = self.original(hidden_states, **kwargs)[0]
+        return made.unsqueeze(0)
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether it has a gated MLP, not something in its place."""
+        return all(hasattr(getattr(self, self._form.mlp), name) for name in self._form.gate_up_down)
 
     def train(self, mode: bool = True) -> FusedLayer:
         super().train(mode)
         self.original.train(mode)
         return self
 
-    def _norms(self, x_TD: Tensor, forest: Any) -> tuple[Norm, Norm] | None:
-        """Both norms, or None when the original has to run whatever its linear layers are."""
-        form = self._form
-        attn: Any = getattr(self, form.attention)
+    def _steps_aside(self, x_TD: Tensor, forest: Any) -> bool:
+        """Whether the original has to run whatever norms and linear layers are."""
+        attn: Any = getattr(self, self._form.attention)
         if forest is None or x_TD.dtype not in FORMATS or x_TD.device.type != "cpu" or short_format(x_TD.device):
-            return None
+            return True
         if self.training and attn.attention_dropout > 0:
-            return None
+            return True
         if isinstance(forest, ForestAttention):
             if not forest.in_blocks or forest.window(_sliding_window(attn)) is not None:
-                return None
+                return True
         elif torch.is_grad_enabled():
-            return None
-        if not all(_own(part, self.original) for part in self.children()):
-            return None
-        first, second = (_read_norm(getattr(self, name)) for name in (form.attention_norm, form.mlp_norm))
-        if first is None or second is None or {first.weight.dtype, second.weight.dtype} != {x_TD.dtype}:
-            return None
-        return first, second
+            return True
+        return not all(is_own(part, self.original) for part in self.children())
 
-    def _layers(self) -> tuple[tuple[nn.Module, ...], tuple[nn.Module, ...]]:
-        """The linear layers of attention and of the MLP."""
-        form = self._form
-        attn, mlp = getattr(self, form.attention), getattr(self, form.mlp)
-        return tuple(getattr(attn, name) for name in form.qkv_out), tuple(
-            getattr(mlp, name) for name in form.gate_up_down
-        )
-
-    def _written(
-        self, x_TD: Tensor, norms: tuple[Norm, Norm], position_embeddings: tuple[Tensor, Tensor], forest: Any
-    ) -> Tensor:
-        attn: Any = getattr(self, self._form.attention)
+    def _writing(self, x_TD: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: Any) -> Tensor | None:
+        """Both halves while answers are written, or None when the original has to run."""
+        form, attn, norms = self._form, cast(Any, getattr(self, self._form.attention)), self._norms(x_TD.dtype)
+        if norms is None:
+            return None
+        around_attention, heads, around_mlp = norms
         attend = partial(forest.attend, attn, scoring=Scoring(attn.scaling, _sliding_window(attn)))
-        return written(x_TD, norms, *self._layers(), _rotation(position_embeddings, attn.head_dim), attend)
+        inner = partial(
+            attention,
+            qkv_out=_parts(attn, form.qkv_out),
+            norms=heads,
+            rotation=_rotation(position_embeddings, attn.head_dim),
+            attend=attend,
+        )
+        return added(added(x_TD, inner, around_attention), self._mlp_as_it_is, around_mlp)
 
-    def _specs(
-        self,
-        x_TD: Tensor,
-        norms: tuple[Norm, Norm],
-        position_embeddings: tuple[Tensor, Tensor],
-        forest: ForestAttention,
-    ) -> tuple[AttentionSpec, MlpSpec] | None:
-        """The two halves as they are now, or None when the original has to run."""
-        attn: Any = getattr(self, self._form.attention)
-        qkv_out, gate_up_down = self._layers()
-        linears = [linear for part in (*qkv_out, *gate_up_down) if (linear := read_linear(part)) is not None]
-        if len(linears) < len(qkv_out + gate_up_down) or {one.weight.dtype for one in linears} != {x_TD.dtype}:
+    def _learning(
+        self, x_TD: Tensor, position_embeddings: tuple[Tensor, Tensor], forest: ForestAttention
+    ) -> Tensor | None:
+        """Both halves for autograd, or None when the original has to run; what stands for an MLP runs as it is."""
+        form, attn, norms = self._form, cast(Any, getattr(self, self._form.attention)), self._norms(x_TD.dtype)
+        linears = _read(_parts(attn, form.qkv_out), x_TD.dtype)
+        mlp: Any = getattr(self, form.mlp)
+        activation = ACTIVATIONS.get(type(getattr(mlp, form.activation, None)).__name__)
+        gate_up_down = _read(_parts(mlp, form.gate_up_down), x_TD.dtype) if self.is_gated and activation else None
+        if norms is None or linears is None or (self.is_gated and gate_up_down is None):
             return None
-        q, k, v, out, gate, up, down = linears
+        around_attention, heads, around_mlp = norms
+        q, k, v, out = linears
         cos, sin = _rotation(position_embeddings, attn.head_dim)
-        attention = AttentionSpec(
-            norm=norms[0],
+        first = AttentionSpec(
+            before=around_attention[0],
+            after=around_attention[1],
+            query_key=None if heads[0] is None or heads[1] is None else (heads[0], heads[1]),
             qkv=(q, k, v),
             out=out,
             cos=cos,
@@ -145,7 +126,32 @@ class FusedLayer(GradientCheckpointingLayer):
             num_key_heads=k.weight.shape[0] // attn.head_dim,
             scale=attn.scaling,
         )
-        return attention, MlpSpec(norms[1], (gate, up), down)
+        x_TD = cast(Any, AttentionHalf).apply(x_TD, first, *adapters((*first.qkv, first.out)))
+        if gate_up_down is None or activation is None:
+            before, after = (
+                nn.Identity() if name is None else getattr(self, name) for name in (form.before_mlp, form.after_mlp)
+            )
+            mixed: Tensor = after(self._mlp_as_it_is(before(x_TD)))
+            return x_TD + mixed
+        gate, up, down = gate_up_down
+        second = MlpSpec(around_mlp[0], around_mlp[1], (gate, up), down, activation)
+        whole: Tensor = cast(Any, MlpHalf).apply(x_TD, second, *adapters((gate, up, down)))
+        return whole
+
+    def _mlp_as_it_is(self, x_TD: Tensor) -> Tensor:
+        made: Tensor = getattr(self, self._form.mlp)(x_TD.unsqueeze(0))[0]  # a mixture wants to see a batch
+        return made
+
+    def _norms(self, dtype: torch.dtype) -> tuple[Pair, Pair, Pair] | None:
+        """Norms around attention, of heads, and around the MLP; None when the original has to run."""
+        form, attn = self._form, getattr(self, self._form.attention)
+        heads = form.query_key or (None, None)
+        around_attention = read_norms(self.original, (form.before_attention, form.after_attention), form, dtype)
+        of_heads = read_norms(attn, heads, form, dtype)
+        around_mlp = read_norms(self.original, (form.before_mlp, form.after_mlp), form, dtype)
+        if around_attention is None or of_heads is None or around_mlp is None:
+            return None
+        return around_attention, of_heads, around_mlp
 
 
 def fuse_layers(model: nn.Module) -> int:
@@ -155,20 +161,20 @@ def fuse_layers(model: nn.Module) -> int:
         How many layers were replaced; 0 when the model has none of that form.
     """
     layers = [
-        (parent, name, child, form)
+        (parent, name, child, FORMS[type(child).__name__])
         for parent in model.modules()
         if not isinstance(parent, FusedLayer)
         for name, child in parent.named_children()
-        if (form := FORMS.get(type(child).__name__)) and _is_plain(getattr(getattr(child, form.mlp), form.activation))
+        if type(child).__name__ in FORMS
     ]
     for parent, name, child, form in layers:
         parent.register_module(name, FusedLayer(child, form))
     return len(layers)
 
 
-def num_fused(model: nn.Module) -> int:
-    """How many layers of a model run fused."""
-    return sum(isinstance(module, FusedLayer) for module in model.modules())
+def num_fused(model: nn.Module, *, wholly: bool = False) -> int:
+    """How many layers of a model run fused; `wholly`: with their MLP."""
+    return sum(isinstance(module, FusedLayer) and (module.is_gated or not wholly) for module in model.modules())
 
 
 def _rotation(position_embeddings: tuple[Tensor, Tensor], head_dim: int) -> tuple[Tensor, Tensor]:
@@ -177,20 +183,17 @@ def _rotation(position_embeddings: tuple[Tensor, Tensor], head_dim: int) -> tupl
     return cos, sin
 
 
-def _own(part: nn.Module, layer: nn.Module) -> bool:
-    """Whether a part is of the file that made the layer, not something that was put around it, and has no hooks."""
-    return type(part).__module__ == type(layer).__module__ and not part._forward_hooks and not part._forward_pre_hooks
+def _parts(parent: nn.Module, names: tuple[str, ...]) -> tuple[nn.Module, ...]:
+    return tuple(getattr(parent, name) for name in names)
 
 
-def _is_plain(activation: Any) -> bool:
-    return isinstance(activation, nn.SiLU | type(None)) or type(activation).__name__ == "SiLUActivation"
+def _read(parts: tuple[nn.Module, ...], dtype: torch.dtype) -> list[LoraLinear] | None:
+    """The linear layers as they are now, or None when one of them is not expressed."""
+    read = [linear for part in parts if (linear := read_linear(part)) is not None]
+    return read if len(read) == len(parts) and {one.weight.dtype for one in read} == {dtype} else None
 
 
 def _sliding_window(attention: Any) -> int | None:
-    """The window that the layer's own attention would ask for."""
+    """The window that the layer's own attention would ask for; some families write 0 for none."""
     window: int | None = getattr(attention, "sliding_window", getattr(attention.config, "sliding_window", None))
-    return window
-
-
-def _read_norm(norm: Any) -> Norm | None:
-    return None if norm.weight.requires_grad else Norm(norm.weight, norm.variance_epsilon)
+    return window or None

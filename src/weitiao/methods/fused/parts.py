@@ -5,9 +5,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from weitiao.methods.fused.forms import Norm
+
+
+def scale_of(x: Tensor, norm: Norm | None) -> Tensor | None:
+    """`rms_scale` of x [..., D]; None without a norm."""
+    return None if norm is None else rms_scale(x, norm.eps)
+
+
+def normed(x: Tensor, scale: Tensor | None, norm: Norm | None) -> Tensor:
+    """Normalised x [..., D], given `scale_of(x, norm)`; x itself without a norm."""
+    return x if norm is None or scale is None else rms_forward(x, scale, norm.weight)
+
+
+def normed_backward(grad: Tensor, x: Tensor, scale: Tensor | None, norm: Norm | None) -> Tensor:
+    """Gradient with regard to x in float32 of `normed`, where `grad` is used up; `grad` itself without a norm."""
+    return grad if norm is None or scale is None else rms_backward(grad, x, scale, norm.weight)
+
 
 def rms_scale(x: Tensor, eps: float) -> Tensor:
-    """`1 / rms(x)` per token: [T, 1] in float32 of x [T, D] (RMSNorm, https://arxiv.org/abs/1910.07467, eq. 4)."""
+    """`1 / rms(x)` per token: [..., 1] in float32 of x [..., D] (RMSNorm, https://arxiv.org/abs/1910.07467, eq. 4)."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     return norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
 

@@ -1,49 +1,47 @@
-"""A Llama-style layer while answers are written: few tokens at once, and no gradients."""
+"""The attention of a layer while answers are written: few tokens at once, and no gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weitiao.methods.fused.blocks import Norm
-from weitiao.methods.fused.parts import rms_forward, rms_scale, rotate_
-
-Layers = tuple[nn.Module, ...]
-"""Linear layers, whatever is put on them."""
+from weitiao.methods.fused.forms import Pair
+from weitiao.methods.fused.parts import normed, rotate_, scale_of
 
 
-def written(
+def added(x_TD: Tensor, inner: Callable[[Tensor], Tensor], norms: Pair) -> Tensor:
+    """`x + after(inner(before(x)))`, with the norms before and after, where there are some."""
+    before, after = norms
+    y_TD = inner(normed(x_TD, scale_of(x_TD, before), before))
+    return x_TD + normed(y_TD, scale_of(y_TD, after), after)
+
+
+def attention(
     x_TD: Tensor,
-    norms: tuple[Norm, Norm],
-    qkv_out: Layers,
-    gate_up_down: Layers,
+    qkv_out: tuple[nn.Module, ...],
+    norms: Pair,
     rotation: tuple[Tensor, Tensor],
     attend: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Both halves of a layer.
+    """What attention gives.
 
     Args:
-        x_TD: Its input; gradients are off.
-        norms: Before attention and before the MLP.
-        qkv_out: Query, key, value and output.
-        gate_up_down: Of the MLP.
+        x_TD: What it reads; gradients are off.
+        qkv_out: Query, key, value and output, whatever is put on them.
+        norms: Of queries and keys.
         rotation: Cosine and sine [T, 1, D / 2] of heads of width D.
         attend: Attention [H, T, D] of query [H, T, D] and key, value [K, T, D], rotated.
     """
     *qkv, out = qkv_out
-    gate, up, down = gate_up_down
-    normed = _normed(x_TD, norms[0])
-    query, key, value = (layer(normed).unflatten(1, (-1, 2 * rotation[0].shape[2])) for layer in qkv)
-    for turned in (query, key):
-        rotate_(turned, *rotation)
-    attended = attend(*(one.transpose(0, 1) for one in (query, key, value)))
-    x_TD = x_TD + out(attended.transpose(0, 1).flatten(1))
-    normed = _normed(x_TD, norms[1])
-    made: Tensor = x_TD + down(F.silu(gate(normed)).mul_(up(normed)))
+    query, key, value = (layer(x_TD) for layer in qkv)
+    width = 2 * rotation[0].shape[2]
+    turned = []
+    for part, norm in zip((query, key), norms, strict=True):
+        wide = part if norm is None else part.unflatten(1, (-1, len(norm.weight)))
+        heads = normed(wide, scale_of(wide, norm), norm).flatten(1).unflatten(1, (-1, width))
+        rotate_(heads, *rotation)
+        turned.append(heads)
+    attended = attend(*(one.transpose(0, 1) for one in (*turned, value.unflatten(1, (-1, width)))))
+    made: Tensor = out(attended.transpose(0, 1).flatten(1))
     return made
-
-
-def _normed(x_TD: Tensor, norm: Norm) -> Tensor:
-    return rms_forward(x_TD, rms_scale(x_TD, norm.eps), norm.weight)
