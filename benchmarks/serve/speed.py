@@ -2,9 +2,10 @@
 
 Each engine answers 1, 4 and 16 streams at once, greedily: prompts of 60 tokens that begin apart, 64 tokens each. Every
 number is the median of the runs. Beside them: plain `transformers.generate` (a batch of prompts of one length, so that
-nothing has to be filled up), llama.cpp's own server (xllamacpp) on the same GGUF, and `llama_cpp.server` where it is
-installed. Then what our engine does beyond that: a system prompt of 600 tokens for the first and the second time, eight
-LoRA adapters in a batch against one, and how long it takes to load. Prints JSON lines.
+nothing has to be filled up), llama.cpp's own server (xllamacpp) on the same GGUF, and with `--peer PYTHON`, of an
+environment that has it, `llama_cpp.server`. Then what our engine does beyond that: a system prompt of 600 tokens for
+the first and the second time, eight LoRA adapters in a batch against one, and how long it takes to load. Prints JSON
+lines.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from weitiao.machine.hardware import configure_process
-from weitiao.serve.child import ChildServer
+from weitiao.serve.child import ChildServer, free_port
 from weitiao.serve.engine import Engine, Request
 
 NUM_PROMPT, NUM_ANSWER, SYSTEM_TOKENS = 60, 64, 600
@@ -79,13 +79,14 @@ def of_child(child: ChildServer) -> Stream:
 
 
 def of_server(url: str) -> Stream:
-    """A stream of a server that has OpenAI's completions, with token ids as the prompt."""
+    """A stream of a server that has OpenAI's completions and takes no token ids: a text of about as many."""
     import httpx2
 
     client = httpx2.AsyncClient(timeout=600)
 
     async def stream(prompt: tuple[int, ...], num: int) -> Timed:
-        body = {"prompt": list(prompt), "stream": True, "temperature": 0, "max_tokens": num}
+        text = " ".join(map(str, prompt))[: len(prompt)]  # a digit is a token
+        body = {"prompt": text, "stream": True, "temperature": 0, "max_tokens": num}
         begun, first, tokens = time.perf_counter(), 0.0, 0
         async with client.stream("POST", url, json=body) as response:
             response.raise_for_status()
@@ -206,7 +207,8 @@ async def llama(args: argparse.Namespace) -> None:
     await engine.start()
     tell("llama.cpp", loading_seconds=round(time.perf_counter() - begun, 2))
     both = {"llama.cpp": of_engine(engine), "llama.cpp's own server": of_child(engine.child)}
-    await repeated(both, args.streams, args.runs)
+    with python_server(args) as peer:
+        await repeated({**both, **peer}, args.streams, args.runs)
     await system_prompt("llama.cpp", of_engine(engine), args.runs)
     await engine.close()
 
@@ -236,21 +238,33 @@ def plain(args: argparse.Namespace) -> None:
         tell("transformers", streams=num, **medians(found))
 
 
-async def python_server(args: argparse.Namespace) -> None:
-    """`llama_cpp.server`, where it is installed."""
-    if find_spec("llama_cpp") is None or find_spec("llama_cpp.server") is None:
-        tell("llama_cpp.server", missing="pip install 'llama-cpp-python[server]' (built from source)")
+@contextmanager
+def python_server(args: argparse.Namespace) -> Iterator[dict[str, Stream]]:
+    """A stream of `llama_cpp.server`, where an environment that has it is named."""
+    if args.peer is None:
+        yield {}
         return
-    port = 18437
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(gguf_of(args)), "--port", str(port)]
-    command += ["--n_threads", str(args.threads), "--n_ctx", "1024"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+    port = free_port()
+    command = [args.peer, "-m", "llama_cpp.server", "--model", gguf_of(args), "--port", port]
+    command += ["--n_threads", args.threads, "--n_threads_batch", args.threads, "--n_ctx", 1024]
+    command += ["--interrupt_requests", False]  # each new one would break off those that run
+    with subprocess.Popen(
+        [str(one) for one in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
         try:
-            await asyncio.sleep(15)
-            stream = of_server(f"http://127.0.0.1:{port}/v1/completions")
-            await repeated({"llama_cpp.server": stream}, args.streams, args.runs)
+            wait_for(port)
+            yield {"llama_cpp.server": of_server(f"http://127.0.0.1:{port}/v1/completions")}
         finally:
             server.kill()
+
+
+def wait_for(port: int) -> None:
+    """Until somebody listens there."""
+    for _ in range(1200):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise SystemExit(f"Nobody listens at {port}.")
 
 
 def main(words: list[str]) -> None:
@@ -259,11 +273,12 @@ def main(words: list[str]) -> None:
     from weitiao.machine.hardware import choose_threads, detect_hardware
 
     works: dict[str, Callable[[argparse.Namespace], Any]] = {
-        "own": own, "llama.cpp": llama, "transformers": plain, "llama_cpp.server": python_server,
+        "own": own, "llama.cpp": llama, "transformers": plain,
     }  # fmt: skip
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve speed", description=__doc__)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--gguf", type=Path, help="That of the model if not given.")
+    parser.add_argument("--peer", type=Path, help="Python of an environment with llama-cpp-python[server].")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=choose_threads(detect_hardware()))

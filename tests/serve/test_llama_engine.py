@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tiny_gguf
 import torch
@@ -171,3 +172,13 @@ def test_what_it_cannot_do_is_refused(file: Path, model: PreTrainedModel, tmp_pa
     cut.write_bytes(file.read_bytes()[:-50_000])
     with pytest.raises(ModelError, match="is not a whole GGUF file"):
         with_llama(cut, talk, context=64)
+
+
+def test_a_tokenizer_that_cannot_be_read_leaves_no_process_behind(file: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "tiny.gguf"
+    beside.symlink_to(file)
+    (tmp_path / "tokenizer.json").write_text("{")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "TokenizersBackend"}')
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not JSON"):
+        with_llama(beside, lambda opened: None)
+    assert not [one for one in psutil.Process().children() if "weitiao.serve.llama_child" in one.cmdline()]

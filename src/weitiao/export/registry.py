@@ -13,6 +13,7 @@ _KINDS: tuple[Callable[[str], Format | None], ...] = (
 )  # fmt: skip
 NAMES = (*torch_formats.NAMES, *gguf.NAMES, *gguf_lora.NAMES, *ollama.NAMES)
 _NOT_YET = {
+    "int4": "torchao 0.18 has four bits for GPUs, XPUs and NPUs alone",
     "onnx": "optimum-onnx 0.1 wants transformers below 4.58",
     "openvino": "optimum-intel 2.2 wants transformers below 5.6",
     "gptq": "gptqmodel 7.7 has no package that is ready to use, and llmcompressor 0.14 wants transformers 5.17 at most",

@@ -9,8 +9,9 @@ from weitiao.evaluation.likelihood import token_logprobs
 from weitiao.export.asking import pace, resident_bytes
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.decode import decode
-from weitiao.generation.generate import generate, stop_ids
+from weitiao.generation.generate import stop_ids
 from weitiao.machine.cgroup import peak_bytes
+from weitiao.methods.answering import answer
 from weitiao.methods.open import OpenModel, open_model
 from weitiao.models.config import ModelConfig
 from weitiao.models.quantization import quiet_int8
@@ -47,7 +48,7 @@ class TorchEngine:
     def answers(
         self, prompts: tuple[tuple[int, ...], ...], stop_ids: frozenset[int], max_new_tokens: int
     ) -> list[tuple[tuple[int, ...], bool]]:
-        written = generate(self._model, prompts, GenerationConfig(max_new_tokens=max_new_tokens), stop_ids=stop_ids)
+        written = answer(self._model, prompts, GenerationConfig(max_new_tokens=max_new_tokens), stop_ids=stop_ids)
         return [(one.token_ids, one.stopped) for one in written]
 
     @property
