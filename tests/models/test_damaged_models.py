@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from weitiao.errors import ModelError
+from weitiao.methods.lora import Lora, LoraConfig
 from weitiao.models.cache import converted_gguf
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
@@ -139,6 +140,16 @@ def test_quantised_weights_without_what_reads_them(
     with pytest.raises(ModelError, match=what) as caught:
         load_model(ModelConfig(name=str(directory)))
     assert "quantised" in caught.value.remedy
+    assert "not quantised" in caught.value.remedy
+
+
+def test_weights_that_are_not_quantised_as_their_configuration_says(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(tiny_llama_dir, tmp_path / "model")
+    settings = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    edit(directory / "config.json", quantization_config=settings)
+    model = load_model(ModelConfig(name=str(directory)))
+    with pytest.raises(ModelError, match=r"LORA cannot be put into LlamaForCausalLM: AttributeError") as caught:
+        Lora(LoraConfig()).apply(model, seed=0)
     assert "not quantised" in caught.value.remedy
 
 

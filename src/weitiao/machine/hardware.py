@@ -5,6 +5,7 @@ In a container the limits of the container count, not those of the machine aroun
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Iterable
@@ -62,6 +63,8 @@ def configure_process() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # oneDNN keeps a kernel for every shape of a product, 0.4 MiB each; forests have as many tokens as they have
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    # On processors with bfloat16 units bitsandbytes misses a kernel for four-bit weights as soon as PEFT imports it
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def detect_hardware() -> Hardware:

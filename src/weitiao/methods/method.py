@@ -153,14 +153,15 @@ class PeftMethod(Method):
         import torch
 
         from weitiao.methods.named import find_named
-        from weitiao.models.boundary import quiet_transformers
+        from weitiao.models.boundary import loading
 
         config = self.peft_config(model)
         whole = getattr(config, "modules_to_save", None) or []
         names, of = (name for name, _ in model.named_modules()), f"{type(model).__name__} has no part"
         find_named(names, whole, setting="method.modules_to_save", of=of)  # PEFT passes over what is not there
         torch.manual_seed(seed)
-        with quiet_transformers():
+        method, family = config.peft_type.value, type(model).__name__
+        with loading(f"{method} cannot be put into {family}", Path(model.name_or_path), packages=("peft",)):
             adapted: nn.Module = peft.get_peft_model(model, config)
         if model.device.type == "cpu":
             self.fuse(adapted)
