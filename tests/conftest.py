@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
@@ -29,14 +30,14 @@ CHATML = (
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(scope="module")
+def at_once() -> Iterator[None]:
     """Processes that the program starts are forked (see `forked`), and import nothing."""
-    before = sys.executable
-    monkeypatch.setattr(sys, "executable", str(server().python))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", str(server().python))
+        multiprocessing.set_executable(sys.executable)
+        yield
     multiprocessing.set_executable(sys.executable)
-    yield
-    multiprocessing.set_executable(before)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +88,43 @@ def tiny_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tie_word_embeddings=True,
     )
     directory = tmp_path_factory.mktemp("tiny-llama")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def sentencepiece_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama whose tokenizer is built as Llama 2's: ▁ for a space, no pre-tokenizer, bytes for the rest."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    english = ["a small model learns from a few short examples", "answer the question in one word", "the other thing"]
+    learner = Tokenizer(models.BPE())
+    learner.train_from_iterator(
+        ["▁" + word for text in english for word in text.split()],
+        trainers.BpeTrainer(vocab_size=60, show_progress=False),
+    )
+
+    learned = json.loads(learner.to_str())["model"]
+    first = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys([*first, *learned["vocab"], "▁", "x"]))}
+    merges = [tuple(pair) for pair in learned["merges"]]
+    backend = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    size = len(tokenizer) + len(tokenizer) % 2 + 1  # odd: nothing is padded
+    config = LlamaConfig(
+        vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=256, initializer_range=0.1, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
+    )  # fmt: skip
+    directory = tmp_path_factory.mktemp("sentencepiece")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(directory)

@@ -170,11 +170,11 @@ def test_the_smallest_good_one_alone_is_kept(
 ) -> None:
     monkeypatch.setattr(Source, "gguf", lambda self: exported[0] / "gguf-f32" / "model-f32.gguf")
     output = tmp_path / "out"
-    asked = Asked(("gguf-q8_0", "gguf-q2_k"), output, largest_loss=0.9, best_under=20_000_000)
+    asked = Asked(("gguf-q8_0", "gguf-q4_k_m"), output, largest_loss=0.9, best_under=20_000_000)
     chosen = export_run(load_recipe(smol_run), asked, print)
-    assert [(one.format, one.path) for one in chosen.models] == [("gguf-q2_k", output / "gguf-q2_k")]
+    assert [(one.format, one.path) for one in chosen.models] == [("gguf-q4_k_m", output / "gguf-q4_k_m")]
     none = export_run(load_recipe(smol_run), replace(asked, output=tmp_path / "other", best_under=1_000_000), print)
-    assert [(one.format, one.path) for one in none.models] == [("gguf-q2_k", None)]
+    assert [(one.format, one.path) for one in none.models] == [("gguf-q4_k_m", None)]
     assert list((tmp_path / "other").iterdir()) == []
 
 

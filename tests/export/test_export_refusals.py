@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from export.conftest import make_run
-from forked import environment
+from forked import environment, server
 from transformers import AutoTokenizer, OPTConfig, OPTForCausalLM
 from workbench import weitiao
 
@@ -16,6 +15,7 @@ _WITHOUT = """
 import sys
 
 missing = sys.argv[1]
+assert missing not in sys.modules
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -33,7 +33,7 @@ main()
 def test_a_missing_package_is_told_with_what_to_install(smol_run: Path, tmp_path: Path, package: str) -> None:
     arguments = ["export", str(smol_run), "--to", "gguf-q4_k_m", "--output", str(tmp_path / "exports")]
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT, package, *arguments],
+        [server().python, "-c", _WITHOUT, package, *arguments],
         env=environment(), capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 2

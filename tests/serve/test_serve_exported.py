@@ -18,6 +18,7 @@ from workbench import weitiao
 
 from weitiao.export.converter import Converter
 
+pytestmark = pytest.mark.usefixtures("at_once")
 ROUTE = ["--route", "tuned=0.2,base=0.8", "--feedback", "feedback.db"]  # as the help of the command has it
 
 

@@ -25,7 +25,7 @@ from weitiao.ui.workspace import Workspace
 TOKEN = "a-token-of-the-tests"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def aside(at_once: None) -> None:
     """What the pages start beside them starts at once."""
 
