@@ -37,6 +37,8 @@ def test_a_way_is_taken_and_settings_are_found_changed_and_kept_until_they_are_s
     page.on("request", lambda asked: sent.append(asked.method))
     page.goto(served.url.replace("/?", f"/projects/planned/plan?device={DEVICE}&"))
     expect(page.locator("#ways .busy")).to_be_visible()
+    page.wait_for_function("() => window.htmx")
+    assert page.evaluate("() => htmx.config.defaultTimeout") == 0  # a plan may take minutes
     take = page.locator("#ways button", has_text="Take it").last
     take.wait_for(timeout=90_000)  # a forecast imports PyTorch
     plan = page.request.get(served.url.replace("/?", f"/api/projects/planned/plan?device={DEVICE}&")).json()

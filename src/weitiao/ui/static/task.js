@@ -6,19 +6,22 @@ import "./trial.js";
 
 const api = document.getElementById("task")?.dataset.api ?? "";
 const form = /** @type {HTMLFormElement} */ (document.getElementById("asked"));
+const example = /** @type {HTMLFormElement} */ (document.getElementById("example"));
 const grade = /** @type {HTMLButtonElement} */ (document.getElementById("grade"));
 const cost = /** @type {HTMLButtonElement} */ (document.getElementById("cost"));
 const costs = /** @type {HTMLElement} */ (document.getElementById("costs"));
 
 /** Do something that a button asks for. @param {HTMLButtonElement} button @param {() => Promise<void>} work */
 function by(button, work) {
-  button.addEventListener("click", async () => {
+  const near = /** @type {HTMLFormElement} */ (button.form);
+  button.addEventListener("click", async (event) => {
+    event.preventDefault();
     button.setAttribute("aria-busy", "true");
-    clear(form);
+    clear(near);
     try {
       await work();
     } catch (error) {
-      tell(error, form);
+      tell(error, near);
     } finally {
       button.removeAttribute("aria-busy");
     }
@@ -26,7 +29,8 @@ function by(button, work) {
 }
 
 by(grade, async () => {
-  const { expected = "", answer = "", settings = {} } = valuesOf(form);
+  const { expected = "", answer = "" } = valuesOf(example);
+  const { settings = {} } = valuesOf(form);
   const told = await call("POST", `${api}/grades`, { items: [{ expected, answer }], settings });
   for (const { metric, grades, problem, needs } of told) {
     const row = document.querySelector(`[data-metric=${metric}]`);
@@ -54,6 +58,4 @@ by(cost, async () => {
 form.addEventListener("values", (event) => {
   const body = /** @type {CustomEvent} */ (event).detail;
   body.settings = body.settings?.[body.metric] ?? {};
-  delete body.expected;
-  delete body.answer;
 });
