@@ -58,7 +58,7 @@ async def asked(client: httpx2.AsyncClient, path: str, times: int = 5) -> list[f
 
 async def tab(client: httpx2.AsyncClient, until: float) -> list[int]:
     """What a tab does: the drawing, the stream of steps, and the state every two seconds. Steps of the stream."""
-    found = (await client.get("/api/runs/live/metrics")).json()
+    found = (await client.get("/api/runs/live/metrics?points=600&series=loss")).json()
     steps = [int(found["last"]["step"])]
 
     async def listen() -> None:
@@ -134,7 +134,7 @@ async def measured(root: Path, args: Any) -> dict[str, Any]:
                 "home": "/", "run": "/runs/live", "serve": "/serve", "label": "/label", "settings": "/settings",
             }.items():  # fmt: skip
                 found[f"ms_{name}"] = round(statistics.median(await asked(client, path)))
-            drawn = await asked(client, "/api/runs/long/metrics?series=loss&series=loss:", 3)
+            drawn = await asked(client, "/api/runs/long/metrics?points=600&series=loss&series=loss:", 3)
             found[f"ms_{STEPS}_steps_first_then"] = [round(one) for one in drawn]
         found |= await many_tabs(url, token, metrics, process, args)
         server.terminate()

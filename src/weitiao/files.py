@@ -106,11 +106,11 @@ LOCK_SECONDS = 0.2
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process has a lock file (`filelock.FileLock`: `flock` on Unix)."""
+    """Whether a process has a lock file (`filelock.FileLock`: `flock` on Unix); no, where the file may not be read."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return False
     except BlockingIOError:
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ def test_the_page_server_needs_no_pytorch(client: TestClient) -> None:
     for path in PAGES:
         client.get(path)
     assert ("torch" in sys.modules) == before
+
+
+def test_the_first_page_waits_for_no_heavy_import() -> None:
+    code = "import sys, weitiao.ui.app; print(*sys.modules.keys() & {'torch', 'numpy', 'pyarrow', 'weitiao.recipe'})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
 
 
 @pytest.mark.parametrize(("scheme", "locale"), [("light", "en-GB"), ("dark", "zh-CN")])

@@ -10,7 +10,6 @@ from typing import Any
 
 from weitiao.data.example import Example, asked, sides
 from weitiao.feedback.items import Choice, PreferenceItem, first_shown, item_of
-from weitiao.feedback.preference import winners_by_item
 from weitiao.feedback.store import FeedbackStore, Judgement, Made, now
 
 
@@ -79,6 +78,8 @@ def most_telling(items: Iterable[PreferenceItem], store: FeedbackStore) -> list[
 
 def choices_by_judge(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[str, Mapping[str, Choice]]:
     """What each judge chose, by pair; a judge that contradicts itself in the other order chose a tie."""
+    from weitiao.feedback.preference import winners_by_item  # with NumPy and statistics
+
     by_judge: dict[str, list[Judgement]] = {}
     for one in store.judgements():
         if not judges or one.judge in judges:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -15,7 +15,6 @@ from weitiao.errors import WeitiaoError
 from weitiao.feedback.corrections import correct
 from weitiao.feedback.finding import FoundStore
 from weitiao.feedback.items import PreferenceItem, first_shown
-from weitiao.feedback.raters import Status
 from weitiao.feedback.sitting import Said, Sitting, choice_of, person
 from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.machine.catalogue import CATALOGUE
@@ -25,6 +24,9 @@ from weitiao.ui.pages.projects import data_files
 from weitiao.ui.preferences import NewProject, make_project
 from weitiao.ui.problems import UiError
 from weitiao.ui.workspace import Workspace
+
+if TYPE_CHECKING:
+    from weitiao.feedback.raters import Status
 
 SEED = 0
 """Of the order of pairs and answers: that of `weitiao feedback label`, which goes on where a page was left."""

@@ -177,9 +177,10 @@ def run_router(ui: Ui) -> APIRouter:
     def metrics(
         name: str,
         series: Annotated[list[str] | None, Query()] = None,
-        points: Annotated[int, Query(ge=10, le=5000)] = 600,
+        points: Annotated[int, Query(ge=10, le=5000)] = 50,
     ) -> dict[str, Any]:
-        """The numbers of the training's steps, thinned out; `offset` is where the stream of new ones begins."""
+        """The numbers of the training's steps, thinned out to so many points each, in which no extreme is lost;
+        `offset` is where the stream of new ones begins."""
         return kept.of(workspace, name).drawn(series or (), points)
 
     @router.get("/api/runs/{name:path}/events")
