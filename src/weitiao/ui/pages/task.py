@@ -10,14 +10,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from weitiao.baseline.config import Selection
 from weitiao.config import as_list
-from weitiao.evaluation.config import METRICS, metric_of
 from weitiao.text.wording import Wording
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
 from weitiao.ui.pages import data_work as work
-from weitiao.ui.pages.grading import lacking, metric_forms, typed
 from weitiao.ui.pages.home import read_values
 from weitiao.ui.pages.jobs import log_of, shown_job
 from weitiao.ui.pages.projects import data_files
@@ -101,6 +98,10 @@ def task_router(ui: Ui) -> APIRouter:
 
     @router.get("/projects/{name:path}/task", include_in_schema=False)
     def page(request: Request, name: str) -> Response:
+        from weitiao.baseline.config import Selection
+        from weitiao.evaluation.config import metric_of
+        from weitiao.ui.pages.grading_work import metric_forms
+
         values = task_values(workspace, workspace.project(name))
         first = metric_of(values["metrics"][0])
         return ui.pages.page(
@@ -156,6 +157,9 @@ def task_router(ui: Ui) -> APIRouter:
 
 def _first(metric: str, settings: dict[str, Any] | None, there: list[Any]) -> list[Any]:
     """The metrics with one at their head, with the name that it has there, and the settings unless it gets others."""
+    from weitiao.evaluation.config import METRICS, metric_of
+    from weitiao.ui.pages.grading_work import lacking, typed
+
     kept = next((one for one in there if metric_of(one).get("type") == metric), metric)
     others = [one for one in there if one not in (kept, "perplexity")]
     if settings is not None and metric in METRICS:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from weitiao.baseline.config import Selection
-from weitiao.recipe import Recipe
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.data_changes import MEANING
@@ -17,6 +16,9 @@ from weitiao.ui.pages.playground import base_target
 from weitiao.ui.problems import UiError
 from weitiao.ui.servers import Server, Servers
 from weitiao.ui.versions import drafted, source_at
+
+if TYPE_CHECKING:
+    from weitiao.recipe import Recipe
 
 _OWN_ENGINE = ("--engine", "own")
 """What the baseline computes with: of a GGUF file, llama.cpp would give other answers."""
