@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from asking import ask, ids, reference_answer, reference_logprobs
+from forked import server
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -24,7 +24,7 @@ def program(tmp_path: Path) -> Path:
     """Called as vLLM is."""
     script = tmp_path / "environment" / "bin" / "vllm"
     script.parent.mkdir(parents=True)
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("as_vllm.py")} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {server().python} {Path(__file__).with_name("as_vllm.py")} "$@"\n')
     script.chmod(0o755)
     return script.parents[1]
 
