@@ -29,6 +29,7 @@ def said(data: DataSet) -> list[tuple[str, str]]:
 NAMES = [
     ("human", "gpt"), ("user", "chatgpt"), ("human", "bing"), ("human", "bard"), ("Human", "Assistant"),
     ("human", "model"), ("User", "Bot"), ("input", "output"), ("USER", "ASSISTANT"), ("human", "ai"),
+    ("用户", "助手"), ("问", "答"),
 ]  # fmt: skip
 
 
@@ -75,6 +76,7 @@ UNDERSTOOD: dict[str, tuple[dict[str, Any], list[tuple[str, str]], str]] = {
     "query": (
         {"query": "which colour?", "response": "red"}, ASKED, "`columns: {prompt: query, completion: response}`",
     ),
+    "Chinese": ({"问题": "which colour?", "答案": "red"}, ASKED, "`columns: {prompt: 问题, completion: 答案}`"),
     "swift": (
         {"query": "which colour?", "response": "red", "system": "be brief", "history": [["hi", "hello"]]},
         [("system", "be brief"), ("user", "hi"), ("assistant", "hello"), *ASKED],
@@ -105,6 +107,8 @@ DOUBTFUL: list[tuple[dict[str, Any], str]] = [
         {"id": "a1", "name": "colours", "instruction": "which?", "instances": [{"input": "box", "output": "red"}]},
         "`columns: {input: instances.0.input, output: instances.0.output}`",
     ),
+    ({"指令": "which?", "输入": "box", "输出": "red"}, "`columns: {instruction: 指令, input: 输入, output: 输出}`"),
+    ({"句子": "which?", "编号": "7", "标签": "red"}, "`columns: {prompt: 句子, completion: 标签}`"),
     ({"text": "which?", "label": 1}, '`{prompt: "{{ text }}", completion: "{{ label }}"}`'),
     ({"title": "a", "the text": "b", "kind": 1}, "`columns: {prompt: title, completion: the text}`"),
 ]

@@ -16,6 +16,7 @@ LONGEST_LABEL = 80
 _LEAST_ROWS_PER_LABEL = 5
 _QUESTIONS = (
     "prompt", "question", "query", "instruction", "input", "text", "sentence", "utterance", "message", "content",
+    "问题", "提问", "指令", "输入", "文本", "句子", "内容",
 )  # fmt: skip
 _ANSWER = re.compile(
     r"answer|response|output|completion|target|reply|solution|summary|translation|label|category|class|intent|sentiment"
@@ -100,11 +101,11 @@ class Pair(NamedTuple):
 
     def fields(self, question: str, answer: str) -> dict[str, str]:
         """What the two are called in a recipe: columns by field, with the `input` that an `instruction` has."""
-        if question != "instruction":
+        if question not in ("instruction", "指令"):
             return {"prompt": question, "completion": answer}
-        named = (one.name for one in self.columns if one.is_text and one.path[-1] in ("input", "context"))
-        given = next(named, "input")
-        return {**({"input": given} if given != "input" else {}), "output": answer}
+        named = (one.name for one in self.columns if one.is_text and one.path[-1] in ("input", "context", "输入"))
+        asked = {"instruction": question, "input": next(named, "input")}
+        return {**{field: name for field, name in asked.items() if field != name}, "output": answer}
 
 
 def find_pair(objects: Sequence[dict[str, Any]], *, guess: bool) -> Pair:

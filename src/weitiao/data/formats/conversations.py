@@ -13,11 +13,14 @@ CANONICAL_ROLES = ("system", "user", "assistant", "tool")
 """The roles that chat templates know."""
 
 _NAMES = {
-    "system": ("system", "developer"),
-    "user": ("user", "human", "prompter", "input", "instruction", "question", "query", "prompt"),
+    "system": ("system", "developer", "系统"),
+    "user": (
+        "user", "human", "prompter", "input", "instruction", "question", "query", "prompt",
+        "用户", "人类", "问题", "提问", "问", "指令", "输入",
+    ),
     "assistant": (
         "assistant", "gpt", "chatgpt", "bing", "bard", "model", "ai", "bot", "chatbot", "output", "answer", "response",
-        "completion", "function_call", "tool_call",
+        "completion", "function_call", "tool_call", "助手", "模型", "回答", "答案", "回复", "答", "输出",
     ),
     "tool": ("tool", "function", "observation", "tool_response", "function_response"),
 }  # fmt: skip
