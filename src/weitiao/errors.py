@@ -11,13 +11,14 @@ class WeitiaoError(Exception):
     """A problem that the user can solve.
 
     Args:
-        what: What is wrong and where, one line.
-        remedy: What to do about it, one line.
+        what: What is wrong and where; one line, whatever names and values of users stand in it.
+        remedy: What to do about it.
     """
 
     exit_code = 2
 
     def __init__(self, what: str, remedy: str) -> None:
+        what = " ".join(what.splitlines())
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy

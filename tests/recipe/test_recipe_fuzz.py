@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from weitiao.errors import WeitiaoError
@@ -81,5 +81,7 @@ def test_a_section_of_random_values_is_read_or_refused(place: Path, section: str
 
 @FUZZ
 @given(overrides=st.lists(st.tuples(NAMES, TREES.map(yaml) | SCRAPS).map("=".join) | st.text(max_size=20), max_size=3))
+@example(overrides=["model=\n["])
+@example(overrides=["train.l\u2028r=1"])
 def test_random_overrides_are_read_or_refused(place: Path, overrides: list[str]) -> None:
     read(place, GOOD, overrides)

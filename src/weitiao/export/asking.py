@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from weitiao.errors import ModelError
+from weitiao.machine.parent import end_with_parent
 
 if TYPE_CHECKING:
     from weitiao.export.questions import Heard, Questions
@@ -78,7 +77,7 @@ def alone(what: str, function: Callable[..., T], *arguments: object) -> T:
         ModelError: The process died.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:
@@ -86,18 +85,6 @@ def alone(what: str, function: Callable[..., T], *arguments: object) -> T:
                 f"{what} died: out of memory, or stopped by its own check.",
                 "Look at the lines above; try with fewer rows (--rows) or a smaller format.",
             ) from error
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that started it is killed, whatever it is computing."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "this is a child"
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def resident_bytes() -> int:

@@ -73,8 +73,10 @@ class Aside:
 
 def _begin() -> None:
     from weitiao.machine.hardware import configure_process
+    from weitiao.machine.parent import end_with_parent
 
     configure_process()
+    end_with_parent()
 
 
 def _outcome(

@@ -1,0 +1,22 @@
+"""A process that ends with the one that started it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+
+def end_with_parent() -> None:
+    """Let this child of `multiprocessing` end when the process that started it is killed, whatever it is computing.
+
+    The worker of a pool has the writing end of its own pipe, so it does not see that nobody is there any more.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a child"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
