@@ -160,8 +160,10 @@ class PeftMethod(Method):
         names, of = (name for name, _ in model.named_modules()), f"{type(model).__name__} has no part"
         find_named(names, whole, setting="method.modules_to_save", of=of)  # PEFT passes over what is not there
         torch.manual_seed(seed)
-        method, family = config.peft_type.value, type(model).__name__
-        with loading(f"{method} cannot be put into {family}", Path(model.name_or_path), packages=("peft",)):
+        what = f"PEFT cannot put {config.peft_type.value.lower()} into {type(model).__name__}"
+        remedy = "Name layers that are there with method.target_modules, or choose another method."
+        directory = Path(model.name_or_path) if model.name_or_path else None
+        with loading(what, directory, packages=("peft",), remedy=remedy):
             adapted: nn.Module = peft.get_peft_model(model, config)
         if model.device.type == "cpu":
             self.fuse(adapted)

@@ -20,7 +20,6 @@ from weitiao.methods.method import MethodSettings, PeftMethod
 
 if TYPE_CHECKING:
     import peft
-    from torch import nn
     from transformers import PreTrainedModel
 
 _OURS = {"task_type", "peft_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode"}
@@ -76,19 +75,6 @@ class PeftTuner(PeftMethod):
 
     def peft_config(self, model: PreTrainedModel) -> peft.PeftConfig:
         return self.config.peft_config()
-
-    def apply(self, model: PreTrainedModel, *, seed: int) -> nn.Module:
-        """See `Method.apply`.
-
-        Raises:
-            ModelError: PEFT cannot put the tuner into this model.
-        """
-        from weitiao.models.boundary import loading
-
-        what = f"PEFT cannot put {self.config.tuner} into {type(model).__name__}"
-        remedy = "Name layers that are there with method.target_modules, or choose another tuner."
-        with loading(what, packages=("peft",), remedy=remedy):
-            return super().apply(model, seed=seed)
 
 
 def _config_class(tuner: str) -> type[Any]:
