@@ -88,9 +88,8 @@ class AttentionHalf(torch.autograd.Function):
         q, k, v = heads(projected if spec.query_key is None else turned(projected, spec), spec)
         blocks_backward(grad_attended, q, k, v, attended, lse, spec.segments, spec.scale, into=heads(grad_qkv, spec))
         rotate_(rotated(grad_qkv, spec), spec.cos, spec.sin, backward=True)
-        for grad, part, norm in zip(
-            *(_normed_parts(t, spec) for t in (grad_qkv, projected)), spec.query_key or (), strict=True
-        ):
+        norms = spec.query_key or ()
+        for grad, part, norm in zip(_normed_parts(grad_qkv, spec), _normed_parts(projected, spec), norms, strict=True):
             grad.copy_(normed_backward(grad, part, scale_of(part, norm), norm))
         read = normed(x, scale, spec.before)
         qkv_grads = adapter_gradients(grad_qkv, read, spec.qkv)
@@ -167,11 +166,9 @@ def _through(grad_out: Tensor, y: Tensor | None, after: Norm | None) -> Tensor:
 
 def turned(projected: Tensor, spec: AttentionSpec) -> Tensor:
     """q, k, v for attention, of what the projections give [T, (H + 2 K) D]: in place, unless norms need that again."""
-    qkv = projected
-    if spec.query_key is not None:
-        qkv = projected.clone()
-        for part, norm in zip(_normed_parts(qkv, spec), spec.query_key, strict=True):
-            part.copy_(normed(part, scale_of(part, norm), norm))
+    qkv = projected if spec.query_key is None else projected.clone()
+    for part, norm in zip(_normed_parts(qkv, spec), spec.query_key or (), strict=True):
+        part.copy_(normed(part, scale_of(part, norm), norm))
     rotate_(rotated(qkv, spec), spec.cos, spec.sin)
     return qkv
 

@@ -12,7 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from weitiao.methods.fused.blocks import AttentionHalf, AttentionSpec, MlpHalf, MlpSpec, adapters
 from weitiao.methods.fused.forms import ACTIVATIONS, FORMS, Form, Pair, is_own, read_norms
 from weitiao.methods.fused.linear import LoraLinear, read_linear
-from weitiao.methods.fused.writing import added, attention
+from weitiao.methods.fused.writing import added, attended
 from weitiao.models.attention import ForestAttention
 from weitiao.models.head import short_format
 from weitiao.models.scoring import Scoring
@@ -91,7 +91,7 @@ class FusedLayer(GradientCheckpointingLayer):
         around_attention, heads, around_mlp = norms
         attend = partial(forest.attend, attn, scoring=Scoring(attn.scaling, _sliding_window(attn)))
         inner = partial(
-            attention,
+            attended,
             qkv_out=_parts(attn, form.qkv_out),
             norms=heads,
             rotation=_rotation(position_embeddings, attn.head_dim),
@@ -105,15 +105,15 @@ class FusedLayer(GradientCheckpointingLayer):
         """Both halves for autograd, or None when the original has to run; what stands for an MLP runs as it is."""
         form, attn, norms = self._form, cast(Any, getattr(self, self._form.attention)), self._norms(x_TD.dtype)
         linears = _read(_parts(attn, form.qkv_out), x_TD.dtype)
-        mlp: Any = getattr(self, form.mlp)
-        activation = ACTIVATIONS.get(type(getattr(mlp, form.activation, None)).__name__)
-        gate_up_down = _read(_parts(mlp, form.gate_up_down), x_TD.dtype) if self.is_gated and activation else None
-        if norms is None or linears is None or (self.is_gated and gate_up_down is None):
+        if norms is None or linears is None:
             return None
         around_attention, heads, around_mlp = norms
+        mlp = self._mlp_spec(around_mlp, x_TD.dtype)
+        if mlp is None and self.is_gated:
+            return None
         q, k, v, out = linears
         cos, sin = _rotation(position_embeddings, attn.head_dim)
-        first = AttentionSpec(
+        attention = AttentionSpec(
             before=around_attention[0],
             after=around_attention[1],
             query_key=None if heads[0] is None or heads[1] is None else (heads[0], heads[1]),
@@ -126,17 +126,27 @@ class FusedLayer(GradientCheckpointingLayer):
             num_key_heads=k.weight.shape[0] // attn.head_dim,
             scale=attn.scaling,
         )
-        x_TD = cast(Any, AttentionHalf).apply(x_TD, first, *adapters((*first.qkv, first.out)))
-        if gate_up_down is None or activation is None:
+        x_TD = cast(Any, AttentionHalf).apply(x_TD, attention, *adapters((*attention.qkv, attention.out)))
+        if mlp is None:
             before, after = (
                 nn.Identity() if name is None else getattr(self, name) for name in (form.before_mlp, form.after_mlp)
             )
             mixed: Tensor = after(self._mlp_as_it_is(before(x_TD)))
             return x_TD + mixed
-        gate, up, down = gate_up_down
-        second = MlpSpec(around_mlp[0], around_mlp[1], (gate, up), down, activation)
-        whole: Tensor = cast(Any, MlpHalf).apply(x_TD, second, *adapters((gate, up, down)))
+        whole: Tensor = cast(Any, MlpHalf).apply(x_TD, mlp, *adapters((*mlp.gate_up, mlp.down)))
         return whole
+
+    def _mlp_spec(self, norms: Pair, dtype: torch.dtype) -> MlpSpec | None:
+        """The gated MLP as it is now; None where something else stands in its place, or it is not expressed."""
+        mlp: Any = getattr(self, self._form.mlp)
+        activation = ACTIVATIONS.get(type(getattr(mlp, self._form.activation, None)).__name__)
+        if activation is None or not self.is_gated:
+            return None
+        linears = _read(_parts(mlp, self._form.gate_up_down), dtype)
+        if linears is None:
+            return None
+        gate, up, down = linears
+        return MlpSpec(*norms, gate_up=(gate, up), down=down, activation=activation)
 
     def _mlp_as_it_is(self, x_TD: Tensor) -> Tensor:
         made: Tensor = getattr(self, self._form.mlp)(x_TD.unsqueeze(0))[0]  # a mixture wants to see a batch

@@ -17,7 +17,7 @@ def added(x_TD: Tensor, inner: Callable[[Tensor], Tensor], norms: Pair) -> Tenso
     return x_TD + normed(y_TD, scale_of(y_TD, after), after)
 
 
-def attention(
+def attended(
     x_TD: Tensor,
     qkv_out: tuple[nn.Module, ...],
     norms: Pair,
@@ -42,6 +42,6 @@ def attention(
         heads = normed(wide, scale_of(wide, norm), norm).flatten(1).unflatten(1, (-1, width))
         rotate_(heads, *rotation)
         turned.append(heads)
-    attended = attend(*(one.transpose(0, 1) for one in (*turned, value.unflatten(1, (-1, width)))))
-    made: Tensor = out(attended.transpose(0, 1).flatten(1))
+    seen = attend(*(one.transpose(0, 1) for one in (*turned, value.unflatten(1, (-1, width)))))
+    made: Tensor = out(seen.transpose(0, 1).flatten(1))
     return made
