@@ -8,10 +8,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from forked import server
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 # Tests run side by side, each on a core: with a thread for every core in each of them, small sums wait for each other.
 # torch reads it when it is imported, which is later than this.
@@ -55,9 +59,8 @@ def tiny_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     It has no padding token, and weights large enough that predictions depend on the input.
     """
-    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -87,20 +90,14 @@ def tiny_llama_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         tie_word_embeddings=True,
     )
-    directory = tmp_path_factory.mktemp("tiny-llama")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
+    return _saved(config, tokenizer, tmp_path_factory.mktemp("tiny-llama"))
 
 
 @pytest.fixture(scope="session")
 def sentencepiece_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama whose tokenizer is built as Llama 2's: ▁ for a space, no pre-tokenizer, bytes for the rest."""
-    import torch
     from tokenizers import Tokenizer, decoders, models, normalizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
 
     english = ["a small model learns from a few short examples", "answer the question in one word", "the other thing"]
     learner = Tokenizer(models.BPE())
@@ -124,7 +121,14 @@ def sentencepiece_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
         max_position_embeddings=256, initializer_range=0.1, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
     )  # fmt: skip
-    directory = tmp_path_factory.mktemp("sentencepiece")
+    return _saved(config, tokenizer, tmp_path_factory.mktemp("sentencepiece"))
+
+
+def _saved(config: LlamaConfig, tokenizer: PreTrainedTokenizerFast, directory: Path) -> Path:
+    """A directory with a random model and its tokenizer."""
+    import torch
+    from transformers import LlamaForCausalLM
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(directory)

@@ -116,9 +116,9 @@ class Part(ABC):
         return False
 
     @property
+    @abstractmethod
     def num_items(self) -> int:
         """Questions, or passages."""
-        return len(self.__dict__["items"])
 
     def identity(self) -> str:
         """Changes when an item, or how it is asked and graded, does."""
@@ -144,6 +144,10 @@ class ChoicePart(Part):
 
     items: tuple[ChoiceItem, ...]
     delimiter: str = " "
+
+    @property
+    def num_items(self) -> int:
+        return len(self.items)
 
     def identity(self) -> str:
         # the name of the metric stood behind the others when the first scores were kept
@@ -180,6 +184,10 @@ class InstructionPart(Part):
 
     items: tuple[Instruction, ...]
     max_new_tokens: int
+
+    @property
+    def num_items(self) -> int:
+        return len(self.items)
 
     @property
     def needs_chat_template(self) -> bool:

@@ -94,6 +94,15 @@ def preview(recipe: Recipe, part: str, index: int, settings: Mapping[str, Any] |
         return {**told, "error": error.what, "remedy": error.remedy}
 
 
+def head_of(source: SourceConfig) -> list[Row]:
+    """The first rows of a source, by which it is understood; bad ones too.
+
+    Raises:
+        DataError: The source cannot be read.
+    """
+    return OpenedSource(source, past_damage=True).head
+
+
 def meant(source: SourceConfig, settings: Mapping[str, Any]) -> SourceConfig:
     """A source whose columns mean something else.
 

@@ -13,17 +13,15 @@ from weitiao.data.config import SourceConfig
 from weitiao.data.example import Example
 from weitiao.data.formats.templates import variable
 from weitiao.data.load import held_out_rows, load_data
-from weitiao.data.reading.files import OpenedSource, objects_of
+from weitiao.data.reading.files import objects_of
 from weitiao.data.writing.revise import revise, rows_of
 from weitiao.errors import DataError
 from weitiao.evaluation.answers import check_rows, is_gradable, prompts_of
 from weitiao.evaluation.task import Task
 from weitiao.recipe import Recipe
 from weitiao.study.dataset import prepare_tokenizer
-from weitiao.study.sources import meant, settings_of, understood
+from weitiao.study.sources import head_of, meant, settings_of, understood
 from weitiao.study.task import task_from_recipe
-
-_NUM_HEAD = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ def words_of(source: SourceConfig, record: str) -> tuple[dict[str, str], tuple[s
     Raises:
         DataError: The source cannot be read.
     """
-    head = OpenedSource(source, num_head=_NUM_HEAD, past_damage=True).head
+    head = head_of(source)
     roles, templates = understood(source, head, record)
     for role in ("prompt", "system"):
         if role not in templates and (names := [name for name, one in roles.items() if one == role]):
@@ -120,7 +118,7 @@ def asking(source: SourceConfig, words: Mapping[str, str], record: str) -> dict[
     Raises:
         DataError: The source cannot be read, or its rows are no questions in columns.
     """
-    head = OpenedSource(source, num_head=_NUM_HEAD, past_damage=True).head
+    head = head_of(source)
     roles, templates = understood(source, head, record)
     if words.get("prompt") and set(roles.values()) & {"messages", "text"}:
         raise DataError(

@@ -21,6 +21,8 @@ from weitiao.ui.problems import NotFoundError, UiError
 from weitiao.ui.workspace import Project
 
 _NOTE = "version.json"
+_MEANING = ("format", "columns", "prompt", "system", "completion")
+"""What a source says of its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,18 @@ def with_other_path(data: Mapping[str, Any], part: str, index: int, path: str) -
         return {name: path}
     taken = {f"{name}.{key}": None for key in ("limit", "split", "subset") if key in given}
     return {f"{name}.path": path, **taken}
+
+
+def with_other_meaning(data: Mapping[str, Any], part: str, index: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes of a recipe that let a source be read in another way; arguments as of `with_other_path`.
+
+    Args:
+        settings: What it says of its columns; what it said before goes.
+    """
+    given, name = source_at(data, part, index)
+    if not isinstance(given, dict):
+        return {name: {"path": given, **settings} if settings else given}
+    return {f"{name}.{key}": settings.get(key) for key in _MEANING if key in given or key in settings}
 
 
 def source_at(data: Mapping[str, Any], part: str, index: int) -> tuple[Any, str]:

@@ -15,11 +15,8 @@ from weitiao.ui.context import Ui
 from weitiao.ui.pages import data_work as work
 from weitiao.ui.pages.data import Mapping, Place, previewed
 from weitiao.ui.problems import UiError
-from weitiao.ui.versions import drafted, go_back, keep_as_it_is, source_at, with_other_path
+from weitiao.ui.versions import drafted, go_back, keep_as_it_is, source_at, with_other_meaning, with_other_path
 from weitiao.ui.workspace import Project
-
-MEANING = ("format", "columns", "prompt", "system", "completion")
-"""What a source says of its columns."""
 
 
 class Sent(BaseModel, extra="forbid"):
@@ -84,6 +81,12 @@ async def first_recipe(ui: Ui, project: Project, files: list[Path]) -> str | Non
     return problem
 
 
+async def new_source(ui: Ui, project: Project, path: Path) -> dict[str, Any]:
+    """A file as a recipe names it, relative to its own folder where it lies below, with what its columns mean."""
+    shown = path.relative_to(project.path).as_posix() if path.is_relative_to(project.path) else str(path)
+    return {"path": shown, **await ui.soon.call(work.added, str(path))}
+
+
 def sources_router(ui: Ui) -> APIRouter:
     """What is read, and how it is understood."""
     router = APIRouter(prefix="/api/projects", tags=["data"])
@@ -100,7 +103,8 @@ def sources_router(ui: Ui) -> APIRouter:
             raise WeitiaoError(told["error"], told["remedy"])
         settings = told["settings"] or {}
         async with drafted(project, "mapped", wanted.etag) as draft:
-            draft.changes, draft.about = _meaning(project, wanted.part, wanted.source, settings), ""
+            section = recipes.read(project).values["data"]
+            draft.changes = with_other_meaning(section, wanted.part, wanted.source, settings)
         return {"etag": draft.etag}
 
     @router.post("/{name:path}/data/files", status_code=201)
@@ -117,10 +121,8 @@ def sources_router(ui: Ui) -> APIRouter:
         there = [] if not there or isinstance(there, float) else there if isinstance(there, list) else [there]
         new = []
         for path in paths:
-            settings = await ui.soon.call(work.added, str(path))
-            inside = path.is_relative_to(project.path)
-            shown = path.relative_to(project.path).as_posix() if inside else str(path)
-            new.append({"path": shown, **settings} if settings else shown)
+            source = await new_source(ui, project, path)
+            new.append(source if len(source) > 1 else source["path"])
         async with drafted(project, "added", wanted.etag) as draft:
             draft.changes = {f"data.{wanted.part}": [*there, *new]}
             draft.about = ", ".join(path.name for path in paths)
@@ -197,14 +199,6 @@ def rows_router(ui: Ui) -> APIRouter:
         return {"etag": go_back(workspace.project(name), number, wanted.etag)}
 
     return router
-
-
-def _meaning(project: Project, part: str, index: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """The changes of a recipe that let a source be read in another way."""
-    given, name = source_at(recipes.read(project).values["data"], part, index)
-    if not isinstance(given, dict):
-        return {name: {"path": given, **settings} if settings else given}
-    return {f"{name}.{key}": settings.get(key) for key in MEANING if key in given or key in settings}
 
 
 def _weights(train: Any, weights: list[float]) -> dict[str, Any]:

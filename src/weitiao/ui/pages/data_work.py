@@ -86,16 +86,16 @@ def previewed(
     templates: Mapping[Any, str],
 ) -> dict[str, Any]:
     """A row as it is and as the model would see it, with the settings that a mapping comes to and their `etag`."""
-    from weitiao.data.reading.files import OpenedSource, objects_of
+    from weitiao.data.reading.files import objects_of
     from weitiao.errors import DataError
     from weitiao.recipe import load_recipe
-    from weitiao.study.sources import preview, settings_of, understood
+    from weitiao.study.sources import head_of, preview, settings_of, understood
 
     loaded = load_recipe(Path(recipe))
     source = source_of(loaded, part, index)
     settings: dict[str, Any] | None = None
     told: dict[str, Any] = {}
-    head, record = OpenedSource(source, num_head=20, past_damage=True).head, loaded.objective.rows().record
+    head, record = head_of(source), loaded.objective.rows().record
     if roles is None:
         found_roles, found_templates = understood(source, head, record)
         told = {"roles": found_roles, "templates": found_templates}

@@ -15,6 +15,7 @@ from weitiao.text.wording import Wording
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
 from weitiao.ui.pages import data_work as work
+from weitiao.ui.pages.data_changes import new_source
 from weitiao.ui.pages.home import read_values
 from weitiao.ui.pages.jobs import log_of, shown_job
 from weitiao.ui.pages.projects import data_files
@@ -147,10 +148,7 @@ def task_router(ui: Ui) -> APIRouter:
             return {"data.replay": None}
         if same_file:
             return {"data.replay.share": wanted.share}
-        path = workspace.inside(wanted.path)
-        settings = await ui.soon.call(work.added, str(path))
-        shown = path.relative_to(project.path).as_posix() if path.is_relative_to(project.path) else str(path)
-        return {"data.replay": {"share": wanted.share, "path": shown, **settings}}
+        return {"data.replay": {"share": wanted.share, **await new_source(ui, project, workspace.inside(wanted.path))}}
 
     return router
 

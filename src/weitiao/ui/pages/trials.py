@@ -11,11 +11,10 @@ from pydantic import BaseModel, Field
 from weitiao.baseline.config import Selection
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
-from weitiao.ui.pages.data_changes import MEANING
 from weitiao.ui.pages.playground import base_target
 from weitiao.ui.problems import UiError
 from weitiao.ui.servers import Server, Servers
-from weitiao.ui.versions import drafted, source_at
+from weitiao.ui.versions import drafted, source_at, with_other_meaning
 
 if TYPE_CHECKING:
     from weitiao.recipe import Recipe
@@ -122,7 +121,7 @@ def kept_changes(recipe: str, section: dict[str, Any], prompt: str, system: str,
     files = part_files(loaded, at) if loaded.data.fractions else {}
     for part, sources in loaded.data.sources.items():
         for index, source in enumerate(sources if part != "replay" else ()):
-            given, name = source_at(section, part, index)
+            given, _ = source_at(section, part, index)
             settings = asking(source, words, loaded.objective.rows().record)
             if part == "train" and files:
                 kept = {key: given[key] for key in ("roles", "weight") if isinstance(given, dict) and key in given}
@@ -131,10 +130,8 @@ def kept_changes(recipe: str, section: dict[str, Any], prompt: str, system: str,
                         roles = kept if other == "train" else {key: kept[key] for key in kept if key == "roles"}
                         path = written[index].relative_to(at.parents[1]).as_posix()
                         changes.setdefault(f"data.{other}", []).append({"path": path, **settings, **roles})
-            elif isinstance(given, dict):
-                changes |= {f"{name}.{key}": settings.get(key) for key in MEANING if key in given or key in settings}
-            elif part == "train" or len(loaded.data.train) > 1:  # else it is read as the training source is
-                changes[name] = {"path": given, **settings}
+            elif isinstance(given, dict) or part == "train" or len(loaded.data.train) > 1:
+                changes |= with_other_meaning(section, part, index, settings)  # else it is read as train is
     return changes
 
 

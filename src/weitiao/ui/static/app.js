@@ -96,6 +96,19 @@ export function valuesOf(form) {
   return values;
 }
 
+/** Work that buttons show as going on; its problem stands near. @param {Iterable<HTMLElement>} buttons @param {HTMLElement} near @param {() => Promise<void>} work */
+export async function busily(buttons, near, work) {
+  for (const one of buttons) one.setAttribute("aria-busy", "true");
+  clear(near);
+  try {
+    await work();
+  } catch (error) {
+    tell(error, near);
+  } finally {
+    for (const one of buttons) one.removeAttribute("aria-busy");
+  }
+}
+
 /** Do what `data-api="METHOD PATH"` says; then `data-then`: `reload`, an address, or an event for the page's script.
  * @param {HTMLElement} element @param {unknown} body */
 async function act(element, body) {
@@ -103,20 +116,14 @@ async function act(element, body) {
   const question = element.dataset.confirm;
   if (question && !confirm(question)) return;
   const buttons = element instanceof HTMLFormElement ? [...element.querySelectorAll("button")] : [element];
-  for (const one of buttons) one.setAttribute("aria-busy", "true");
-  clear(element);
-  try {
+  await busily(buttons, element, async () => {
     const result = method === "GET" ? await call(method, `${path}?${new URLSearchParams(/** @type {any} */ (body))}`) : await call(method, path, body);
     forget(element);
     const then = element.dataset.then ?? "reload";
     if (then === "reload") location.reload();
     else if (then.startsWith("/")) location.assign(then.replaceAll(/\{(\w+)\}/g, (_, key) => encodeURI(result[key] ?? "")));
     else element.dispatchEvent(new CustomEvent(then, { detail: result, bubbles: true }));
-  } catch (error) {
-    tell(error, element);
-  } finally {
-    for (const one of buttons) one.removeAttribute("aria-busy");
-  }
+  });
 }
 
 /** @param {HTMLElement} form */

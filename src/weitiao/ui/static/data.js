@@ -1,7 +1,7 @@
 // @ts-check
 // What the columns of a source are, by example: a row, what each column of it is, and at once what the model would see.
 
-import { call, clear, Problem, say, tell } from "./app.js";
+import { Problem, busily, call, clear, say, tell } from "./app.js";
 import { bring } from "./bring.js";
 
 const page = /** @type {HTMLElement} */ (document.getElementById("data"));
@@ -12,16 +12,9 @@ const MOST = 40;
 const files = /** @type {HTMLFormElement} */ (document.getElementById("bring"));
 files.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const button = files.querySelector("button");
-  button?.setAttribute("aria-busy", "true");
-  clear(files);
-  try {
+  await busily(files.querySelectorAll("button"), files, async () => {
     if (await bring(files, page.dataset.name ?? "")) location.reload();
-  } catch (error) {
-    tell(error, files);
-  } finally {
-    button?.removeAttribute("aria-busy");
-  }
+  });
 });
 
 const form = document.getElementById("map");

@@ -1,7 +1,7 @@
 // @ts-check
 // A new project: its folder first, then the files.
 
-import { call, clear, forget, tell } from "./app.js";
+import { busily, call, forget } from "./app.js";
 import { bring } from "./bring.js";
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("new"));
@@ -10,17 +10,10 @@ let made = "";
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const text = (/** @type {string} */ field) => /** @type {HTMLInputElement} */ (form.elements.namedItem(field)).value.trim();
-  const button = form.querySelector("button");
-  button?.setAttribute("aria-busy", "true");
-  clear(form);
-  try {
+  await busily(form.querySelectorAll("button"), form, async () => {
     if (made !== text("name")) made = (await call("POST", "/api/projects", { name: text("name"), model: text("model") })).name;
     await bring(form, made);
     forget(form);
     location.assign(`/projects/${encodeURIComponent(made)}/data`);
-  } catch (error) {
-    tell(error, form);
-  } finally {
-    button?.removeAttribute("aria-busy");
-  }
+  });
 });

@@ -1,7 +1,7 @@
 // @ts-check
 // What each metric gives an answer that was typed, and what general rows cost; prompts by hand are in trial.js.
 
-import { call, clear, say, tell, valuesOf } from "./app.js";
+import { busily, call, say, valuesOf } from "./app.js";
 import "./trial.js";
 
 const api = document.getElementById("task")?.dataset.api ?? "";
@@ -13,18 +13,9 @@ const costs = /** @type {HTMLElement} */ (document.getElementById("costs"));
 
 /** Do something that a button asks for. @param {HTMLButtonElement} button @param {() => Promise<void>} work */
 function by(button, work) {
-  const near = /** @type {HTMLFormElement} */ (button.form);
-  button.addEventListener("click", async (event) => {
+  button.addEventListener("click", (event) => {
     event.preventDefault();
-    button.setAttribute("aria-busy", "true");
-    clear(near);
-    try {
-      await work();
-    } catch (error) {
-      tell(error, near);
-    } finally {
-      button.removeAttribute("aria-busy");
-    }
+    void busily([button], /** @type {HTMLFormElement} */ (button.form), work);
   });
 }
 
