@@ -10,7 +10,7 @@ from typing import Any
 
 from weitiao.data.example import Example, asked, sides
 from weitiao.feedback.items import Choice, PreferenceItem, first_shown, item_of
-from weitiao.feedback.store import FeedbackStore, Judgement, Made, now
+from weitiao.feedback.store import FeedbackStore, Judgement, Made, by_judge, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,8 @@ def choices_by_judge(store: FeedbackStore, judges: Sequence[str] = ()) -> dict[s
     """What each judge chose, by pair; a judge that contradicts itself in the other order chose a tie."""
     from weitiao.feedback.preference import winners_by_item  # with NumPy and statistics
 
-    by_judge: dict[str, list[Judgement]] = {}
-    for one in store.judgements():
-        if not judges or one.judge in judges:
-            by_judge.setdefault(one.judge, []).append(one)
-    return {judge: winners_by_item(found) for judge, found in by_judge.items()}
+    wanted = (one for one in store.judgements() if not judges or one.judge in judges)
+    return {judge: winners_by_item(found) for judge, found in by_judge(wanted).items()}
 
 
 def whole_rows(store: FeedbackStore) -> Iterator[dict[str, Any]]:

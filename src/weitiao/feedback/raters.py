@@ -15,7 +15,7 @@ from weitiao.evaluation.judges.pairwise import Spent
 from weitiao.feedback.contests import Contest
 from weitiao.feedback.items import Choice, PreferenceItem
 from weitiao.feedback.preference import CHOICES, Preferences, agreement, summarise, winners_by_item
-from weitiao.feedback.store import FeedbackStore, Judgement
+from weitiao.feedback.store import FeedbackStore, by_judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,14 @@ class Status:
 def sum_up(items: Sequence[PreferenceItem], store: FeedbackStore, num_unparsable: Mapping[str, int]) -> Preferences:
     """The preferences of everyone in the store who judged some of these items, and the agreement of every two."""
     known = {item.item_id for item in items}
-    by_judge: dict[str, list[Judgement]] = {}
-    for one in store.judgements():
-        if one.item_id in known:
-            by_judge.setdefault(one.judge, []).append(one)
+    judged = by_judge(one for one in store.judgements() if one.item_id in known)
     for judge in num_unparsable:
-        by_judge.setdefault(judge, [])
+        judged.setdefault(judge, [])
     preferences = tuple(
-        summarise(judge, items, found, num_unparsable=num_unparsable.get(judge, 0)) for judge, found in by_judge.items()
+        summarise(judge, items, found, num_unparsable=num_unparsable.get(judge, 0)) for judge, found in judged.items()
     )
-    winners = {judge: winners_by_item(found) for judge, found in by_judge.items()}
-    agreements = (agreement(pair, winners[pair[0]], winners[pair[1]]) for pair in combinations(by_judge, 2))
+    winners = {judge: winners_by_item(found) for judge, found in judged.items()}
+    agreements = (agreement(pair, winners[pair[0]], winners[pair[1]]) for pair in combinations(judged, 2))
     return Preferences(preferences, tuple(one for one in agreements if one is not None))
 
 

@@ -88,6 +88,14 @@ class Made:
     sampling: dict[str, Any]
 
 
+def by_judge(judgements: Iterable[Judgement]) -> dict[str, list[Judgement]]:
+    """The judgements of each judge, in the order in which judges come."""
+    found: dict[str, list[Judgement]] = {}
+    for one in judgements:
+        found.setdefault(one.judge, []).append(one)
+    return found
+
+
 def now() -> str:
     """The time of a judgement made now."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
