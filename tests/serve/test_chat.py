@@ -171,10 +171,13 @@ def test_an_interrupt_ends_an_answer_and_the_next_one_comes(tiny_llama_dir: Path
         speaker = speakers["tuned"]
         pieces = speaker.answer("a small model")
         next(pieces)
-        timer = Timer(0.05, signal.raise_signal, [signal.SIGINT])
-        timer.start()
-        with pytest.raises(KeyboardInterrupt):
-            list(pieces)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # under `nohup` it is inherited as ignored
+        try:
+            Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+            with pytest.raises(KeyboardInterrupt):
+                list(pieces)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert len(speaker.conversation.turns[-1]["content"]) > 0
         chat_interactively(speakers, console, read=typed(["/reset", "a"]))
         assert [m["role"] for m in speaker.conversation.turns] == ["user", "assistant"]
