@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from weitiao.data.example import Example
@@ -160,6 +160,13 @@ WORDS = st.sampled_from(
 
 
 @given(words=st.lists(WORDS, min_size=1, max_size=9), messages=conversations())
+@example(
+    words=["{{- messages[-1].content | upper -}}", "<|im_start|>"],  # it prints a question as it prints its answer
+    messages=[
+        {"role": "user", "content": "0"}, {"role": "assistant", "content": "0"},
+        {"role": "user", "content": "0"}, {"role": "assistant", "content": "00"},
+    ],
+)  # fmt: skip
 def test_any_template_gives_sequences_that_are_asked_for_or_one_error(
     tokenizers: dict[str, Any], words: list[str], messages: Messages
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rendering.chat_styles import QWEN3, QWEN25
 from transformers import AutoTokenizer
@@ -83,6 +83,7 @@ def content(pieces: list[Piece]) -> str:
     st.text(st.sampled_from("ab \n<>/think😀你é{}"), max_size=30),
     st.lists(st.text(st.sampled_from("ab <你"), min_size=1, max_size=3), max_size=2),
 )
+@example(said="<你<", stop=["你", "<你<"])
 def test_a_text_ends_before_the_first_stop_string_wherever_its_tokens_end(
     tokenizer: Any, said: str, stop: list[str]
 ) -> None:

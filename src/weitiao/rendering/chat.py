@@ -114,7 +114,7 @@ def asked_turn(printer: Printer, messages: Sequence[Message], tools: Sequence[di
 
     Raises:
         BadRow: The template refuses the conversation or the prompt, does not print the answer or its tool calls, ends
-            it in no special token, or prints it in a form that does not follow from the prompt.
+            it in no special token, or prints it in a form that does not follow from the prompt or stands in it.
     """
     number, message, upto = index + 1, messages[index], messages[: index + 1]
     closed = printer.print(upto, tools)
@@ -136,6 +136,8 @@ def asked_turn(printer: Printer, messages: Sequence[Message], tools: Sequence[di
     only = printer.find(closed, upto, index, tools, calls=False) if message.get("tool_calls") else place
     printed = closed[only.start : only.end] if only else ""
     removed = only is not None and _is_cut(closed, only, content)
+    if closed[:end] == prompt:
+        raise BadRow("", f"the prompt that the chat template prints for message {number}, an answer, has all of it")
     if closed[:end].startswith(prompt) and not removed:
         header = place.header or ""
         inserted = header[len(prompt) :] if header.startswith(prompt) and closed.startswith(header) else ""

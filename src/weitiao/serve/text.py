@@ -202,14 +202,18 @@ class Answer:
         return self._piece()
 
     def _before_stop(self, text: str, *, last: bool) -> tuple[str, bool]:
-        """What of a text may go on, and whether a stop string stands behind it."""
+        """What of a text may go on, and whether a stop string stands behind it.
+
+        Of several the one that begins first counts, also where another ends before it: so the text does not depend on
+        where tokens end.
+        """
+        may_begin = len(text) - (0 if last else held(text, self._stop))
         places = [place for one in self._stop if (place := text.find(one)) >= 0]
-        if places:
+        if (first := min(places, default=len(text))) <= may_begin and places:
             self._held = ""
-            return text[: min(places)], True
-        keep = 0 if last else held(text, self._stop)
-        self._held = text[len(text) - keep :]
-        return text[: len(text) - keep], False
+            return text[:first], True
+        self._held = text[may_begin:]
+        return text[:may_begin], False
 
     def _piece(self) -> Piece | None:
         content, reasoning, calls = self._sorter.take()
