@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Tests run side by side, each on a core: with a thread for every core in each of them, small sums wait for each other.
 # torch reads it when it is imported, which is later than this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["LC_ALL"] = "C.UTF-8"  # the program speaks the language of the locale
 
 # The suite tries the same few invented cases every time; `make fuzz` tries many new ones.
 _SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

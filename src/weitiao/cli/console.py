@@ -13,6 +13,8 @@ from weitiao.json_text import json_text
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from weitiao.text.wording import Language
+
 
 def messages() -> Console:
     """The console for progress and messages; silent on all ranks but the first."""
@@ -45,15 +47,16 @@ def print_result(result: Any, show: Callable[[Any, Console], None], *, json: boo
         show(result, results())
 
 
-def print_error(error: WeitiaoError) -> None:
+def print_error(error: WeitiaoError, language: Language) -> None:
     """Print what is wrong and what to do about it."""
     from rich.text import Text
 
     from weitiao.terminal.console import TextConsole
+    from weitiao.text.wording import Wording
 
-    console = TextConsole(stderr=True)
-    console.print(Text.assemble(("Error:", "bold red"), " ", error.what), soft_wrap=True)
-    console.print(Text.assemble(("Remedy:", "bold"), " ", error.remedy), soft_wrap=True)
+    console, words = TextConsole(stderr=True), Wording(language)
+    for key, style, text in (("cli.error", "bold red", error.what), ("cli.remedy", "bold", error.remedy)):
+        console.print(Text.assemble((words(key), style), " ", text), soft_wrap=True)
 
 
 def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]], commands: Sequence[str]) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from weitiao.cli import (
     experts,
@@ -27,9 +25,8 @@ from weitiao.cli import (
     vocabulary,
     web,
 )  # fmt: skip
-from weitiao.cli.console import print_error
+from weitiao.cli.help import Command, Grouped
 from weitiao.console import allow_any_text
-from weitiao.errors import WeitiaoError
 from weitiao.machine.hardware import configure_process
 from weitiao.paths import expanded_word
 
@@ -49,33 +46,9 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
 """Panels of `weitiao --help`, in the order of the work, and their commands."""
 
 
-class Grouped(TyperGroup):
-    """Commands below the headings of their panels, each with the first paragraph of its help.
-
-    In plain text: Typer's own panels need Rich's Markdown, which takes as long to import as all the rest.
-    """
-
-    def get_help(self, ctx: Any) -> str:
-        """The help as stdout takes it: to one of ASCII, Typer would write UTF-8."""
-        return super().get_help(ctx).encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {}
-        for name, command in self.commands.items():
-            if command.hidden:
-                continue
-            summary, _, _ = cleandoc(command.help or "").partition("\n\n")
-            panel = getattr(command, "rich_help_panel", None) or "Commands"
-            panels.setdefault(panel, []).append((name, " ".join(summary.split())))
-        for panel, rows in panels.items():
-            with formatter.section(panel):
-                formatter.write_dl(rows)
-
-
 app = typer.Typer(
     name="weitiao",
     cls=Grouped,
-    help="Fine-tune language models and prove that it helped. 微调语言模型，并证明它有用。",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"max_content_width": 120},
@@ -84,7 +57,17 @@ app = typer.Typer(
 )
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(cls=Command, rich_help_panel=panel)(command)
+
+
+@app.callback()
+def program(
+    language: Annotated[
+        Literal["en", "zh"] | None,
+        typer.Option(is_eager=True, help="What the program speaks: English or 中文; what the locale says, if none."),
+    ] = None,
+) -> None:
+    """Fine-tune language models and prove that it helped. 微调语言模型，并证明它有用。"""
 
 
 @app.command("_job", hidden=True)
@@ -99,28 +82,28 @@ def become(home: Path, job: int, attempt: int) -> None:
 GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
     "data": (
         "Data: what to learn from",
-        "Look at data, check, clean, split, mix and convert it.\n\n查看、检查、清洗、拆分、混合和转换数据。",
+        "Look at data, check, clean, split, mix and convert it.",
         (looking.inspect, looking.check, looking.clean, rewriting.split, rewriting.mix, rewriting.convert),
     ),
-    "vocab": ("Train", "Give a model new words.\n\n给模型添加新词。", (vocabulary.extend,)),
+    "vocab": ("Train", "Give a model new words.", (vocabulary.extend,)),
     "model": (
         "Try: what is possible without tuning",
-        "Say what a model is, and bring it here.\n\n查看模型信息，下载模型。",
+        "Say what a model is, and bring it here.",
         (models.info, models.get),
     ),
     "job": (
         "Train",
-        "Stop a job, go on with it, move it.\n\n停止、继续或移动作业。",
+        "Stop a job, go on with it, move it.",
         (jobs.stop, jobs.retry, jobs.move, jobs.log),
     ),
     "feedback": (
         "Data: what to learn from",
-        "Answers that people and models judge, and preferences from it.\n\n由人和模型评判回答，得到偏好数据。",
+        "Answers that people and models judge, and preferences from it.",
         (feedback.sample, feedback.label, feedback.judge, feedback.status, feedback.import_, feedback.export),
     ),
     "moe": (
         "Use",
-        "Mixtures of experts: what goes where; make one from a dense model.\n\n混合专家：谁处理什么；由稠密模型制作。",
+        "Mixtures of experts: what goes where; make one from a dense model.",
         (experts.usage, experts.upcycle),
     ),
 }
@@ -129,7 +112,7 @@ GROUPS: dict[str, tuple[str, str, tuple[Callable[..., None], ...]]] = {
 for group, (panel, about, commands) in GROUPS.items():
     words = typer.Typer(cls=Grouped, help=about, no_args_is_help=True, rich_markup_mode=None)
     for command in commands:
-        words.command(command.__name__.strip("_"))(command)
+        words.command(command.__name__.strip("_"), cls=Command)(command)
     app.add_typer(words, name=group, rich_help_panel=panel)
 
 
@@ -137,10 +120,4 @@ def main() -> None:
     """Run a command. Exit codes: 0 done, 1 a bug, 2 the user's input, 3 no, 4 undecided, 130 interrupted."""
     allow_any_text()
     configure_process()
-    try:
-        app(list(map(expanded_word, sys.argv[1:])))
-    except WeitiaoError as error:
-        print_error(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    app(list(map(expanded_word, sys.argv[1:])))
