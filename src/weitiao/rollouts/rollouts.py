@@ -16,6 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from weitiao.data.example import asked
 from weitiao.errors import TrainingError
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan, Step, pack
@@ -28,7 +29,7 @@ from weitiao.objectives.policy_config import PolicyConfig
 from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
 from weitiao.rollouts.config import RolloutsConfig
 from weitiao.rollouts.describe import REFERENCE, describe, mean_kl
-from weitiao.rollouts.hacking import signs
+from weitiao.rollouts.hacking import length_is_meant, signs
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.samples import Rollout, Sample, read_rollout, remove_from, rollout_path, write_rollout
 from weitiao.rollouts.writing import Writer, seed_of
@@ -154,7 +155,9 @@ class Rollouts:
 
     def _warn(self, number: int, rollout: Rollout) -> None:
         first, now = describe(read_rollout(rollout_path(self.directory, 0)), 0), describe(rollout, number)
-        for name, sign in signs(first, now).items():
+        answers = [(one.answer, asked(self.writer.examples[one.row_id])[1]) for one in rollout.used]
+        meant = length_is_meant(self.config.rewards, answers)
+        for name, sign in signs(first, now, length_is_meant=meant).items():
             if name not in self._told:
                 self._told.add(name)
                 self.tell(f"{sign} ({rollout_path(self.directory, number)})")

@@ -11,6 +11,9 @@ from weitiao.report.sections.rollouts import rollouts_of
 from weitiao.text.wording import Wording
 from weitiao.training.item_losses import RECENT_STEPS, MeanLoss, mean_loss
 
+_CURVES = ("accuracy", "margin", "marked_reward", "divergence", "reward", "kl", "answer_tokens", "repeated")
+"""Numbers of the metrics that are drawn where they are there."""
+
 
 def training_section(files: RunFiles, words: Wording) -> Section:
     """The curve and the figures around it; also of a training that is still under way.
@@ -43,11 +46,7 @@ def training_section(files: RunFiles, words: Wording) -> Section:
         "unfinished": record is not None and record.state == "started",
         "curve": plot_of(curve, words.count, words.loss),
         "caption": words(f"training.caption{'' if of_tokens else '.other'}{'.log' if curve.logarithmic else ''}"),
-        "curves": [
-            _curve(name, steps, validations, words)
-            for name in ("accuracy", "margin", "marked_reward", "divergence", "reward", "kl", "answer_tokens")
-            if any(name in line for line in steps)
-        ],
+        "curves": [_curve(name, steps, validations, words) for name in _CURVES if any(name in line for line in steps)],
         "has_validation": bool(validations),
         "experts": _experts(steps, words),
         "rollouts": rollouts_of(files, words),
