@@ -23,7 +23,7 @@ from weitiao.terminal.doctor import print_report
 KEYS = {
     "lora", "gguf", "smollm2_135m", "bf16", "flash_attention", "flex_attention", "hub", "tracker_tensorboard",
     "tracker_wandb", "tracker_mlflow", "tracker_trackio", "extra_data", "extra_demo", "extra_eval", "extra_export",
-    "extra_gguf", "extra_feedback", "extra_quant", "extra_serve", "extra_ui", "extra_tensorboard",
+    "extra_gguf", "extra_feedback", "extra_modelscope", "extra_quant", "extra_serve", "extra_ui", "extra_tensorboard",
 }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from weitiao.cli.console import closing_panel, messages, print_json, print_resul
 from weitiao.cli.options import Json
 from weitiao.console import quoted
 
-Name = Annotated[str, typer.Argument(help="A catalogue name, a directory, a .gguf file, or a hub id.")]
+Name = Annotated[
+    str, typer.Argument(help="A catalogue name, a directory, a .gguf file, a hub id, or modelscope:OWNER/NAME.")
+]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the model run.")]
 Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Take weights in .bin files where there are no others.")]
@@ -55,6 +57,8 @@ def get(
         weitiao model get HuggingFaceTB/SmolLM2-360M-Instruct
 
         HF_ENDPOINT=https://hf-mirror.com weitiao model get Qwen/Qwen3-0.6B
+
+        weitiao model get modelscope:Qwen/Qwen3-0.6B
     """
     from weitiao.models.config import ModelConfig
     from weitiao.models.fetch import fetch_model

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from weitiao.forest.layout import Forest
+    from weitiao.methods.expert_ranks import Beyond
     from weitiao.models.config import ModelConfig
 
 
@@ -88,6 +89,10 @@ class LoraConfig(MethodSettings):
     alpha_pattern: dict[str, float] = Field(default_factory=dict)
     """Another `alpha` for such layers."""
 
+    expert_ranks: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Lower ranks for single experts of `target_parameters`: `{experts: 0, experts.3: 8, layers.1.mlp.experts.0: 4}`,
+    in which the last that names an expert counts. With 0 it does not learn; the scale stays that of the stack."""
+
     plus_ratio: float = Field(default=1.0, ge=1)
     """How much faster the second of an adapter's two matrices learns than the first (LoRA+, which advises 16,
     https://arxiv.org/abs/2402.12354)."""
@@ -150,6 +155,7 @@ class Lora(PeftMethod):
     def __init__(self, config: LoraConfig) -> None:
         super().__init__(config)
         self.fused = config.fused
+        self._beyond: list[Beyond] | None = None
 
     def peft_config(self, model: PreTrainedModel) -> peft.LoraConfig:
         """PEFT's configuration for this model.
@@ -205,6 +211,8 @@ class Lora(PeftMethod):
             adapted = super().apply(model, seed=seed)
         if self.config.takes_out:
             self._first = values_of(adapted)
+        self._beyond = None
+        self.after_step(adapted)
         asked: Any = adapted.active_peft_config  # with what PEFT took for experts
         if asked.target_parameters and self.fused and model.device.type == "cpu" and model.dtype == torch.float32:
             use_thin_products(model)
@@ -223,6 +231,23 @@ class Lora(PeftMethod):
         if self.config.init is not None:
             return f"a new one begins with method.init: {self.config.init}"
         return super().differs_from(adapter, model)
+
+    def after_step(self, model: nn.Module) -> None:
+        """See `Method.after_step`: experts keep their ranks."""
+        from weitiao.methods.expert_ranks import beyond_ranks
+
+        if not self.config.expert_ranks:
+            return
+        if self._beyond is None:
+            self._beyond = beyond_ranks(model, self.config.expert_ranks)
+        for stack in self._beyond:
+            stack.clear()
+
+    def take(self, model: nn.Module, adapter: Path) -> None:
+        from weitiao.methods.expert_ranks import require_ranks
+
+        super().take(model, adapter)
+        require_ranks(model, self.config.expert_ranks, of=str(adapter))
 
     def write(self, directory: Path, model: peft.PeftModel, **options: Any) -> None:
         from weitiao.methods.first_values import save_converted

@@ -77,6 +77,10 @@ class Method(ABC):
         """The parameter groups of the optimiser, as `torch.optim` takes them; `lr_factor` scales the learning rate."""
         return [{"params": [parameter for parameter in model.parameters() if parameter.requires_grad]}]
 
+    def after_step(self, model: nn.Module) -> None:
+        """Put right what a step of the optimiser should not have moved. Not called for LOMO and AdaLOMO."""
+        return
+
     def differs_from(self, adapter: Path, model: PreTrainedModel) -> str | None:
         """In what an adapter is of another form than what this method trains; None when its weights can learn on.
 

@@ -25,7 +25,8 @@ class ModelConfig(Config):
     model_config = ConfigDict(json_schema_extra=_name_or_section)
 
     name: str = Field(min_length=1)
-    """A catalogue name (`smollm2-135m`), a local Hugging Face directory, a local `.gguf` file, or a hub id."""
+    """A catalogue name (`smollm2-135m`), a local Hugging Face directory, a local `.gguf` file, or a hub id;
+    `modelscope:owner/name` is one of ModelScope (extra `modelscope`)."""
 
     dtype: DtypeName = "auto"
     """Number format of the weights. `auto` is bfloat16 on GPUs that compute in it, float32 elsewhere."""

@@ -13,6 +13,11 @@ from weitiao.yaml_text import parse_yaml
 StoredDtype = Literal["float32", "bfloat16", "float16"]
 """The number formats that models are written in."""
 
+WANTED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md"]
+UNWANTED_FILES = ["*/*", "consolidated*"]
+"""What is fetched of a hub: weights, configuration, tokenizer and templates; no pickles, and no second copies in other
+formats or folders."""
+
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _POINTER_BYTES = 1024
 _JSON_OBJECTS = (

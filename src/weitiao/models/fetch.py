@@ -11,6 +11,7 @@ from weitiao.files import sha256
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.models.boundary import reason
 from weitiao.models.config import ModelConfig
+from weitiao.models.modelscope import fetch_modelscope, is_modelscope
 from weitiao.models.names import local_path, resolve_model
 
 
@@ -41,10 +42,11 @@ def fetch_model(config: ModelConfig) -> Fetched:
     Raises:
         ModelError: There is no such model, or a file is not what the hub says it is.
     """
+    here = config.name in CATALOGUE or local_path(config.name) is not None
+    fetched = None if here or not is_modelscope(config.name) else fetch_modelscope(config)
     path = resolve_model(config)
-    files = [file for file in path.iterdir() if file.is_file()]
-    from_hub = config.name not in CATALOGUE and local_path(config.name) is None
-    checked = _check_hashes(config, path) if from_hub else None
+    checked = fetched[1] if fetched else None if here else _check_hashes(config, path)
+    files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
     return Fetched(config.name, path, len(files), sum(file.stat().st_size for file in files), checked)
 
 

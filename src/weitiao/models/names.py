@@ -10,22 +10,21 @@ from weitiao.machine.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.boundary import reason
 from weitiao.models.cache import converted_gguf, converted_pickles
 from weitiao.models.config import ModelConfig
-from weitiao.models.directory import checked_directory
+from weitiao.models.directory import UNWANTED_FILES, WANTED_FILES, checked_directory
+from weitiao.models.modelscope import is_modelscope, modelscope_model
 from weitiao.models.pickles import pickled_weights
 from weitiao.paths import exists, user_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# Weights, configuration, tokenizer and templates; no pickles, no second copies in other formats or folders.
-_WANTED_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md"]
-_UNWANTED_FILES = ["*/*", "consolidated*"]
 
 
 def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path:
     """The local directory that holds the model a recipe names, made or downloaded where needed.
 
-    A catalogue name comes first, then a path on this machine, then a hub id. The first use of a GGUF file
-    converts it into the user's cache; the first use of a hub id downloads it into the hub's own cache
-    (`HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` mean what they mean to every Hugging Face library).
+    A catalogue name comes first, then a path on this machine, then a hub id, of ModelScope if `modelscope:` stands
+    before it. The first use of a GGUF file converts it into the user's cache; the first use of a hub id downloads it
+    into the hub's own cache (`HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` mean what they mean to every Hugging Face
+    library).
 
     Args:
         config: The `model` section.
@@ -54,6 +53,8 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
                 "Name the directory that holds config.json and the safetensors weights, or a .gguf file.",
             )
         return converted_gguf(path, cache_dir=cache_dir)
+    if is_modelscope(config.name):
+        return _with_safetensors(modelscope_model(config), config, cache_dir, hub_id=config.name)
     if _is_written_as_path(config.name):
         raise ModelError(
             f"There is no file or directory {config.name!r} to load a model from.",
@@ -87,13 +88,13 @@ def _download(config: ModelConfig) -> Path:
     """The snapshot of a hub id in the hub's cache, fetched unless it is there or offline mode is on."""
     from huggingface_hub import constants, snapshot_download
 
-    patterns = [*_WANTED_FILES, *(["*.py"] if config.trust_remote_code else ())]
+    patterns = [*WANTED_FILES, *(["*.py"] if config.trust_remote_code else ())]
     try:
         if config.allow_pickle and not _has_safetensors(config):
             patterns.append("*.bin")
         return Path(
             snapshot_download(
-                config.name, revision=config.revision, allow_patterns=patterns, ignore_patterns=_UNWANTED_FILES
+                config.name, revision=config.revision, allow_patterns=patterns, ignore_patterns=UNWANTED_FILES
             )
         )
     except Exception as error:  # the hub's client raises its own errors, those of HTTP and of the disk

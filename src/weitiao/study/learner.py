@@ -34,6 +34,7 @@ from weitiao.study.prepared import in_format
 from weitiao.study.rounding import state_rounding
 from weitiao.study.setup import require_trainable_dtype
 from weitiao.training.engine import learned_parameters
+from weitiao.training.optimizer import InBackward
 from weitiao.training.router import settle_routers
 
 _LOOKED_AT = 16
@@ -139,7 +140,10 @@ def choose_attention(recipe: Recipe, model: nn.Module, rows: Sequence[TokenSeque
 def make_optimizer(recipe: Recipe, method: Method, objective: Objective) -> torch.optim.Optimizer:
     """The optimiser over what the method put into the model, and what the objective itself learns."""
     groups = [*method.groups(objective.model), *_of_objective(objective)]
-    return recipe.optimizer.build(groups, objective.model, learning_rate=recipe.train.learning_rate)
+    optimizer = recipe.optimizer.build(groups, objective.model, learning_rate=recipe.train.learning_rate)
+    if not isinstance(recipe.optimizer, InBackward):  # there nothing else may change, and these move nothing
+        optimizer.register_step_post_hook(lambda *step: method.after_step(objective.model))
+    return optimizer
 
 
 def _first_forests(plan: Plan) -> list[Forest]:
