@@ -46,7 +46,8 @@ def test_other_ways_are_in_the_table_and_one_is_advised(mistral: dict[str, Any])
     for row in rows.values():
         sizes = [size for _, size in row["budgets"]]
         assert sizes == sorted(sizes)
-    assert not mistral["fits"] and "train.token_budget=" in mistral["advice"]
+    assert not mistral["fits"] and "train.token_budget=" in mistral["advice"]["en"]
+    assert mistral["advice"]["zh"].startswith("设 train.token_budget=")
 
 
 def test_a_recipe_is_planned_with_its_own_data(tiny_llama_dir: Path, tmp_path: Path) -> None:
@@ -58,6 +59,10 @@ def test_a_recipe_is_planned_with_its_own_data(tiny_llama_dir: Path, tmp_path: P
     assert found is not None
     computed, apart = (int(number.replace(",", "")) for number in found.groups())
     assert computed < apart  # the rows share their instruction
+    said = weitiao("--language", "zh", "plan", recipe).stdout
+    assert "40 条样本，10 个优化步" in said and "优化器" in said and "放得下" in said
+    assert not set(re.findall(r"\b(?:fits?|parameters|step|From|Memory|optimiser)\b", said))
+    assert all(number in said for number in found.groups())
     assert re.search(r"Memory +[\d.]+ [MG]iB: fits", shown.stdout)
     assert "It fits as it is." in shown.stdout
     assert not (tmp_path / "run").exists()

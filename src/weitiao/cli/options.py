@@ -20,7 +20,7 @@ EngineOption = Annotated[
     typer.Option(help="What writes; auto: llama.cpp where there is a GGUF file, our own elsewhere."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
-ReportLanguage = Annotated[Literal["en", "zh"], typer.Option(help="Of the report, the verdict and the steps.")]
+ReportLanguage = Annotated[Literal["en", "zh"], typer.Option(help="Of what is said and written.")]
 DataFiles = Annotated[list[str], typer.Argument(help="Data files, directories or hub ids; or one recipe (.yaml).")]
 DataFile = Annotated[str, typer.Argument(help="A file, a directory of files, or a data set of the hub.")]
 Against = Annotated[

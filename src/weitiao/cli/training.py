@@ -31,6 +31,7 @@ def plan(
     tokens: Annotated[int, typer.Option(min=2, help="Tokens of each of them.")] = 512,
     device: Annotated[str | None, typer.Option(help="A device of the catalogue; this machine by default.")] = None,
     prices: Annotated[Path | None, typer.Option(help="A table of prices.")] = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Forecast memory, time and cost of a training, before anything is loaded.
@@ -62,7 +63,7 @@ def plan(
         assert model is not None
         made = recipe_of_model(model, settings)
         report = plan_model(made, rows=rows, tokens=tokens, device=device, prices=prices)
-    print_result(report, print_plan, json=json)
+    print_result(report, partial(print_plan, language=language), json=json)
 
 
 def run(

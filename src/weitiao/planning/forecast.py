@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedConfig
 
@@ -13,6 +14,7 @@ from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
 from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload, portion
+from weitiao.text.wording import Said, Wording, said
 
 HELD_SHARE, HELD_SHARE_UNFUSED, HELD_SHARE_WRITTEN = 0.12, 0.5, 1.0
 """What malloc holds beside what lives, as a share of what a step allocates and frees: little where fused layers use
@@ -44,7 +46,7 @@ class Line:
 
     name: str
     bytes: float
-    source: str
+    source: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +134,28 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
     held, libraries = _held(sketch)
     beside = held * (transient + memory.gradients) + libraries
     activations = min(memory.activations * times, transient)
-    weights = f"{sketch.num_parameters:,} parameters" + (
-        f", {sketch.num_quantized:,} of them {sketch.way.quantization}" if sketch.num_quantized else ""
-    )
-    weights += ", in the layers those of the largest alone (mapped)" if sketch.way.map_weights else ""
     number, size = sketch.way.teacher
+
+    def line(name: str, num_bytes: float, key: str, **values: Any) -> Line:
+        return Line(name, num_bytes, said(lambda words: words(f"plan.from.{key}", **values)))
+
     return [
-        Line("the program", program_bytes, "before a model is loaded"),
-        Line("weights", sketch.weight_bytes, weights),
-        *([Line("teacher", size, f"{number:,} parameters")] if number else []),
-        Line("gradients", memory.gradients, f"{sketch.num_learned:,} parameters learn"),
-        Line("optimiser", memory.states, f"what {sketch.way.optimizer.type} keeps"),
-        Line("activations", activations, f"the largest forest, of {tokens:,} tokens"),
-        Line("temporary", transient - activations, "the most that is alive beside all that, logits for instance"),
-        Line("allocator", beside, f"{held:.0%} of what comes and goes" + (", and libraries" if libraries else "")),
+        line("the program", program_bytes, "program"),
+        Line("weights", sketch.weight_bytes, said(lambda words: _weights(sketch, words))),
+        *([line("teacher", size, "parameters", number=number)] if number else []),
+        line("gradients", memory.gradients, "learned", number=sketch.num_learned),
+        line("optimiser", memory.states, "optimiser", type=sketch.way.optimizer.type),
+        line("activations", activations, "activations", tokens=tokens),
+        line("temporary", transient - activations, "temporary"),
+        line("allocator", beside, "held.libraries" if libraries else "held", share=held),
     ]
+
+
+def _weights(sketch: Sketch, words: Wording) -> str:
+    text = words("plan.from.parameters", number=sketch.num_parameters)
+    if sketch.num_quantized:
+        text += words("plan.from.quantized", number=sketch.num_quantized, format=sketch.way.quantization)
+    return text + words("plan.from.mapped") if sketch.way.map_weights else text
 
 
 def _held(sketch: Sketch) -> tuple[float, float]:

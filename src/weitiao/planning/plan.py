@@ -13,6 +13,7 @@ from weitiao.planning.options import Option, fitting_budget, options, recommende
 from weitiao.planning.seconds import Clock
 from weitiao.planning.sketch import Way
 from weitiao.planning.workload import Workload
+from weitiao.text.wording import Said, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Where:
     program_bytes: float
     watts: float
     clock: Clock
-    source: str
+    source: Said
     kind: str
     formats: tuple[str, ...] = ("float32",)
     key: str | None = None
@@ -80,14 +81,14 @@ class PlanReport:
     precision: str
     device: str
     limit_bytes: float
-    time_source: str
-    data: str
+    time_source: Said
+    data: Said
     forecast: Forecast
     fits: bool
     rule_of_thumb: dict[str, float]
     options: tuple[Option, ...]
     recommended: int | None
-    advice: str
+    advice: Said
     advised: dict[str, Any]
     kilowatt_hours: float
     costs: tuple[Cost, ...]
@@ -100,7 +101,7 @@ def make_plan(
     work: Workload,
     where: Where,
     *,
-    data: str,
+    data: Said,
     longest: int,
     prices: tuple[Price, ...],
 ) -> PlanReport:
@@ -161,16 +162,13 @@ def make_plan(
 
 def _advice(
     own: Option, best: Option | None, budget: int, longest: int, limit_bytes: float
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[Said, dict[str, Any]]:
     """What to do, in words and in settings."""
     if best is own:
-        return "It fits as it is.", {}
+        return said(lambda words: words("plan.advice.fits")), {}
     if size := fitting_budget(own.forecast, budget, longest, limit_bytes):
-        told = f"It fits with train.token_budget={size}, which changes nothing but memory and a little time."
-        return told, {"train.token_budget": size}
-    less = "train.checkpointing=true, a lower rendering.max_length"
+        return said(lambda words: words("plan.advice.budget", size=size)), {"train.token_budget": size}
     if best is not None:
-        rounding = " with model.quantization=nf4" if best.precision == "nf4" else ""
-        told = f"It does not fit. method.type={best.method}{rounding} does; or try {less}."
-        return told, settings_of(best, own)
-    return f"Nothing fits. Try {less}, optimizer.type=lomo for full tuning, or a smaller model.", {}
+        key, method = "rounded" if best.precision == "nf4" else "method", best.method
+        return said(lambda words: words(f"plan.advice.{key}", method=method)), settings_of(best, own)
+    return said(lambda words: words("plan.advice.nothing")), {}

@@ -30,6 +30,7 @@ from weitiao.study.export import check_formats, formats_of
 from weitiao.study.prepared import AUTO_TOKEN_BUDGET, Prepared, choose_precision, in_format, prepare, with_checkpointing
 from weitiao.study.setup import set_threads
 from weitiao.study.teacher import teacher_beside
+from weitiao.text.wording import said
 from weitiao.training.schedule import total_steps
 
 CALIBRATION_SECONDS = 20.0
@@ -67,7 +68,7 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
     where = _where(recipe, device)
     prepared = prepare(recipe, torch.device(where.kind), tell)
     work = work_of(prepared)
-    rows = f"{len(prepared.data.train):,} rows in {work.num_steps:,} steps"
+    num_rows = len(prepared.data.train)
     longest = max(item.num_tokens for item in prepared.data.train)
     return make_plan(
         recipe.model.name,
@@ -75,7 +76,7 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
         way_of(prepared.recipe, where.kind, where.formats),
         work,
         where,
-        data=rows,
+        data=said(lambda words: words("plan.rows", rows=num_rows, steps=work.num_steps)),
         longest=longest,
         prices=read_prices(prices),
     )
@@ -115,10 +116,16 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
     )
     num_steps = total_steps(train, plan.steps_per_epoch)
     work = workload(plan, num_steps)
-    said = f"{rows:,} rows of {tokens:,} tokens (assumed) in {num_steps:,} steps"
     way = way_of(recipe.model_copy(update={"train": train}), where.kind, where.formats)
     return make_plan(
-        recipe.model.name, architecture, way, work, where, data=said, longest=tokens, prices=read_prices(prices)
+        recipe.model.name,
+        architecture,
+        way,
+        work,
+        where,
+        data=said(lambda words: words("plan.rows.assumed", rows=rows, tokens=tokens, steps=num_steps)),
+        longest=tokens,
+        prices=read_prices(prices),
     )
 
 
@@ -200,7 +207,7 @@ def _where(recipe: Recipe, device: str | None) -> Where:
         program_bytes=resident,
         watts=CPU_WATTS,
         clock=stopwatch_here(budget_seconds=CALIBRATION_SECONDS),
-        source="its operations measured on this machine",
+        source=said(lambda words: words("plan.time.measured")),
         kind="cpu",
     )
 
@@ -212,7 +219,7 @@ def _on(device: Device) -> Where:
         program_bytes=GPU_PROGRAM_BYTES,
         watts=device.watts,
         clock=_clock(device),
-        source="by the data sheet, of its arithmetic 60 %; not measured here",
+        source=said(lambda words: words("plan.time.data_sheet")),
         kind="cuda",
         formats=tuple(device.flops),
         key=device.key,

@@ -11,61 +11,68 @@ from weitiao.planning.options import Option
 from weitiao.planning.plan import PlanReport
 from weitiao.terminal.progress import duration
 from weitiao.terminal.tables import facts, table
+from weitiao.text.wording import Language, Wording
 
 _GIB = 2**30
 
 
-def print_plan(report: PlanReport, console: Console) -> None:
+def print_plan(report: PlanReport, console: Console, language: Language = "en") -> None:
     """Print a plan: the forecast with the source of each figure, then other ways to tune.
 
     Args:
         report: From `weitiao.study.plan`.
         console: Where to.
+        language: In which it is said.
     """
-    found = report.forecast
-    fits = Text("fits", "green") if report.fits else Text("does not fit", "red")
-    learned = f"{found.num_learned:,} of {found.num_parameters:,} parameters learn ({found.learned_share:.4%})"
-    tokens, without_sharing = found.tokens_per_step
+    words, found = Wording(language), report.forecast
+    key, colour = ("plan.fits", "green") if report.fits else ("plan.fits.not", "red")
+    share = {"learned": found.num_learned, "all": found.num_parameters, "share": found.learned_share}
+    tokens, alone = found.tokens_per_step
+    time, source = duration(found.seconds, language), report.time_source[language]
+    comma = words("list.comma")
     console.print(
         facts(
             [
-                ("Model", f"{report.model}, {report.method}, {report.precision}"),
-                ("", learned),
-                ("Data", report.data),
-                ("", f"{tokens:,.0f} tokens computed in a step, {without_sharing:,.0f} without sharing"),
-                ("Device", f"{report.device}, {gib(report.limit_bytes)} free"),
-                ("Memory", Text.assemble(f"{gib(found.num_bytes)}: ", fits)),
-                ("Time", f"{duration(found.seconds)}, {found.seconds_per_step:.3g} s a step ({report.time_source})"),
-                ("Energy", ", ".join([f"{report.kilowatt_hours:.3g} kWh", *_costs(report)])),
+                (words("plan.model"), comma.join((report.model, report.method, report.precision))),
+                ("", words("plan.learned", **share)),
+                (words("plan.data"), report.data[language]),
+                ("", words("plan.tokens", tokens=tokens, alone=alone)),
+                (words("plan.device"), words("plan.free", name=report.device, size=gib(report.limit_bytes))),
+                (words("plan.memory"), Text(words(key, size=gib(found.num_bytes)), colour)),
+                (
+                    words("plan.time"),
+                    words("plan.time.value", time=time, seconds=found.seconds_per_step, source=source),
+                ),
+                (words("plan.energy"), comma.join([f"{report.kilowatt_hours:.3g} kWh", *_costs(report)])),
             ]
         )
     )
     console.print()
-    lines = [(line.name, gib(line.bytes), line.source) for line in found.memory]
-    console.print(
-        table(("Memory", "GiB", "From"), [(n, size.removesuffix(" GiB"), s) for n, size, s in lines], words=(0, 2))
-    )
-    full, lora = (gib(report.rule_of_thumb[name]) for name in ("full", "lora"))
-    console.print(
-        Text(f"Rule of thumb, float32: full tuning 5 x the weights = {full}, LoRA a little over {lora}", "dim")
-    )
+    lines = [
+        (words(f"plan.line.{line.name}"), gib(line.bytes).removesuffix(" GiB"), line.source[language])
+        for line in found.memory
+    ]
+    console.print(table((words("plan.memory"), "GiB", words("plan.from")), lines, words=(0, 2)))
+    console.print(Text(words("plan.rule", **{name: gib(size) for name, size in report.rule_of_thumb.items()}), "dim"))
     console.print()
-    console.print(Text("Other ways: share of parameters that learn, time, and GiB with so many tokens at once", "bold"))
-    console.print(_options(report))
+    console.print(Text(words("plan.ways"), "bold"))
+    console.print(_options(report, words))
     console.print()
-    console.print(Text(report.advice, "bold"))
+    console.print(Text(report.advice[language], "bold"))
 
 
-def _options(report: PlanReport) -> object:
+def _options(report: PlanReport, words: Wording) -> object:
     budgets = sorted({budget for row in report.options for budget, _ in row.budgets})
-    headings = ("", "Method", "Format", "Learn", "Time", *(f"{budget:,}" for budget in budgets))
+    names = (words(f"plan.{one}") for one in ("ways.method", "ways.format", "ways.learn", "time"))
+    headings = ("", *names, *(f"{budget:,}" for budget in budgets))
     rows = []
     for index, row in enumerate(report.options):
         mark = "*" if index == report.recommended else ""
         cells = [_cell(dict(row.budgets).get(budget), report.limit_bytes) for budget in budgets]
         share = f"{row.forecast.learned_share:.2%}"
-        method = f"{row.method}, checkpointing" if row.checkpointing else row.method
-        rows.append((mark, method, row.precision, share, duration(row.forecast.seconds), *cells))
+        method = words("plan.ways.checkpointing", method=row.method) if row.checkpointing else row.method
+        time = duration(row.forecast.seconds, words.language)
+        rows.append((mark, method, row.precision, share, time, *cells))
     return table(headings, rows, words=(0, 1, 2))
 
 

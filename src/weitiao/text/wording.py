@@ -12,6 +12,8 @@ from typing import Any, Literal
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 Table = dict[str, str]
+Said = dict[Language, str]
+"""What something says in each language."""
 
 
 @cache
@@ -92,7 +94,7 @@ class Wording:
         return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def said(say: Callable[[Wording], str]) -> dict[Language, str]:
+def said(say: Callable[[Wording], str]) -> Said:
     """What something says in each language, on lines that may be torn anywhere."""
     return {language: say(Wording(language)).replace("\N{NO-BREAK SPACE}", " ") for language in LANGUAGES}
 
