@@ -107,8 +107,13 @@ def main() -> None:
             assert isinstance(budget, int)
             plan = Plan(data.train, recipe.train.batch_size, budget, recipe.train.share_prefixes, recipe.train.seed)
             forests = [f for step in map(plan.step, range(plan.steps_per_epoch)) for f in step.forests]
-            floor = floor_seconds(open_model(run.path, base=recipe.model).model, forests)
-            result |= {"floor_seconds": round(floor, 2), "floor_share": round(floor / run.seconds, 3)}
+            products, attention = floor_seconds(open_model(run.path, base=recipe.model).model, forests)
+            result |= {
+                "floor_seconds": round(products, 2),
+                "floor_share": round(products / run.seconds, 3),
+                "attention_floor_seconds": round(attention, 2),
+                "floor_share_with_attention": round((products + attention) / run.seconds, 3),
+            }
     print(json.dumps(result))
 
 

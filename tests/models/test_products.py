@@ -1,11 +1,16 @@
-"""Products with frozen weights are those of float64, however the weight lies."""
+"""Products are those of float64, however the weight lies, and so are the gradients of layers that are made of them."""
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
 
-from weitiao.models.products import LEAST_PRODUCTS, product
+from weitiao.models.products import LEAST_PRODUCTS, FastLinear, is_linear, product, put_fast_linears
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -22,3 +27,32 @@ def test_products_are_those_of_float64(dtype: torch.dtype, turned: bool) -> None
     torch.testing.assert_close(
         product(x, weight, into=torch.empty(600, 160, dtype=dtype)).double(), expected, **tolerance
     )
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("rows", [7, 1300], ids=["few", "many"])
+def test_a_fast_layer_has_the_values_and_gradients_of_a_plain_one_in_float64(bias: bool, rows: int) -> None:
+    torch.manual_seed(0)
+    plain = nn.Linear(128, 160, bias=bias)
+    fast, exact = FastLinear(plain), copy.deepcopy(plain).double()
+    assert is_linear(fast)
+    assert dict(fast.named_parameters()).keys() == dict(plain.named_parameters()).keys()
+    x, grad = torch.randn(1, rows, 128), torch.randn(1, rows, 160)
+    given, wanted = x.clone().requires_grad_(), x.double().requires_grad_()
+    out, expected = fast(given), exact(wanted)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    out.backward(grad)
+    expected.backward(grad.double())
+    for one, other in [(given, wanted), *zip(plain.parameters(), exact.parameters(), strict=True)]:
+        assert one.grad is not None
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-4, atol=2e-4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fast(x).dtype == torch.bfloat16
+
+
+def test_a_model_with_fast_layers_is_the_same_model(tiny_llama_dir: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama_dir)
+    names = {name: parameter.data_ptr() for name, parameter in model.named_parameters(remove_duplicate=False)}
+    put_fast_linears(model)
+    assert {name: one.data_ptr() for name, one in model.named_parameters(remove_duplicate=False)} == names
+    assert all(is_linear(one) for one in model.modules() if isinstance(one, nn.Linear))

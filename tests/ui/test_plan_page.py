@@ -66,6 +66,10 @@ def test_a_way_is_taken_and_settings_are_found_changed_and_kept_until_they_are_s
     expect(page.locator("[data-setting='train.batch_size'] .problem")).to_contain_text("train.batch_size")
     assert sent.count("PATCH") == 2  # a click, a request
     page.locator("[id='train.batch_size']").fill("4")
+    page.locator("#search").fill("max_grad_norm")
+    page.locator("[id='train.max_grad_norm']").fill("null")  # 1.0 by default
     page.locator("#save button").first.click()
     expect(page.locator("#save")).to_be_hidden()
-    assert load_recipe(recipe).train.batch_size == 4
+    train = load_recipe(recipe).train
+    assert (train.batch_size, train.max_grad_norm) == (4, None)
+    expect(page.locator("[id='train.max_grad_norm']")).to_have_value("null")

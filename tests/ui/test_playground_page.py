@@ -118,6 +118,19 @@ def test_base_and_tuned_side_by_side_survive_a_reload_and_are_voted_on(
     assert {"a": (item.a, a.model), "b": (item.b, b.model)}[judgement.choice] == (second, winner)
     assert {item.a, item.b} == {first, second}
 
+    there = page.url
+    page.goto(served.url.replace("/?", "/serve?"))
+    _stays_open(page)
+    page.goto(there)
+
     page.get_by_role("button", name="End the server").click()
     page.get_by_role("heading", name="Choose models").wait_for()
     assert page.evaluate("async () => (await (await fetch('/api/servers')).json()).length") == 0
+
+
+def _stays_open(page: Page) -> None:
+    """What a person opened, when a page of servers gets itself anew, as it does every ten seconds."""
+    page.locator("#servers summary").click()
+    again = "{target: '#servers', select: '#servers', swap: 'outerMorph'}"
+    page.evaluate(f"() => htmx.ajax('GET', location.href, {again})")
+    expect(page.locator("#servers details")).to_have_attribute("open", "")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
-from weitiao.models.products import by_onednn, product
+from weitiao.models.products import by_onednn, is_linear, product
 
 CHUNK_LOGITS = 2**24
 """Logits held at once: 64 MiB in float32, enough rows for an efficient matrix product at any vocabulary."""
@@ -170,8 +170,3 @@ def in_chunks(
 def short_format(device: torch.device) -> torch.dtype | None:
     """The number format of products under autocast, for what PyTorch does not cast by itself; None without it."""
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-
-
-def is_linear(head: object) -> TypeGuard[nn.Linear]:
-    """Whether this is a linear layer and nothing more: no subclass, no wrapper, no hook."""
-    return type(head) is nn.Linear and not head._forward_hooks and not head._forward_pre_hooks

@@ -12,8 +12,9 @@ from transformers import PreTrainedModel
 from weitiao.forest.layout import Forest, Layout
 from weitiao.models.alone import states_alone
 from weitiao.models.attention import ForestAttention, backend_of
-from weitiao.models.head import cross_entropy, is_linear
+from weitiao.models.head import cross_entropy
 from weitiao.models.parts import Readout, decoder
+from weitiao.models.products import is_linear
 
 
 class Begins(Protocol):

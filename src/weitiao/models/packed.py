@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weitiao.models.asking import attention_function
-from weitiao.models.head import is_linear
 from weitiao.models.host_weights import keeps_on_host
 from weitiao.models.parts import causal_model, evaluating, is_of_peft
+from weitiao.models.products import is_linear
 
 _WRAPPERS = (("peft.tuners.tuners_utils", "BaseTunerLayer"), ("peft.utils.other", "AuxiliaryTrainingWrapper"))
 _ROWS = 16

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from weitiao.errors import ModelError
-from weitiao.models.head import is_linear
+from weitiao.models.products import is_linear
 
 
 def causal_model(model: nn.Module) -> PreTrainedModel:

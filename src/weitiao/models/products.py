@@ -1,18 +1,19 @@
-"""Matrix products on a CPU by the library that is faster there; without gradients of their own."""
+"""Matrix products on a CPU by the library that is faster there, and linear layers that are computed by them."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeGuard, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from weitiao.machine.hardware import read_cpuinfo
 
 
 def product(x: Tensor, weight: Tensor, *, onto: Tensor | None = None, into: Tensor | None = None) -> Tensor:
-    """`x weight^T`, and `onto` added where it is there.
+    """`x weight^T`, and `onto` added where it is there. It has no gradient.
 
     Args:
         x: [T, I].
@@ -48,3 +49,61 @@ def by_onednn(x: Tensor, weight: Tensor) -> bool:
 def _is_faster() -> bool:
     name, flags = read_cpuinfo(Path("/proc/cpuinfo"))
     return (name or "").startswith("AMD") and "avx512f" in flags and torch.backends.mkldnn.is_available()
+
+
+class _Linear(torch.autograd.Function):
+    """`x W^T + b` of x [T, I], with the gradients of all three."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        out = product(x, weight)
+        return out if bias is None else out.add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grad_outputs
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            product(grad, weight.t()) if of_x else None,
+            product(grad.t(), x.t()) if of_weight else None,
+            grad.sum(0) if of_bias else None,
+        )
+
+
+class FastLinear(nn.Linear):
+    """A linear layer with its products, also those of the gradients, by the library that is faster.
+
+    Args:
+        layer: Whose parameters it has.
+    """
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+        self.training = layer.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, self.in_features)
+        if torch.is_autocast_enabled(x.device.type) or not by_onednn(rows, self.weight):
+            return super().forward(x)
+        out = cast(Tensor, cast(Any, _Linear).apply(rows, self.weight, self.bias))
+        return out.view(*x.shape[:-1], self.out_features)
+
+
+def put_fast_linears(model: nn.Module) -> None:
+    """Put `FastLinear` in the place of the linear layers of a model on a CPU, where that is worth it.
+
+    Its parameters, their names, and up to rounding what it computes stay as they are.
+    """
+    for parent in list(model.modules()) if _is_faster() else ():
+        for name, layer in parent.named_children():
+            if type(layer) is nn.Linear and is_linear(layer) and layer.weight.dtype == torch.float32:
+                setattr(parent, name, FastLinear(layer))
+
+
+def is_linear(layer: object) -> TypeGuard[nn.Linear]:
+    """Whether this is a linear layer and nothing more: no other subclass, no wrapper, no hook."""
+    is_plain = type(layer) in (nn.Linear, FastLinear)
+    return is_plain and not layer._forward_hooks and not layer._forward_pre_hooks  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from weitiao.models.config import AttentionName
 from weitiao.models.host_weights import staying
 from weitiao.models.load import causal_class
 from weitiao.models.parts import checkpoint_layers, decoder, layer_list
+from weitiao.models.products import put_fast_linears
 from weitiao.models.quantization import Quantization
 from weitiao.objectives.config import ObjectiveConfig
 from weitiao.objectives.objective import Objective
@@ -74,6 +75,7 @@ class Sketch:
         if way.device == "cpu" and way.quantization is None and isinstance(self.method, PeftMethod):
             self.method.fuse(self.adapted)
         if way.device == "cpu":
+            put_fast_linears(self.adapted)
             set_backend(self.adapted, way.attention)
         checkpoint_layers(model, int(way.train.checkpointing))
         self.objective: Objective = way.objective.build(self.adapted)

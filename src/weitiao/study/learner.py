@@ -24,6 +24,7 @@ from weitiao.models.load import load_model
 from weitiao.models.noise import add_embedding_noise
 from weitiao.models.parts import checkpoint_layers
 from weitiao.models.probe import forest_or_alone, probe_forest
+from weitiao.models.products import put_fast_linears
 from weitiao.objectives.objective import Objective
 from weitiao.recipe import Recipe
 from weitiao.rendering.items import TokenSequence, sequences_of
@@ -86,6 +87,8 @@ def adapt(
         state_rounding(recipe, model, data.validation, tell, metrics=run.metrics_path if run else None)
     begun = begin(method, model, start, seed=recipe.train.seed)
     adapted = begun.model
+    if model.device.type == "cpu":
+        put_fast_linears(adapted)
     settle(adapted)
     settle_routers(adapted, recipe.train.router, whole=isinstance(method, Selected))
     checkpoint_layers(model, int(recipe.train.checkpointing))

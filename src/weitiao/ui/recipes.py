@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +73,12 @@ def begin(project: Project, model: str) -> None:
 
 
 def change(
-    project: Project, changes: Mapping[str, Any], etag: str, *, first: Callable[[dict[str, Any]], None] = lambda _: None
+    project: Project,
+    changes: Mapping[str, Any],
+    etag: str,
+    *,
+    none: Collection[str] = (),
+    first: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> str:
     """Set settings in the recipe of a project, all of them or, where one cannot be used, none.
 
@@ -81,6 +86,7 @@ def change(
         project: Whose.
         changes: Dotted names to values; None takes a setting out, so that its default counts.
         etag: That of the recipe that the changes were made for.
+        none: Dotted names of settings that are to hold nothing, where that is not their default.
         first: Is called with the new values when they are known to be good, before anybody sees them; nothing changes
             where it fails.
 
@@ -99,12 +105,14 @@ def change(
                 take_out(values, name)
             else:
                 set_setting(values, name, value, str(project.recipe))
+        for name in none:
+            set_setting(values, name, None, str(project.recipe))
 
     with _taken(project):
         found = read(project)
         if found.etag != etag:
             raise changed_meanwhile()
-        text = edited_yaml(found.text, str(project.recipe), edit) if changes else found.text
+        text = edited_yaml(found.text, str(project.recipe), edit) if changes or none else found.text
         _write(project, text, first)
     return _etag(text)
 

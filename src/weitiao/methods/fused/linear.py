@@ -15,7 +15,7 @@ import torch
 from peft.tuners.lora import Linear as PeftLinear
 from torch import Tensor, nn
 
-from weitiao.models.products import product
+from weitiao.models.products import is_linear, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ def read_linear(module: nn.Module) -> LoraLinear | None:
     """
     if module._forward_hooks:
         return None
-    if type(module) is nn.Linear:
+    if is_linear(module):
         return _frozen(LoraLinear(module.weight, module.bias))
-    if type(module) is not PeftLinear or type(module.base_layer) is not nn.Linear:
+    if type(module) is not PeftLinear or not is_linear(module.base_layer):
         return None
     base, lora = module.base_layer, cast(Any, module)
     if module.disable_adapters or module.merged:

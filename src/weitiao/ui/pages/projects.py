@@ -43,10 +43,12 @@ class Changes(BaseModel, extra="forbid"):
 
     Attributes:
         changes: Dotted names to values; null takes a setting out, so that its default counts.
+        none: Names of settings that are to be null, where that is not their default.
         etag: That of the recipe which was read.
     """
 
-    changes: dict[str, Any] = Field(max_length=500)
+    changes: dict[str, Any] = Field(default={}, max_length=500)
+    none: list[str] = Field(default=[], max_length=500)
     etag: str
 
 
@@ -165,7 +167,7 @@ def projects_router(ui: Ui) -> APIRouter:
     @router.patch("/api/projects/{name:path}/recipe")
     def change(name: str, wanted: Changes) -> dict[str, str]:
         """Set settings of a recipe, all of them or none."""
-        return {"etag": recipes.change(workspace.project(name), wanted.changes, wanted.etag)}
+        return {"etag": recipes.change(workspace.project(name), wanted.changes, wanted.etag, none=wanted.none)}
 
     @router.put("/api/uploads/{name:path}", status_code=201)
     async def upload(request: Request, name: str, file: Annotated[str, Query(max_length=500)]) -> dict[str, Any]:

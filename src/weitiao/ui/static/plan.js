@@ -10,10 +10,10 @@ const form = /** @type {HTMLFormElement} */ (document.getElementById("settings")
 const search = /** @type {HTMLInputElement} */ (document.getElementById("search"));
 const rows = /** @type {HTMLElement[]} */ ([...form.querySelectorAll("[data-setting]")]);
 
-/** What stands in a field: JSON where it is that, a text where it is not, the default where it is empty.
+/** What a field means: JSON where it is that, a text where it is not, the default where it is empty.
  * @param {HTMLInputElement | HTMLSelectElement} field @returns {unknown} */
 function valueOf(field) {
-  if (field.value === "") return null;
+  if (field.value === "") return defaultOf(field);
   if ("text" in field.dataset) return field.value;
   try {
     return JSON.parse(field.value);
@@ -22,11 +22,16 @@ function valueOf(field) {
   }
 }
 
+/** @param {HTMLElement} field @returns {unknown} */
+const defaultOf = (field) => JSON.parse(field.dataset.default ?? "null");
+/** @param {unknown} one @param {unknown} other */
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
 /** The fields that say something else than the recipe. */
 function changed() {
   const fields = rows.map((row) => /** @type {HTMLInputElement | HTMLSelectElement} */ (row.querySelector("input, select")));
   return fields.filter((field) => {
-    const is = JSON.stringify(valueOf(field)) !== JSON.stringify(JSON.parse(field.dataset.was ?? "null"));
+    const is = !same(valueOf(field), JSON.parse(field.dataset.was ?? "null"));
     field.closest(".setting")?.classList.toggle("changed", is);
     return is;
   });
@@ -45,12 +50,14 @@ form.addEventListener("values", (event) => {
   const body = /** @type {CustomEvent} */ (event).detail;
   for (const key of Object.keys(body)) delete body[key];
   body.etag = form.dataset.etag;
-  body.changes = Object.fromEntries(
-    fields.map((field) => {
-      const value = valueOf(field);
-      return [field.name, JSON.stringify(value) === JSON.stringify(JSON.parse(field.dataset.default ?? "null")) ? null : value];
-    }),
-  );
+  body.changes = {};
+  body.none = [];
+  for (const field of fields) {
+    const value = valueOf(field);
+    if (same(value, defaultOf(field))) body.changes[field.name] = null;
+    else if (value === null) body.none.push(field.name);
+    else body.changes[field.name] = value;
+  }
 });
 
 /** Show what has all the words that are searched for, and open the groups that have some of it. */
