@@ -135,8 +135,8 @@ def test_a_weight_that_is_missing_is_an_error(
 def test_scaled_rotary_positions_that_are_not_known_are_an_error(
     llama: PreTrainedModel, vocabulary: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
-    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_strings={"llama.rope.scaling.type": "longrope"})
-    assert "rotary positions (longrope)" in refusal(path, tmp_path / "cache")
+    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_strings={"llama.rope.scaling.type": "ntk"})
+    assert "rotary positions (ntk)" in refusal(path, tmp_path / "cache")
     odd = {"rope_freqs.weight": np.linspace(1, 3, 8, dtype=np.float32)}
     path = write_gguf(tmp_path / "odd.gguf", llama, vocabulary, extra_tensors=odd)
     assert "factors of rotary positions" in refusal(path, tmp_path / "odd")
@@ -147,9 +147,16 @@ LLAMA3 = {
     "original_max_position_embeddings": 64,
 }  # fmt: skip
 LINEAR = {"rope_type": "linear", "rope_theta": 5000.0, "factor": 4.0}
+YARN = {
+    "rope_type": "yarn", "rope_theta": 5000.0, "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 16.0,
+}  # fmt: skip
+NAMES = {
+    "factor": "factor", "original_max_position_embeddings": "original_context_length", "beta_fast": "yarn_beta_fast",
+}  # fmt: skip
+"""Under which llama.cpp's converter writes settings."""
 
 
-@pytest.mark.parametrize("scaling", [LLAMA3, LINEAR], ids=["llama3", "linear"])
+@pytest.mark.parametrize("scaling", [LLAMA3, LINEAR, YARN], ids=["llama3", "linear", "yarn"])
 def test_scaled_rotary_positions_are_those_of_the_model(
     scaling: dict[str, Any], llama: PreTrainedModel, vocabulary: tuple[list[str], list[str]], tmp_path: Path
 ) -> None:
@@ -164,8 +171,10 @@ def test_scaled_rotary_positions_are_those_of_the_model(
         }
     else:
         extra = {
-            "extra_strings": {"llama.rope.scaling.type": "linear"},
-            "extra_floats": {"llama.rope.scaling.factor": 4.0},
+            "extra_strings": {"llama.rope.scaling.type": scaling["rope_type"]},
+            "extra_floats": {
+                f"llama.rope.scaling.{NAMES[name]}": value for name, value in scaling.items() if name in NAMES
+            },
         }
     path = write_gguf(tmp_path / "tiny.gguf", scaled, vocabulary, **extra)
     found = load_model(ModelConfig(name=str(path), dtype="float32"), cache_dir=tmp_path / "cache")

@@ -97,8 +97,12 @@ class LlamaEngine:
         return pace(times)
 
     def logprobs(self, sequences: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]) -> list[tuple[float, ...]]:
-        self._open(1, max((len(ids) for ids, _ in sequences), default=1))
-        return [self._logprobs(ids, places) for ids, places in sequences]
+        found: dict[int, tuple[float, ...]] = {}
+        for number in sorted(range(len(sequences)), key=lambda one: len(sequences[one][0])):
+            ids, places = sequences[number]
+            self._open(1, len(ids))
+            found[number] = self._logprobs(ids, places)
+        return [found[number] for number in range(len(sequences))]
 
     def answers(
         self, prompts: tuple[tuple[int, ...], ...], stop_ids: frozenset[int], max_new_tokens: int
@@ -137,10 +141,12 @@ class LlamaEngine:
         return found or None
 
     def _open(self, slots: int, length: int) -> None:
-        """A context with so many slots of at least so many tokens; one that is there and has them stays."""
-        if len(self._held) == slots and self._room >= length:
+        """A context with so many slots of so many tokens, and next to none more: by its size LongRoPE chooses how to
+        rotate, where transformers goes by the row."""
+        room = -(-length // 256) * 256
+        if len(self._held) == slots and self._room == room:
             return
-        self._room = -(-length // 256) * 256
+        self._room = room
         settings = self._cpp.LlamaContextParams()
         settings.n_ctx, settings.n_seq_max = slots * self._room, slots
         settings.n_batch = settings.n_ubatch = _BATCH

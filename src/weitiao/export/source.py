@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from weitiao.export.asking import alone
 from weitiao.export.converter import Converter
 from weitiao.export.importance import importance
+from weitiao.export.sentencepiece import beside_sentencepiece
 from weitiao.files import COMPLETE, writable
 from weitiao.methods.adapter import ADAPTER_CONFIG
 from weitiao.models.config import ModelConfig
+from weitiao.models.names import resolve_model
 
 if TYPE_CHECKING:
     from weitiao.models.directory import StoredDtype
@@ -98,7 +100,8 @@ class Source:
             return target
         library()  # what is missing is said before anything is computed
         converter, plain = Converter(self.llama_cpp), self.work / "plain.gguf"
-        converter.model(self.whole(), plain, "f32")
+        beside = beside_sentencepiece(self.whole(), resolve_model(self.base), self.work / "beside")
+        converter.model(beside, plain, "f32")
         if missing := alone("llama.cpp", missing_ends, plain, self.ends):
             converter.with_ends(plain, target, missing)
             plain.unlink()

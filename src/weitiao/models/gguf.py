@@ -6,28 +6,23 @@ where all the matrices are of one half type.
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from weitiao.errors import MissingExtraError, ModelError
 from weitiao.models.boundary import loading, quiet_transformers
+from weitiao.models.gguf_rope import ROPE_TENSORS, scale_positions
 from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
 
 if TYPE_CHECKING:
     import torch
     from gguf import GGUFReader
-    from numpy.typing import NDArray
     from transformers import PretrainedConfig, PreTrainedModel
 
 _REMEDY = "Use the model's Hugging Face directory or hub id instead."
 _AGAIN = "Download or copy the file again."
 _PACKAGES = ("gguf", "transformers")
-_FACTORS = "rope_freqs.weight"
-"""By how much each frequency of the rotary positions is divided (Llama 3.1 and later)."""
 
 
 def convert_gguf(path: Path, directory: Path) -> None:
@@ -52,7 +47,7 @@ def convert_gguf(path: Path, directory: Path) -> None:
     with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=_REMEDY):
         config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
         del config._model_name_or_path  # the file's free-text title, which is no name that could be loaded
-        _scale_positions(path, reader, config)
+        scale_positions(path, reader, config)
         tokenizer = read_gguf_tokenizer(path, max_length=config.max_position_embeddings)
         model = _read_model(path, reader, config)
     with quiet_transformers():
@@ -88,38 +83,6 @@ def _check_header(path: Path) -> None:
         raise ModelError(f"{path} holds a model of the architecture {architecture!r}, which is not supported.", _REMEDY)
     if metadata.get("split.count", 1) > 1:
         raise ModelError(f"{path} is one part of {metadata['split.count']}.", "Join the parts (gguf-split --merge).")
-    scaling = metadata.get(f"{architecture}.rope.scaling.type", "none")
-    if scaling not in ("none", "linear"):
-        raise ModelError(f"{path} scales its rotary positions ({scaling}), which is not read from GGUF.", _REMEDY)
-
-
-def _scale_positions(path: Path, reader: GGUFReader, config: PretrainedConfig) -> None:
-    """Put into a configuration what the file says of its rotary positions; transformers reads none of it."""
-    architecture = str(reader.fields["general.architecture"].contents())
-    if factor := reader.fields.get(f"{architecture}.rope.scaling.factor"):
-        config.rope_parameters |= {"rope_type": "linear", "factor": float(factor.contents())}
-    factors = next((one.data for one in reader.tensors if one.name == _FACTORS), None)
-    if factors is not None:
-        config.rope_parameters |= _as_llama3(path, config, factors)
-
-
-def _as_llama3(path: Path, config: PretrainedConfig, factors: NDArray[np.float32]) -> dict[str, float | str]:
-    """The settings of Llama 3.1 that give these divisors of the frequencies; the file holds nothing but them."""
-    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
-    theta = config.rope_parameters["rope_theta"]
-    plain = theta ** (-np.arange(0, 2 * len(factors), 2) / (2 * len(factors)))
-    for original in (2**power for power in range(5, 21)):
-        settings = {
-            "rope_type": "llama3", "rope_theta": theta, "factor": float(factors.max()), "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0, "original_max_position_embeddings": original,
-        }  # fmt: skip
-        tried = copy.deepcopy(config)
-        tried.rope_parameters = settings
-        frequencies, _ = ROPE_INIT_FUNCTIONS["llama3"](tried, "cpu")
-        if np.allclose(plain / frequencies.numpy(), factors, rtol=1e-4):
-            return settings
-    raise ModelError(f"{path} holds factors of rotary positions that are not those of Llama 3.", _REMEDY)
 
 
 def _read_model(path: Path, reader: GGUFReader, config: PretrainedConfig) -> PreTrainedModel:
@@ -160,7 +123,7 @@ def _read_weights(reader: GGUFReader, skeleton: PreTrainedModel) -> tuple[dict[s
     state: dict[str, Any] = {}
     unread = []
     for tensor in reader.tensors:
-        if tensor.name == _FACTORS:
+        if tensor.name in ROPE_TENSORS:
             continue
         result = processor.process(
             weights=dequantize(tensor.data, tensor.tensor_type),
