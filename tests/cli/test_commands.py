@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,17 @@ def test_help_is_fast_and_every_command_has_examples() -> None:
         assert text.returncode == 0
         assert "Examples:" in text.stdout
         assert f"weitiao {name}" in text.stdout
+
+
+def test_train_speaks_chinese(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 2}, data={"validation": 0.1})
+    done = weitiao("--language", "zh", "train", recipe)
+    assert done.returncode == 0, done.stderr
+    for text in ("：JSON Lines，alpaca（自动识别），40 条样本", "个参数中学习", "训练完成", "下一步："):
+        assert text in done.stderr
+    assert re.search(r"^第 2/2 步  损失 \d\.\d{4}  每秒 \d+ 个词元", done.stderr, re.M)
+    assert re.search(r"^第 2 步：验证集损失 \d\.\d{4}", done.stderr, re.M)
+    assert not re.search(r"\b(?:step|loss|tokens/s|parameters|Next)\b", done.stderr)
 
 
 def test_show_marks_the_learned_tokens(trained: Path) -> None:

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from typer.main import get_command
 from workbench import weitiao
 
+from weitiao.cli import main
 from weitiao.cli.main import app
 from weitiao.text.wording import table_of
 
@@ -47,6 +48,13 @@ def test_every_command_and_option_is_explained_in_chinese_and_no_text_is_left_ov
         (text,) = english[key]
         assert text.count("\n\n") == chinese[key].count("\n\n"), key
         assert set(re.findall("`[^`]+`", text)) == set(re.findall("`[^`]+`", chinese[key])), key
+
+
+def test_what_closing_panels_say_in_chinese_is_what_commands_call_it() -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in Path(main.__file__).parent.glob("*.py"))
+    names = [key.removeprefix("closing.") for key in table_of("zh") if key.startswith("closing.")]
+    assert names
+    assert not [name for name in names if f'"{name}"' not in code and f"'{name}'" not in code]
 
 
 def paths(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
+from weitiao.cli.console import closing_panel
+from weitiao.terminal.console import TextConsole
 from weitiao.terminal.progress import TimeLeft, TrainingLine, answer_progress, left_in_words
+from weitiao.text.wording import told
 
 
 class Clock:
@@ -75,3 +79,22 @@ def test_a_terminal_has_the_line_of_a_log_behind_a_bar() -> None:
     last = [line for line in stream.getvalue().splitlines() if "step 5/5" in line][-1]
     assert last.index("━") < last.index("step 5/5  loss 0.5000 (a [/b] 0.2500)  100 tokens/s")
     assert stream.getvalue().count("[red]") == 3
+
+
+def test_a_console_says_it_in_its_language() -> None:
+    console = TextConsole(stderr=True, language="zh")
+    with console.capture() as captured:
+        shown = TrainingLine(console)
+        shown.start(0, 1)
+        shown.step(1, 0.5, 100.0, {"a": 0.25, "b": 0.75})
+        shown.message(told(lambda words: words("progress.learned", learned=1, all=2)))
+        shown.message("as it is")
+        shown.stop()
+        closing_panel(console, "Trained", [("run", "runs/a"), ("untuned, zero-shot", "1")], ["weitiao chat runs/a"])
+    first, *rest = captured.get().splitlines()
+    assert first.startswith("第 1/1 步  损失 0.5000（a 0.2500、b 0.7500）  每秒 100 个词元  ")
+    assert rest[:2] == ["2 个参数中学习 1 个", "as it is"]
+    panel = rest[2:]
+    assert "训练完成" in panel[0] and "│ 运行            runs/a " in panel[1] and "│ 微调前，零样本  1 " in panel[2]
+    assert len({cell_len(line) for line in panel}) == 1  # its right border is straight
+    assert any("下一步" in line for line in panel)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from weitiao.text.wording import Language
 
 
-def messages() -> Console:
-    """The console for progress and messages; silent on all ranks but the first."""
+def messages(language: Language = "en") -> Console:
+    """The console for progress and messages in a language; silent on all ranks but the first."""
     from weitiao.terminal.console import TextConsole
 
-    return TextConsole(stderr=True, quiet=not _is_first_rank())
+    return TextConsole(stderr=True, quiet=not _is_first_rank(), language=language)
 
 
 def results() -> Console:
@@ -60,7 +60,7 @@ def print_error(error: WeitiaoError, language: Language) -> None:
 
 
 def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]], commands: Sequence[str]) -> None:
-    """Say where the results lie and what to type next.
+    """Say where the results lie and what to type next, in the console's language: `closing.NAME` of its texts.
 
     Args:
         console: Where to print.
@@ -68,19 +68,24 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
         facts: Pairs of a name and a value.
         commands: The next commands, ready to be copied.
     """
+    from rich.cells import cell_len, set_cell_size
     from rich.panel import Panel
     from rich.text import Text
 
-    text = Text()
-    width = max((len(name) for name, _ in facts), default=0)
-    for name, value in facts:
-        text.append(f"{name:<{width}}  ", style="bold")
+    from weitiao.terminal.console import words_of
+
+    words, text = words_of(console), Text()
+    names = [words.named("closing", name) for name, _ in facts]
+    width = max(map(cell_len, names), default=0)
+    for name, (_, value) in zip(names, facts, strict=True):
+        text.append(f"{set_cell_size(name, width)}  ", style="bold")
         text.append(f"{value}\n")
     if commands:
-        text.append("\nNext:\n", style="bold")
+        text.append(f"\n{words.named('closing', 'Next:')}\n", style="bold")
         for command in commands:
             text.append(f"  {command}\n", style="cyan")
     text.rstrip()
+    title = words.named("closing", title)
     console.print(Panel(text, title=Text(title), title_align="left", border_style="green", expand=False))
 
 

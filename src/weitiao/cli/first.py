@@ -106,7 +106,7 @@ def demo(
     """
     from weitiao.demo.run import METRIC, run_demo
 
-    console = messages()
+    console = messages(language)
     result = run_demo(output, model=model, seed=seed, num_train=rows, language=language, console=console)
     work, best = result.work, result.baseline.best
     if json:
@@ -156,6 +156,7 @@ def baseline(
     shots: Annotated[str | None, typer.Option(help="Numbers of solved examples to try, separated by commas.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask so many test rows only, drawn by a seed.")] = None,
     base_model: BaseModelName = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Find out how far prompting goes: models and prompts on the test rows, the gap that is left, and whether to tune.
@@ -172,7 +173,7 @@ def baseline(
     from weitiao.study.baseline.run import run_baseline
     from weitiao.terminal.baseline import print_baseline, print_gap
 
-    console = messages()
+    console = messages(language)
     settings = [*(overrides or ()), *base_settings(base_model)]
     settings += [] if models is None else [f"baseline.models={dumps(_words(models))}"]
     settings += [] if shots is None else [f"baseline.shots={dumps(list(map(_number, _words(shots))))}"]

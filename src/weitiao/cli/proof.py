@@ -19,6 +19,7 @@ def eval(
     limit: Annotated[int | None, typer.Option(min=1, help="Score the first so many test rows only.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where the files go; the run directory by default.")] = None,
     base_model: BaseModelName = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Score a model on held-out rows, loss on the validation part and answers on the test part, and on benchmarks.
@@ -39,7 +40,7 @@ def eval(
     from weitiao.study.evaluate import evaluate_recipe
     from weitiao.terminal.scores import print_scores
 
-    console = messages()
+    console = messages(language)
     settings = [*(overrides or ()), *([] if limit is None else [f"evaluate.limit={limit}"]), *base_settings(base_model)]
     tuned = target.is_dir() and not base
     recipe = load_recipe(target, settings)
@@ -66,6 +67,7 @@ def retention(
         Literal["small", "full"] | None, typer.Option(help="Instead of the recipe's retention.suite.")
     ] = None,
     base_model: BaseModelName = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Show what a model knows outside its task, and what of that a training left: general knowledge, instructions,
@@ -82,7 +84,7 @@ def retention(
     from weitiao.study.retention import retention_target
     from weitiao.terminal.verdict import print_retention, print_retention_change
 
-    console = messages()
+    console = messages(language)
     found = retention_target(
         target,
         overrides or (),

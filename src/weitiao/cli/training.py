@@ -58,7 +58,8 @@ def plan(
     if recipe is not None:
         from weitiao.recipe import load_recipe
 
-        report = plan_recipe(load_recipe(recipe, settings), device=device, prices=prices, tell=teller(messages()))
+        tell = teller(messages(language))
+        report = plan_recipe(load_recipe(recipe, settings), device=device, prices=prices, tell=tell)
     else:
         assert model is not None
         made = recipe_of_model(model, settings)
@@ -99,7 +100,7 @@ def run(
     from weitiao.study.pipeline.run import run_pipeline
     from weitiao.study.stages import run_stages
 
-    console = messages()
+    console = messages(language)
     work = load_work(recipe, overrides or ())
     do: Callable[..., PipelineResult]
     do = partial(run_stages, work) if isinstance(work, StagedRecipe) else partial(run_pipeline, work)
@@ -189,6 +190,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe file, or a run directory to go on with.")],
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Train also where the forecast says it does not fit.")] = False,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Tune a model by a recipe; go on where an earlier call stopped.
@@ -205,8 +207,10 @@ def train(
     """
     from weitiao.recipe import load_recipe
     from weitiao.study.train import train as run_training
+    from weitiao.terminal.progress import duration
+    from weitiao.text.wording import Wording
 
-    console = messages()
+    console = messages(language)
     loaded = load_recipe(recipe, overrides or ())
     run = run_training(loaded, console=console, force=force)
     path = quoted(run.path)
@@ -217,15 +221,18 @@ def train(
         )  # fmt: skip
         raise typer.Exit(130)
     uses = [f"weitiao chat {path}", f"weitiao merge {path} MODEL_DIR"]
-    best = "" if run.best_validation_loss is None else f", best validation loss {run.best_validation_loss:.4f}"
+    words, best = Wording(language), run.best_validation_loss
+    key = "progress.trained" if best is None else "progress.trained.best"
+    loss = words(key, loss=run.loss, steps=run.steps, best=best)
+    time = words("progress.speed", time=duration(run.seconds, language), speed=run.tokens_per_second)
     closing_panel(
         console,
         "Trained",
         [
             ("run", str(run.path)),
             ("weights", str(run.path / "final")),
-            ("loss", f"{run.loss:.4f} after {run.steps} steps{best}"),
-            ("time", f"{run.seconds:.0f} s, {run.tokens_per_second:.0f} tokens/s"),
+            ("loss", loss),
+            ("time", time),
         ],
         [f"weitiao eval {path}", *([f"weitiao score {path} --data FILE"] if loaded.objective.gives_scores else uses)],
     )

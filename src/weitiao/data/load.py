@@ -23,6 +23,7 @@ from weitiao.data.reading.paths import labels, resolve_paths
 from weitiao.data.reading.rows import BadRow, Notes
 from weitiao.data.writing.rejected import RejectedRows, Rejection
 from weitiao.errors import DataError
+from weitiao.text.wording import Wording
 
 _NUM_NAMED = 8
 PARTS = ("train", "validation", "test")
@@ -59,11 +60,16 @@ class SourceSummary:
     findings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        format = f"{self.format} (detected)" if self.detected else self.format
-        rejected = f", {self.rejected:,} rejected" if self.rejected else ""
-        note = f", {self.note}" if self.note else ""
-        findings = "".join(f"\n  {finding}" for finding in self.findings)
-        return f"{self.part}: {self.path}: {self.kind}, {format}, {self.rows:,} rows{rejected}{note}{findings}"
+        return self.in_words(Wording("en"))
+
+    def in_words(self, words: Wording) -> str:
+        """What was read, in a line, and what was found in lines below it."""
+        format = words("progress.detected", format=self.format) if self.detected else self.format
+        facts = [self.kind, format, words("progress.usable", rows=self.rows)]
+        facts += [words("progress.rejected", rows=self.rejected)] if self.rejected else []
+        facts += [self.note] if self.note else []
+        line = words("progress.source", part=self.part, path=self.path, facts=words("progress.comma").join(facts))
+        return "\n  ".join((line, *self.findings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from weitiao.rendering.render import Rendered, render
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.prompts import prompt_items
+from weitiao.text.wording import told
 from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
 
 if TYPE_CHECKING:
@@ -201,8 +202,10 @@ def items_of_part(
 def load_told(recipe: Recipe, tell: Tell, *, rejected_path: Path | None = None) -> DataSet:
     """The examples of a recipe; what was read, and what its parts have in common, is told."""
     data = load_data(recipe.data, rows=recipe.objective.rows(), rejected_path=rejected_path)
-    for line in (*data.summaries, *data.overlaps):
-        tell(str(line))
+    for summary in data.summaries:
+        tell(told(summary.in_words))
+    for overlap in data.overlaps:
+        tell(str(overlap))
     return data
 
 

@@ -26,7 +26,8 @@ from weitiao.study.dataset import Tell
 from weitiao.study.plan import forecast_here
 from weitiao.study.prepared import Prepared
 from weitiao.terminal.plan import gib
-from weitiao.terminal.progress import TrainingLine, duration
+from weitiao.terminal.progress import TrainingLine
+from weitiao.text.wording import Wording, told
 from weitiao.training.metrics import read_metrics
 
 LEAST_BYTES = 100 * 2**20
@@ -77,13 +78,12 @@ def expect(
             prepared = _with_budget(prepared, budget)
             found = forecast_here(prepared, gpu, calibration_seconds=CALIBRATION_SECONDS)
     fits = found.num_bytes <= ROOM * room
-    said = f"{gib(found.num_bytes)} of the {gib(room)} that there are"
     if not fits and not force:
         raise RecipeError(
-            f"The training is forecast to need {said}.",
+            f"The training is forecast to need {gib(found.num_bytes)} of the {gib(room)} that there are.",
             "See what fits with `weitiao plan RECIPE`, or train all the same with --force.",
         )
-    tell(f"Forecast: {said}{'' if fits else ' (forced)'}, {_times(found)}")
+    tell(told(lambda words: _expected(found, room, fits, words)))
     return prepared, found
 
 
@@ -101,8 +101,10 @@ def _with_budget(prepared: Prepared, budget: int) -> Prepared:
     return replace(prepared, recipe=recipe, plan=replace(prepared.plan, token_budget=budget))
 
 
-def _times(found: Forecast) -> str:
-    return f"{found.seconds_per_step:.3g} s a step, {duration(found.seconds)} in all"
+def _expected(found: Forecast, room: float, fits: bool, words: Wording) -> str:
+    values = {"needed": gib(found.num_bytes), "room": gib(room), "seconds": found.seconds_per_step}
+    key = "progress.forecast" if fits else "progress.forecast.forced"
+    return words(key, **values, time=words.duration(found.seconds))
 
 
 class Comparing(TrainingLine):
@@ -128,10 +130,9 @@ class Comparing(TrainingLine):
         if self._begun is not None:
             seconds, self._begun = time.monotonic() - self._begun, None
             found = self._found
-            self.message(
-                f"first step: {seconds:.3g} s (forecast {found.seconds_per_step:.3g}), "
-                f"memory so far {gib(peak_bytes(self._device))} (forecast for the whole {gib(found.num_bytes)})"
-            )
+            facts = {"seconds": seconds, "forecast": found.seconds_per_step}
+            sizes = {"memory": gib(peak_bytes(self._device)), "all_memory": gib(found.num_bytes)}
+            self.message(told(lambda words: words("progress.first", **facts, **sizes)))
 
 
 def keep_forecast(run: RunDir, found: Forecast, device: str) -> None:

@@ -34,6 +34,7 @@ from weitiao.study.preflight import attention_line
 from weitiao.study.prepared import in_format
 from weitiao.study.rounding import state_rounding
 from weitiao.study.setup import require_trainable_dtype
+from weitiao.text.wording import told
 from weitiao.training.engine import learned_parameters
 from weitiao.training.optimizer import InBackward
 from weitiao.training.router import settle_routers
@@ -109,7 +110,8 @@ def adapt(
     # they compute in float32 and in blocks alone
     fuses = recipe.train.precision == "weights" and recipe.model.attention in ("auto", "blocks")
     fused = num_fused(adapted) if fuses else 0
-    tell(f"{learned:,} of {every:,} parameters learn" + (f"; {fused} fused layers" if fused else ""))
+    key = "progress.learned.fused" if fused else "progress.learned"
+    tell(told(lambda words: words(key, learned=learned, all=every, fused=fused)))
     return begun
 
 

@@ -20,6 +20,7 @@ from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
 from weitiao.recipe import Recipe
 from weitiao.study.dataset import prepare_tokenizer
+from weitiao.text.wording import told
 
 VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
@@ -104,9 +105,9 @@ def open_recipe(recipe: Recipe, *, tuned: bool, attention: str = FOREST) -> Open
 
 def describe(hardware: Hardware, model: PreTrainedModel, device: torch.device, threads: int, budget: int) -> str:
     """One line about what was chosen to run on."""
-    where = f"{hardware.cpu_name}, {threads} threads" if device.type == "cpu" else hardware.gpus[device.index or 0].name
-    dtype = str(model.dtype).removeprefix("torch.")
-    return f"{where}; {dtype}; up to {budget:,} tokens at once"
+    name = hardware.cpu_name if device.type == "cpu" else hardware.gpus[device.index or 0].name
+    values = {"name": name, "threads": threads, "dtype": str(model.dtype).removeprefix("torch."), "budget": budget}
+    return told(lambda words: words("progress.cpu" if device.type == "cpu" else "progress.gpu", **values))
 
 
 def environment(hardware: Hardware) -> dict[str, object]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from weitiao.text.wording import Language, Wording
+
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -24,10 +26,12 @@ class TextConsole(Console):
     Args:
         stderr: Write to stderr, else to stdout.
         quiet: Write nothing.
+        language: Of what is written by those who say it in several.
     """
 
-    def __init__(self, *, stderr: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, stderr: bool = False, quiet: bool = False, language: Language = "en") -> None:
         super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+        self.language = language
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As `Console.render`, control characters of texts written as escapes. (Rich's own travel as `control`.)"""
@@ -36,6 +40,11 @@ class TextConsole(Console):
                 yield Segment(_CONTROLS.sub(_escape, segment.text), segment.style)
             else:
                 yield segment
+
+
+def words_of(console: Console) -> Wording:
+    """The words that a console speaks with: English ones where it is Rich's own."""
+    return Wording(console.language if isinstance(console, TextConsole) else "en")
 
 
 def _escape(control: re.Match[str]) -> str:

@@ -29,7 +29,7 @@ def print_plan(report: PlanReport, console: Console, language: Language = "en") 
     share = {"learned": found.num_learned, "all": found.num_parameters, "share": found.learned_share}
     tokens, alone = found.tokens_per_step
     time, source = duration(found.seconds, language), report.time_source[language]
-    comma = words("list.comma")
+    comma = words("progress.comma")
     console.print(
         facts(
             [

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from weitiao.text.wording import Language, Wording
+from weitiao.terminal.console import words_of
+from weitiao.text.wording import Language, Told, Wording
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,8 +75,14 @@ def duration(seconds: float, language: Language = "en") -> str:
 
 
 def teller(console: Console) -> Callable[..., None]:
-    """Prints a line as it is: no markup, no colours, no wrapping."""
-    return partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    """Prints a line as it is, in the console's language: no markup, no colours, no wrapping."""
+    show = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    language = words_of(console).language
+
+    def tell(line: str, **look: Any) -> None:
+        show(line.said[language] if isinstance(line, Told) else line, **look)
+
+    return tell
 
 
 class ProgressLine:
@@ -92,7 +99,7 @@ class ProgressLine:
 
         words = progress.TextColumn("{task.description}", markup=False, table_column=Column())  # a long line is wrapped
         columns = (progress.BarColumn(_BAR_WIDTH), words)
-        self._tell, self._is_live = teller(console), console.is_terminal
+        self._tell, self._is_live, self.words = teller(console), console.is_terminal, words_of(console)
         self._bar = progress.Progress(*columns, console=console, transient=transient, disable=not self._is_live)
         self._task = self._bar.add_task("", total=None)
         self._printed = time.monotonic()
@@ -116,7 +123,7 @@ class ProgressLine:
             left: Seconds left; None when nothing tells.
             due: Whether a log gets the line in any case, also one at the beginning or the end.
         """
-        line = f"{line}  {left_in_words(left)}".rstrip()
+        line = f"{line}  {left_in_words(left, self.words.language)}".rstrip()
         now = time.monotonic()
         if self._is_live:
             self._bar.update(self._task, description=line, completed=done, total=total)
@@ -130,7 +137,9 @@ def answer_progress(console: Console, *, batch_size: int) -> Iterator[Callable[[
     """How many answers are ready; yields what `evaluate` takes as `on_progress`. `batch_size`: written at once."""
     left = TimeLeft(batch_size)
     with ProgressLine(console) as line:
-        yield lambda done, total: line.show(f"answered {done:,}/{total:,}", done, total, left(done, total))
+        yield lambda done, total: line.show(
+            line.words("progress.answered", done=done, total=total), done, total, left(done, total)
+        )
 
 
 @contextmanager
@@ -151,7 +160,7 @@ def row_progress(console: Console) -> Iterator[Callable[[str, int], None]]:
             begun[step] = time.monotonic()
         elif rows % _ROWS_BETWEEN == 0:
             speed = rows / max(time.monotonic() - begun[step], 1e-6)
-            line.show(f"{step}: {rows:,} rows, {speed:,.0f} rows/s", rows, None)
+            line.show(line.words("progress.rows", step=step, rows=rows, speed=speed), rows, None)
 
     with ProgressLine(console) as line:
         yield tell
@@ -172,12 +181,19 @@ class TrainingLine:
     def step(self, step: int, loss: float, tokens_per_second: float, by_source: Mapping[str, float]) -> None:
         from weitiao.training.progress import describe_losses, memory_gib
 
+        words = self._line.words
         if is_first := self._left is None:  # it warms everything up: it tells nothing about the others
             self._first, self._left = step, TimeLeft(1)
         total = self._num_steps
         self._line.show(
-            f"step {step}/{total}  {describe_losses(loss, by_source)}  {tokens_per_second:.0f} tokens/s  "
-            f"{memory_gib():.1f} GiB",
+            words(
+                "progress.step",
+                step=step,
+                total=total,
+                losses=describe_losses(loss, by_source, words),
+                speed=tokens_per_second,
+                memory=memory_gib(),
+            ),
             step,
             total,
             self._left(step - self._first, total - self._first),

@@ -99,6 +99,20 @@ def said(say: Callable[[Wording], str]) -> Said:
     return {language: say(Wording(language)).replace("\N{NO-BREAK SPACE}", " ") for language in LANGUAGES}
 
 
+class Told(str):
+    """A line in English that knows itself in every language: to whoever hands lines on, or keeps them, it is a text."""
+
+    said: Said
+
+
+def told(say: Callable[[Wording], str]) -> Told:
+    """A line for people who may speak any of the languages."""
+    texts = said(say)
+    line = Told(texts["en"])
+    line.said = texts
+    return line
+
+
 def signed(value: float, digits: int) -> str:
     """With a true minus, and no sign on what rounds to zero."""
     text = f"{value:+.{digits}f}".replace("-", "−")

@@ -30,6 +30,7 @@ from weitiao.models.routing import described
 from weitiao.rendering.items import Item
 from weitiao.rendering.lengths import TextLength
 from weitiao.runs.run_dir import RunDir
+from weitiao.text.wording import Wording, told
 from weitiao.training.checkpoint import State, save_checkpoint, save_weights
 from weitiao.training.config import TrainConfig
 from weitiao.training.engine import Engine
@@ -233,12 +234,18 @@ class Loop:
         if len(sources) > 1:
             values["validation_sources"] = _as_values(sources)
         self._log(metrics, {"step": state.step, "validation_loss": loss, **values, "best": best})
-        shown = describe_losses(loss, {name: one.loss for name, one in sources.items()} if len(sources) > 1 else {})
+        parts = {name: one.loss for name, one in sources.items()} if len(sources) > 1 else {}
         others = [f"{name.replace('_', ' ')} {value:,.2f}" for name, value in readings.items()]
-        facts = ", ".join([f"validation {shown}", *others, *(f"{name} {value:.1%}" for name, value in scores.items())])
-        self.watcher.message(f"step {state.step}: {facts}{' (best so far)' if best else ''}")
+        others += [f"{name} {value:.1%}" for name, value in scores.items()]
+
+        def validated(words: Wording) -> str:
+            facts = words("progress.comma").join([describe_losses(loss, parts, words), *others])
+            return words("progress.validated.best" if best else "progress.validated", step=state.step, facts=facts)
+
+        self.watcher.message(told(validated))
         if state.stopped_early:
-            self.watcher.message(f"{state.num_bad_validations} validations without improvement: stopping early.")
+            number = state.num_bad_validations
+            self.watcher.message(told(lambda words: words("progress.stopped_early", number=number)))
 
     def _validation_losses(self) -> tuple[list[ItemLoss], dict[str, float]]:
         """The losses of all validation items, fewer when the run was asked to stop; and the sums of further metrics."""

@@ -8,6 +8,8 @@ from typing import Protocol
 import psutil
 import torch
 
+from weitiao.text.wording import Wording
+
 
 class Watcher(Protocol):
     """Is told what happens in the loop."""
@@ -28,7 +30,7 @@ def memory_gib() -> float:
     return float(psutil.Process().memory_info().rss) / 2**30
 
 
-def describe_losses(loss: float, by_source: Mapping[str, float]) -> str:
+def describe_losses(loss: float, by_source: Mapping[str, float], words: Wording) -> str:
     """A loss, and in brackets what it is made of: that of each source, where there are several."""
-    parts = ", ".join(f"{name} {value:.4f}" for name, value in by_source.items())
-    return f"loss {loss:.4f}" + (f" ({parts})" if parts else "")
+    parts = words("list.comma").join(f"{name} {value:.4f}" for name, value in by_source.items())
+    return words("progress.losses" if parts else "progress.loss", loss=loss, parts=parts)

@@ -15,11 +15,9 @@ from weitiao.machine.cgroup import peak_bytes
 from weitiao.recipe import Recipe
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
-from weitiao.text.wording import Language
+from weitiao.text.wording import Language, Said
 
 _INTERVAL_SECONDS = 0.1
-
-Said = dict[Language, str]
 
 
 @dataclass(frozen=True, slots=True)

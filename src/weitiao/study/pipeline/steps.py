@@ -29,12 +29,12 @@ from weitiao.study.check import Target, check_recipe, inspect_data
 from weitiao.study.effects import READS
 from weitiao.study.evaluate import evaluate_recipe
 from weitiao.study.export import Asked, export_run
-from weitiao.study.pipeline.step import Said, Step, Work
+from weitiao.study.pipeline.step import Step, Work
 from weitiao.study.retention import AFTER, BEFORE, read_retention, score_retention
 from weitiao.study.task import task_from_recipe
 from weitiao.study.train import train as run_training
 from weitiao.terminal.findings import summary_of
-from weitiao.text.wording import Wording, said
+from weitiao.text.wording import Said, Wording, said
 from weitiao.training.metrics import read_metrics
 from weitiao.verdict.verdict import decide, write_verdict
 
