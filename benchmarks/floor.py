@@ -14,6 +14,7 @@ from transformers import PretrainedConfig
 
 from weitiao.forest.layout import Forest
 from weitiao.models.parts import causal_model
+from weitiao.models.products import product
 
 HEAD_ROWS = 341  # as many rows as the chunked loss takes at once with 49,152 entries in the vocabulary
 
@@ -32,9 +33,10 @@ def floor_seconds(model: nn.Module, forests: Sequence[Forest], *, samples: int =
     """Seconds that the products take for these forests: those of the frozen weights and of the head, and of attention.
 
     For a forest of T tokens and N targets: `x W^T` forward and `dy W` backward with T rows for every linear layer, and
-    the same with N rows for the head. In attention a segment's tokens and its descendants see the segment: two products
-    forward and four backward over these pairs of tokens and no others, all heads that share keys at once; of a segment
-    with itself half of what the square takes. Adapters and everything element-wise, the softmax too, are in neither.
+    the same with N rows for the head, by the faster library. In attention a segment's tokens and its descendants
+    see the segment: two products forward and four backward over these pairs of tokens and no others, all heads that
+    share keys at once; of a segment with itself half of what the square takes. Adapters and everything element-wise,
+    the softmax too, are in neither.
     Some forests, evenly spread, are measured (the better of two tries); the sum is scaled to all by their tokens.
     """
     weights = frozen_weights(model)
@@ -53,11 +55,11 @@ def _products(weights: Sequence[torch.Tensor], head: torch.Tensor, forest: Fores
     hidden = torch.full((HEAD_ROWS, head.shape[1]), 0.1)
     begun = time.perf_counter()
     for weight in weights:
-        torch.mm(inputs[weight.shape[1]], weight.t())
-        torch.mm(inputs[weight.shape[0]], weight)
+        product(inputs[weight.shape[1]], weight)
+        product(inputs[weight.shape[0]], weight.t())
     for start in range(0, num_targets, HEAD_ROWS):
-        logits = torch.mm(hidden[: min(HEAD_ROWS, num_targets - start)], head.t())
-        torch.mm(logits, head)
+        logits = product(hidden[: min(HEAD_ROWS, num_targets - start)], head)
+        product(logits, head.t())
     return time.perf_counter() - begun
 
 
