@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from asking import ask, ask_all, ids, reference_answer, reference_logprobs, running, save_model, with_engine
+from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 from workbench import evaluate_target, write_recipe
@@ -23,6 +24,7 @@ from weitiao.rendering.answers import AnswerReader
 from weitiao.rendering.render import Prompts
 from weitiao.serve.engine import Request, ServeError
 from weitiao.serve.own.engine import OwnEngine
+from weitiao.study.engines import EngineSettings, open_engine
 from weitiao.study.train import train
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -206,3 +208,26 @@ def test_a_run_is_served_as_it_was_evaluated(tiny_llama_dir: Path, tmp_path: Pat
         tokens = [token for token in ids(answer) if token not in stops]
         assert len(tokens) == expected.num_tokens
         assert reader.read(expected.messages, None, tokens, expected=expected.expected) == expected.answer
+
+
+def test_an_untuned_model_is_served_with_rounded_weights(base: Path, adapters: dict[str, Path]) -> None:
+    reference = plain(base, None)
+    for layer in reference.model.layers.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.weight.data = dequantize_4bit(
+                *quantize_4bit(layer.weight.data, quant_type="nf4", compress_statistics=True)
+            )
+
+    async def served(target: Path, **settings: Any) -> list[int]:
+        opened = await open_engine(str(target), EngineSettings(quantization="nf4", **settings))
+        try:
+            return ids(await ask(opened.engine, Request(prompt=tuple(PROMPTS[0]), max_tokens=10, stop_ids=frozenset())))
+        finally:
+            await opened.engine.close()
+
+    expected = reference_answer(reference, PROMPTS[0], 10)
+    assert expected != reference_answer(plain(base, None), PROMPTS[0], 10)
+    assert asyncio.run(served(base)) == expected
+    for target, engine, what in ((adapters["all"], "own", "is tuned"), (base, "llama.cpp", "rounds no weights")):
+        with pytest.raises(ServeError, match=what):
+            asyncio.run(served(target, engine=engine))

@@ -223,7 +223,8 @@ def test_a_prompt_is_tried_by_hand_and_kept(page: Page, served: Served, project:
     page.reload()
     expect(page.locator("[name=prompt]")).to_have_value(PROMPT)
     assert page.locator("#answers .said").all_text_contents() == said
-    assert len(page.request.get(served.url.replace("/?", "/api/servers?")).json()) == 1
+    (server,) = page.request.get(served.url.replace("/?", "/api/servers?")).json()
+    assert server["command"].endswith("--engine own")
 
     page.get_by_role("button", name="Keep this prompt").click()
     expect(page.locator("[name=prompt]")).to_have_value(PROMPT)
@@ -235,3 +236,15 @@ def test_a_prompt_is_tried_by_hand_and_kept(page: Page, served: Served, project:
     assert every[question].answer in [" and ".join(COLOURS[:k]) for k in (1, 2, 3)]
     assert INSTRUCTION not in "".join(every)
     assert things(loaded) == kept  # no row went to another part
+
+
+def test_a_prompt_is_tried_on_the_model_as_the_recipe_rounds_it(
+    client: TestClient, workspace: Workspace, tiny_llama_dir: Path
+) -> None:
+    write_recipe(workspace.root / "rounded", tiny_llama_dir, data={"test": 0.2})
+    project = "/api/projects/rounded"
+    etag = client.get(f"{project}/recipe").json()["etag"]
+    assert client.patch(f"{project}/recipe", json={"changes": {"model.quantization": "nf4"}, "etag": etag}).is_success
+    server = client.post(f"{project}/trials", json={"num": 1}).json()["server"]
+    assert client.get(f"/api/servers/{server}").json()["command"].endswith("--engine own --quantization nf4")
+    client.post(f"/api/servers/{server}/stop")

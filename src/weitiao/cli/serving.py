@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,9 @@ def serve(
     feedback: Annotated[Path | None, typer.Option(help="A file (SQLite) for answers and what is said of them.")] = None,
     texts: Annotated[bool, typer.Option(help="Whether that file keeps prompts and answers.")] = True,
     keep_days: Annotated[float | None, typer.Option(min=0.0, help="Days after which it forgets them.")] = None,
+    quantization: Annotated[
+        Literal["nf4", "fp4", "int8"] | None, typer.Option(help="What our own engine rounds untuned weights to.")
+    ] = None,
     vllm: Annotated[Path, typer.Option(help="The program of vLLM, or the folder of its environment.")] = Path("vllm"),
     slots: Annotated[int, typer.Option(min=1, help="Answers that are written at once.")] = 4,
     context: Annotated[int | None, typer.Option(min=16, help="Tokens of prompt and answer together.")] = None,
@@ -63,7 +66,10 @@ def serve(
     from weitiao.study.serve import Serving, shares
     from weitiao.study.serve import serve as run
 
-    engines = EngineSettings(engine=engine, slots=slots, context=context, adapters=_adapters(adapter or ()), vllm=vllm)
+    engines = EngineSettings(
+        engine=engine, slots=slots, context=context, adapters=_adapters(adapter or ()), quantization=quantization,
+        vllm=vllm,
+    )  # fmt: skip
     serving = Serving(
         engines=engines, host=host, port=port, keys=_keys(api_key, api_key_file),
         route={} if route is None else shares(route), adapter_folders=tuple(adapters or ()),

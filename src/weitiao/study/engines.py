@@ -19,6 +19,7 @@ from weitiao.verdict.exported import EXPORTS_FILE, read_exports, smallest_good
 
 if TYPE_CHECKING:
     from weitiao.models.config import ModelConfig
+    from weitiao.models.quantization import Quantization
 
 EngineName = Literal["auto", "own", "llama.cpp", "vllm"]
 
@@ -38,6 +39,7 @@ class EngineSettings:
         threads: That compute; OMP_NUM_THREADS, or the cores of this machine, where it is None.
         adapters: Further LoRA adapters by name.
         base: The base model of an adapter, where it is not the one that it names.
+        quantization: What our own engine rounds the weights of an untuned model to; tuned ones say that themselves.
         vllm: The program of vLLM, or the directory of its environment.
     """
 
@@ -47,6 +49,7 @@ class EngineSettings:
     threads: int | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     base: ModelConfig | None = None
+    quantization: Quantization | None = None
     vllm: Path = Path("vllm")
 
 
@@ -76,9 +79,11 @@ async def open_engine(target: str, settings: EngineSettings) -> OpenEngine:
         WeitiaoError: There is no such model, or the engine cannot run it.
     """
     name = settings.engine
+    if settings.quantization is not None and name not in ("auto", "own"):
+        raise ServeError(f"--quantization: {name} rounds no weights.", "Leave it out, or take --engine own.")
     if name == "vllm":
         return await _vllm(target, settings)
-    file = gguf_file(target) if name != "own" else None
+    file = gguf_file(target) if name != "own" and settings.quantization is None else None
     if name == "auto":
         name = "own" if file is None else "llama.cpp"
     if name == "own":
@@ -94,7 +99,15 @@ async def _own(target: str, settings: EngineSettings) -> OpenEngine:
     from weitiao.serve.own.engine import OwnEngine, OwnSettings
 
     how = OwnSettings(slots=settings.slots, context=settings.context, threads=settings.threads)
-    engine = OwnEngine(target, adapters=settings.adapters, base=settings.base, settings=how)
+    base = settings.base
+    if settings.quantization is not None:
+        from weitiao.models.config import ModelConfig
+
+        if find_final(target) is not None:
+            what = f"--quantization: {target} is tuned, and served on the base that it was tuned on."
+            raise ServeError(what, "Leave it out; export --to nf4 rounds a tuned model.")
+        base = ModelConfig(name=target, quantization=settings.quantization)
+    engine = OwnEngine(target, adapters=settings.adapters, base=base, settings=how)
     await engine.start()
     return OpenEngine(engine, ModelText(engine.tokenizer, engine.stop_ids), target)
 

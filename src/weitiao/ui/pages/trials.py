@@ -19,9 +19,6 @@ from weitiao.ui.versions import drafted, source_at, with_other_meaning
 if TYPE_CHECKING:
     from weitiao.recipe import Recipe
 
-_OWN_ENGINE = ("--engine", "own")
-"""What the baseline computes with: of a GGUF file, llama.cpp would give other answers."""
-
 Words = Annotated[str, Field(max_length=100_000)]
 
 
@@ -81,7 +78,7 @@ def asked_rows(recipe: str, trial: Trial) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "rows": rows, "part": tried.part, "num_rows": tried.num_rows, "sampling": sampling,
-        "target": base_target(loaded.model), "metric": tried.task.metrics[0].title,
+        "target": base_target(loaded.model), "options": _engine_options(loaded), "metric": tried.task.metrics[0].title,
         "is_quick": not any(one.remote or isinstance(one, JudgeMetric) for one in tried.task.metrics),
     }  # fmt: skip
 
@@ -144,12 +141,18 @@ def _other_words(recipe: Recipe, prompt: str | None, system: str | None) -> dict
     return {name: text for name, text in given.items() if text is not None and text != now.get(name, "")}
 
 
-def server_of(servers: Servers, target: str, folder: Path) -> Server:
-    """A server that has a model, begun where none has."""
+def _engine_options(recipe: Recipe) -> tuple[str, ...]:
+    """What the baseline computes with: of a GGUF file, llama.cpp would give other answers."""
+    rounded = recipe.model.quantization
+    return ("--engine", "own", *(() if rounded is None else ("--quantization", rounded)))
+
+
+def server_of(servers: Servers, target: str, folder: Path, options: tuple[str, ...]) -> Server:
+    """A server that has a model and runs it so, begun where none does."""
     for one in servers.all():
-        if one.targets == (target,) and one.options == _OWN_ENGINE and servers.facts(one)["state"] != "ended":
+        if (one.targets, one.options) == ((target,), options) and servers.facts(one)["state"] != "ended":
             return one
-    return servers.start([target], folder, options=_OWN_ENGINE)
+    return servers.start([target], folder, options=options)
 
 
 def trials_router(ui: Ui) -> APIRouter:
@@ -170,8 +173,8 @@ def trials_router(ui: Ui) -> APIRouter:
         the `model` of the answer; what comes back can be graded by `grades`.
         """
         told = await ui.soon.call(asked_rows, str(workspace.project(name).recipe), wanted)
-        target = told.pop("target")
-        server = server_of(ui.servers, target, workspace.root)
+        target, options = told.pop("target"), tuple(told.pop("options"))
+        server = server_of(ui.servers, target, workspace.root, options)
         return {**told, "server": server.id, "model": target.partition("=")[0]}
 
     @router.post("/api/projects/{name:path}/prompt", status_code=201)
