@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +26,8 @@ SHAPES: dict[str, dict[str, Any]] = {
              "num_key_value_heads": 4, "vocab_size": 49152, "tie_word_embeddings": False},
     "deep": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 40, "num_attention_heads": 6,
              "num_key_value_heads": 6, "vocab_size": 49152, "tie_word_embeddings": True},
+    "small": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8,
+              "num_key_value_heads": 4, "vocab_size": 49152, "tie_word_embeddings": True},
 }  # fmt: skip
 """Random Llamas of other shapes than SmolLM2, with its tokenizer."""
 
@@ -49,12 +51,23 @@ CASES: dict[str, dict[str, Any]] = {
     "full lomo": {"method": {"type": "full"}, "optimizer": {"type": "lomo"}, "train": {"batch_size": 3}},
     "freeze": {"method": {"type": "freeze"}},
     "freeze 8 layers": {"method": {"type": "freeze", "layers": 8, "head": True}},
+    "freeze first": {"method": {"type": "freeze", "layers": -2}},
+    "freeze none kept": {"method": {"type": "freeze", "keep_states": 0}, "train": {"max_steps": 6}},
+    "freeze kept": {"method": {"type": "freeze"}, "train": {"max_steps": 6}},
     "bitfit": {"method": {"type": "bitfit"}},
     "adapter": {"method": {"type": "adapter"}},
     "wide lora": {"shape": "wide"},
     "wide full": {"shape": "wide", "method": {"type": "full"}},
     "deep lora": {"shape": "deep"},
     "deep freeze": {"shape": "deep", "method": {"type": "freeze"}},
+    "wide freeze": {"shape": "wide", "method": {"type": "freeze"}},
+    "wide freeze first": {"shape": "wide", "method": {"type": "freeze", "layers": -2}},
+    "wide freeze head": {"shape": "wide", "method": {"type": "freeze", "head": True, "embeddings": True}},
+    "ranks lora": {"shape": "small", "ranks": 2, "train": {"token_budget": 512}},
+    "ranks full": {"shape": "small", "ranks": 2, "method": {"type": "full"}, "train": {"token_budget": 512}},
+    "ranks accumulating": {"shape": "small", "ranks": 2, "method": {"type": "full"}, "train": {"token_budget": 256}},
+    "ranks freeze": {"shape": "small", "ranks": 2, "method": {"type": "freeze"}, "train": {"token_budget": 512}},
+    "ranks short": {"shape": "small", "ranks": 2, "rendering": {"max_length": 96}, "train": {"batch_size": 2}},
 }
 """Settings of a recipe by the name of the case; the rest is SmolLM2, LoRA,
 batches of 6 `alpaca` rows, 1,024 tokens at once."""
@@ -81,7 +94,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name in args.only or CASES:
             recipe = _recipe(CASES[name], args, Path(directory))
-            said, seen = _child("--forecast", recipe, args), _child("--train", recipe, args)
+            if (ranks := CASES[name].get("ranks", 1)) > 1:
+                said, seen = _launched(recipe, ranks)
+            else:
+                said, seen = _child("--forecast", recipe, args), _child("--train", recipe, args)
             memory, time = (said[what] / seen[what] - 1 for what in ("bytes", "seconds"))
             errors["memory"].append(memory)
             errors["time"].append(time)
@@ -120,12 +136,13 @@ def _random_model(name: str, directory: Path) -> str:
     """A Llama of this shape with random weights and SmolLM2's tokenizer, as a directory."""
     path = directory / name
     if not path.exists():
-        from transformers import LlamaConfig, LlamaForCausalLM
+        from transformers import AutoConfig, AutoModelForCausalLM
 
         from weitiao.models.config import ModelConfig
         from weitiao.models.load import load_tokenizer
 
-        LlamaForCausalLM(LlamaConfig(**SHAPES[name])).save_pretrained(path)
+        config = AutoConfig.for_model(**{"model_type": "llama", **SHAPES[name]})
+        AutoModelForCausalLM.from_config(config).save_pretrained(path)
         load_tokenizer(ModelConfig(name="smollm2-135m")).save_pretrained(path)
     return str(path)
 
@@ -140,7 +157,25 @@ def _child(what: str, recipe: dict[str, Any], args: argparse.Namespace) -> dict[
     return result
 
 
+def _launched(recipe: dict[str, Any], num_ranks: int) -> tuple[dict[str, float], dict[str, float]]:
+    """What a training of several processes, with a thread each, said and saw of itself."""
+    run = Path(recipe["data"]["train"]).parent / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    path = run.with_name("recipe.yaml")
+    path.write_text(json.dumps({**recipe, "run_dir": str(run), "train": {**recipe["train"], "threads": 1}}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks),
+               "-m", "weitiao", "train", str(path)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    found = json.loads((run / "forecast.json").read_text(encoding="utf-8"))
+    names = {"bytes": "memory_bytes", "seconds": "seconds_per_step"}
+    said, seen = ({key: found[name][of] for key, name in names.items()} for of in ("forecast", "measured"))
+    return said, seen
+
+
 def _train(values: dict[str, Any]) -> dict[str, float]:
+    from weitiao.machine.cgroup import peak_bytes
     from weitiao.recipe import recipe_from_dict
     from weitiao.study.train import train
     from weitiao.training.metrics import read_metrics
@@ -148,8 +183,7 @@ def _train(values: dict[str, Any]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as directory:
         run = train(recipe_from_dict({**values, "run_dir": f"{directory}/run"}), tell=lambda line: None)
         steps = [line["seconds"] for line in read_metrics(run.path / "metrics.jsonl") if "loss" in line]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"bytes": float(peak), "seconds": statistics.mean(steps)}
+    return {"bytes": float(peak_bytes()), "seconds": statistics.mean(steps)}
 
 
 def _forecast(values: dict[str, Any], calibration_seconds: float) -> dict[str, float]:
@@ -165,7 +199,7 @@ def _forecast(values: dict[str, Any], calibration_seconds: float) -> dict[str, f
     set_threads(recipe, detect_hardware())
     prepared = prepare(recipe, torch.device("cpu"), lambda line: None)
     found = forecast_here(prepared, calibration_seconds=calibration_seconds)
-    return {"bytes": found.num_bytes, "seconds": found.seconds_per_step}
+    return {"bytes": found.num_bytes, "seconds": found.seconds / found.num_steps}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -105,14 +106,15 @@ def made(name: str) -> tuple[int, int]:
     step()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         step()
+    states = [value for held in optimizer.state.values() for value in held.values() if isinstance(value, torch.Tensor)]
+    return peak_of(seen), sum(value.nbytes for value in states)
+
+
+def peak_of(seen: profile) -> int:
+    """The most bytes alive at once of what was allocated meanwhile."""
     assert seen.profiler is not None and seen.profiler.kineto_results is not None
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    alive = peak = 0
-    for event in sorted(events, key=lambda one: one.start_ns()):
-        alive += event.nbytes()
-        peak = max(peak, alive)
-    states = [value for held in optimizer.state.values() for value in held.values() if isinstance(value, torch.Tensor)]
-    return peak, sum(value.nbytes for value in states)
+    return max(accumulate((event.nbytes() for event in sorted(events, key=lambda one: one.start_ns())), initial=0))
 
 
 @pytest.mark.parametrize("name", ["lora", "unfused", "full", "freeze", "checkpointing", "dense"])

@@ -200,3 +200,15 @@ def test_what_would_lose_gradients_is_refused(
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     with pytest.raises(RecipeError, match=r"mixed precision \(bf16\)"):
         train(load_recipe(recipe), console=Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_a_launch_that_divides_the_model_is_refused(
+    name: str, asked: str, tiny_llama_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate would train with DDP on a CPU and say nothing."""
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(RecipeError, match=f"asked for {asked}; weitiao trains the whole model in each process"):
+        train(load_recipe(write_recipe(tmp_path, tiny_llama_dir)), console=Console(quiet=True))

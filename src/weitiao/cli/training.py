@@ -30,6 +30,7 @@ def plan(
     rows: Annotated[int, typer.Option(min=1, help="Rows there are to be, where there is no recipe.")] = 1000,
     tokens: Annotated[int, typer.Option(min=2, help="Tokens of each of them.")] = 512,
     device: Annotated[str | None, typer.Option(help="A device of the catalogue; this machine by default.")] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that train together, each on such a device.")] = 1,
     prices: Annotated[Path | None, typer.Option(help="A table of prices.")] = None,
     language: ReportLanguage = "en",
     json: Json = False,
@@ -58,12 +59,12 @@ def plan(
     if recipe is not None:
         from weitiao.recipe import load_recipe
 
-        tell = teller(messages(language))
-        report = plan_recipe(load_recipe(recipe, settings), device=device, prices=prices, tell=tell)
+        found, tell = load_recipe(recipe, settings), teller(messages(language))
+        report = plan_recipe(found, device=device, prices=prices, tell=tell, num_ranks=ranks)
     else:
         assert model is not None
         made = recipe_of_model(model, settings)
-        report = plan_model(made, rows=rows, tokens=tokens, device=device, prices=prices)
+        report = plan_model(made, rows=rows, tokens=tokens, device=device, prices=prices, num_ranks=ranks)
     print_result(report, partial(print_plan, language=language), json=json)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedConfig
 
 from weitiao.methods.fused.layer import num_fused
+from weitiao.methods.method import Selected
 from weitiao.planning.seconds import Clock
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
@@ -16,13 +18,14 @@ from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload, portion
 from weitiao.text.wording import Said, Wording, said
 
-HELD_SHARE, HELD_SHARE_UNFUSED, HELD_SHARE_WRITTEN = 0.12, 0.5, 1.0
-"""What malloc holds beside what lives, as a share of what a step allocates and frees: little where fused layers use
-their buffers again or all of a model learns, much where adapters make many short-lived tensors, most where weights are
-written out again and again. Measured on a CPU with glibc (`python -m benchmarks.plan`)."""
+HELD_SHARES = {"fused": 0.12, "own": 0.3, "dora": 0.6, "unfused": 1.0, "rounded": 1.8}
+"""What malloc holds beside what lives, as a share of what comes and goes in its heap: little where fused layers use
+their buffers again or all of a model learns, more where some of its own parameters do, much where adapters make many
+short-lived tensors between those that stay, most where weights are written out again and again. Measured on a CPU with
+glibc (`python -m benchmarks.plan`). Blocks of 32 MiB and more, such as logits, go back as soon as they are freed."""
 
 HELD_SHARE_GPU = 0.05
-"""The same for PyTorch's own allocator on a GPU. Assumed."""
+"""What PyTorch's own allocator holds on a GPU, as a share of all that comes and goes. Assumed."""
 
 LIBRARIES_BYTES = 60 * 2**20
 """What libraries load and reserve when they first compute. Measured on a CPU."""
@@ -60,6 +63,7 @@ class Forecast:
         tokens_per_step: Tokens that a step computes, on average, and what they are without sharing.
         seconds_per_step: On average in the first epoch.
         seconds: Of all steps and validations.
+        num_ranks: Processes that train together; memory is that of each.
     """
 
     num_parameters: int
@@ -69,6 +73,7 @@ class Forecast:
     tokens_per_step: tuple[float, float]
     seconds_per_step: float
     seconds: float
+    num_ranks: int = 1
 
     @property
     def num_bytes(self) -> float:
@@ -88,6 +93,7 @@ def forecast(
     clock: Clock,
     *,
     program_bytes: float,
+    exchange_bytes_per_second: float | None = None,
     roughly: bool = False,
 ) -> Forecast:
     """Forecast a training from the shapes of a model and the forests of its data; nothing is loaded.
@@ -98,23 +104,26 @@ def forecast(
         work: What the data ask.
         clock: Knows how long operations take on the device.
         program_bytes: Memory of the program itself there.
+        exchange_bytes_per_second: How fast the ranks sum what each of them has; None leaves that time out.
         roughly: Run one small forest only, and take what comes and goes as proportional to its tokens.
 
     Raises:
         ModelError: The method does not fit the model.
     """
     sketch = Sketch(architecture, way)
-    several = work.num_forests > 1
-    most = simulate(sketch, portion(work.largest, _FEW_TOKENS) if roughly else work.largest, accumulated=several)
-    same = roughly or work.usual is work.largest
-    usual = most if same else simulate(sketch, work.usual, accumulated=several)
+    run = partial(simulate, sketch, accumulated=work.num_forests > 1, num_ranks=work.num_ranks)
+    most = run(portion(work.largest, _FEW_TOKENS) if roughly else work.largest)
+    usual = most if roughly or work.usual is work.largest else run(work.usual)
     per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
     if way.objective.type == "distill":  # the sketch is its own teacher: a forward pass of four, the backward being two
         share = (3 + way.teacher[0] / sketch.num_parameters) / 4
         per_step, later = per_step * share, later * share
+    if exchange_bytes_per_second is not None:
+        exchanging = most.memory.gradients / exchange_bytes_per_second
+        per_step, later = per_step + exchanging, later + exchanging
     first_epoch = min(work.num_steps, work.steps_per_epoch)
     validating = work.num_validations * _seconds_of(
-        usual, clock, work.validation_tokens, work.validation_targets
+        usual, clock, work.validation_tokens / work.num_ranks, work.validation_targets / work.num_ranks
     ) * FORWARD_SHARE  # fmt: skip
     return Forecast(
         num_parameters=sketch.num_parameters,
@@ -124,6 +133,7 @@ def forecast(
         tokens_per_step=(work.tokens, work.source_tokens),
         seconds_per_step=per_step,
         seconds=first_epoch * per_step + (work.num_steps - first_epoch) * later + validating,
+        num_ranks=work.num_ranks,
     )
 
 
@@ -131,15 +141,16 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
     memory, tokens = step.memory, len(work.largest.layout)
     times = tokens / len(step.forest.layout)
     transient = (memory.peak - memory.states - memory.gradients) * times + sketch.written_out_bytes
-    held, libraries = _held(sketch)
-    beside = held * (transient + memory.gradients) + libraries
+    on_cpu = sketch.way.device == "cpu"
+    held = _held_share(sketch) if on_cpu else HELD_SHARE_GPU
+    beside = held * times * memory.heap + LIBRARIES_BYTES if on_cpu else held * (transient + memory.gradients)
     activations = min(memory.activations * times, transient)
     number, size = sketch.way.teacher
 
     def line(name: str, num_bytes: float, key: str, **values: Any) -> Line:
         return Line(name, num_bytes, said(lambda words: words(f"plan.from.{key}", **values)))
 
-    return [
+    lines = [
         line("the program", program_bytes, "program"),
         Line("weights", sketch.weight_bytes, said(lambda words: _weights(sketch, words))),
         *([line("teacher", size, "parameters", number=number)] if number else []),
@@ -147,8 +158,12 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
         line("optimiser", memory.states, "optimiser", type=sketch.way.optimizer.type),
         line("activations", activations, "activations", tokens=tokens),
         line("temporary", transient - activations, "temporary"),
-        line("allocator", beside, "held.libraries" if libraries else "held", share=held),
+        line("allocator", beside, "held.libraries" if on_cpu else "held", share=held),
     ]
+    if work.num_ranks > 1:
+        begun = sketch.sent_bytes - sum(one.bytes for one in lines[-5:])  # the first step has not come then
+        lines.append(line("exchange", max(memory.gradients, begun), "exchange", number=work.num_ranks))
+    return lines
 
 
 def _weights(sketch: Sketch, words: Wording) -> str:
@@ -158,14 +173,15 @@ def _weights(sketch: Sketch, words: Wording) -> str:
     return text + words("plan.from.mapped") if sketch.way.map_weights else text
 
 
-def _held(sketch: Sketch) -> tuple[float, float]:
-    """What the allocator holds, as a share of what comes and goes; and bytes of libraries at work."""
-    if sketch.way.device != "cpu":
-        return HELD_SHARE_GPU, 0.0
-    if sketch.num_quantized or getattr(sketch.way.method, "dora", False):  # DoRA: for the norms of the tuned weights
-        return HELD_SHARE_WRITTEN, LIBRARIES_BYTES
-    most_learns = sketch.num_learned > sketch.num_parameters / 2
-    return HELD_SHARE if most_learns or num_fused(sketch.adapted, wholly=True) else HELD_SHARE_UNFUSED, LIBRARIES_BYTES
+def _held_share(sketch: Sketch) -> float:
+    """What malloc holds, as a share of what comes and goes in its heap."""
+    if sketch.num_quantized:
+        return HELD_SHARES["rounded"]
+    if getattr(sketch.way.method, "dora", False):  # weights are written out for the norms of the tuned ones
+        return HELD_SHARES["dora"]
+    if sketch.num_learned > sketch.num_parameters / 2 or num_fused(sketch.adapted, wholly=True):
+        return HELD_SHARES["fused"]
+    return HELD_SHARES["own" if isinstance(sketch.method, Selected) else "unfused"]
 
 
 def _kept_layers(sketch: Sketch) -> int:
@@ -178,10 +194,10 @@ def _kept_layers(sketch: Sketch) -> int:
 def _seconds(step: Simulated, work: Workload, clock: Clock, *, kept: int) -> tuple[float, float]:
     """Seconds of a step in the first epoch, and in later ones."""
     update = clock.seconds(step.update)
-    saved = work.tokens / len(step.forest.layout) * sum(
+    saved = work.rank_tokens / len(step.forest.layout) * sum(
         clock.seconds(calls) for indices, calls in step.layers if indices[-1] < kept
     )  # fmt: skip
-    whole = _seconds_of(step, clock, work.tokens, work.targets) + update
+    whole = _seconds_of(step, clock, work.rank_tokens, work.rank_targets) + update
     return whole, whole - saved
 
 

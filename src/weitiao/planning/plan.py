@@ -13,7 +13,7 @@ from weitiao.planning.options import Option, fitting_budget, options, recommende
 from weitiao.planning.seconds import Clock
 from weitiao.planning.sketch import Way
 from weitiao.planning.workload import Workload
-from weitiao.text.wording import Said, said
+from weitiao.text.wording import Said, Wording, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class PlanReport:
         model: Its name.
         method, precision: How it is tuned.
         device: Its name.
-        limit_bytes: Memory that there is.
+        limit_bytes: Memory that there is, for each of several processes.
         time_source: Where the times come from.
         data: What is learned from, in a line.
         forecast: Of the recipe as it is.
@@ -134,7 +134,7 @@ def make_plan(
     assert isinstance(budget, int)
     own, best = rows[0], recommended(rows, where.memory_bytes)
     weights = 4.0 * own.forecast.num_parameters
-    hours = own.forecast.seconds / 3600
+    hours = own.forecast.seconds / 3600 * (work.num_ranks if where.kind == "cuda" else 1)  # of all devices
     advice, advised = _advice(own, best, budget, longest, where.memory_bytes)
     return PlanReport(
         model=model,
@@ -142,7 +142,7 @@ def make_plan(
         precision=own.precision,
         device=where.name,
         limit_bytes=where.memory_bytes,
-        time_source=where.source,
+        time_source=where.source if work.num_ranks == 1 else said(lambda words: _without_exchange(where, words)),
         data=data,
         forecast=own.forecast,
         fits=own.fits(where.memory_bytes),
@@ -153,11 +153,15 @@ def make_plan(
         advised=advised,
         kilowatt_hours=hours * where.watts / 1000,
         costs=tuple(
-            Cost(price.provider, cost(own.forecast.seconds, price, where.watts), price.currency, str(price.date))
+            Cost(price.provider, cost(3600 * hours, price, where.watts), price.currency, str(price.date))
             for price in prices
             if price.per_kwh is not None or price.device == where.key
         ),
     )
+
+
+def _without_exchange(where: Where, words: Wording) -> str:
+    return words("plan.time.ranks", source=where.source[words.language])
 
 
 def _advice(

@@ -7,7 +7,7 @@ layers, and once more with one more of each kind; what a layer adds is then coun
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -40,17 +40,24 @@ class Bytes:
         gradients: Of what learns, all together; 0 where they never all exist.
         activations: What the forward pass leaves for the backward pass.
         peaks: Most bytes alive in each part of the step, all of the above included.
+        heap_peaks: The same in blocks below `MAPPED_BYTES`, without what the optimiser keeps.
     """
 
     states: float
     gradients: float
     activations: float
     peaks: tuple[float, ...]
+    heap_peaks: tuple[float, ...]
 
     @property
     def peak(self) -> float:
         """Most bytes alive at once."""
         return max(self.peaks)
+
+    @property
+    def heap(self) -> float:
+        """Most bytes that come and go alive at once in blocks below `MAPPED_BYTES`."""
+        return max(self.heap_peaks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +80,16 @@ class Simulated:
     update: Mapping[Call, float]
 
 
-def simulate(sketch: Sketch, forest: Forest, *, accumulated: bool, whole: bool = False) -> Simulated:
+def simulate(
+    sketch: Sketch, forest: Forest, *, accumulated: bool, num_ranks: int = 1, whole: bool = False
+) -> Simulated:
     """Run a step of one forest.
 
     Args:
         sketch: The model, and how it is tuned.
         forest: What is learned from.
         accumulated: Whether the gradients of other forests are there already, because a step has several.
+        num_ranks: Processes that train together.
         whole: Run all layers instead of counting some of them several times: exact, and slow.
     """
     kinds = sketch.kinds()
@@ -88,7 +98,7 @@ def simulate(sketch: Sketch, forest: Forest, *, accumulated: bool, whole: bool =
 
     def run(kept: list[list[int]]) -> _Measured:
         with fake, sketch.shortened(sorted(index for alike in kept for index in alike)):
-            return _run(sketch, forest, accumulated=accumulated)
+            return _run(sketch, forest, accumulated=accumulated, num_ranks=num_ranks)
 
     base = run(few)
     if whole:
@@ -125,6 +135,7 @@ class _Measured:
             gradients=number(mine.gradients, other.gradients, first.gradients),
             activations=number(mine.activations, other.activations, first.activations),
             peaks=tuple(map(number, mine.peaks, other.peaks, first.peaks)),
+            heap_peaks=tuple(map(number, mine.heap_peaks, other.heap_peaks, first.heap_peaks)),
         )
         step = Counter(self.step) + Counter(_scaled(more.step, base.step, times))
         return _Measured(memory, step, Counter(self.update) + Counter(_scaled(more.update, base.update, times)))
@@ -134,14 +145,14 @@ def _scaled(more: Mapping[Call, float], base: Mapping[Call, float], times: int) 
     return {call: times * more_often for call, number in more.items() if (more_often := number - base.get(call, 0)) > 0}
 
 
-def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
+def _run(sketch: Sketch, forest: Forest, *, accumulated: bool, num_ranks: int) -> _Measured:
     """A step, after a first one that made the optimiser's states."""
     way = sketch.way
     sketch.without_data()
     objective = sketch.objective
     groups = sketch.method.groups(sketch.adapted)
     optimizer = way.optimizer.build(groups, sketch.adapted, learning_rate=way.train.learning_rate)
-    engine = make_engine(way.train, way.optimizer, cast(Accelerator, _Alone()), objective, optimizer)
+    engine = make_engine(way.train, way.optimizer, cast(Accelerator, _First(num_ranks)), objective, optimizer)
     if way.train.offload_activations is not None:
         engine.saving = elsewhere(objective, lambda: _forgotten)
     learned = list(learned_parameters(objective).values())
@@ -156,7 +167,7 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
         engine.update()
         for parameter in learned:
             parameter.grad = None
-        states = trace.live
+        states, heap_states = trace.live, trace.in_heap
         if accumulated:
             for parameter in learned:
                 parameter.grad = torch.zeros_like(parameter)
@@ -166,20 +177,30 @@ def _run(sketch: Sketch, forest: Forest, *, accumulated: bool) -> _Measured:
         trace.begin("update")
         engine.finish(way.train.max_grad_norm)
         engine.update()
-    forward, backward, update = (trace.phases[name].alive for name in ("forward", BACKWARD, "update"))
-    half = len(backward) // 2
+    parts = [trace.phases[name].alive for name in ("forward", BACKWARD, "update")]
     held = states + (with_gradients if accumulated else 0)
-    peaks = tuple(max(part, default=0) for part in (forward, backward[:half], backward[half:], update))
-    memory = Bytes(states, gradients, trace.kept - held, peaks)
+    live = [[one.live for one in part] for part in parts]
+    heap = [[one.in_heap - heap_states for one in part] for part in parts]
+    memory = Bytes(states, gradients, trace.kept - held, _peaks(live), _peaks(heap))
     calls = trace.phases["forward"].calls + trace.phases[BACKWARD].calls
     return _Measured(memory, calls, trace.phases["update"].calls)
 
 
-class _Alone:
-    """What an engine asks Accelerate for, in one process and without moving anything."""
+def _peaks(parts: Sequence[Sequence[int]]) -> tuple[float, ...]:
+    """The most in the forward pass, in each half of the backward pass, and in the update."""
+    forward, backward, update = parts
+    half = len(backward) // 2
+    return tuple(max(part, default=0) for part in (forward, backward[:half], backward[half:], update))
 
-    num_processes, process_index, is_main_process = 1, 0, True
+
+class _First:
+    """What an engine asks Accelerate for, in the first of so many processes, without moving or sending anything."""
+
+    process_index, is_main_process = 0, True
     device = torch.device("cpu")
+
+    def __init__(self, num_processes: int) -> None:
+        self.num_processes = num_processes
 
     def prepare(self, *parts: Any, device_placement: Any) -> tuple[Any, ...]:
         return parts

@@ -25,6 +25,7 @@ from weitiao.models.products import put_fast_linears
 from weitiao.models.quantization import Quantization
 from weitiao.objectives.config import ObjectiveConfig
 from weitiao.objectives.objective import Objective
+from weitiao.planning.exchange import sent_bytes
 from weitiao.training.config import TrainConfig
 from weitiao.training.optimizer import OptimizerConfig
 
@@ -106,6 +107,11 @@ class Sketch:
     def written_out_bytes(self) -> int:
         """Bytes of the largest weight that is written out again whenever it is used."""
         return max((one.nbytes for one in self._quantized), default=0)
+
+    @property
+    def sent_bytes(self) -> int:
+        """The most bytes of copies while the first of several processes sends the weights to the others."""
+        return sent_bytes((*self._parameters, *self.objective.buffers()))
 
     @property
     def num_quantized(self) -> int:

@@ -6,7 +6,7 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,16 +62,29 @@ class Call:
         return [one for one in pytree.tree_leaves((self.arguments, self.named, self.results)) if isinstance(one, Shape)]
 
 
+MAPPED_BYTES = 2**25
+"""A block of this size has pages of its own, which go back when it is freed; glibc takes smaller ones from a heap that
+cannot shrink in the middle (`M_MMAP_THRESHOLD` in mallopt(3): it grows to 32 MiB with what is freed)."""
+
+
+class Alive(NamedTuple):
+    """Bytes that are alive."""
+
+    live: int
+    in_heap: int
+    """Those of them in blocks below `MAPPED_BYTES`."""
+
+
 @dataclass(slots=True)
 class Phase:
     """A part of a step.
 
     Attributes:
-        alive: Bytes alive after each of its operations, in their order.
+        alive: After each of its operations, in their order.
         calls: How often each operation ran.
     """
 
-    alive: list[int] = field(default_factory=list)
+    alive: list[Alive] = field(default_factory=list)
     calls: Counter[Call] = field(default_factory=Counter)
 
 
@@ -86,14 +99,14 @@ class Trace(TorchDispatchMode):
     Attributes:
         phases: What ran, by the name that was begun.
         live: Bytes alive now.
+        in_heap: Those of them in blocks below `MAPPED_BYTES`.
         kept: Bytes that were alive when the first backward pass began.
     """
 
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.phases: defaultdict[str, Phase] = defaultdict(Phase)
-        self.live = 0
-        self.kept = 0
+        self.live = self.in_heap = self.kept = 0
         self._seen: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._name = ""
         for tensor in known:
@@ -109,7 +122,7 @@ class Trace(TorchDispatchMode):
             return func(*args, **kwargs)
         if func in _ASKS_FOR_A_VALUE and isinstance(args[0], FakeTensor):
             return True if func is not _aten._local_scalar_dense.default else _one(args[0].dtype)
-        result, extra = _run(func, args, kwargs)
+        result = _run(func, args, kwargs)
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
         if any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns):
             return result  # a view
@@ -117,9 +130,9 @@ class Trace(TorchDispatchMode):
             self._note(tensor)
         in_backward = torch._C._current_graph_task_id() >= 0
         if in_backward and BACKWARD not in self.phases:
-            self.kept = self.phases[self._name].alive[-1]
+            self.kept = self.phases[self._name].alive[-1].live
         phase = self.phases[BACKWARD if in_backward else self._name]
-        phase.alive.append(self.live + extra)
+        phase.alive.append(Alive(self.live, self.in_heap))
         named = tuple((name, _shapes(value)) for name, value in sorted(kwargs.items()))
         phase.calls[Call(func, _shapes(args), named, tuple(map(_shape, made)))] += 1
         return result
@@ -129,20 +142,26 @@ class Trace(TorchDispatchMode):
         if storage not in self._seen:
             self._seen[storage] = size = storage.nbytes()
             self.live += size
+            self.in_heap += _small(size)
             weakref.finalize(storage, self._forget, size)
 
     def _forget(self, size: int) -> None:
         self.live -= size
+        self.in_heap -= _small(size)
 
 
-def _run(func: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
-    """The result of an operation, also where PyTorch cannot tell its shape; and bytes that it needs meanwhile."""
+def _small(size: int) -> int:
+    return size if size < MAPPED_BYTES else 0
+
+
+def _run(func: Any, args: Any, kwargs: Any) -> Any:
+    """The result of an operation, also where PyTorch cannot tell its shape."""
     if func is _aten._grouped_mm.default:
-        return _grouped(*args), 0
+        return _grouped(*args)
     if func.namespace == "mkldnn":  # the linear ones of `models/products.py`
         x, weight = args[0], args[2 if func._overloadname == "binary" else 1]
-        return x.new_empty(x.shape[0], weight.shape[0]), weight.nbytes if weight.is_contiguous() else 0  # laid out anew
-    return func(*args, **kwargs), 0
+        return x.new_empty(x.shape[0], weight.shape[0])
+    return func(*args, **kwargs)
 
 
 def _grouped(left: Tensor, right: Tensor, ends: Tensor, *_: Any) -> Tensor:

@@ -23,13 +23,15 @@ class Workload:
     Attributes:
         largest: The forest with the most tokens.
         usual: One whose tokens are nearest to the mean.
-        num_forests: In a step, on average.
+        num_forests: In a step of each rank, on average.
         tokens: Tokens that a step computes, on average.
         source_tokens: What they are before shared beginnings are merged.
-        targets: Tokens that a step learns, on average.
+        rank_tokens, rank_targets: Tokens that one rank computes and learns of them, or waits for: of the forests that
+            the ranks run at the same time the largest counts.
         steps_per_epoch, num_steps: Optimiser steps.
         validation_tokens, validation_targets: Of all validation items together.
         num_validations: How often they are gone through.
+        num_ranks: Processes that share the forests of a step.
     """
 
     largest: Forest
@@ -37,15 +39,19 @@ class Workload:
     num_forests: float
     tokens: float
     source_tokens: float
-    targets: float
+    rank_tokens: float
+    rank_targets: float
     steps_per_epoch: int
     num_steps: int
     validation_tokens: int = 0
     validation_targets: int = 0
     num_validations: int = 0
+    num_ranks: int = 1
 
 
-def workload(plan: Plan, num_steps: int, *, validation: Sequence[Item] = (), num_validations: int = 0) -> Workload:
+def workload(
+    plan: Plan, num_steps: int, *, validation: Sequence[Item] = (), num_validations: int = 0, num_ranks: int = 1
+) -> Workload:
     """Look at the steps of the first epoch, or at a hundred of them.
 
     Args:
@@ -53,24 +59,32 @@ def workload(plan: Plan, num_steps: int, *, validation: Sequence[Item] = (), num
         num_steps: Of the whole run.
         validation: Held-out items.
         num_validations: How often they are gone through.
+        num_ranks: Processes that share the forests of a step.
     """
     count = min(num_steps, plan.steps_per_epoch)
     chosen = sorted({round(place) for place in np.linspace(0, count - 1, min(count, _MOST_STEPS))})
     steps = [plan.step(index) for index in chosen]
     forests = [forest for step in steps for forest in step.forests]
     lengths = np.array([len(forest.layout) for forest in forests])
+    slowest = [
+        max(step.forests[turn : turn + num_ranks], key=lambda forest: len(forest.layout))
+        for step in steps
+        for turn in range(0, len(step.forests), num_ranks)
+    ]
     return Workload(
         largest=forests[int(lengths.argmax())],
         usual=forests[int(np.abs(lengths - lengths.mean()).argmin())],
-        num_forests=len(forests) / len(steps),
+        num_forests=len(slowest) / len(steps),
         tokens=float(lengths.sum()) / len(steps),
         source_tokens=sum(forest.num_source_tokens for forest in forests) / len(steps),
-        targets=sum(len(forest.targets) for forest in forests) / len(steps),
+        rank_tokens=sum(len(forest.layout) for forest in slowest) / len(steps),
+        rank_targets=sum(len(forest.targets) for forest in slowest) / len(steps),
         steps_per_epoch=plan.steps_per_epoch,
         num_steps=num_steps,
         validation_tokens=sum(item.num_tokens for item in validation),
         validation_targets=sum(one.num_learned for item in validation for one in item.sequences),
         num_validations=num_validations if validation else 0,
+        num_ranks=num_ranks,
     )
 
 

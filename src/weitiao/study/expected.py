@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import torch
@@ -16,6 +16,7 @@ from weitiao.errors import RecipeError
 from weitiao.files import write_json
 from weitiao.machine.cgroup import peak_bytes
 from weitiao.machine.hardware import Hardware
+from weitiao.machine.ranks import exchange_bytes_per_second, from_main, least, num_local_ranks, num_ranks
 from weitiao.models.names import resolve_model
 from weitiao.planning.devices import Device, find_device
 from weitiao.planning.forecast import Forecast
@@ -28,6 +29,7 @@ from weitiao.study.prepared import Prepared
 from weitiao.terminal.plan import gib
 from weitiao.terminal.progress import TrainingLine
 from weitiao.text.wording import Wording, told
+from weitiao.training.engine import Engine
 from weitiao.training.metrics import read_metrics
 
 LEAST_BYTES = 100 * 2**20
@@ -40,7 +42,7 @@ CALIBRATION_SECONDS = 5.0
 def expect(
     prepared: Prepared, hardware: Hardware, device: torch.device, *, asked: Recipe, force: bool, tell: Tell
 ) -> tuple[Prepared, Forecast | None]:
-    """Forecast a training that is about to begin on this machine, in one process.
+    """Forecast a training that is about to begin on this machine, for each of its processes.
 
     Args:
         prepared: The training.
@@ -51,8 +53,8 @@ def expect(
         tell: Gets a line about what is expected.
 
     Returns:
-        The training with the token budget that fits; and the forecast, None for a small model, several processes, and a
-        GPU that the catalogue does not have.
+        The training with the token budget that fits; and the forecast, None for a small model and a GPU that the
+        catalogue does not have.
 
     Raises:
         RecipeError: It does not fit.
@@ -62,21 +64,35 @@ def expect(
         return prepared, None
     folder = resolve_model(prepared.recipe.model)
     gpu = _gpu(hardware) if device.type == "cuda" else None
-    alone = (device.type == "cpu" or gpu is not None) and int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if not alone or sum(file.stat().st_size for file in folder.glob("*.safetensors")) < LEAST_BYTES:
+    known = device.type == "cpu" or gpu is not None
+    if not known or sum(file.stat().st_size for file in folder.glob("*.safetensors")) < LEAST_BYTES:
         return prepared, None
+    ranks = num_ranks()
+    rate = exchange_bytes_per_second(device) if ranks > 1 else None
+
+    def forecast(prepared: Prepared) -> Forecast:
+        return from_main(
+            lambda: forecast_here(
+                prepared,
+                gpu,
+                calibration_seconds=CALIBRATION_SECONDS,
+                num_ranks=ranks,
+                exchange_bytes_per_second=rate,
+            )
+        )
+
     if gpu is not None:
-        room = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+        room = least(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
     else:
-        room = hardware.available_memory_bytes + psutil.Process().memory_info().rss
-    found = forecast_here(prepared, gpu, calibration_seconds=CALIBRATION_SECONDS)
+        room = least(hardware.available_memory_bytes / num_local_ranks() + psutil.Process().memory_info().rss)
+    found = forecast(prepared)
     if found.num_bytes > ROOM * room and asked.train.token_budget == "auto":
         items = (*prepared.data.train, *prepared.data.validation)
         longest = max(item.num_tokens for item in items)
         budget = fitting_budget(found, prepared.plan.token_budget, longest, room)
         if budget is not None:
             prepared = _with_budget(prepared, budget)
-            found = forecast_here(prepared, gpu, calibration_seconds=CALIBRATION_SECONDS)
+            found = forecast(prepared)
     fits = found.num_bytes <= ROOM * room
     if not fits and not force:
         raise RecipeError(
@@ -102,7 +118,9 @@ def _with_budget(prepared: Prepared, budget: int) -> Prepared:
 
 
 def _expected(found: Forecast, room: float, fits: bool, words: Wording) -> str:
-    values = {"needed": gib(found.num_bytes), "room": gib(room), "seconds": found.seconds_per_step}
+    values: dict[str, Any] = {"needed": gib(found.num_bytes), "room": gib(room), "seconds": found.seconds_per_step}
+    if found.num_ranks > 1:
+        values["room"] = words("progress.forecast.each", room=gib(room), number=found.num_ranks)
     key = "progress.forecast" if fits else "progress.forecast.forced"
     return words(key, **values, time=words.duration(found.seconds))
 
@@ -135,19 +153,23 @@ class Comparing(TrainingLine):
             self.message(told(lambda words: words("progress.first", **facts, **sizes)))
 
 
-def keep_forecast(run: RunDir, found: Forecast, device: str) -> None:
-    """Write forecast and measurement beside each other, for the report.
+def keep_forecast(run: RunDir, found: Forecast, engine: Engine, device: str) -> None:
+    """Write forecast and measurement beside each other, for the report. To be called on every rank.
 
     Args:
         run: Of the training, which has come to its end.
         found: The forecast.
+        engine: Of the training; the rank that took most memory counts.
         device: Of the training, `cpu` or `cuda`.
     """
+    peak = max(engine.collect([peak_bytes(device)]))
+    if not engine.is_main:
+        return
     seconds = [line["seconds"] for line in read_metrics(run.metrics_path) if "loss" in line]
     write_json(
         run.forecast_path,
         {
-            "memory_bytes": {"forecast": round(found.num_bytes), "measured": peak_bytes(device)},
+            "memory_bytes": {"forecast": round(found.num_bytes), "measured": peak},
             "seconds_per_step": {"forecast": found.seconds_per_step, "measured": statistics.mean(seconds)},
             "memory": {line.name: round(line.bytes) for line in found.memory},
         },

@@ -43,7 +43,9 @@ CPU_WATTS = 45.0
 """Power of a laptop's processor at work. Assumed, where the device is this machine."""
 
 
-def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell: Tell) -> PlanReport:
+def plan_recipe(
+    recipe: Recipe, *, device: str | None, prices: Path | None, tell: Tell, num_ranks: int = 1
+) -> PlanReport:
     """Plan the training of a recipe with its own data.
 
     Args:
@@ -51,6 +53,7 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
         device: A name of the catalogue of devices; None is this machine.
         prices: A table of prices; the person's own, or the examples, by default.
         tell: Gets every line that a person should see.
+        num_ranks: Processes that train together, on such a device each; on this machine they share it.
 
     Raises:
         WeitiaoError: Model, data or device cannot be used.
@@ -65,9 +68,9 @@ def plan_recipe(recipe: Recipe, *, device: str | None, prices: Path | None, tell
         check_formats(formats_of(recipe, recipe.export.formats), recipe.model)
     except WeitiaoError as error:
         tell(f"It cannot be exported as export.formats says: {error.what} {error.remedy}")
-    where = _where(recipe, device)
+    where = _where(recipe, device, num_ranks)
     prepared = prepare(recipe, torch.device(where.kind), tell)
-    work = work_of(prepared)
+    work = work_of(prepared, num_ranks)
     num_rows = len(prepared.data.train)
     longest = max(item.num_tokens for item in prepared.data.train)
     return make_plan(
@@ -93,19 +96,21 @@ def recipe_of_model(name: str, overrides: Sequence[str]) -> Recipe:
     return recipe_from_dict(values)
 
 
-def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, prices: Path | None) -> PlanReport:
+def plan_model(
+    recipe: Recipe, *, rows: int, tokens: int, device: str | None, prices: Path | None, num_ranks: int = 1
+) -> PlanReport:
     """Plan a training of a model of the catalogue on rows of one length; neither model nor data are needed.
 
     Args:
         recipe: Its model is looked up in the catalogue of architectures first; its data are not read.
         rows: How many rows there are to be.
         tokens: Tokens of each, half of them learned.
-        device, prices: As for `plan_recipe`.
+        device, prices, num_ranks: As for `plan_recipe`.
 
     Raises:
         WeitiaoError: Model or device are not known.
     """
-    where = _where(recipe, device)
+    where = _where(recipe, device, num_ranks)
     recipe = with_checkpointing(recipe, where.kind, lambda line: None)
     architecture = _architecture(recipe.model)
     asked = recipe.train.token_budget
@@ -115,7 +120,7 @@ def plan_model(recipe: Recipe, *, rows: int, tokens: int, device: str | None, pr
         invented_items(rows, tokens, recipe.objective), train.batch_size, budget, train.share_prefixes, train.seed
     )
     num_steps = total_steps(train, plan.steps_per_epoch)
-    work = workload(plan, num_steps)
+    work = workload(plan, num_steps, num_ranks=num_ranks)
     way = way_of(recipe.model_copy(update={"train": train}), where.kind, where.formats)
     return make_plan(
         recipe.model.name,
@@ -140,8 +145,8 @@ def _architecture(config: ModelConfig) -> PreTrainedConfig:
         return load_config(config)  # a hub id: its configuration alone is fetched
 
 
-def work_of(prepared: Prepared) -> Workload:
-    """What the data of a training ask."""
+def work_of(prepared: Prepared, num_ranks: int = 1) -> Workload:
+    """What the data of a training ask of each of so many processes."""
     every = prepared.recipe.train.validate_every
     period = prepared.plan.steps_per_epoch if every == "epoch" else int(every)
     return workload(
@@ -149,6 +154,7 @@ def work_of(prepared: Prepared) -> Workload:
         prepared.num_steps,
         validation=prepared.data.validation,
         num_validations=-(-prepared.num_steps // period),
+        num_ranks=num_ranks,
     )
 
 
@@ -178,7 +184,14 @@ def _dtype(config: ModelConfig, kind: str, best: str) -> str:
     return best if kind == "cuda" and config.dtype == "auto" else dtype_of(config, device=kind)
 
 
-def forecast_here(prepared: Prepared, device: Device | None = None, *, calibration_seconds: float) -> Forecast:
+def forecast_here(
+    prepared: Prepared,
+    device: Device | None = None,
+    *,
+    calibration_seconds: float,
+    num_ranks: int = 1,
+    exchange_bytes_per_second: float | None = None,
+) -> Forecast:
     """The forecast of a training that is about to begin in this process.
 
     Args:
@@ -186,16 +199,25 @@ def forecast_here(prepared: Prepared, device: Device | None = None, *, calibrati
         device: This machine's GPU; None is the CPU. What the program takes of a GPU beside its tensors is there
             already, and does not count.
         calibration_seconds: How long operations of the CPU may be measured.
+        num_ranks: Processes that train together; the forecast is that of each.
+        exchange_bytes_per_second: As for `forecast`.
     """
     resident = float(psutil.Process().memory_info().rss) if device is None else 0.0  # before operations are measured
     clock = stopwatch_here(budget_seconds=calibration_seconds) if device is None else _clock(device)
-    way, work = way_of(prepared.recipe, "cpu" if device is None else "cuda"), work_of(prepared)
-    return forecast(load_config(prepared.recipe.model), way, work, clock, program_bytes=resident)
+    way, work = way_of(prepared.recipe, "cpu" if device is None else "cuda"), work_of(prepared, num_ranks)
+    return forecast(
+        load_config(prepared.recipe.model),
+        way,
+        work,
+        clock,
+        program_bytes=resident,
+        exchange_bytes_per_second=exchange_bytes_per_second,
+    )
 
 
-def _where(recipe: Recipe, device: str | None) -> Where:
+def _where(recipe: Recipe, device: str | None, num_ranks: int) -> Where:
     hardware = detect_hardware()
-    set_threads(recipe, hardware)
+    set_threads(recipe, hardware, num_processes=num_ranks)
     if device is None and hardware.gpus:
         device = hardware.gpus[0].name
     if device is not None:
@@ -203,7 +225,7 @@ def _where(recipe: Recipe, device: str | None) -> Where:
     resident = float(psutil.Process().memory_info().rss)
     return Where(
         name=f"{hardware.cpu_name}, {torch.get_num_threads()} threads",
-        memory_bytes=hardware.available_memory_bytes + resident,
+        memory_bytes=(hardware.available_memory_bytes + resident) / num_ranks,
         program_bytes=resident,
         watts=CPU_WATTS,
         clock=stopwatch_here(budget_seconds=CALIBRATION_SECONDS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from weitiao.errors import RecipeError
 from weitiao.forest.plan import Plan, num_tokens
 from weitiao.machine.hardware import choose_dtype, detect_hardware
 from weitiao.machine.products import FORMATS
+from weitiao.machine.ranks import num_ranks
 from weitiao.methods.method import Method
 from weitiao.models.config import ModelConfig
 from weitiao.recipe import Recipe
@@ -126,7 +126,7 @@ def with_checkpointing(recipe: Recipe, device: str, tell: Tell) -> Recipe:
     """
     if not recipe.model.map_weights or device == "cpu":
         return recipe
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_ranks() > 1:
         raise RecipeError(
             "model.map_weights: with several processes on GPUs the weights have to be in the memory of each.",
             "Start it without torchrun, or leave model.map_weights out.",

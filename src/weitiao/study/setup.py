@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from weitiao.errors import MissingExtraError, RecipeError, WeitiaoError
 from weitiao.machine.hardware import Hardware, choose_threads
+from weitiao.machine.ranks import num_local_ranks
 from weitiao.methods.open import OpenModel, open_model
 from weitiao.models.attention import FOREST
 from weitiao.models.load import load_model
@@ -25,11 +26,20 @@ from weitiao.text.wording import told
 VERSIONS = ("weitiao", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
 
+_DIVIDING = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism of its own",
+}
+"""What `accelerate launch` sets where a model is to be divided among its processes."""
+
+
 def make_accelerator(recipe: Recipe) -> Accelerator:
     """Devices, ranks and trackers of a training.
 
     Raises:
-        RecipeError: The launcher asks for mixed precision.
+        RecipeError: The launcher asks for mixed precision, or to divide the model among its processes.
         WeitiaoError: A tracker of the recipe is not known or not installed.
     """
     mixed = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"  # what `accelerate launch --mixed_precision` sets
@@ -38,6 +48,12 @@ def make_accelerator(recipe: Recipe) -> Accelerator:
             f"Accelerate is asked for mixed precision ({mixed}); weitiao computes in the type of the weights.",
             "Launch with --mixed_precision no (or unset ACCELERATE_MIXED_PRECISION), and set train.precision instead.",
         )
+    for name, asked in _DIVIDING.items():  # on a CPU Accelerate would not say that it does something else
+        if os.environ.get(name, "false").lower() == "true":
+            raise RecipeError(
+                f"Accelerate is asked for {asked}; weitiao trains the whole model in each process (DDP).",
+                "Launch with torchrun; `weitiao plan --ranks N` forecasts whether the model fits into each process.",
+            )
     try:
         return Accelerator(
             cpu=not torch.cuda.is_available(),
@@ -76,12 +92,18 @@ def start_trackers(accelerator: Accelerator, recipe: Recipe) -> None:
             raise MissingExtraError(f"A tracker of train.trackers ({error})", "tensorboard") from error
 
 
-def set_threads(recipe: Recipe, hardware: Hardware) -> int:
-    """CPU threads: the recipe's, else OMP_NUM_THREADS (which torchrun sets), else this machine's cores."""
+def set_threads(recipe: Recipe, hardware: Hardware, *, num_processes: int | None = None) -> int:
+    """CPU threads: the recipe's, else OMP_NUM_THREADS (which torchrun sets), else this machine's cores.
+
+    Args:
+        recipe: Says how many, perhaps.
+        hardware: Whose cores they share.
+        num_processes: That share them; those of this launch by default.
+    """
     if isinstance(recipe.train.threads, int):
         torch.set_num_threads(recipe.train.threads)
     elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(choose_threads(hardware, num_processes=int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(choose_threads(hardware, num_processes=num_processes or num_local_ranks()))
     return torch.get_num_threads()
 
 

@@ -173,8 +173,8 @@ def _train(
         tell(f"{len(still)} learned tensors did not move, though others of their kind did; {still[0]} is the first")
     if main and finished:
         _finish(recipe, run, method, objective, data, state, fingerprint, begun.below)
-        if expected is not None:
-            keep_forecast(run, expected, device.type)
+    if finished and expected is not None:
+        keep_forecast(run, expected, engine, device.type)
     engine.end()
     return _result(run, state, finished=finished)
 

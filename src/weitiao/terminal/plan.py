@@ -29,7 +29,9 @@ def print_plan(report: PlanReport, console: Console, language: Language = "en") 
     share = {"learned": found.num_learned, "all": found.num_parameters, "share": found.learned_share}
     tokens, alone = found.tokens_per_step
     time, source = duration(found.seconds, language), report.time_source[language]
-    comma = words("progress.comma")
+    comma, device = words("progress.comma"), report.device
+    if found.num_ranks > 1:
+        device = words("plan.ranks", number=found.num_ranks, name=device)
     console.print(
         facts(
             [
@@ -37,7 +39,7 @@ def print_plan(report: PlanReport, console: Console, language: Language = "en") 
                 ("", words("plan.learned", **share)),
                 (words("plan.data"), report.data[language]),
                 ("", words("plan.tokens", tokens=tokens, alone=alone)),
-                (words("plan.device"), words("plan.free", name=report.device, size=gib(report.limit_bytes))),
+                (words("plan.device"), words("plan.free", name=device, size=gib(report.limit_bytes))),
                 (words("plan.memory"), Text(words(key, size=gib(found.num_bytes)), colour)),
                 (
                     words("plan.time"),

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object, reduce
+from accelerate.utils import gather_object, reduce
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Step
+from weitiao.machine.ranks import from_main
 from weitiao.models.host_weights import settle
 from weitiao.objectives.objective import Losses, Objective
 from weitiao.training.precision import Precision
@@ -156,9 +157,7 @@ class Engine:
 
     def from_main(self, find: Callable[[], T]) -> T:
         """What the main process finds, on every rank; the others wait."""
-        found: list[Any] = [find() if self.is_main else None]
-        broadcast_object_list(found)
-        return cast(T, found[0])
+        return from_main(find)
 
     def on_main(self, action: Callable[[], None]) -> None:
         """Do it on the main process; the others wait."""

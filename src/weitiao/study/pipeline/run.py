@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from rich.console import Console
 from weitiao.errors import RecipeError, RunError
 from weitiao.files import full_disk_is_named, write_json
 from weitiao.machine.hardware import detect_hardware
+from weitiao.machine.ranks import num_ranks
 from weitiao.recipe import Recipe
 from weitiao.report.render import REPORT_FILE
 from weitiao.runs.record import Records, StepRecord, are_intact, find_outputs, read_records, remove_outputs
@@ -68,7 +68,7 @@ def run_pipeline(
         check_formats(formats_of(recipe, recipe.export.formats), recipe.model)
     else:
         steps = [step for step in steps if step.name != "export"]
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_ranks() > 1:
         raise RunError(
             "`weitiao run` is one process, and torchrun started several.",
             "Train with `torchrun -m weitiao train RECIPE`; `weitiao run RECIPE` then takes the training over.",
