@@ -7,18 +7,35 @@ second. The command line prints them without a traceback and exits with code 2; 
 from __future__ import annotations
 
 
+class Phrase(str):
+    """A text in English made of a template and values: by the template, catalogues have it in other languages.
+
+    Args:
+        template: As `str.format` takes it; a plain text is its own.
+        values: What is put in; phrases among them are translated, too.
+    """
+
+    template: str
+    values: dict[str, object]
+
+    def __new__(cls, template: str, **values: object) -> Phrase:
+        phrase = super().__new__(cls, template.format(**values) if values else template)
+        phrase.template, phrase.values = template, values
+        return phrase
+
+
 class WeitiaoError(Exception):
     """A problem that the user can solve.
 
     Args:
         what: What is wrong and where; one line, whatever names and values of users stand in it.
-        remedy: What to do about it.
+        remedy: What to do about it. Both are phrases, or plain texts, where other languages shall have them.
     """
 
     exit_code = 2
 
     def __init__(self, what: str, remedy: str) -> None:
-        what = " ".join(what.splitlines())
+        what = what if len(what.splitlines()) < 2 else " ".join(what.splitlines())
         super().__init__(what, remedy)
         self.what = what
         self.remedy = remedy
@@ -60,4 +77,7 @@ class MissingExtraError(WeitiaoError):
     """
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional package.", f"Install it with: pip install 'weitiao[{extra}]'")
+        super().__init__(
+            Phrase("{feature} needs an optional package.", feature=feature),
+            Phrase("Install it with: pip install 'weitiao[{extra}]'", extra=extra),
+        )

@@ -27,7 +27,7 @@ def fields(text: str) -> set[str]:
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
     english, chinese = table_of("en"), table_of("zh")
     of_settings = ("setting.", "section.", "about.")  # their English is in docstrings, see tests/recipe
-    of_commands = ("command", "option.", "panel.", "help.", "closing.")  # and theirs in code, see tests/cli
+    of_commands = ("command", "option.", "panel.", "help.", "closing.", "problem.")  # and theirs in code, see tests/cli
     assert list(english) == [key for key in chinese if not key.startswith((*of_settings, *of_commands))]
     for key, text in english.items():
         assert fields(text) == fields(chinese[key]), key
@@ -67,6 +67,8 @@ def test_chinese_is_chinese() -> None:
         "done.eval",
         "progress.comma",
         "progress.source",
+        "problem.{where}: {what}{more}.",
+        "problem.`{name}`: {message}{given}",
         "lines.ended",
         "scores.prompted",
         "reason.unit.share",

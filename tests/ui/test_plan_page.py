@@ -29,6 +29,14 @@ def test_what_cannot_be_planned_is_said(client: TestClient, workspace: Workspace
     assert client.get("/projects/none/plan").status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/api/projects/new/plan", "/projects/new/plan/ways"])
+def test_errors_are_in_the_language_of_who_asks(client: TestClient, workspace: Workspace, path: str) -> None:
+    (workspace.new_project("new").recipe).write_text("model: smollm2-135m\n", encoding="utf-8")
+    chinese, english = (client.get(path, headers={"accept-language": one}).text for one in ("zh-CN,zh;q=0.9", "en"))
+    assert "缺少 `data`。" in chinese and "请加到配方里。" in chinese
+    assert "`data` is missing." in english and "Add it to the recipe." in english
+
+
 def test_a_way_is_taken_and_settings_are_found_changed_and_kept_until_they_are_saved(
     page: Page, served: Served, tiny_llama_dir: Path
 ) -> None:

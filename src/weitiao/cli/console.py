@@ -56,7 +56,7 @@ def print_error(error: WeitiaoError, language: Language) -> None:
 
     console, words = TextConsole(stderr=True), Wording(language)
     for key, style, text in (("cli.error", "bold red", error.what), ("cli.remedy", "bold", error.remedy)):
-        console.print(Text.assemble((words(key), style), " ", text), soft_wrap=True)
+        console.print(Text.assemble((words(key), style), words.phrase(text)), soft_wrap=True)
 
 
 def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]], commands: Sequence[str]) -> None:

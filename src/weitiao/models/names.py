@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from weitiao.errors import ModelError
+from weitiao.errors import ModelError, Phrase
 from weitiao.machine.catalogue import CATALOGUE, catalogue_file, closest_name
 from weitiao.models.boundary import reason
 from weitiao.models.cache import converted_gguf, converted_pickles
@@ -57,7 +57,7 @@ def resolve_model(config: ModelConfig, *, cache_dir: Path | None = None) -> Path
         return _with_safetensors(modelscope_model(config), config, cache_dir, hub_id=config.name)
     if _is_written_as_path(config.name):
         raise ModelError(
-            f"There is no file or directory {config.name!r} to load a model from.",
+            Phrase("There is no file or directory {name!r} to load a model from.", name=config.name),
             _check(
                 config.name,
                 "the path. The base model of a run or adapter that has been moved is named with --base-model; the "
@@ -98,19 +98,25 @@ def _download(config: ModelConfig) -> Path:
             )
         )
     except Exception as error:  # the hub's client raises its own errors, those of HTTP and of the disk
-        at = f"{config.name!r}" + (f" at revision {config.revision!r}" if config.revision else "")
+        at = repr(config.name) + (f" at revision {config.revision!r}" if config.revision else "")
         if constants.HF_HUB_OFFLINE:
-            where = "the local hub cache (offline mode is on)"
+            where = Phrase("the local hub cache (offline mode is on)")
             check = "the name, or unset HF_HUB_OFFLINE once to download the model."
         else:
-            where = f"the hub at {constants.ENDPOINT}"
+            where = Phrase("the hub at {address}", address=constants.ENDPOINT)
             check = (
                 "the spelling and the network (HF_ENDPOINT chooses another hub; HF_HUB_OFFLINE=1 uses what was "
                 "downloaded before), or name a local directory or .gguf file."
             )
         raise ModelError(
-            f"The model {at} was not found: it is not a catalogue name ({', '.join(CATALOGUE)}), not a local file or "
-            f"directory, and could not be had from {where}: {reason(error)}",
+            Phrase(
+                "The model {at} was not found: it is not a catalogue name ({names}), not a local file or directory, "
+                "and could not be had from {where}: {reason}",
+                at=at,
+                names=", ".join(CATALOGUE),
+                where=where,
+                reason=reason(error),
+            ),
             _check(config.name, check),
         ) from error
 
@@ -128,4 +134,6 @@ def _has_safetensors(config: ModelConfig) -> bool:
 def _check(name: str, what: str) -> str:
     """What to check, with the catalogue name that may have been meant."""
     closest = closest_name(name)
-    return f"Did you mean {closest!r}? Otherwise check {what}" if closest else f"Check {what}"
+    if closest:
+        return Phrase("Did you mean {closest!r}? Otherwise check {what}", closest=closest, what=Phrase(what))
+    return Phrase("Check {what}", what=Phrase(what))

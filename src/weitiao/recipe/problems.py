@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from weitiao.errors import RecipeError
+from weitiao.errors import Phrase, RecipeError
 from weitiao.recipe.overrides import name_of
 from weitiao.recipe.recipe import Recipe
 
@@ -38,19 +38,22 @@ def validated(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
         name = ".".join(place) or "recipe"
         # Each form that a setting may have complains of its own.
         alike = [one for one in problems if _locate(values, one["loc"])[0] == place]
-        more = f" ({len(problems) - len(alike)} more problems)" if len(problems) > len(alike) else ""
+        further = len(problems) - len(alike)
+        more = Phrase(" ({number} more problems)", number=further) if further else ""
         if first["type"] == "extra_forbidden":
-            what, remedy = f"unknown key `{name}`", _nearest(place, first["loc"])
+            what, remedy = Phrase("unknown key `{name}`", name=name), _nearest(place, first["loc"])
         elif first["type"] == "missing":
-            what, remedy = f"`{name}` is missing", "Add it to the recipe."
+            what, remedy = Phrase("`{name}` is missing", name=name), "Add it to the recipe."
         else:
             messages = dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in alike)
             message = " or: ".join(" ".join(one.split()) for one in messages)
             given = f", not {first['input']!r}" if isinstance(first["input"], str | int | float | bool) else ""
-            what, remedy = f"`{name}`: {message}{given}", "Correct the value; `weitiao schema` lists what is allowed."
+            what = Phrase("`{name}`: {message}{given}", name=name, message=message, given=given)
+            remedy = "Correct the value; `weitiao schema` lists what is allowed."
             if first["type"] in _TEXT_EXPECTED and isinstance(first["input"], bool | int | float):
                 remedy = "If it is meant as text, put it in quotes: 'text'."
-        raise RecipeError(f"{_where(name, line, path, overrides)}: {what}{more}.", remedy) from error
+        where = _where(name, line, path, overrides)
+        raise RecipeError(Phrase("{where}: {what}{more}.", where=where, what=what, more=more), remedy) from error
 
 
 def _where(name: str, line: int | None, path: Path, overrides: Sequence[str]) -> str:
@@ -58,7 +61,7 @@ def _where(name: str, line: int | None, path: Path, overrides: Sequence[str]) ->
     names = [name_of(override) for override in overrides]
     inside = any(f"{name}.".startswith(f"{one}.") for one in names)
     if inside or (line is None and any(one.startswith(f"{name}.") for one in names)):
-        return "command line"
+        return Phrase("command line")
     return f"{path}:{line}" if line is not None else str(path)
 
 
@@ -110,14 +113,16 @@ def _nearest(place: Sequence[Any], loc: Sequence[str | int]) -> str:
     known = list(section.model_fields)
     close = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.6)
     if close:
-        return f"Did you mean `{close[0]}`?"
+        return Phrase("Did you mean `{name}`?", name=close[0])
     elsewhere = [
         f"{name}.{place[-1]}"
         for name, field in Recipe.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         and place[-1] in field.annotation.model_fields
     ]  # fmt: skip
-    return f"Did you mean `{elsewhere[0]}`?" if elsewhere else f"Known keys: {', '.join(known)}."
+    if elsewhere:
+        return Phrase("Did you mean `{name}`?", name=elsewhere[0])
+    return Phrase("Known keys: {names}.", names=", ".join(known))
 
 
 def _forms(annotation: Any) -> dict[Any, Any]:

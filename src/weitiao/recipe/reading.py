@@ -10,7 +10,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from weitiao.console import quoted
 from weitiao.data.reading.paths import resolve_paths
-from weitiao.errors import RecipeError
+from weitiao.errors import Phrase, RecipeError
 from weitiao.methods.base import find_moved
 from weitiao.models.config import ModelConfig
 from weitiao.paths import exists, find_path, user_path
@@ -61,7 +61,8 @@ def read_values(path: Path, overrides: Sequence[str]) -> tuple[CommentedMap, Pat
         run_dir, path = path, path / "recipe.yaml"
     if not (exists(path) and path.is_file()):
         raise RecipeError(
-            f"There is no recipe {path}.", "Check the path; `weitiao schema` describes what a recipe holds."
+            Phrase("There is no recipe {path}.", path=path),
+            "Check the path; `weitiao schema` describes what a recipe holds.",
         )
     values = _read_yaml(path)
     if is_run or (path.name == "recipe.yaml" and (path.parent / "environment.json").is_file()):

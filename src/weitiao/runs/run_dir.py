@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from weitiao.errors import RunError
+from weitiao.errors import Phrase, RunError
 from weitiao.files import COMPLETE, LOCK_SECONDS, is_locked
 
 
@@ -82,10 +82,10 @@ class RunDir:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:
-            raise RunError(f"{self.path} is in use by another process.", remedy) from error
+            raise RunError(Phrase("{path} is in use by another process.", path=self.path), remedy) from error
         except OSError as error:
             raise RunError(
-                f"{self.path} cannot be written to: {error.strerror or error}.",
+                Phrase("{path} cannot be written to: {reason}.", path=self.path, reason=error.strerror or error),
                 "Fix the permissions there, or choose another run_dir.",
             ) from error
         try:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from weitiao.errors import Phrase
 from weitiao.serve.engine import ServeError
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ def listening(host: str, port: int, *, has_key: bool) -> socket.socket:
     except OSError as error:
         found.close()
         raise ServeError(
-            f"The address {host}:{port} cannot be used: {error.strerror or error}.",
+            Phrase(
+                "The address {address} cannot be used: {reason}.",
+                address=f"{host}:{port}",
+                reason=error.strerror or error,
+            ),
             "Choose another --port (0 takes any that is free), or end what listens there.",
         ) from error
     return found

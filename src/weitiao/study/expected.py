@@ -12,7 +12,7 @@ import psutil
 import torch
 from rich.console import Console
 
-from weitiao.errors import RecipeError
+from weitiao.errors import Phrase, RecipeError
 from weitiao.files import write_json
 from weitiao.machine.cgroup import peak_bytes
 from weitiao.machine.hardware import Hardware
@@ -96,7 +96,11 @@ def expect(
     fits = found.num_bytes <= ROOM * room
     if not fits and not force:
         raise RecipeError(
-            f"The training is forecast to need {gib(found.num_bytes)} of the {gib(room)} that there are.",
+            Phrase(
+                "The training is forecast to need {needed} of the {room} that there are.",
+                needed=gib(found.num_bytes),
+                room=gib(room),
+            ),
             "See what fits with `weitiao plan RECIPE`, or train all the same with --force.",
         )
     tell(told(lambda words: _expected(found, room, fits, words)))

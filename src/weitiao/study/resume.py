@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from weitiao.console import quoted
-from weitiao.errors import RunError
+from weitiao.errors import Phrase, RunError
 from weitiao.files import check_whole
 from weitiao.recipe import Recipe, differences
 from weitiao.recipe.reading import take_earlier
@@ -60,8 +60,10 @@ def open_run(recipe: Recipe, run: RunDir) -> tuple[Recipe, State | None]:
         ) from error
     if changed := [name for name in differences(filled, filled_in(old, values)) if _matters(name, filled)]:
         raise RunError(
-            f"{run.path} was started with another recipe: {', '.join(changed)} differ.",
-            f"Go on as it was started with `weitiao train {quoted(run.path)}`, or choose another run_dir.",
+            Phrase("{run} was started with another recipe: {names} differ.", run=run.path, names=", ".join(changed)),
+            Phrase(
+                "Go on as it was started with `weitiao train {run}`, or choose another run_dir.", run=quoted(run.path)
+            ),
         )
     return filled, read_state(checkpoints[-1])
 
@@ -145,14 +147,19 @@ def require_work(run: RunDir, state: State, num_steps: int) -> None:
     """
     if num_steps < state.step:
         raise RunError(
-            f"{run.path} has done {state.step:,} steps, and the recipe asks for {num_steps:,}.",
+            Phrase(
+                "{run} has done {done:,} steps, and the recipe asks for {asked:,}.",
+                run=run.path,
+                done=state.step,
+                asked=num_steps,
+            ),
             "Ask for as many or more with train.epochs or train.max_steps, or choose another run_dir.",
         )
     if not run.is_finished:
         return
     if num_steps == state.step or (state.stopped_early and state.num_steps in (None, num_steps)):
         raise RunError(
-            f"{run.path} holds a finished run.",
+            Phrase("{run} holds a finished run.", run=run.path),
             "Ask for more train.epochs (or train.max_steps) to go on with it, choose another run_dir, or remove it to "
             "train again.",
         )

@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from weitiao.errors import Phrase
+
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 Table = dict[str, str]
@@ -50,6 +52,17 @@ class Wording:
     def described(self, docstring: str, *keys: str) -> str:
         """The text of the first of these keys that there is, or the docstring, of which catalogues have no copy."""
         return next((self._table[key] for key in keys if key in self._table), " ".join(docstring.split()))
+
+    def phrase(self, text: object) -> str:
+        """What is wrong, or what to do about it, where there is a text for it; else in English."""
+        if not isinstance(text, Phrase):
+            return self._table.get(f"problem.{text}", str(text))
+        if (template := self._table.get(f"problem.{text.template}")) is None:
+            return str(text)
+        return template.format(**{name: self._value(value) for name, value in text.values.items()})
+
+    def _value(self, value: object) -> object:
+        return self.phrase(value) if isinstance(value, Phrase) else value
 
     def share(self, value: float) -> str:
         """A share: `84.3%`."""

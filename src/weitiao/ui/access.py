@@ -98,8 +98,7 @@ class Access:
                 return
             body = self._limited(request, receive)
         except UiError as problem:
-            page = wants_page(request.headers.get("accept", ""), scope["path"])
-            await response_of(problem, as_page=page)(scope, receive, send)
+            await response_of(problem, request)(scope, receive, send)
             return
 
         async def with_headers(message: Message) -> None:

@@ -14,6 +14,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from weitiao.errors import WeitiaoError
+from weitiao.text.wording import Wording
+from weitiao.ui.templating import language_of
 
 _logger = logging.getLogger(__name__)
 _FIELD = re.compile(r"`([\w.-]+)`")
@@ -45,7 +47,7 @@ def add_handlers(app: FastAPI) -> None:
     """Let every error of an app be told: `{"error": {"message", "remedy", "field"}}`, or a page for a browser."""
 
     async def told(request: Request, error: Exception) -> Response:
-        return response_of(error, as_page=wants_page(request.headers.get("accept", ""), request.url.path))
+        return response_of(error, request)
 
     for kind in (WeitiaoError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, told)
@@ -56,10 +58,11 @@ def wants_page(accept: str, path: str) -> bool:
     return "text/html" in accept and not path.startswith("/api/")
 
 
-def response_of(error: Exception, *, as_page: bool = False) -> Response:
-    """An error as JSON, or as a small page."""
-    status, body = _told(error)
-    if not as_page:
+def response_of(error: Exception, request: Request) -> Response:
+    """An error as JSON, or as a small page, in the language of who asks."""
+    (status, body), words = _told(error), Wording(language_of(request))
+    body |= {key: words.phrase(body[key]) for key in ("message", "remedy")}
+    if not wants_page(request.headers.get("accept", ""), request.url.path):
         return JSONResponse({"error": body}, status)
     said = "".join(f"<p>{html.escape(body[key])}</p>" for key in ("message", "remedy") if body[key])
     link = '<link rel="stylesheet" href="/static/report.css">'

@@ -12,7 +12,7 @@ from typing import Any
 from weitiao.data.config import DataConfig, SourceConfig
 from weitiao.data.reading.opening import COMPRESSED, data_suffix
 from weitiao.data.reading.rows import shown
-from weitiao.errors import DataError
+from weitiao.errors import DataError, Phrase
 from weitiao.paths import exists, find_path, places_of
 
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".txt")
@@ -59,7 +59,8 @@ def _resolve(path: str, base_dirs: Sequence[Path]) -> str:
     if data_suffix(wanted) not in DATA_SUFFIXES and _HUB_ID.fullmatch(path):
         return path
     places = " and ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
-    raise DataError(f"{path}: no such file or directory; looked in {places}.", _advice(wanted.name, candidates))
+    what = Phrase("{path}: no such file or directory; looked in {places}.", path=path, places=places)
+    raise DataError(what, _advice(wanted.name, candidates))
 
 
 def _advice(name: str, candidates: Sequence[Path]) -> str:
@@ -68,7 +69,7 @@ def _advice(name: str, candidates: Sequence[Path]) -> str:
         if exists(folder) and folder.is_dir():
             close = difflib.get_close_matches(name, [entry.name for entry in folder.iterdir()], n=1)
             if close:
-                return f"Did you mean {shown(folder / close[0])}?"
+                return Phrase("Did you mean {name}?", name=shown(folder / close[0]))
     return "Give a path relative to the recipe's folder or the current one, an absolute path, or a hub id (owner/name)."
 
 
