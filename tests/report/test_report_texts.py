@@ -42,7 +42,7 @@ def test_whatever_the_program_can_find_has_a_name_in_both_languages() -> None:
     assert {f"remedy.{one}" for remedies in REMEDIES.values() for one in remedies} <= keys
     assert {f"verdict.{decision}" for decision in EXIT_CODES} <= keys
     assert {f"retention.{name}" for name in OVERALL.values()} <= keys
-    assert {f"step.{step.name}" for step in STEPS if step.name != "report"} <= keys
+    assert {f"step.{step.name}" for step in STEPS} <= keys
     assert {f"{name}.title" for name in SECTIONS} <= keys
 
 
@@ -67,6 +67,7 @@ def test_chinese_is_chinese() -> None:
         "done.eval",
         "progress.comma",
         "progress.source",
+        "progress.part",
         "problem.{where}: {what}{more}.",
         "problem.`{name}`: {message}{given}",
         "lines.ended",

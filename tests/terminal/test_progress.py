@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 
 import pytest
 from rich.cells import cell_len
@@ -87,7 +88,8 @@ def test_a_console_says_it_in_its_language() -> None:
         shown = TrainingLine(console)
         shown.start(0, 1)
         shown.step(1, 0.5, 100.0, {"a": 0.25, "b": 0.75})
-        shown.message(told(lambda words: words("progress.learned", learned=1, all=2)))
+        line = told(lambda words: words("progress.learned", learned=1, all=2))
+        shown.message(pickle.loads(pickle.dumps(line)))  # as from another process
         shown.message("as it is")
         shown.stop()
         closing_panel(console, "Trained", [("run", "runs/a"), ("untuned, zero-shot", "1")], ["weitiao chat runs/a"])

@@ -114,7 +114,7 @@ def run(
         print_json(result.to_dict())
     else:
         print_outcome(result, results(), language)
-    closing_panel(console, *_closing(result, recipe))
+    closing_panel(console, *_closing(result, recipe, language))
     raise typer.Exit(result.exit_code)
 
 
@@ -131,8 +131,10 @@ def print_outcome(result: PipelineResult, console: Console, language: Language) 
         console.print(result.stop.text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _closing(result: PipelineResult, recipe: Path) -> tuple[str, list[tuple[str, str]], list[str]]:
+def _closing(result: PipelineResult, recipe: Path, language: Language) -> tuple[str, list[tuple[str, str]], list[str]]:
     """Title, facts and next commands of the closing panel."""
+    from weitiao.text.wording import Wording
+
     path = result.path
     facts = [("run", str(path))]
     if result.report is not None:
@@ -141,7 +143,8 @@ def _closing(result: PipelineResult, recipe: Path) -> tuple[str, list[tuple[str,
         switch = "run.on_findings" if result.stop.reason == "findings" else "run.on_advice"
         return "Stopped before the training", facts, [f"{_command(recipe)} {switch}=continue"]
     if result.verdict is not None:
-        facts.insert(0, ("verdict", result.verdict.decision))
+        decision = result.verdict.decision
+        facts.insert(0, ("verdict", decision if language == "en" else Wording(language)(f"verdict.{decision}")))
         return "Done", facts, [f"weitiao chat {quoted(path)} --compare", f"weitiao merge {quoted(path)} MODEL_DIR"]
     title = "Done, without a verdict" if result.reached_end else "Done so far"
     return title, facts, [_command(recipe), f"weitiao report {quoted(path)}"]

@@ -14,6 +14,7 @@ import torch
 
 from weitiao.errors import ModelError
 from weitiao.models.config import AttentionName
+from weitiao.text.wording import told
 
 Backend = Literal["blocks", "dense", "flex", "flash"]
 _FASTEST_FIRST: dict[str, tuple[Backend, ...]] = {"cpu": ("blocks", "dense"), "cuda": ("flash", "flex")}
@@ -89,8 +90,8 @@ def describe_choice(asked: AttentionName, calls: Iterable[Call]) -> str:
     fastest = [backend for backend, why in chosen.items() if not why]
     if hindered:
         return f"Attention: {'; '.join([*hindered, *(f'{backend} elsewhere' for backend in fastest)])}"
-    why = "the fastest here" if asked == "auto" else "model.attention"
-    return f"Attention: {', '.join(fastest)} ({why})"
+    key = "progress.attention.auto" if asked == "auto" else "progress.attention.asked"
+    return told(lambda words: words(key, names=", ".join(fastest)))
 
 
 def _hindrance(backend: Backend, call: Call) -> str | None:

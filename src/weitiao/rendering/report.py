@@ -12,6 +12,7 @@ from weitiao.errors import RenderingError
 from weitiao.rendering.chat import Leaf, Turn
 from weitiao.rendering.items import TokenSequence
 from weitiao.rendering.printing import Printer, squeezed
+from weitiao.text.wording import Wording, told
 
 _NUM_NAMED = 3
 
@@ -122,11 +123,18 @@ class Tally:
         tokens = sum(len(sequence) for sequence in sequences)
         learned = sum(sequence.num_learned for sequence in sequences)
         several = len(sequences) > len({sequence.row_id for sequence in sequences})
-        lines = [
-            f"{counted(len(sequences), 'sequence')} from {counted(num_examples, 'row')}: "
-            f"{counted(tokens, 'token')}, of which {learned:,} are learned; "
-            f"the longest {'sequence' if several else 'row'} has {self.longest:,}."
-        ]
+        unit = "sequence" if several else "row"
+
+        def rendered(words: Wording) -> str:
+            counts = {"sequence": len(sequences), "row": num_examples, "token": tokens}
+            numbers = {
+                f"{noun}s": counted(count, noun) if words.language == "en" else words.count(count)
+                for noun, count in counts.items()
+            }
+            longest = words(f"progress.longest.{unit}", longest=self.longest)
+            return words("progress.rendered", **numbers, learned=learned, longest=longest)
+
+        lines: list[str] = [told(rendered)]
         if several and "windows" not in self.rows and not self.compared:
             lines.append(_SEVERAL)
         if self.refused:

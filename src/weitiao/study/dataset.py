@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from weitiao.rendering.render import Rendered, render
 from weitiao.rendering.templates import apply_template, fixed_date
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.prompts import prompt_items
-from weitiao.text.wording import told
+from weitiao.text.wording import Wording, told
 from weitiao.training.weighing import Unit, choose_unit, mean_weights, shares, weigh_rows, weigh_source
 
 if TYPE_CHECKING:
@@ -223,5 +224,9 @@ def render_part(
         window_overlap=recipe.objective.window_overlap(),
     )
     for line in rendered.report:
-        tell(f"{name}: {line}")
+        tell(told(partial(_of_part, name, line)))
     return rendered
+
+
+def _of_part(name: str, line: str, words: Wording) -> str:
+    return words("progress.part", part=name, line=words.line(line))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from weitiao.terminal.console import words_of
-from weitiao.text.wording import Language, Told, Wording
+from weitiao.text.wording import Language, Wording
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,10 +77,10 @@ def duration(seconds: float, language: Language = "en") -> str:
 def teller(console: Console) -> Callable[..., None]:
     """Prints a line as it is, in the console's language: no markup, no colours, no wrapping."""
     show = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
-    language = words_of(console).language
+    words = words_of(console)
 
     def tell(line: str, **look: Any) -> None:
-        show(line.said[language] if isinstance(line, Told) else line, **look)
+        show(words.line(line), **look)
 
     return tell
 

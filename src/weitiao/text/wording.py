@@ -64,6 +64,10 @@ class Wording:
     def _value(self, value: object) -> object:
         return self.phrase(value) if isinstance(value, Phrase) else value
 
+    def line(self, text: str) -> str:
+        """A line that was told, in this language where it knows itself in it."""
+        return text.said[self.language] if isinstance(text, Told) else text
+
     def share(self, value: float) -> str:
         """A share: `84.3%`."""
         return f"{value:.1%}"
