@@ -28,8 +28,16 @@ SHAPES: dict[str, dict[str, Any]] = {
              "num_key_value_heads": 6, "vocab_size": 49152, "tie_word_embeddings": True},
     "small": {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8,
               "num_key_value_heads": 4, "vocab_size": 49152, "tie_word_embeddings": True},
+    "linear": {"model_type": "qwen3_5_text", "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8,
+               "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 49152,
+               "linear_num_key_heads": 4, "linear_num_value_heads": 8, "linear_key_head_dim": 64,
+               "linear_value_head_dim": 64, "tie_word_embeddings": True},
+    "mamba": {"model_type": "granitemoehybrid", "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8,
+              "num_attention_heads": 8, "num_key_value_heads": 2, "vocab_size": 49152, "mamba_n_heads": 16,
+              "mamba_d_head": 64, "mamba_d_state": 64, "num_local_experts": 0, "shared_intermediate_size": 1408,
+              "layer_types": ["mamba", "mamba", "mamba", "attention"] * 2, "tie_word_embeddings": True},
 }  # fmt: skip
-"""Random Llamas of other shapes than SmolLM2, with its tokenizer."""
+"""Random models of other shapes than SmolLM2, with its tokenizer: Llamas, and two hybrids, whose rows run alone."""
 
 CASES: dict[str, dict[str, Any]] = {
     "lora": {},
@@ -68,6 +76,10 @@ CASES: dict[str, dict[str, Any]] = {
     "ranks accumulating": {"shape": "small", "ranks": 2, "method": {"type": "full"}, "train": {"token_budget": 256}},
     "ranks freeze": {"shape": "small", "ranks": 2, "method": {"type": "freeze"}, "train": {"token_budget": 512}},
     "ranks short": {"shape": "small", "ranks": 2, "rendering": {"max_length": 96}, "train": {"batch_size": 2}},
+    "linear lora": {"shape": "linear"},
+    "linear full": {"shape": "linear", "method": {"type": "full"}},
+    "mamba lora": {"shape": "mamba"},
+    "mamba full": {"shape": "mamba", "method": {"type": "full"}},
 }
 """Settings of a recipe by the name of the case; the rest is SmolLM2, LoRA,
 batches of 6 `alpaca` rows, 1,024 tokens at once."""
@@ -133,7 +145,7 @@ def _recipe(case: dict[str, Any], args: argparse.Namespace, directory: Path) -> 
 
 
 def _random_model(name: str, directory: Path) -> str:
-    """A Llama of this shape with random weights and SmolLM2's tokenizer, as a directory."""
+    """A model of this shape with random weights and SmolLM2's tokenizer, as a directory."""
     path = directory / name
     if not path.exists():
         from transformers import AutoConfig, AutoModelForCausalLM

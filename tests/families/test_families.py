@@ -30,7 +30,7 @@ from weitiao.methods.final import save_final
 from weitiao.methods.method import Method
 from weitiao.methods.note import Note
 from weitiao.methods.open import open_model
-from weitiao.models.alone import branches
+from weitiao.models.alone import branches, keeps_state
 from weitiao.models.attention import FOREST, runs_alone
 from weitiao.models.config import ModelConfig
 from weitiao.models.fingerprint import model_fingerprint
@@ -117,6 +117,7 @@ def close(found: nn.Module, expected: Tensor) -> None:
 def test_attention(family: str, directory_of: Callable[[str], Path], tmp_path: Path, support: Support) -> None:
     """All of it learns: losses and gradients are those of every sequence alone, and so is what is saved."""
     method, model = made(directory_of(family), {"type": "full"})
+    assert runs_alone(model) == keeps_state(model)  # by which a forecast decides
     reference = plain(family)
     loss, _ = loss_and_gradient(reference, ROWS)
     require_close(learned(model), loss, gradients(reference))

@@ -12,11 +12,19 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from torch.profiler import ProfilerActivity, profile
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig
+from transformers import (
+    AutoModelForCausalLM,
+    GraniteMoeHybridConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen3_5TextConfig,
+)
 
 from weitiao.forest.layout import Forest, build_forest
 from weitiao.methods.config import MethodConfig
+from weitiao.models.alone import let_branch
 from weitiao.models.attention import FOREST, set_backend
+from weitiao.models.parts import decoder
 from weitiao.objectives.config import SftConfig
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
@@ -34,6 +42,21 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "checkpointing": ({"r": 8}, {}, {"checkpointing": True}),
     "lomo": ({"type": "full"}, {"type": "lomo"}, {}),
 }
+
+_HYBRID: dict[str, Any] = {
+    "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": 1000, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+HYBRIDS: dict[str, PreTrainedConfig] = {
+    "linear attention": Qwen3_5TextConfig(
+        **_HYBRID, head_dim=32, layer_types=["linear_attention", "full_attention"], linear_num_key_heads=2,
+        linear_num_value_heads=4, linear_key_head_dim=32, linear_value_head_dim=32,
+    ),
+    "mamba": GraniteMoeHybridConfig(
+        **_HYBRID, layer_types=["mamba", "attention"], mamba_n_heads=8, mamba_d_head=32, mamba_d_state=32,
+        num_local_experts=0, shared_intermediate_size=352,
+    ),
+}  # fmt: skip
 
 
 def architecture() -> PreTrainedConfig:
@@ -84,13 +107,15 @@ def test_few_layers_stand_for_all(name: str) -> None:
     assert sum(by_name.values()) <= 0.02 * sum(in_all(whole).values()), by_name
 
 
-def made(name: str) -> tuple[int, int]:
+def made(name: str, *, hybrid: PreTrainedConfig | None = None, of: Forest | None = None) -> tuple[int, int]:
     """Peak of a step that is made, by PyTorch's own profiler, and bytes of the optimiser's states."""
-    chosen = way(name)
-    model = AutoModelForCausalLM.from_config(architecture(), attn_implementation=FOREST, dtype=torch.float32)
+    chosen, rows = way(name), of or forest()
+    config = hybrid or architecture()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=FOREST, dtype=torch.float32)
     method = chosen.method.build()
     adapted = method.apply(model, seed=0)
-    set_backend(adapted, chosen.attention)
+    set_backend(adapted, "alone" if hybrid else chosen.attention)
+    let_branch(decoder(adapted), copies_state=hybrid is not None)
     if chosen.train.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     objective = chosen.objective.build(adapted).train()
@@ -98,7 +123,7 @@ def made(name: str) -> tuple[int, int]:
     learned = [one for one in objective.parameters() if one.requires_grad]
 
     def step() -> None:
-        objective(forest()).total.backward()
+        objective(rows).total.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -123,6 +148,17 @@ def test_peak_and_states_are_those_of_a_step_that_is_made(name: str) -> None:
     peak, states = made(name)
     assert step.memory.states == pytest.approx(states, rel=0.01)
     assert step.memory.peak - step.memory.states == pytest.approx(peak, rel=0.05)
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_of_hybrids_every_row_is_a_call_of_its_own(name: str) -> None:
+    """Rows that share a beginning: it is run once, and each goes on from a copy of the state."""
+    rows = [[7, 8, 9, *range(10 * i, 10 * i + 30)] for i in range(2)]
+    few = build_forest(as_items(TokenSequence.of(str(i), row, [0.0] * 5 + [1.0] * 28) for i, row in enumerate(rows)))
+    step = simulate(Sketch(HYBRIDS[name], way("lora")), few, accumulated=False, whole=True)
+    peak, states = made("lora", hybrid=HYBRIDS[name], of=few)
+    assert step.memory.states == pytest.approx(states, rel=0.01)
+    assert step.memory.peak - step.memory.states == pytest.approx(peak, rel=0.1)
 
 
 def test_of_mapped_weights_one_layer_counts() -> None:

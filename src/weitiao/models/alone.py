@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import LinearAttentionCacheLayerMixin
 from transformers.generation.utils import ALL_CACHE_NAMES
 
 from weitiao.forest.layout import Ints, Layout, on_path
@@ -60,6 +61,13 @@ def branches(network: nn.Module) -> bool:
 def let_branch(network: nn.Module, *, copies_state: bool) -> None:
     """Say whether a decoder is to go on from copies; whoever says so has tried it (`models/probe.py`)."""
     setattr(network, _COPIES_STATE, copies_state)
+
+
+def keeps_state(model: PreTrainedModel) -> bool:
+    """Whether layers hand a state on from token to token, by the cache that `transformers` has for them: then rows run
+    alone. Before a training that is tried (`models/probe.py`); a forecast has no weights to try."""
+    cached = DynamicCache(config=model.config).layers
+    return model._is_stateful or any(isinstance(one, LinearAttentionCacheLayerMixin) for one in cached)
 
 
 def _states_by_branches(network: nn.Module, layout: Layout) -> Tensor:
@@ -116,11 +124,10 @@ def _saving(given: dict[str, Any]) -> saved_tensors_hooks:
     A state that is given is written over in place. Frozen weights are not, though PyTorch counts it as a change when
     PEFT takes adapters of stacks of matrices off and puts them on again with every call.
     """
-    # by address, and so held meanwhile: what the call replaces would be given to others, a mask laid out for a kernel
-    changed = {storage.data_ptr(): storage for storage in (one.untyped_storage() for one in _tensors(given))}
+    changed = {one.untyped_storage() for one in _tensors(given)}
 
     def kept(saved: Tensor) -> Tensor:
-        return saved.clone() if saved.untyped_storage().data_ptr() in changed else saved.detach()
+        return saved.clone() if saved.untyped_storage() in changed else saved.detach()
 
     return saved_tensors_hooks(kept, lambda saved: saved)
 

@@ -30,8 +30,8 @@ HELD_SHARE_GPU = 0.05
 LIBRARIES_BYTES = 60 * 2**20
 """What libraries load and reserve when they first compute. Measured on a CPU."""
 
-_FEW_TOKENS = 1024
-"""Of a forest that is run to get a rough forecast."""
+_FEW_TOKENS, _FEW_ALONE = 1024, 512
+"""Of a forest that is run to get a rough forecast; and of one whose rows run alone, each in thousands of operations."""
 
 FORWARD_SHARE = 1 / 3
 """Of the time of a forward and a backward pass."""
@@ -105,15 +105,19 @@ def forecast(
         clock: Knows how long operations take on the device.
         program_bytes: Memory of the program itself there.
         exchange_bytes_per_second: How fast the ranks sum what each of them has; None leaves that time out.
-        roughly: Run one small forest only, and take what comes and goes as proportional to its tokens.
+        roughly: Run one small forest only, and take what comes and goes as proportional to its tokens. Of models whose
+            rows run alone, forests are small in any case.
 
     Raises:
         ModelError: The method does not fit the model.
     """
     sketch = Sketch(architecture, way)
+    largest, ordinary = work.largest, work.usual
+    if sketch.runs_alone:
+        largest, ordinary = portion(largest, _FEW_ALONE), portion(ordinary, _FEW_ALONE)
     run = partial(simulate, sketch, accumulated=work.num_forests > 1, num_ranks=work.num_ranks)
-    most = run(portion(work.largest, _FEW_TOKENS) if roughly else work.largest)
-    usual = most if roughly or work.usual is work.largest else run(work.usual)
+    most = run(portion(largest, _FEW_TOKENS) if roughly else largest)
+    usual = most if roughly or work.usual is work.largest else run(ordinary)
     per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
     if way.objective.type == "distill":  # the sketch is its own teacher: a forward pass of four, the backward being two
         share = (3 + way.teacher[0] / sketch.num_parameters) / 4

@@ -12,7 +12,7 @@ import torch
 from platformdirs import user_cache_path
 
 from weitiao.machine.products import keep_measured, measured_on, read_measured
-from weitiao.planning.trace import Call, Shape
+from weitiao.planning.trace import VIEW, Call, Shape
 
 _PYTHON_SECONDS = 1e-5
 """Of Python and autograd around an operation, on a CPU."""
@@ -55,7 +55,7 @@ class Stopwatch:
 
     def seconds(self, calls: Mapping[Call, float]) -> float:
         """See `Clock`."""
-        fresh = [call for call in calls if str(call) not in self._known]
+        fresh = [call for call in calls if call != VIEW and str(call) not in self._known]
         for call in sorted(fresh, key=lambda one: -work(one) * calls[one]):
             if self.spent_seconds < self.budget_seconds:
                 begun = time.perf_counter()
@@ -96,6 +96,8 @@ class DataSheet:
         """See `Clock`."""
         total = 0.0
         for call, number in calls.items():
+            if call == VIEW:  # nothing is launched
+                continue
             shapes = call.shapes()
             dtype = str(shapes[0].dtype).removeprefix("torch.") if shapes else "float32"
             arithmetic = arithmetic_of(call) / (self.flops.get(dtype, self.flops["float32"]) * self.shares[0])

@@ -15,7 +15,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from weitiao.methods.config import MethodConfig
 from weitiao.methods.method import Method, PeftMethod
-from weitiao.models.attention import FOREST, set_backend
+from weitiao.models.alone import keeps_state, let_branch
+from weitiao.models.attention import FOREST, runs_alone, set_backend
 from weitiao.models.boundary import quiet_transformers
 from weitiao.models.config import AttentionName
 from weitiao.models.host_weights import staying
@@ -77,11 +78,20 @@ class Sketch:
             self.method.fuse(self.adapted)
         if way.device == "cpu":
             put_fast_linears(self.adapted)
+        if keeps_state(model):
+            set_backend(self.adapted, "alone")
+            let_branch(decoder(model), copies_state=way.train.share_prefixes)
+        elif way.device == "cpu":
             set_backend(self.adapted, way.attention)
         checkpoint_layers(model, int(way.train.checkpointing))
         self.objective: Objective = way.objective.build(self.adapted)
         self._parameters = list(self.objective.parameters())
         self._quantized = _linear_in_layers(self.adapted) if way.quantization else []
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether each row is a call of the model's own forward."""
+        return runs_alone(self.adapted)
 
     @property
     def num_parameters(self) -> int:

@@ -62,6 +62,9 @@ class Call:
         return [one for one in pytree.tree_leaves((self.arguments, self.named, self.results)) if isinstance(one, Shape)]
 
 
+VIEW = Call("view", (), (), ())
+"""An operation that computes nothing, but is called: hybrid models make more of these than of the others."""
+
 MAPPED_BYTES = 2**25
 """A block of this size has pages of its own, which go back when it is freed; glibc takes smaller ones from a heap that
 cannot shrink in the middle (`M_MMAP_THRESHOLD` in mallopt(3): it grows to 32 MiB with what is freed)."""
@@ -124,14 +127,15 @@ class Trace(TorchDispatchMode):
             return True if func is not _aten._local_scalar_dense.default else _one(args[0].dtype)
         result = _run(func, args, kwargs)
         made = [one for one in pytree.tree_leaves(result) if isinstance(one, Tensor)]
-        if any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns):
-            return result  # a view
-        for tensor in made:
-            self._note(tensor)
         in_backward = torch._C._current_graph_task_id() >= 0
         if in_backward and BACKWARD not in self.phases:
             self.kept = self.phases[self._name].alive[-1].live
         phase = self.phases[BACKWARD if in_backward else self._name]
+        if any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns):
+            phase.calls[VIEW] += 1
+            return result
+        for tensor in made:
+            self._note(tensor)
         phase.alive.append(Alive(self.live, self.in_heap))
         named = tuple((name, _shapes(value)) for name, value in sorted(kwargs.items()))
         phase.calls[Call(func, _shapes(args), named, tuple(map(_shape, made)))] += 1
