@@ -18,11 +18,12 @@ from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload, portion
 from weitiao.text.wording import Said, Wording, said
 
-HELD_SHARES = {"fused": 0.12, "own": 0.3, "dora": 0.6, "unfused": 1.0, "rounded": 1.8}
+HELD_SHARES = {"fused": 0.12, "alone": 0.12, "own": 0.3, "dora": 0.6, "unfused": 1.0, "rounded": 1.8}
 """What malloc holds beside what lives, as a share of what comes and goes in its heap: little where fused layers use
-their buffers again or all of a model learns, more where some of its own parameters do, much where adapters make many
-short-lived tensors between those that stay, most where weights are written out again and again. Measured on a CPU with
-glibc (`python -m benchmarks.plan`). Blocks of 32 MiB and more, such as logits, go back as soon as they are freed."""
+their buffers again, where rows run one after another, or where all of a model learns, more where some of its own
+parameters do, much where adapters make many short-lived tensors between those that stay, most where weights are written
+out again and again. Measured on a CPU with glibc (`python -m benchmarks.plan`). Blocks of 32 MiB and more, such as
+logits, go back as soon as they are freed."""
 
 HELD_SHARE_GPU = 0.05
 """What PyTorch's own allocator holds on a GPU, as a share of all that comes and goes. Assumed."""
@@ -31,7 +32,8 @@ LIBRARIES_BYTES = 60 * 2**20
 """What libraries load and reserve when they first compute. Measured on a CPU."""
 
 _FEW_TOKENS, _FEW_ALONE = 1024, 512
-"""Of a forest that is run to get a rough forecast; and of one whose rows run alone, each in thousands of operations."""
+"""Of a forest that is run to get a rough forecast, or the memory of one whose rows run alone, each in thousands of
+operations; and for the time of that."""
 
 FORWARD_SHARE = 1 / 3
 """Of the time of a forward and a backward pass."""
@@ -114,10 +116,10 @@ def forecast(
     sketch = Sketch(architecture, way)
     largest, ordinary = work.largest, work.usual
     if sketch.runs_alone:
-        largest, ordinary = portion(largest, _FEW_ALONE), portion(ordinary, _FEW_ALONE)
+        largest, ordinary = portion(largest, _FEW_TOKENS), portion(ordinary, _FEW_ALONE)
     run = partial(simulate, sketch, accumulated=work.num_forests > 1, num_ranks=work.num_ranks)
     most = run(portion(largest, _FEW_TOKENS) if roughly else largest)
-    usual = most if roughly or work.usual is work.largest else run(ordinary)
+    usual = most if roughly or ordinary is largest else run(ordinary)
     per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
     if way.objective.type == "distill":  # the sketch is its own teacher: a forward pass of four, the backward being two
         share = (3 + way.teacher[0] / sketch.num_parameters) / 4
@@ -183,6 +185,8 @@ def _held_share(sketch: Sketch) -> float:
         return HELD_SHARES["rounded"]
     if getattr(sketch.way.method, "dora", False):  # weights are written out for the norms of the tuned ones
         return HELD_SHARES["dora"]
+    if sketch.runs_alone:
+        return HELD_SHARES["alone"]
     if sketch.num_learned > sketch.num_parameters / 2 or num_fused(sketch.adapted, wholly=True):
         return HELD_SHARES["fused"]
     return HELD_SHARES["own" if isinstance(sketch.method, Selected) else "unfused"]
