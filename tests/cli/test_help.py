@@ -102,6 +102,8 @@ def test_the_language_is_chosen_or_that_of_the_locale(
     shown = weitiao(*words, "data", "check", "--help").stdout
     assert ("示例：" in shown, "Examples:" in shown) == (chinese, not chinese)
     assert "weitiao data check train.csv --against test.csv --input text --answer category" in shown
+    if words:
+        assert weitiao(*words).stdout == weitiao(*words, "--help").stdout
     shown = weitiao(*words, "report", "--help").stdout
     assert ("[默认：zh]" if chinese else "[default: en]") in shown
     done = weitiao(*words, "report", tmp_path / "none")

@@ -60,14 +60,17 @@ for panel, commands in COMMANDS.items():
         app.command(cls=Command, rich_help_panel=panel)(command)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def program(
+    ctx: typer.Context,
     language: Annotated[
         Literal["en", "zh"] | None,
         typer.Option(is_eager=True, help="What the program speaks: English or 中文; what the locale says, if none."),
     ] = None,
 ) -> None:
     """Fine-tune language models and prove that it helped. 微调语言模型，并证明它有用。"""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 @app.command("_job", hidden=True)
