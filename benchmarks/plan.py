@@ -39,6 +39,18 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Random models of other shapes than SmolLM2, with its tokenizer: Llamas, and two hybrids, whose rows run alone."""
 
+_OTHER = {"hidden_size": 640, "intermediate_size": 1728, "num_hidden_layers": 16, "num_attention_heads": 10,
+          "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 49152, "tie_word_embeddings": True}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "qwen3": {"model_type": "qwen3", **_OTHER},
+    "olmo2": {"model_type": "olmo2", **_OTHER},
+    "gemma": {"model_type": "gemma", **_OTHER},
+    "gemma3": {"model_type": "gemma3_text", **_OTHER, "sliding_window": 128},
+    "mixtral": {"model_type": "mixtral", **_OTHER, "intermediate_size": 864, "num_local_experts": 4},
+}
+"""Random models of other families that are fused, with SmolLM2's tokenizer."""
+SHAPES |= FAMILIES
+
 CASES: dict[str, dict[str, Any]] = {
     "lora": {},
     "lora 512 tokens": {"train": {"token_budget": 512}},
@@ -71,6 +83,7 @@ CASES: dict[str, dict[str, Any]] = {
     "wide freeze": {"shape": "wide", "method": {"type": "freeze"}},
     "wide freeze first": {"shape": "wide", "method": {"type": "freeze", "layers": -2}},
     "wide freeze head": {"shape": "wide", "method": {"type": "freeze", "head": True, "embeddings": True}},
+    **{f"{name} lora": {"shape": name} for name in FAMILIES},
     "ranks lora": {"shape": "small", "ranks": 2, "train": {"token_budget": 512}},
     "ranks full": {"shape": "small", "ranks": 2, "method": {"type": "full"}, "train": {"token_budget": 512}},
     "ranks accumulating": {"shape": "small", "ranks": 2, "method": {"type": "full"}, "train": {"token_budget": 256}},

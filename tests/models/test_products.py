@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM
 
 from weitiao.models.products import LEAST_PRODUCTS, FastLinear, is_linear, product, put_fast_linears
@@ -56,3 +57,23 @@ def test_a_model_with_fast_layers_is_the_same_model(tiny_llama_dir: Path) -> Non
     put_fast_linears(model)
     assert {name: one.data_ptr() for name, one in model.named_parameters(remove_duplicate=False)} == names
     assert all(is_linear(one) for one in model.modules() if isinstance(one, nn.Linear))
+
+
+@pytest.mark.parametrize(("of_x", "of_weight"), [(True, False), (False, True), (True, True)])
+def test_a_fast_layer_keeps_what_a_plain_one_keeps(of_x: bool, of_weight: bool) -> None:
+    """Of a frozen layer the input is not kept: it would be most of what a step holds where the first layers learn."""
+    plain = nn.Linear(256, 256, bias=False).requires_grad_(of_weight)
+    x = torch.randn(LEAST_PRODUCTS // 256**2 + 1, 256, requires_grad=of_x)
+
+    def kept(layer: nn.Module) -> set[int]:
+        found: set[int] = set()
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            found.add(tensor.untyped_storage().data_ptr())
+            return tensor
+
+        with saved_tensors_hooks(note, lambda tensor: tensor):
+            layer(x)
+        return found
+
+    assert kept(FastLinear(plain)) == kept(plain)

@@ -56,7 +56,8 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        of_x, of_weight, _ = ctx.needs_input_grad  # of a frozen layer its input need not be kept
+        ctx.save_for_backward(x if of_weight else None, weight if of_x else None)
         out = product(x, weight)
         return out if bias is None else out.add_(bias)
 
