@@ -9,8 +9,10 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
+from weitiao.forest.layout import Forest
 from weitiao.methods.fused.layer import num_fused
-from weitiao.methods.method import Selected
+from weitiao.methods.method import PeftMethod
+from weitiao.models.parts import layer_list
 from weitiao.planning.seconds import Clock
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
@@ -18,12 +20,12 @@ from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload, portion
 from weitiao.text.wording import Said, Wording, said
 
-HELD_SHARES = {"fused": 0.12, "alone": 0.12, "own": 0.3, "dora": 0.6, "unfused": 1.0, "rounded": 1.8}
+HELD_SHARES = {"fused": 0.12, "alone": 0.12, "own": 0.35, "dora": 0.6, "unfused": 0.9, "rounded": 1.8}
 """What malloc holds beside what lives, as a share of what comes and goes in its heap: little where fused layers use
 their buffers again, where rows run one after another, or where all of a model learns, more where some of its own
-parameters do, much where adapters make many short-lived tensors between those that stay, most where weights are written
-out again and again. Measured on a CPU with glibc (`python -m benchmarks.plan`). Blocks of 32 MiB and more, such as
-logits, go back as soon as they are freed."""
+parameters or bottleneck adapters do, much where PEFT's layers make many short-lived tensors between those that stay,
+most where weights are written out again and again. Measured on a CPU with glibc (`python -m benchmarks.plan`). Blocks
+of 32 MiB and more, such as logits, go back as soon as they are freed."""
 
 HELD_SHARE_GPU = 0.05
 """What PyTorch's own allocator holds on a GPU, as a share of all that comes and goes. Assumed."""
@@ -148,7 +150,7 @@ def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float
     times = tokens / len(step.forest.layout)
     transient = (memory.peak - memory.states - memory.gradients) * times + sketch.written_out_bytes
     on_cpu = sketch.way.device == "cpu"
-    held = _held_share(sketch) if on_cpu else HELD_SHARE_GPU
+    held = _held_share(sketch, step.forest) if on_cpu else HELD_SHARE_GPU
     beside = held * times * memory.heap + LIBRARIES_BYTES if on_cpu else held * (transient + memory.gradients)
     activations = min(memory.activations * times, transient)
     number, size = sketch.way.teacher
@@ -179,7 +181,7 @@ def _weights(sketch: Sketch, words: Wording) -> str:
     return text + words("plan.from.mapped") if sketch.way.map_weights else text
 
 
-def _held_share(sketch: Sketch) -> float:
+def _held_share(sketch: Sketch, forest: Forest) -> float:
     """What malloc holds, as a share of what comes and goes in its heap."""
     if sketch.num_quantized:
         return HELD_SHARES["rounded"]
@@ -187,9 +189,11 @@ def _held_share(sketch: Sketch) -> float:
         return HELD_SHARES["dora"]
     if sketch.runs_alone:
         return HELD_SHARES["alone"]
-    if sketch.num_learned > sketch.num_parameters / 2 or num_fused(sketch.adapted, wholly=True):
+    longest = int(forest.layout.position_ids.max()) + 1
+    most_fused = 2 * num_fused(sketch.adapted, wholly=True, longest=longest) > len(layer_list(sketch.adapted))
+    if sketch.num_learned > sketch.num_parameters / 2 or most_fused:
         return HELD_SHARES["fused"]
-    return HELD_SHARES["own" if isinstance(sketch.method, Selected) else "unfused"]
+    return HELD_SHARES["unfused" if isinstance(sketch.method, PeftMethod) else "own"]
 
 
 def _kept_layers(sketch: Sketch) -> int:

@@ -69,6 +69,11 @@ class FusedLayer(GradientCheckpointingLayer):
         self.original.train(mode)
         return self
 
+    @property
+    def window(self) -> int | None:
+        """Tokens that attention looks back at most; None is all."""
+        return _sliding_window(getattr(self, self._form.attention))
+
     def _steps_aside(self, x_TD: Tensor, forest: Any) -> bool:
         """Whether the original has to run whatever norms and linear layers are."""
         attn: Any = getattr(self, self._form.attention)
@@ -77,7 +82,7 @@ class FusedLayer(GradientCheckpointingLayer):
         if self.training and attn.attention_dropout > 0:
             return True
         if isinstance(forest, ForestAttention):
-            if not forest.in_blocks or forest.window(_sliding_window(attn)) is not None:
+            if not forest.in_blocks or forest.window(self.window) is not None:
                 return True
         elif torch.is_grad_enabled():
             return True
@@ -89,7 +94,7 @@ class FusedLayer(GradientCheckpointingLayer):
         if norms is None:
             return None
         around_attention, heads, around_mlp = norms
-        attend = partial(forest.attend, attn, scoring=Scoring(attn.scaling, _sliding_window(attn)))
+        attend = partial(forest.attend, attn, scoring=Scoring(attn.scaling, self.window))
         inner = partial(
             attended,
             qkv_out=_parts(attn, form.qkv_out),
@@ -182,9 +187,16 @@ def fuse_layers(model: nn.Module) -> int:
     return len(layers)
 
 
-def num_fused(model: nn.Module, *, wholly: bool = False) -> int:
-    """How many layers of a model run fused; `wholly`: with their MLP."""
-    return sum(isinstance(module, FusedLayer) and (module.is_gated or not wholly) for module in model.modules())
+def num_fused(model: nn.Module, *, wholly: bool = False, longest: int = 0) -> int:
+    """How many layers of a model run fused; `wholly`: with their MLP.
+
+    Args:
+        model: Any.
+        wholly: Those that are whole alone.
+        longest: Tokens of the longest sequence; a layer whose window is shorter runs as it was.
+    """
+    fused = [module for module in model.modules() if isinstance(module, FusedLayer)]
+    return sum((one.is_gated or not wholly) and (one.window or longest) >= longest for one in fused)
 
 
 def _rotation(position_embeddings: tuple[Tensor, Tensor], head_dim: int) -> tuple[Tensor, Tensor]:
