@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from forked import server
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 from sample_run import write_run
 from starlette.testclient import TestClient
 from workbench import command
@@ -122,3 +122,14 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     yield opened
     context.close()
     assert not wrong
+
+
+def held_back(page: Page, address: str) -> list[Route]:
+    """The requests of a page for an address, which wait until they are let go on."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(address, hold)
+    return held

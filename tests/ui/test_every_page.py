@@ -13,9 +13,9 @@ import schemathesis
 from axe_playwright_python.sync_playwright import Axe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, Request, expect
+from playwright.sync_api import Browser, Page, Request, expect
 from starlette.testclient import TestClient
-from ui.conftest import TOKEN, Served, fill
+from ui.conftest import TOKEN, Served, fill, held_back
 from workbench import write_recipe
 
 from weitiao.ui.app import AREAS, create_app
@@ -80,6 +80,19 @@ def test_the_page_server_needs_no_pytorch(client: TestClient) -> None:
     for path in PAGES:
         client.get(path)
     assert ("torch" in sys.modules) == before
+
+
+def test_what_is_typed_before_the_scripts_are_there_is_kept(page: Page, served: Served) -> None:
+    page.goto(served.url)
+    held = held_back(page, "**/static/app.js*")
+    page.goto(served.url.replace("/?", "/new?"), wait_until="commit")
+    name = page.locator("[name=name]")
+    name.fill("tickets")
+    held[0].continue_()
+    page.wait_for_load_state()
+    page.unroute_all()
+    page.reload()
+    expect(name).to_have_value("tickets")
 
 
 def test_the_first_page_waits_for_no_heavy_import() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 from starlette.testclient import TestClient
-from ui.conftest import TOKEN, Served
+from ui.conftest import TOKEN, Served, held_back
 
 from weitiao.models.on_disk import models_on_disk
 
@@ -37,8 +37,10 @@ def test_models_are_found_with_what_they_take(client: TestClient, tmp_path: Path
 
 
 def test_the_page_says_what_works_here_and_remembers_light_and_dark(page: Page, served: Served) -> None:
+    held = held_back(page, "**/settings/machine")
     page.goto(served.url.replace("/?", "/settings?"))
     expect(page.locator("#machine .busy")).to_be_visible()
+    held[0].continue_()
     page.locator("#machine table").wait_for()
     told = page.request.get(served.url.replace("/?", "/api/doctor?")).json()
     assert page.locator("#machine tbody tr").count() == len(told["features"])

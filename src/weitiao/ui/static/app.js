@@ -153,13 +153,14 @@ function isAsServed(field) {
 function keepDraft(form) {
   const kept = JSON.parse(localStorage.getItem(draftKey(form)) ?? "{}");
   const fields = () => [...form.elements].filter((one) => one instanceof HTMLInputElement || one instanceof HTMLTextAreaElement || one instanceof HTMLSelectElement);
+  const early = fields().filter((one) => !UNKEPT.has(one.type) && !isAsServed(one)); // typed before this script was there
   for (const field of fields()) {
-    if (!(nameOf(field) in kept) || UNKEPT.has(field.type)) continue;
+    if (!(nameOf(field) in kept) || UNKEPT.has(field.type) || early.includes(field)) continue;
     if (field instanceof HTMLInputElement && field.type === "checkbox") field.checked = kept[nameOf(field)];
     else if (field instanceof HTMLInputElement && field.type === "radio") field.checked = kept[nameOf(field)] === field.value;
     else field.value = kept[nameOf(field)];
   }
-  form.addEventListener("input", () => {
+  const keep = () => {
     /** @type {Record<string, string | boolean>} */
     const now = {};
     for (const field of fields()) {
@@ -169,7 +170,9 @@ function keepDraft(form) {
       else now[nameOf(field)] = field.value;
     }
     localStorage.setItem(draftKey(form), JSON.stringify(now));
-  });
+  };
+  form.addEventListener("input", keep);
+  if (early.length) keep();
 }
 
 document.addEventListener("submit", (event) => {
