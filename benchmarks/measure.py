@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from weitiao.machine.cgroup import peak_bytes
 
 Result = dict[str, Any]
 
@@ -37,7 +38,7 @@ def measured(call: Callable[[Callable[[str], None]], object], num_samples: int) 
         {
             "seconds": round(seconds, 2),
             "processor_seconds": round(processor, 2),
-            "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_rss_mib": peak_bytes() // 2**20,
         },
         num_samples,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ def main() -> None:
     from benchmarks.floor import floor_seconds
     from benchmarks.works import load_work, lora_method
     from weitiao.forest.plan import Plan
+    from weitiao.machine.cgroup import peak_bytes
     from weitiao.methods.open import open_model
     from weitiao.recipe import recipe_from_dict
     from weitiao.study.dataset import load_rendered
@@ -80,7 +80,7 @@ def main() -> None:
             }
         )
         run = train(recipe)
-        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        peak_mib = peak_bytes() // 2**20
         steps = [line for line in read_metrics(run.path / "metrics.jsonl") if "loss" in line]
         result = {
             "peer": "weitiao",

@@ -72,9 +72,9 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
     from rich.panel import Panel
     from rich.text import Text
 
-    from weitiao.terminal.console import words_of
+    from weitiao.terminal.console import wording_of
 
-    words, text = words_of(console), Text()
+    words, text = wording_of(console), Text()
     names = [words.named("closing", name) for name, _ in facts]
     width = max(map(cell_len, names), default=0)
     for name, (_, value) in zip(names, facts, strict=True):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import MissingExtraError, ModelError
 from weitiao.models.boundary import loading, quiet_transformers
-from weitiao.models.gguf_rope import ROPE_TENSORS, scale_positions
+from weitiao.models.gguf_rope import REMEDY, ROPE_TENSORS, scale_positions
 from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from gguf import GGUFReader
     from transformers import PretrainedConfig, PreTrainedModel
 
-_REMEDY = "Use the model's Hugging Face directory or hub id instead."
 _AGAIN = "Download or copy the file again."
 _PACKAGES = ("gguf", "transformers")
 
@@ -44,7 +43,7 @@ def convert_gguf(path: Path, directory: Path) -> None:
     with loading(f"{path} is not a whole GGUF file", packages=_PACKAGES, remedy=_AGAIN):
         _check_header(path)
         reader = GGUFReader(path)
-    with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=_REMEDY):
+    with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=REMEDY):
         config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
         del config._model_name_or_path  # the file's free-text title, which is no name that could be loaded
         scale_positions(path, reader, config)
@@ -80,7 +79,7 @@ def _check_header(path: Path) -> None:
     metadata, _ = read_gguf_metadata(str(path))
     architecture = metadata["general.architecture"]
     if architecture not in GGUF_SUPPORTED_ARCHITECTURES:
-        raise ModelError(f"{path} holds a model of the architecture {architecture!r}, which is not supported.", _REMEDY)
+        raise ModelError(f"{path} holds a model of the architecture {architecture!r}, which is not supported.", REMEDY)
     if metadata.get("split.count", 1) > 1:
         raise ModelError(f"{path} is one part of {metadata['split.count']}.", "Join the parts (gguf-split --merge).")
 
@@ -94,16 +93,16 @@ def _read_model(path: Path, reader: GGUFReader, config: PretrainedConfig) -> Pre
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config)
     except ValueError as error:
-        raise ModelError(f"{path} holds no causal language model ({config.model_type}).", _REMEDY) from error
+        raise ModelError(f"{path} holds no causal language model ({config.model_type}).", REMEDY) from error
     state, unread = _read_weights(reader, skeleton)
     if unread:
-        raise ModelError(f"{path} holds weights that a {config.model_type} model has no place for: {unread}.", _REMEDY)
+        raise ModelError(f"{path} holds weights that a {config.model_type} model has no place for: {unread}.", REMEDY)
     # A model loaded by `gguf_file=` carries a quantisation configuration and refuses to be saved; this one is plain.
     model, report = type(skeleton).from_pretrained(
         None, config=config, state_dict=state, dtype=_float_type(reader), output_loading_info=True
     )
     if missing := sorted(report["missing_keys"]):
-        raise ModelError(f"{path} lacks {len(missing)} weights of the model, {missing[0]} among them.", _REMEDY)
+        raise ModelError(f"{path} lacks {len(missing)} weights of the model, {missing[0]} among them.", REMEDY)
     return model
 
 

@@ -22,7 +22,7 @@ _FREQUENCIES, _LONG, _SHORT = "rope_freqs.weight", "rope_factors_long.weight", "
 """By how much each frequency is divided: always (Llama 3.1 and later); in long contexts and in short (LongRoPE)."""
 ROPE_TENSORS = (_FREQUENCIES, _LONG, _SHORT)
 """Tensors that are settings, not weights."""
-_REMEDY = "Use the model's Hugging Face directory or hub id instead."
+REMEDY = "Use the model's Hugging Face directory or hub id instead."
 
 
 def scale_positions(path: Path, reader: GGUFReader, config: PretrainedConfig) -> None:
@@ -51,7 +51,7 @@ def scale_positions(path: Path, reader: GGUFReader, config: PretrainedConfig) ->
     elif kind == "yarn" and architecture != "gpt-oss" and said("yarn_ext_factor") in (None, -1.0, 1.0):
         config.rope_parameters |= _yarn(said)
     elif kind != "none":
-        raise ModelError(f"{path} scales its rotary positions ({kind}), which is not read from GGUF.", _REMEDY)
+        raise ModelError(f"{path} scales its rotary positions ({kind}), which is not read from GGUF.", REMEDY)
     if _FREQUENCIES in tensors:
         config.rope_parameters |= _llama3(path, config, tensors[_FREQUENCIES])
 
@@ -98,4 +98,4 @@ def _llama3(path: Path, config: PretrainedConfig, factors: NDArray[np.float32]) 
         frequencies, _ = ROPE_INIT_FUNCTIONS["llama3"](tried, "cpu")
         if np.allclose(plain / frequencies.numpy(), factors, rtol=1e-4):
             return settings
-    raise ModelError(f"{path} holds factors of rotary positions that are not those of Llama 3.", _REMEDY)
+    raise ModelError(f"{path} holds factors of rotary positions that are not those of Llama 3.", REMEDY)

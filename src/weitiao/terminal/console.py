@@ -42,7 +42,7 @@ class TextConsole(Console):
                 yield segment
 
 
-def words_of(console: Console) -> Wording:
+def wording_of(console: Console) -> Wording:
     """The words that a console speaks with: English ones where it is Rich's own."""
     return Wording(console.language if isinstance(console, TextConsole) else "en")
 

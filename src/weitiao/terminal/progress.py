@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from weitiao.terminal.console import words_of
+from weitiao.terminal.console import wording_of
 from weitiao.text.wording import Language, Wording
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def duration(seconds: float, language: Language = "en") -> str:
 def teller(console: Console) -> Callable[..., None]:
     """Prints a line as it is, in the console's language: no markup, no colours, no wrapping."""
     show = partial(console.print, markup=False, emoji=False, highlight=False, soft_wrap=True)
-    words = words_of(console)
+    words = wording_of(console)
 
     def tell(line: str, **look: Any) -> None:
         show(words.line(line), **look)
@@ -99,7 +99,7 @@ class ProgressLine:
 
         words = progress.TextColumn("{task.description}", markup=False, table_column=Column())  # a long line is wrapped
         columns = (progress.BarColumn(_BAR_WIDTH), words)
-        self._tell, self._is_live, self.words = teller(console), console.is_terminal, words_of(console)
+        self._tell, self._is_live, self.words = teller(console), console.is_terminal, wording_of(console)
         self._bar = progress.Progress(*columns, console=console, transient=transient, disable=not self._is_live)
         self._task = self._bar.add_task("", total=None)
         self._printed = time.monotonic()
