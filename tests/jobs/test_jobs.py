@@ -19,7 +19,7 @@ from forked import server
 from workbench import command, environment, steps_of, weitiao, write_recipe
 
 from weitiao.jobs.store import MOST_DEATHS, Job, JobError, JobStore
-from weitiao.jobs.worker import is_working
+from weitiao.jobs.worker import is_working, lives
 
 
 def until(true: Callable[[], Any], seconds: float = 300.0) -> None:
@@ -27,6 +27,17 @@ def until(true: Callable[[], Any], seconds: float = 300.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
+
+
+def test_a_process_lives_from_its_first_moment_on() -> None:
+    for number in range(2000):  # of hundreds that start, one has no words for a moment
+        with subprocess.Popen(["/bin/sleep", "30", str(number)]) as process:
+            try:
+                assert lives(process.pid, ["30", str(number)])
+                assert not lives(process.pid, ["30", "other"])
+            finally:
+                process.kill()
+    assert not lives(process.pid, ["30", "1999"])
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ LOCK = "worker.lock"
 POLL_SECONDS = 0.2
 LINGER_SECONDS = 30.0
 INTERRUPTED = 130
+_STARTING_SECONDS = 0.5
+"""How long a process may be without words while it starts; threads of the kernel never have any."""
 
 
 def work(home: Path, *, devices: Sequence[str] = ("",), linger: float = LINGER_SECONDS) -> None:
@@ -72,10 +74,13 @@ def lives(pid: int, words: Sequence[str]) -> bool:
     """Whether a process is there and is still the one whose command ends so.
 
     Numbers of processes come again; and times of birth move when the clock is set, after a sleep of the machine say.
+    One that has just been started may have no words yet: `execve` takes the old ones away before it puts the new there.
     """
     with suppress(psutil.Error):
-        found: list[str] = psutil.Process(pid).cmdline()
-        return found[-len(words) :] == list(words)
+        until = time.monotonic() + _STARTING_SECONDS
+        while not (found := psutil.Process(pid).cmdline()) and time.monotonic() < until:
+            time.sleep(0.005)
+        return list(found[-len(words) :]) == list(words)
     return False
 
 
