@@ -5,31 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from weitiao.data.example import asked
 from weitiao.errors import TrainingError
-from weitiao.forest.layout import Forest
 from weitiao.forest.plan import Plan, Step, pack
-from weitiao.models.losses import target_states
-from weitiao.models.parts import decoder, evaluating
-from weitiao.objectives.advantages import Scored
-from weitiao.objectives.columns import computed_columns
-from weitiao.objectives.policy import Policy, divergence
+from weitiao.models.parts import decoder
 from weitiao.objectives.policy_config import PolicyConfig
-from weitiao.rendering.items import Item, PerToken, TokenIds, TokenSequence
+from weitiao.rendering.items import Item
 from weitiao.rollouts.config import RolloutsConfig
-from weitiao.rollouts.describe import REFERENCE, describe, mean_kl
+from weitiao.rollouts.describe import describe, mean_kl
 from weitiao.rollouts.hacking import length_is_meant, signs
+from weitiao.rollouts.measuring import Measurer
 from weitiao.rollouts.reference import Reference
 from weitiao.rollouts.samples import Rollout, Sample, read_rollout, remove_from, rollout_path, write_rollout
 from weitiao.rollouts.writing import Writer, seed_of
@@ -60,6 +53,7 @@ class Rollouts:
         interrupt: Is asked while answers are written whether to stop.
         tell: Gets a line where the reward may be hacked, once for each sign of it.
         start: Steps that are done; rollouts that later steps would begin with are removed.
+        measurer: Measures samples, and makes items of them.
     """
 
     plan: Plan
@@ -74,12 +68,15 @@ class Rollouts:
     interrupt: Interrupt
     tell: Callable[[str], None]
     start: int = 0
+    measurer: Measurer = field(init=False)
     _current: tuple[int, Rollout] | None = field(default=None, init=False)
-    _prompt_ids: dict[str, TokenIds] = field(init=False)
     _told: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._prompt_ids = {item.row_id: item.sequences[0].token_ids for item in (*self.plan.items, *self.validation)}
+        prompt_ids = {item.row_id: item.sequences[0].token_ids for item in (*self.plan.items, *self.validation)}
+        self.measurer = Measurer(
+            self.plan, self.num_steps, prompt_ids, self.config, self.settings, self.engine, self.reference
+        )
         self.engine.on_main(lambda: remove_from(self.directory, -(-self.start // self.num_steps)))
 
     @property
@@ -112,7 +109,7 @@ class Rollouts:
         repeat, part = divmod(place, minibatches)
         order = shuffled(len(groups), seed=self.plan.seed, epoch=number * self.config.repeats + repeat)
         chosen = np.array_split(order, minibatches)[part].tolist() or [order[part % len(order)]]
-        items = [self.item(one) for group in chosen for one in groups[group]]
+        items = [self.measurer.item(one) for group in chosen for one in groups[group]]
         forests = pack(items, token_budget=self.plan.token_budget, share_prefixes=self.plan.share_prefixes)
         return Step(forests, {**describe(rollout, number), **(rollout.seconds if place == 0 else {})})
 
@@ -174,9 +171,8 @@ class Rollouts:
             _drop_lonely(samples, self.settings.least_samples if self.settings else 1)
         rollout = Rollout(tuple(samples), self._kl(number), seconds)
         with _timed(seconds, "seconds_logprobs"):
-            if rollout.used and self.settings is not None:
-                self._measure(rollout.used, self.settings)
-                self._value(rollout.used, self.settings, rollout.kl)
+            if rollout.used:
+                self.measurer.measure(rollout.used, rollout.kl)
         return rollout
 
     def _moved(self, index: int, place: int, most_kl: float) -> bool:
@@ -192,42 +188,6 @@ class Rollouts:
             epoch, index = divmod(place, len(items))
             yield items[shuffled(len(items), seed=self.plan.seed, epoch=epoch)[index]]
 
-    def _measure(self, samples: Sequence[Sample], settings: PolicyConfig) -> None:
-        """Note what the training's own forward pass says of samples, where it is needed."""
-        reference = self.reference
-        if self.num_steps > 1 or settings.values or (reference is not None and settings.kl_in == "reward"):
-            self._note(samples, {"logprob": "old_logprob", "value": "old_value"})
-        if reference is not None:
-            with reference.in_place():
-                self._note(samples, {"logprob": REFERENCE})
-
-    def _note(self, samples: Sequence[Sample], columns: Mapping[str, str]) -> None:
-        """Put what the objective measures into columns of samples: by its name, the name of the column."""
-        objective, plan = self.engine.objective, self.plan
-        assert isinstance(objective, Policy)
-
-        def measure(forest: Forest) -> dict[str, Tensor]:
-            return objective.measured(forest, target_states(objective.model, forest))
-
-        items = [self.item(one) for one in samples]
-        with evaluating(objective), self.engine.precision.computing():
-            found = computed_columns(items, measure, token_budget=plan.token_budget, share_prefixes=plan.share_prefixes)
-        for one, measured in zip(samples, found, strict=True):
-            one.columns |= {column: measured[name].tolist() for name, column in columns.items() if name in measured}
-
-    def _value(self, samples: Sequence[Sample], settings: PolicyConfig, kl: float) -> None:
-        """Give samples their advantages, given the coefficient of KL."""
-
-        def scored(one: Sample) -> Scored:
-            penalties = np.zeros(len(one.token_ids))
-            if self.reference is not None and settings.kl_in == "reward":
-                own, reference = (torch.tensor(one.columns[name]).double() for name in ("old_logprob", REFERENCE))
-                penalties = kl * divergence(own, reference, settings.kl_estimator).numpy()
-            return Scored(one.group, one.reward or 0.0, penalties, np.array(one.columns.get("old_value", ())))
-
-        for one, columns in zip(samples, settings.columns([scored(one) for one in samples]), strict=True):
-            one.columns |= {name: values.tolist() for name, values in columns.items()}
-
     def _kl(self, number: int) -> float:
         """The coefficient of KL in a rollout, which follows from the one before."""
         if self.settings is None:
@@ -236,24 +196,6 @@ class Rollouts:
             return self.settings.kl
         before = read_rollout(rollout_path(self.directory, number - 1))
         return self.settings.next_kl(before.kl, mean_kl(before), len(before.used))
-
-    def item(self, sample: Sample) -> Item:
-        """A sample behind its prompt, with what is known of its tokens."""
-        prompt = self._prompt_ids[sample.row_id]
-        length, before = len(sample.token_ids), len(prompt)
-        of_token = {"token": 1.0, "sequence": 1 / length, "constant": 1 / self.config.generation.max_new_tokens}
-        known = {k: v for k, v in sample.columns.items() if k != "old_logprob" or self.num_steps > 1}
-
-        def behind(values: ArrayLike) -> PerToken:
-            return np.concatenate([np.zeros(before), np.broadcast_to(values, length)]).astype(np.float32)
-
-        sequence = TokenSequence(
-            sample.row_id,
-            np.concatenate([prompt, np.array(sample.token_ids, np.int32)]),
-            behind(of_token[self.settings.normalize if self.settings else "token"]),
-            columns={name: behind(values) for name, values in known.items()},
-        )
-        return Item(sample.row_id, (sequence,))
 
 
 def _drop_lonely(samples: Sequence[Sample], least: int) -> None:

@@ -90,7 +90,7 @@ def judging(rollouts: Rollouts) -> Callable[[nn.Module], list[ItemLoss]]:
         if learned:
             return [ItemLoss(one.row_id, -(one.reward or 0.0), 1.0) for one in used]
         with engine.precision.computing():
-            items, budget = [rollouts.item(one) for one in used], plan.token_budget
+            items, budget = [rollouts.measurer.item(one) for one in used], plan.token_budget
             found = validation_losses(engine.objective, items, token_budget=budget, share_prefixes=plan.share_prefixes)
         return found.items
 
