@@ -272,10 +272,15 @@ def test_raw_text_is_scored_by_perplexity_alone(recipe_path: Path) -> None:
     assert scored.predictions == ()
 
 
-def test_a_row_that_a_metric_cannot_grade_is_named_before_any_answer(opened: Any) -> None:
-    numbers = task(examples(["1", "2", "none", "3", "4", "5"]), CONFIG.model_validate({"metrics": "number"}))
+def test_a_row_that_a_metric_cannot_grade_is_named_before_there_is_a_task() -> None:
     with pytest.raises(DataError, match="test:3"):
-        evaluate(opened.model, opened.tokenizer, numbers, on_progress=lambda done, total: pytest.fail("too late"))
+        task(examples(["1", "2", "none", "3", "4", "5"]), CONFIG.model_validate({"metrics": "number"}))
+
+
+def test_a_function_whose_numbers_are_no_grades_is_refused_before_the_model_is_loaded(recipe_path: Path) -> None:
+    (recipe_path.parent / "my.py").write_text("def twice(answer, expected, row):\n    return 2 * bool(answer)\n")
+    with pytest.raises(RecipeError, match=r"twice returned 2 for .*test\.jsonl:1, not a number from 0 to 1"):
+        evaluate_target(recipe_path, ["evaluate.metrics=my.py:twice", "model.name=not/there"])
 
 
 def test_columns_and_grades_are_kept_and_the_function_of_the_user_sees_them(recipe_path: Path) -> None:

@@ -62,7 +62,8 @@ def make_task(
         name: What messages call it.
 
     Raises:
-        WeitiaoError: A file or a package that a metric needs is not there.
+        WeitiaoError: A file or a package that a metric needs is not there, or it cannot grade a row; the message names
+            it.
     """
     answers = [*training_answers, *(example.answer for example in examples if is_gradable(example))]
     expected = [normalized(answer, config.normalize) for answer in answers]
@@ -71,7 +72,9 @@ def make_task(
         metrics += [one for one in _FOR_LABELS if one.title not in {metric.title for metric in metrics}]
     labels = sorted(set(expected))
     built = tuple(one.build(normalize=config.normalize, labels=labels) for one in metrics)
-    return Task(name, tuple(examples), built, config.generation)
+    task = Task(name, tuple(examples), built, config.generation)
+    check_rows(task.gradable, built)
+    return task
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,9 @@ def evaluate(
 
     Raises:
         RenderingError: The template refuses a row, the tokenizer has none, or a prompt fills the model's context.
-        WeitiaoError: A metric cannot grade a row; the message names it.
+        WeitiaoError: A metric cannot grade an answer; the message names the row.
     """
     gradable = task.gradable
-    check_rows(gradable, task.metrics)
     start = time.perf_counter()
     answers = write_answers(model, tokenizer, gradable, task.generation, on_progress=on_progress) if gradable else []
     seconds = time.perf_counter() - start

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from weitiao.data.load import DataSet, load_data
 from weitiao.errors import DataError, RecipeError, RenderingError
 from weitiao.evaluation.answer_files import AnswersKey, answers_key
-from weitiao.evaluation.answers import check_rows, is_gradable, prompts_of
+from weitiao.evaluation.answers import is_gradable, prompts_of
 from weitiao.evaluation.task import Task, evaluate, make_task
 from weitiao.machine.versions import COMPUTING, versions
 from weitiao.models.config import ModelConfig
@@ -83,7 +83,7 @@ def task_from_recipe(
 
     Raises:
         RecipeError: No metric of the recipe grades answers.
-        WeitiaoError: The data cannot be read, or a metric cannot be built.
+        WeitiaoError: The data cannot be read, or a metric cannot be built or cannot grade a row.
     """
     data = data or load_data(recipe.data, rows=recipe.objective.rows())
     if not recipe.evaluate.graders:
@@ -134,7 +134,6 @@ def validation_task(recipe: Recipe, data: RenderedData) -> Task | None:
             "train.validate_answers: no validation row has an answer to compare with.",
             "Set data.validation to rows that have one, or train.validate_answers to 0.",
         )
-    check_rows(task.examples, task.metrics)
     return task
 
 

@@ -16,7 +16,7 @@ from weitiao.data.load import held_out_rows, load_data
 from weitiao.data.reading.files import objects_of
 from weitiao.data.writing.revise import revise, rows_of
 from weitiao.errors import DataError
-from weitiao.evaluation.answers import check_rows, is_gradable, prompts_of
+from weitiao.evaluation.answers import is_gradable, prompts_of
 from weitiao.evaluation.task import Task
 from weitiao.recipe import Recipe
 from weitiao.study.dataset import prepare_tokenizer
@@ -91,7 +91,6 @@ def try_prompt(
     if not gradable:
         raise DataError("No row has a question and an answer to compare with.", "Say on the page of the data which.")
     task = task_from_recipe(recipe, data, part="validation", sample=num)
-    check_rows(task.examples, task.metrics)
     pool: tuple[Example, ...] = data.task_train
     if words:
         drafted = {

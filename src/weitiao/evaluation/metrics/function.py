@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -89,6 +90,10 @@ class Function(Metric):
             )
         return grade
 
+    def check(self, item: Item) -> None:
+        """Grade the expected answer as if it were the model's: what is no grade mostly shows there already."""
+        self.grade(replace(item, answer=item.expected))
+
     def as_reward(self) -> RewardFunction:
         return RewardFunction.model_validate(self.model_dump())
 
@@ -97,3 +102,6 @@ class RewardFunction(Function):
     """The same as a reward: its numbers may have any size."""
 
     range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+
+    def check(self, item: Item) -> None:
+        """Nothing: a row need not have an answer, and an answer without a reward is dropped."""

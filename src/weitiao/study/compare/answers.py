@@ -12,7 +12,7 @@ from rich.text import Text
 
 from weitiao.errors import DataError
 from weitiao.evaluation.answer_files import find_answers, keep_answers, read_predictions
-from weitiao.evaluation.answers import Prediction, check_rows, graded, write_answers
+from weitiao.evaluation.answers import Prediction, graded, write_answers
 from weitiao.evaluation.metrics.base import Metric
 from weitiao.evaluation.task import Task
 from weitiao.methods.open import open_model
@@ -43,11 +43,10 @@ def written_answers(
 
     Raises:
         RenderingError: The template refuses a row, there is none, or a prompt fills the model's context.
-        WeitiaoError: A metric cannot grade a row.
+        WeitiaoError: A metric cannot grade an answer.
     """
     assert side.model is not None
     tell, examples = teller(console), task.gradable
-    check_rows(examples, task.metrics)
     tokenizer = side_tokenizer(side, rendering)
     key = key_of_answers(task, tokenizer, side.model, side.weights)
     directories = [directory for directory in (side.run_dir, output) if directory is not None]
