@@ -23,11 +23,11 @@ def messages(language: Language = "en") -> Console:
     return TextConsole(stderr=True, quiet=not _is_first_rank(), language=language)
 
 
-def results() -> Console:
-    """The console for results."""
+def results(language: Language = "en") -> Console:
+    """The console for results in a language."""
     from weitiao.terminal.console import TextConsole
 
-    return TextConsole()
+    return TextConsole(language=language)
 
 
 def print_json(result: Any, *, indent: int | None = None) -> None:
@@ -39,12 +39,12 @@ def print_json(result: Any, *, indent: int | None = None) -> None:
         print(json_text(result, ascii=not encodes_unicode(), indent=indent), flush=True)
 
 
-def print_result(result: Any, show: Callable[[Any, Console], None], *, json: bool) -> None:
+def print_result(result: Any, show: Callable[[Any, Console], None], *, json: bool, language: Language = "en") -> None:
     """Print the result of a command: as JSON, or as `show` prints it for a person."""
     if json:
         print_json(result)
     else:
-        show(result, results())
+        show(result, results(language))
 
 
 def print_error(error: WeitiaoError, language: Language) -> None:

@@ -13,6 +13,7 @@ from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.cli.options import BaseModelName, Json, Overrides, ReportLanguage, base_settings
 from weitiao.cli.training import print_outcome
 from weitiao.console import quoted
+from weitiao.errors import Phrase
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,6 +173,7 @@ def baseline(
     from weitiao.recipe import load_recipe
     from weitiao.study.baseline.run import run_baseline
     from weitiao.terminal.baseline import print_baseline, print_gap
+    from weitiao.terminal.console import wording_of
 
     console = messages(language)
     settings = [*(overrides or ()), *base_settings(base_model)]
@@ -183,16 +185,17 @@ def baseline(
     if json:
         print_json({**asdict(found.baseline), "gap": found.gap})
     else:
-        out = results()
+        out = results(language)
         print_baseline(found.baseline, out)
         out.print()
         print_gap(found.gap, out)
     advice = found.baseline.advice
     tried = any("nearest" in cell.prompt for cell in found.baseline.cells)
     answers = found.directory / found.baseline.best.predictions
+    words = wording_of(console)
     closing_panel(
         console,
-        f"Baseline: {advice.decision}",
+        words.phrase(Phrase("Baseline: {decision}", decision=words(f"done.baseline.{advice.decision}"))),
         [("baseline", str(found.baseline_path)), ("gap", str(found.gap_path)), ("answers", str(answers))],
         _next(advice, recipe, tuned=loaded.model.name, target=found.baseline.target, tried=tried),
     )

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from weitiao.cli.console import print_error
-from weitiao.errors import WeitiaoError
+from weitiao.errors import Phrase, WeitiaoError
 
 if TYPE_CHECKING:
     from weitiao.text.wording import Language, Wording
@@ -82,12 +82,43 @@ class Grouped(_Translated, TyperGroup):
         if ctx.parent is not None:
             return super().invoke(ctx)
         language = language_of(ctx)
-        ctx.default_map = {name: {"language": language} for name in self.commands}
+        ctx.default_map = _for_all(self, {"language": language})
         try:
             return super().invoke(ctx)
         except WeitiaoError as error:
             print_error(error, language)
             raise typer.Exit(error.exit_code) from error
+        except typer.TyperException as error:
+            raise _told(error, ctx) from error
+
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        """Words that the program itself does not take are refused here, before there is a context."""
+        try:
+            return super().make_context(*words, **more)
+        except typer.TyperException as error:
+            if more.get("parent") is not None or (ctx := getattr(error, "ctx", None)) is None:
+                raise
+            raise _told(error, ctx) from error
+
+
+def _for_all(group: Grouped, values: dict[str, Any]) -> dict[str, Any]:
+    """Defaults of every command, those of two words too."""
+    return {
+        name: _for_all(command, values) if isinstance(command, Grouped) else values
+        for name, command in group.commands.items()
+    }
+
+
+def _told(error: typer.TyperException, ctx: Any) -> Exception:
+    """What is wrong with the words of a command, said in another language; as Typer says it, in English."""
+    from weitiao.text.wording import Wording
+
+    what = error.format_message()
+    if Wording(language := language_of(ctx)).phrase(what) == what:  # English, or a help
+        return error
+    command = " ".join(("weitiao", *_path(getattr(error, "ctx", None) or ctx)))
+    print_error(WeitiaoError(what, Phrase("`{command} --help` shows what it takes.", command=command)), language)
+    return typer.Exit(error.exit_code)
 
 
 def translate(command: Any, path: tuple[str, ...], words: Wording, params: Any = ()) -> None:

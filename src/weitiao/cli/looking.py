@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
-from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Json
+from weitiao.cli.options import Against, AnswerColumn, DataFiles, InputColumn, Json, ReportLanguage
 from weitiao.console import quoted
 
 
@@ -56,6 +56,7 @@ def check(
         int, typer.Option(min=1, help="A longer row is a finding; a recipe counts tokens instead.")
     ] = 32_000,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every reason, with several examples.")] = False,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Look for what is wrong with data; exit code 3 when an error stands.
@@ -72,7 +73,7 @@ def check(
     from weitiao.study.check import Target, check_data
     from weitiao.terminal.findings import next_command, print_check, summary_of
 
-    console = messages()
+    console = messages(language)
     settings = CheckSettings(near_threshold=near, max_characters=max_characters)
     if kinds is not None:
         settings = replace(settings, kinds=frozenset(kinds))
@@ -80,9 +81,9 @@ def check(
     if json:
         print_json(report.to_dict())
     else:
-        print_check(report, results(), files=files, against=against or (), verbose=verbose)
+        print_check(report, results(language), files=files, against=against or (), verbose=verbose)
     commands = [next_command(report, files, against or ())] if report.counts else []
-    closing_panel(console, "Checked", [("data", summary_of(report))], commands)
+    closing_panel(console, "Checked", [("data", summary_of(report, language))], commands)
     if report.has_errors:
         raise typer.Exit(3)
 

@@ -10,6 +10,7 @@ import typer
 from weitiao.cli.console import closing_panel, messages, print_json, results
 from weitiao.cli.options import BaseModelName, Json, Overrides, ReportLanguage, base_config, base_settings
 from weitiao.console import quoted
+from weitiao.errors import Phrase
 
 
 def eval(
@@ -48,7 +49,7 @@ def eval(
     if json:
         print_json(scored.to_dict())
     else:
-        print_scores(scored.scores, scored.predictions, results(), title=scored.name)
+        print_scores(scored.scores, scored.predictions, results(language), title=scored.name)
     facts = [("scores", str(scored.scores_path)), ("answers", str(scored.predictions_path))]
     if recipe.objective.gives_scores:
         facts, commands = facts[:1], [f"weitiao score {quoted(target)} --data FILE", f"weitiao report {quoted(target)}"]
@@ -98,14 +99,18 @@ def retention(
     if json:
         print_json(found.to_dict())
     elif found.comparison is not None:
-        print_retention_change(found.comparison, results(), title=found.name)
+        print_retention_change(found.comparison, results(language), title=found.name)
     else:
-        print_retention(scores, results(), title=found.name)
-    facts = [("time", f"{scores.seconds:.0f} s"), *(("scores", str(path)) for path in found.paths)]
+        print_retention(scores, results(language), title=found.name)
+    from weitiao.terminal.console import wording_of
+    from weitiao.terminal.progress import duration
+
+    say = wording_of(console).phrase
+    facts = [("time", duration(scores.seconds, language)), *(("scores", str(path)) for path in found.paths)]
     if found.comparison is not None:
-        facts.insert(0, ("lost", ", ".join(found.comparison.lost) or "nothing that is certain"))
-        if found.comparison.worse:
-            facts.insert(1, ("worse", f"{', '.join(found.comparison.worse)} (not surely by more than is tolerated)"))
+        facts.insert(0, ("lost", ", ".join(found.comparison.lost) or say("nothing that is certain")))
+        if worse := ", ".join(found.comparison.worse):
+            facts.insert(1, ("worse", say(Phrase("{names} (not surely by more than is tolerated)", names=worse))))
     closing_panel(console, "Retention", facts, [f"weitiao eval {quoted(target)}"] if found.paths else [])
 
 
@@ -128,6 +133,7 @@ def compare(
         Path | None, typer.Option(help="Where the files go; compare-A-B in the run directory by default.")
     ] = None,
     base_model: BaseModelName = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Compare two models on the same test rows: what got better, what got worse, and whether it is more than chance.
@@ -151,7 +157,7 @@ def compare(
     from weitiao.study.compare.run import compare_targets
     from weitiao.terminal.comparison import print_comparison, print_preferences
 
-    console = messages()
+    console = messages(language)
     asking = {"language": judge_language, "template": judge_template, "api_key_file": judge_key}
     judges = [one if is_person(one) else JudgeConfig.model_validate({"model": one, **asking}) for one in judge or ()]
     compared = compare_targets(
@@ -169,10 +175,11 @@ def compare(
     if json:
         print_json(compared.to_dict())
     else:
-        print_comparison(compared.comparison, results())
+        out = results(language)
+        print_comparison(compared.comparison, out)
         if compared.preferences is not None:
-            results().print()
-            print_preferences(compared.preferences, (a, b), results())
+            out.print()
+            print_preferences(compared.preferences, (a, b), out)
     facts = [("comparison", str(compared.path))]
     commands = [f"weitiao chat {quoted(b)} --compare"] if Path(b, "recipe.yaml").exists() else []
     if compared.preferences is None:
@@ -227,7 +234,7 @@ def report(
     """
     from weitiao.report.render import write_report
 
-    console = messages()
+    console = messages(language)
     path = write_report(run, output=output, language=language)
     if json:
         print_json({"path": str(path)})

@@ -13,7 +13,7 @@ import typer
 from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
 from weitiao.cli.options import BaseModelName, Json, Overrides, ReportLanguage, base_settings
 from weitiao.console import quoted
-from weitiao.errors import RecipeError
+from weitiao.errors import Phrase, RecipeError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +113,7 @@ def run(
     if json:
         print_json(result.to_dict())
     else:
-        print_outcome(result, results(), language)
+        print_outcome(result, results(language), language)
     closing_panel(console, *_closing(result, recipe, language))
     raise typer.Exit(result.exit_code)
 
@@ -249,6 +249,7 @@ def why(
     step: Annotated[int | None, typer.Option(min=1, help="The optimiser step, counted from 1.")] = None,
     num: Annotated[int, typer.Option("-n", "--num", min=1, help="How many rows.")] = 5,
     base_model: BaseModelName = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Show the rows behind a spike of the loss, the worst first, with all answers that were compared or judged.
@@ -265,22 +266,23 @@ def why(
     from rich.text import Text
 
     from weitiao.study.why import answers_of_run, rows_behind
+    from weitiao.terminal.console import wording_of
     from weitiao.terminal.rewards import print_answers
 
     if step is None:
         found = answers_of_run(run, num)
-        print_result(found, print_answers, json=json)
+        print_result(found, print_answers, json=json, language=language)
         return
     culprits = rows_behind(run, step, num=num, overrides=base_settings(base_model))
     if json:
         print_json({"step": step, "rows": culprits})
         return
-    console = results()
-    before = ""
+    console = results(language)
+    before, say = "", wording_of(console).phrase
     for culprit in culprits:
         label = f"  {culprit.label}" if culprit.label else ""
-        said = f"{culprit.row_id}{label}  loss {culprit.loss:.4f}  weight {culprit.weight:g}"
-        console.rule(Text(said), align="left")
+        facts = say(Phrase("loss {loss:.4f}  weight {weight:g}", loss=culprit.loss, weight=culprit.weight))
+        console.rule(Text(f"{culprit.row_id}{label}  {facts}"), align="left")
         if culprit.prompt != before:
             console.print(culprit.prompt, style="dim", markup=False, highlight=False)
         before = culprit.prompt

@@ -22,7 +22,7 @@ from weitiao.data.reading.files import OpenedSource
 from weitiao.data.reading.paths import labels, resolve_paths
 from weitiao.data.reading.rows import BadRow, Notes
 from weitiao.data.writing.rejected import RejectedRows, Rejection
-from weitiao.errors import DataError
+from weitiao.errors import DataError, Phrase
 from weitiao.text.wording import Wording
 
 _NUM_NAMED = 8
@@ -138,7 +138,12 @@ def load_data(config: DataConfig, *, rows: Rows = ANSWERS, rejected_path: Path |
     for one in loaded:
         if one.first_problem is not None and not one.summary.rows:
             raise DataError(
-                f"{one.summary.path}: none of its {one.summary.rejected:,} rows can be used; {one.first_problem}.",
+                Phrase(
+                    "{path}: none of its {count:,} rows can be used; {first}.",
+                    path=one.summary.path,
+                    count=one.summary.rejected,
+                    first=one.first_problem.sentence(),
+                ),
                 "Check `format`, `columns` and the templates of the source.",
             )
     return _assemble(config, loaded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -46,8 +47,10 @@ def validated(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
             what, remedy = Phrase("`{name}` is missing", name=name), "Add it to the recipe."
         else:
             messages = dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in alike)
-            message = " or: ".join(" ".join(one.split()) for one in messages)
-            given = f", not {first['input']!r}" if isinstance(first["input"], str | int | float | bool) else ""
+            told = [Phrase(" ".join(one.split())) for one in messages]
+            message = reduce(lambda one, other: Phrase("{one} or: {other}", one=one, other=other), told)
+            is_short = isinstance(first["input"], str | int | float | bool)
+            given = Phrase(", not {value!r}", value=first["input"]) if is_short else ""
             what = Phrase("`{name}`: {message}{given}", name=name, message=message, given=given)
             remedy = "Correct the value; `weitiao schema` lists what is allowed."
             if first["type"] in _TEXT_EXPECTED and isinstance(first["input"], bool | int | float):

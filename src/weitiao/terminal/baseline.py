@@ -11,10 +11,13 @@ from rich.text import Text
 
 from weitiao.baseline.advice import Advice
 from weitiao.baseline.result import Baseline, Cell
+from weitiao.errors import Phrase
 from weitiao.evaluation.gap.analyse import ErrorKind, Gap
 from weitiao.evaluation.gap.groups import LEAST_ROWS, Group
 from weitiao.evaluation.paired import PairedDifference
+from weitiao.terminal.console import wording_of
 from weitiao.terminal.tables import one_line, p_value, print_rest, share, table
+from weitiao.text.wording import Wording
 
 Column = tuple[str, list[str]]
 """A header, which may have several lines, and a cell for each prompt."""
@@ -29,39 +32,46 @@ def print_baseline(baseline: Baseline, console: Console) -> None:
         baseline: What was found.
         console: Where to.
     """
-    target = "" if baseline.target is None else f", target {baseline.target:.1%}"
-    console.print(Text(f"Baseline: {baseline.num_rows:,} test rows, {baseline.primary}{target}", "bold underline"))
+    words, primary = wording_of(console), baseline.primary
+    target = "" if baseline.target is None else Phrase(", target {target:.1%}", target=baseline.target)
+    title = Phrase(
+        "Baseline: {rows:,} test rows, {metric}{target}", rows=baseline.num_rows, metric=primary, target=target
+    )
+    console.print(Text(words.phrase(title), "bold underline"))
     for candidate in baseline.candidates:
         cells = [cell for cell in baseline.cells if cell.model == candidate.model]
         context = cells[0].cost.context
         console.print()
-        console.print(
-            Text.assemble(
-                (Path(candidate.model).name, "bold"),
-                f", {candidate.num_parameters / 1e6:,.0f} M parameters, context of {context:,} tokens",
-            )
-        )
+        size = Phrase(
+            ", {millions:,.0f} M parameters, context of {context:,} tokens",
+            millions=candidate.num_parameters / 1e6, context=context,
+        )  # fmt: skip
+        console.print(Text.assemble((Path(candidate.model).name, "bold"), words.phrase(size)))
         _print_cells(cells, candidate.best, console)
         if candidate.gain is not None:
-            console.print(Text(f"{candidate.best} against zero-shot: {_gain(candidate.gain)}"))
+            gain = _gain(candidate.gain, words)
+            against = Phrase("{prompt} against zero-shot: {gain}", prompt=candidate.best, gain=gain)
+            console.print(Text(words.phrase(against)))
     console.print()
     _print_advice(baseline.advice, console)
 
 
 def _print_cells(cells: Sequence[Cell], best: str, console: Console) -> None:
     """The cells as rows, in as many tables side by side or below each other as the width asks for."""
+    say = wording_of(console).phrase
     prompts = [f"{cell.prompt} *" if cell.prompt == best and len(cells) > 1 else cell.prompt for cell in cells]
-    room = console.width - max(map(cell_len, ("Prompt", *prompts)))
-    for columns in _chunks(_columns(cells), room):
+    prompt = say("Prompt")
+    room = console.width - max(map(cell_len, (prompt, *prompts)))
+    costs = [(say(name), texts) for name, texts in _costs(cells)]
+    for columns in _chunks([*_score_columns(cells), *costs], room):
         headings, texts = zip(*columns, strict=True)
-        console.print(table(("Prompt", *headings), zip(prompts, *texts, strict=True)))
+        console.print(table((prompt, *headings), zip(prompts, *texts, strict=True)))
     if len(cells) > 1:
-        console.print(Text("* the best prompt", "dim"))
+        console.print(Text(say("* the best prompt"), "dim"))
 
 
-def _columns(cells: Sequence[Cell]) -> list[Column]:
+def _costs(cells: Sequence[Cell]) -> list[Column]:
     return [
-        *_score_columns(cells),
         ("prompt\ntokens", [f"{cell.cost.prompt_tokens:,.0f}" for cell in cells]),
         ("examples'\ncontext", [f"{cell.cost.context_share:.1%}" for cell in cells]),
         ("answer\ntokens", [f"{cell.answer_tokens:,.1f}" for cell in cells]),
@@ -91,24 +101,32 @@ def _chunks(columns: Sequence[Column], room: int) -> Iterator[list[Column]]:
     yield chunk
 
 
-def _gain(gain: PairedDifference) -> str:
+def _gain(gain: PairedDifference, words: Wording) -> str:
     p = "p < 0.001" if gain.p_value < 0.001 else f"p = {gain.p_value:.3f}"
     low, value, high = (100 * end for end in (gain.difference.low, gain.difference.value, gain.difference.high))
-    return (
-        f"{value:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}), {p} ({gain.test}); "
-        f"{gain.num_better:,} rows better, {gain.num_worse:,} worse"
-    )
+    return words.phrase(
+        Phrase(
+            "{value:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}), {p} ({test}); {better:,} rows better, "
+            "{worse:,} worse",
+            value=value, low=low, high=high, p=p, test=words.named("test", gain.test), better=gain.num_better,
+            worse=gain.num_worse,
+        )
+    )  # fmt: skip
 
 
 def _print_advice(advice: Advice, console: Console) -> None:
+    words, model = wording_of(console), Path(advice.model).name
     what = {
-        "prompting suffices": f"prompting suffices: {Path(advice.model).name} with the {advice.prompt} prompt",
-        "tune": f"tune {Path(advice.model).name}",
-        "undecided": "undecided",
+        "prompting suffices": Phrase(
+            "prompting suffices: {model} with the {prompt} prompt", model=model, prompt=advice.prompt
+        ),
+        "tune": Phrase("tune {model}", model=model),
+        "undecided": Phrase("undecided"),
     }[advice.decision]
-    console.print(Text(f"Advice: {what}", f"bold {_COLOURS[advice.decision]}"))
+    told = words.phrase(Phrase("Advice: {what}", what=what))
+    console.print(Text(told, f"bold {_COLOURS[advice.decision]}"))
     for reason in advice.reasons:
-        console.print(Text(f"- {reason.en}"))
+        console.print(Text(f"- {getattr(reason, words.language)}"))
 
 
 _MOST_WEAK = 10
@@ -123,9 +141,20 @@ def print_gap(gap: Gap, console: Console) -> None:
         gap: The gap.
         console: Where to.
     """
-    short = "" if gap.shortfall is None else f", {gap.shortfall:.1%} short of the target"
-    console.print(Text(f"Where {gap.model}, {gap.prompt}, falls short", "bold underline"))
-    console.print(Text(f"{gap.num_short:,} of {gap.score.n:,} rows by {gap.metric}{short}"))
+    say = wording_of(console).phrase
+    short = "" if gap.shortfall is None else Phrase(", {share:.1%} short of the target", share=gap.shortfall)
+    title = Phrase("Where {model}, {prompt}, falls short", model=gap.model, prompt=gap.prompt)
+    console.print(Text(say(title), "bold underline"))
+    console.print(
+        Text(
+            say(
+                Phrase(
+                    "{rows:,} of {all:,} rows by {metric}{short}",
+                    rows=gap.num_short, all=gap.score.n, metric=gap.metric, short=short,
+                )
+            )
+        )
+    )  # fmt: skip
     if gap.errors:
         console.print()
         _print_errors(gap.errors, console)
@@ -137,42 +166,51 @@ def print_gap(gap: Gap, console: Console) -> None:
 
 
 def _print_errors(errors: tuple[ErrorKind, ...], console: Console) -> None:
-    headings = ("Kind of error", "Rows", "Share", "Helped by")
-    rows = [(one.title, one.count, share(one.share), ", ".join(one.remedies)) for one in errors]
+    words = wording_of(console)
+    say = words.phrase
+    headings = map(say, ("Kind of error", "Rows", "Share", "Helped by"))
+    rows = [
+        (
+            words(f"error.{one.kind}"), one.count, share(one.share),
+            words("list.comma").join(words(f"remedy.{remedy}") for remedy in one.remedies),
+        )
+        for one in errors
+    ]  # fmt: skip
     console.print(table(headings, rows, words=(0, 3)))
     for one in errors:
         example = one.examples[0]
         console.print()
-        console.print(Text(one.title, "bold"))
-        console.print(Text(one.advice))
-        console.print(
-            Text.assemble(
-                ("for example ", "dim"), example.row_id, (": ", "dim"), one_line(example.question, _LONGEST_SHOWN)
-            )
-        )
+        console.print(Text(words(f"error.{one.kind}"), "bold"))
+        console.print(Text(words(f"error.{one.kind}.advice")))
+        question = one_line(example.question, _LONGEST_SHOWN, say)
+        console.print(Text.assemble((f"{say('for example')} ", "dim"), example.row_id, (": ", "dim"), question))
         for name, text in (("expected", example.expected), ("answered", example.answer)):
-            console.print(Text.assemble((f"  {name} ", "dim"), one_line(text, _LONGEST_SHOWN)))
+            console.print(Text.assemble((f"  {say(name)} ", "dim"), one_line(text, _LONGEST_SHOWN, say)))
 
 
 def _print_fields(gap: Gap, console: Console) -> None:
     rows = [(one.field, one.right.n, share(one.right)) for one in gap.fields[:_MOST_FIELDS]]
-    console.print(table(("Field of the JSON answer", "Rows", "Right"), rows))
-    print_rest(console, len(gap.fields) - _MOST_FIELDS, "{:,} more fields in gap.json")
+    console.print(table(map(wording_of(console).phrase, ("Field of the JSON answer", "Rows", "Right")), rows))
+    rest = len(gap.fields) - _MOST_FIELDS
+    print_rest(console, rest, Phrase("{rest:,} more fields in gap.json", rest=rest))
 
 
 def _print_groups(groups: tuple[Group, ...], console: Console) -> None:
     tested = [group for group in groups if group.p_value is not None]
     weak = sorted((group for group in tested if group.weak), key=lambda group: group.difference)
+    say = wording_of(console).phrase
     if not weak:
-        num_small = len(groups) - len(tested)
-        small = f"; {num_small:,} have fewer than {LEAST_ROWS} rows" if num_small else ""
-        console.print(Text(f"No group of rows is surely weaker than the rest ({len(tested):,} tested{small}).", "dim"))
+        num_small, few = len(groups) - len(tested), "; {small:,} have fewer than {least} rows"
+        small = Phrase(few, small=num_small, least=LEAST_ROWS) if num_small else ""
+        none = "No group of rows is surely weaker than the rest ({tested:,} tested{small})."
+        console.print(Text(say(Phrase(none, tested=len(tested), small=small)), "dim"))
         return
     rows = [
         (f"{one.name}: {one.value}", one.score.n, share(one.score), f"{one.rest:.0%}", p_value(one.p_adjusted))
         for one in weak[:_MOST_WEAK]
     ]
-    console.print(table(("Weak group", "Rows", "Score", "Rest", "p"), rows))
-    more = f" {len(weak) - _MOST_WEAK:,} more in gap.json." if len(weak) > _MOST_WEAK else ""
-    note = f"p after Holm's correction for {len(tested):,} tested groups; below 0.05 a group is called weak.{more}"
-    console.print(Text(note, "dim"))
+    console.print(table(map(say, ("Weak group", "Rows", "Score", "Rest", "p")), rows))
+    note = "p after Holm's correction for {tested:,} tested groups; below 0.05 a group is called weak."
+    console.print(Text(say(Phrase(note, tested=len(tested))), "dim"))
+    rest = len(weak) - _MOST_WEAK
+    print_rest(console, rest, Phrase("{rest:,} more in gap.json", rest=rest))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from weitiao.console import quoted
 from weitiao.data.reading.paths import labels
+from weitiao.errors import Phrase
 from weitiao.quality.check import CheckReport
 from weitiao.quality.cleaning_pass import CleanSummary
 from weitiao.quality.findings import Finding
 from weitiao.quality.markup import names_in
 from weitiao.quality.settings import KINDS
+from weitiao.terminal.console import wording_of
 from weitiao.terminal.tables import facts, table
 from weitiao.text.wording import Language, Wording
 
@@ -42,22 +44,27 @@ def print_check(
         console.print(Text(source, "bold"), soft_wrap=True)
     for note in report.notes:
         console.print(Text(f"  {note}"), soft_wrap=True)
+    words = wording_of(console)
+    say = words.phrase
     for kind, reason in report.left_out.items():
-        console.print(Text(f"Not checked: {kind}: {reason}", "yellow"), soft_wrap=True)
+        left_out = Phrase("Not checked: {kind}: {why}", kind=kind, why=Phrase(reason))
+        console.print(Text(say(left_out), "yellow"), soft_wrap=True)
     if not report.findings:
-        console.print(Text(f"Nothing found in {report.rows:,} rows.", "green"))
+        console.print(Text(say(Phrase("Nothing found in {rows:,} rows.", rows=report.rows)), "green"))
         return
-    names, rows = _Names(report), []
+    names, rows = _Names(report, say), []
     for group in _groups(report.findings):
         first = group[0]
         described = _every_reason(group, names) if verbose else _described(group, names)
         count = report.rows_of[first.severity, first.kind]
-        rows.append((Text(first.severity, _COLOURS[first.severity]), first.kind, count, described))
-    console.print(table(("Severity", "Kind", "Rows", "What, and where for example"), rows, words=(0, 1, 3)))
+        severity = Text(words(f"severity.{first.severity}"), _COLOURS[first.severity])
+        rows.append((severity, first.kind, count, described))
+    headings = map(say, ("Severity", "Kind", "Rows", "What, and where for example"))
+    console.print(table(headings, rows, words=(0, 1, 3)))
     console.print()
     for kind in report.counts:
         between = _is_between_fractions(report, kind)
-        text = Text(kind, "bold").append(f"  {_FRACTIONS if between else KINDS[kind].remedy}", "none")
+        text = Text(kind, "bold").append(f"  {say(_FRACTIONS if between else KINDS[kind].remedy)}", "none")
         severities = {severity for severity, found in report.rows_of if found == kind}
         # What is only remarked upon stays as it is.
         if KINDS[kind].fixable and not between and (severities != {"info"} or KINDS[kind].severity == "info"):
@@ -125,9 +132,11 @@ class _Names:
 
     Args:
         report: The findings.
+        say: Says a phrase in the language of the terminal.
     """
 
-    def __init__(self, report: CheckReport) -> None:
+    def __init__(self, report: CheckReport, say: Callable[[str], str]) -> None:
+        self.say = say
         others = (other.rpartition(":")[0] for finding in report.findings for other in finding.others)
         files = list(dict.fromkeys([*(finding.file for finding in report.findings), *others]))
         self._labels = dict(zip(files, labels(files), strict=True))
@@ -136,8 +145,9 @@ class _Names:
 
     def place(self, file: str, row: int | str, line: int | None = None) -> str:
         """Where a row stands."""
-        where = f"row {row}" if len(self._labels) == 1 else f"{self._labels[file]}:{row}"
-        return f"{where} (line {line})" if line is not None and line != row else where
+        alone = len(self._labels) == 1
+        where = self.say(Phrase("row {row}", row=row)) if alone else f"{self._labels[file]}:{row}"
+        return where + (self.say(Phrase(" (line {line})", line=line)) if line is not None and line != row else "")
 
     def places(self, finding: Finding, num: int) -> str:
         """Where the first rows of a finding stand, and the rows that they relate to."""
@@ -146,7 +156,8 @@ class _Names:
             place = self.place(finding.file, row, finding.line if at == 0 else None)
             if finding.others:
                 file, _, other = finding.others[at].rpartition(":")
-                place += f" = row {other}" if file == finding.file else f" = {self.place(file, other)}"
+                same = self.say(Phrase("row {row}", row=other))
+                place += f" = {same if file == finding.file else self.place(file, other)}"
             found.append(place)
         return ", ".join(found)
 
@@ -155,7 +166,7 @@ class _Names:
         reason = finding.reason
         for path in self._paths:
             reason = reason.replace(path, self._labels[path])
-        return reason
+        return self.say(reason)
 
 
 def _described(group: Sequence[Finding], names: _Names) -> Text:
@@ -165,7 +176,7 @@ def _described(group: Sequence[Finding], names: _Names) -> Text:
         counts[names.reason(finding)] += finding.count
     reasons = [f"{reason} ({count:,})" if len(counts) > 1 else reason for reason, count in counts.most_common(3)]
     if len(counts) > len(reasons):
-        reasons.append(f"{len(counts) - len(reasons):,} more (--verbose)")
+        reasons.append(names.say(Phrase("{rest:,} more (--verbose)", rest=len(counts) - len(reasons))))
     text = Text("; ".join(reasons))
     return text.append("\n").append(_example(group[0], names, 1))
 
@@ -182,7 +193,7 @@ def _every_reason(group: Sequence[Finding], names: _Names) -> Text:
 def _example(finding: Finding, names: _Names, num: int) -> Text:
     text = Text(names.places(finding, num), "cyan")
     if finding.kind in ("leak", "near_leak"):
-        text.append(f"; it has {finding.num_others:,} such rows", "none")
+        text.append(names.say(Phrase("; it has {count:,} such rows", count=finding.num_others)), "none")
     elif finding.example:
         text.append(f": {finding.example}", "dim")
     return text

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from weitiao.errors import Phrase
 from weitiao.evaluation.statistics import Estimate
+from weitiao.terminal.console import wording_of
 
 _LEAST_P = 0.001
 
 
 def table(
-    headings: Sequence[str], rows: Iterable[Iterable[object]], *, words: Collection[int] = (0,), **look: Any
+    headings: Iterable[str], rows: Iterable[Iterable[object]], *, words: Collection[int] = (0,), **look: Any
 ) -> Table:
     """Rows below their headings: numbers to the right, words to the left and folded where a line is too long.
 
@@ -46,16 +48,16 @@ def facts(rows: Iterable[Iterable[object]], *, style: str = "bold") -> Table:
     return shown
 
 
-def print_rest(console: Console, rest: int, line: str) -> None:
+def print_rest(console: Console, rest: int, line: Phrase) -> None:
     """How many are not shown, and where they are; nothing when all are shown.
 
     Args:
         console: Where to.
         rest: How many are not shown.
-        line: What to say, with `{:,}` for their number.
+        line: What to say.
     """
     if rest > 0:
-        console.print(Text(line.format(rest), "dim"))
+        console.print(Text(wording_of(console).phrase(line), "dim"))
 
 
 def share(score: Estimate, digits: int = 0) -> str:
@@ -71,16 +73,17 @@ def p_value(p: float | None) -> str:
     return f"<{_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
 
 
-def one_line(text: str, limit: int, *, from_end: bool = False) -> Text:
+def one_line(text: str, limit: int, say: Callable[[str], str] = str, *, from_end: bool = False) -> Text:
     """A text on one line: a row of a table for each line of a long answer would hide the next answer.
 
     Args:
         text: Any text; `(nothing)` stands for an empty one.
         limit: Characters to show at most.
+        say: Says `(nothing)` in another language.
         from_end: Of a longer text show the end, not the beginning.
     """
     if not text:
-        return Text("(nothing)", "dim")
+        return Text(say("(nothing)"), "dim")
     line = "⏎".join(text.splitlines())
     if len(line) > limit:
         line = "…" + line[1 - limit :] if from_end else line[: limit - 1] + "…"

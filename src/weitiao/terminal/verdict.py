@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.text import Text
 
+from weitiao.errors import Phrase
 from weitiao.evaluation.borders import Status
 from weitiao.evaluation.statistics import Estimate
 from weitiao.retention.comparison import Outcome, PartComparison, RetentionComparison
 from weitiao.retention.scores import Kind, RetentionScores
+from weitiao.terminal.console import wording_of
 from weitiao.terminal.tables import p_value, share, table
 from weitiao.text.wording import Language, Wording
 from weitiao.verdict.tournament import Cell, Tournament
@@ -141,15 +143,16 @@ def print_retention(scores: RetentionScores, console: Console, *, title: str) ->
         console: Where to.
         title: Which model it is.
     """
-    rows = []
+    say, rows = wording_of(console).phrase, []
     for part in scores.parts:
         guessing = "" if part.guessing is None else f"{part.guessing:.0%}"
-        shown = Text("yes", "green") if part.is_informative else Text(f"no: {part.reason}", "dim")
+        no = Phrase("no: {why}", why=Phrase(part.reason))
+        shown = Text(say("yes"), "green") if part.is_informative else Text(say(no), "dim")
         estimate = part.estimate
         unit, _ = _UNITS[part.kind]
-        value, interval = bare(estimate.value, unit), _interval(estimate, unit)
+        value, interval = bare(estimate.value, unit), _interval(estimate, unit, say)
         rows.append((part.name, value, interval, estimate.n, guessing, shown))
-    headings = ("Part", "Score", "95 % interval", "Items", "Guessing", "Can it show forgetting?")
+    headings = map(say, ("Part", "Score", "95 % interval", "Items", "Guessing", "Can it show forgetting?"))
     console.print(Text(title, "bold underline"))
     console.print(table(headings, rows, words=(0, 5)))
     _print_notes(scores.skipped, console)
@@ -163,50 +166,54 @@ def print_retention_change(comparison: RetentionComparison, console: Console, *,
         console: Where to.
         title: Which model it is.
     """
-    headings = ("Part", "Before", "After", "Difference", "95 % interval", "p", "Items", "")
+    words = wording_of(console)
+    say = words.phrase
+    headings = map(say, ("Part", "Before", "After", "Difference", "95 % interval", "p", "Items", ""))
     parts = (*comparison.parts, *comparison.overall)
     styles = [*("" for _ in comparison.parts), *("bold" for _ in comparison.overall)]
     console.print(Text(title, "bold underline"))
-    console.print(table(headings, map(_cells, parts), words=(0, 7), row_styles=styles))
+    console.print(table(headings, (_cells(part, words) for part in parts), words=(0, 7), row_styles=styles))
     _print_notes(comparison.skipped, console)
     noisiest = {
         kind: max((part.noise for part in comparison.parts if part.kind == kind), default=0.0)
         for kind in ("accuracy", "loss")
     }
     if comparison.worse:
-        console.print(Text("worse: surely worse than before, though not surely by more than is tolerated.", "dim"))
-    console.print(
-        Text(
-            "Accuracies in points, losses in nats per token. The same model scored again differs by at most "
-            f"{noisiest['accuracy'] * 100:.1f} points and {noisiest['loss']:.2g} nats per item.",
-            "dim",
-        )
-    )
+        worse = "worse: surely worse than before, though not surely by more than is tolerated."
+        console.print(Text(say(worse), "dim"))
+    note = Phrase(
+        "Accuracies in points, losses in nats per token. The same model scored again differs by at most "
+        "{points:.1f} points and {nats:.2g} nats per item.",
+        points=100 * noisiest["accuracy"], nats=noisiest["loss"],
+    )  # fmt: skip
+    console.print(Text(say(note), "dim"))
 
 
-def _cells(part: PartComparison) -> tuple[object, ...]:
-    outcome = Text(part.outcome, _STYLES[part.outcome])
+def _cells(part: PartComparison, words: Wording) -> tuple[object, ...]:
+    outcome = Text(words.named("outcome", part.outcome), _STYLES[part.outcome])
     if part.reason:
-        outcome.append(f": {part.reason}", "dim")
+        outcome.append(f": {words.phrase(part.reason)}", "dim")
     score, change = _UNITS[part.kind]
     return (
         part.name,
         bare(part.before.value, score),
         bare(part.after.value, score),
         bare(part.difference.value, change, signed=True),
-        _interval(part.difference, change, signed=True),
+        _interval(part.difference, change, words.phrase, signed=True),
         p_value(part.p_value),
         part.difference.n,
         outcome,
     )
 
 
-def _interval(estimate: Estimate, unit: Unit, *, signed: bool = False) -> str:
+def _interval(estimate: Estimate, unit: Unit, say: Callable[[str], str], *, signed: bool = False) -> str:
     if not estimate.has_interval:
-        return NO_INTERVAL
-    return f"{bare(estimate.low, unit, signed=signed)} to {bare(estimate.high, unit, signed=signed)}"
+        return say(NO_INTERVAL)
+    low, high = (bare(end, unit, signed=signed) for end in (estimate.low, estimate.high))
+    return say(Phrase("{low} to {high}", low=low, high=high))
 
 
 def _print_notes(skipped: Mapping[str, str], console: Console) -> None:
     for name, why in skipped.items():
-        console.print(Text(f"{name} was not asked: {why}.", "yellow"))
+        told = Phrase("{name} was not asked: {why}.", name=name, why=Phrase(why))
+        console.print(Text(wording_of(console).phrase(told), "yellow"))

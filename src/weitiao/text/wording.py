@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import ChainMap
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
+from string import Formatter
 from typing import Any, Literal
 
 from weitiao.errors import Phrase
@@ -24,6 +26,27 @@ def table_of(language: Language) -> Table:
     files = sorted((resources.files("weitiao.text") / "catalogues" / language).iterdir(), key=lambda file: file.name)
     tables: list[Table] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     return dict(ChainMap(*tables))
+
+
+_TOLD = ("reason", "more", "kind")
+"""What in a form is a reason again. All else is the user's: a column may be called `text`."""
+
+
+@cache
+def _forms(language: Language) -> list[tuple[re.Pattern[str], str]]:
+    """The forms of reasons, each with its text: the most special ones first, those that begin with a value last."""
+    forms = [key.removeprefix("form.") for key in table_of(language) if key.startswith("form.")]
+    pieces = {form: list(Formatter().parse(form)) for form in forms}
+    forms.sort(key=lambda form: (form.startswith("{"), -sum(len(text) for text, *_ in pieces[form])))
+    return [
+        (
+            re.compile(
+                "".join(re.escape(text) + (f"(?P<{name}>.+?)" if name else "") for text, name, *_ in pieces[form])
+            ),
+            table_of(language)[f"form.{form}"],
+        )
+        for form in forms
+    ]
 
 
 class Wording:
@@ -54,15 +77,24 @@ class Wording:
         return next((self._table[key] for key in keys if key in self._table), " ".join(docstring.split()))
 
     def phrase(self, text: object) -> str:
-        """What is wrong, or what to do about it, where there is a text for it; else in English."""
-        if not isinstance(text, Phrase):
-            return self._table.get(f"problem.{text}", str(text))
-        if (template := self._table.get(f"problem.{text.template}")) is None:
-            return str(text)
-        return template.format(**{name: self._value(value) for name, value in text.values.items()})
+        """What is said in English, by that (`phrase.*`), where there is a text for it; else in English.
+
+        What came through a file or from a library is no phrase any more: it is known by its form (`form.*`).
+        """
+        template, values = (text.template, text.values) if isinstance(text, Phrase) else (str(text), {})
+        if (found := self._table.get(f"phrase.{template}")) is None:
+            return self._by_form(str(text))
+        return found.format(**{name: self._value(value) for name, value in values.items()}) if values else found
 
     def _value(self, value: object) -> object:
         return self.phrase(value) if isinstance(value, Phrase) else value
+
+    def _by_form(self, text: str) -> str:
+        for form, found in _forms(self.language):
+            if told := form.fullmatch(text):
+                values = {name: self.phrase(one) if name in _TOLD else one for name, one in told.groupdict().items()}
+                return found.format(**values)
+        return text
 
     def line(self, text: str) -> str:
         """A line that was told, in this language where it knows itself in it."""

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from weitiao.errors import WeitiaoError
+from weitiao.errors import Phrase, WeitiaoError
 from weitiao.text.wording import Wording
 from weitiao.ui.templating import language_of
 
@@ -80,7 +80,8 @@ def _told(error: Exception) -> tuple[int, dict[str, Any]]:
         case RequestValidationError():
             first = error.errors()[0]
             place = ".".join(str(part) for part in first["loc"][1:])
-            return 422, _body(f"{place or 'The request'}: {first['msg']}.", "Correct it.", place or None)
+            what = Phrase("{place}: {reason}.", place=place or Phrase("The request"), reason=Phrase(first["msg"]))
+            return 422, _body(what, "Correct it.", place or None)
         case HTTPException():
             return error.status_code, _body(str(error.detail), "", None)
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):

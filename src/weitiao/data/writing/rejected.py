@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, TextIO
 
 from weitiao.data.example import Example
 from weitiao.data.reading.rows import BadRow, Row, shown
-from weitiao.errors import DataError
+from weitiao.errors import DataError, Phrase
 from weitiao.json_text import json_text
 
 _NUM_NAMED = 3
@@ -35,14 +36,16 @@ class Rejection:
     reason: str
     data: Any
 
-    def __str__(self) -> str:
-        return f"{self.file}, {self.within_file()}"
+    def sentence(self) -> Phrase:
+        """What is wrong, and where."""
+        return Phrase("{file}, {row}", file=self.file, row=self.within_file())
 
-    def within_file(self) -> str:
-        """The message without the name of the file."""
-        line = f" (line {self.line})" if self.line is not None else ""
-        field = f", field `{self.field}`" if self.field else ""
-        return f"row {self.row}{line}{field}: {self.reason}"
+    def within_file(self) -> Phrase:
+        """The same without the name of the file."""
+        line = Phrase(" (line {line})", line=self.line) if self.line is not None else ""
+        field = Phrase(", field `{field}`", field=self.field) if self.field else ""
+        reason = Phrase(self.reason)
+        return Phrase("row {row}{line}{field}: {reason}", row=self.row, line=line, field=field, reason=reason)
 
 
 class RejectedRows:
@@ -111,19 +114,23 @@ class RejectedRows:
             DataError: There are some.
         """
         if self.count and not self._skip:
-            skip = "add --on-bad-rows skip to leave them out and list them in rejected.jsonl"
-            raise DataError(self.error().what, f"Correct them, or {skip}.")
+            raise DataError(
+                self.error().what,
+                "Correct them, or add --on-bad-rows skip to leave them out and list them in rejected.jsonl.",
+            )
 
     def error(self) -> DataError:
         """The error that names the first bad rows and how many there are."""
-        more = ""
-        if self.count > 1:
-            file = self.first[0].file
-            others = "; ".join(one.within_file() if one.file == file else str(one) for one in self.first[1:])
+        first, *others = self.first
+        more: str = ""
+        if others:
+            told = [one.within_file() if one.file == first.file else one.sentence() for one in others]
+            also = reduce(lambda one, other: Phrase("{one}; {other}", one=one, other=other), told)
             rest = self.count - len(self.first)
-            more = f" In all {self.count:,} bad rows, also {others}{f'; and {rest:,} more' if rest else ''}."
+            left = Phrase("; and {rest:,} more", rest=rest) if rest else ""
+            more = Phrase(" In all {count:,} bad rows, also {also}{left}.", count=self.count, also=also, left=left)
         return DataError(
-            f"{self.first[0]}.{more}",
+            Phrase("{first}.{more}", first=first.sentence(), more=more),
             "Correct them, or set `on_bad_rows: skip` to leave them out and list them in rejected.jsonl.",
         )
 

@@ -39,8 +39,8 @@ def data_section(files: RunFiles, words: Wording) -> Section:
     return {
         "missing": None,
         "lead": words("data.lead", **counts),
-        "kinds": _kinds(findings),
-        "left_out": check["left_out"],
+        "kinds": _kinds(findings, words),
+        "left_out": {kind: words.phrase(reason) for kind, reason in check["left_out"].items()},
         "parts": [_part(part, unit, words) for part in inspection["parts"]],
     }
 
@@ -53,7 +53,7 @@ def _short_names(findings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return dict(zip(ordered, labels(ordered), strict=True))
 
 
-def _kinds(findings: Sequence[Mapping[str, Any]]) -> list[Section]:
+def _kinds(findings: Sequence[Mapping[str, Any]], words: Wording) -> list[Section]:
     """One entry per severity and kind, with its most frequent reasons."""
     names = _short_names(findings)
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -68,7 +68,7 @@ def _kinds(findings: Sequence[Mapping[str, Any]]) -> list[Section]:
                 "tone": _TONES[severity],
                 "kind": kind,
                 "num_rows": _num_rows(group),
-                "reasons": [_reason(finding, names) for finding in ordered[:_MOST_REASONS]],
+                "reasons": [_reason(finding, names, words) for finding in ordered[:_MOST_REASONS]],
                 "num_more": len(group) - _MOST_REASONS,
             }
         )
@@ -81,14 +81,14 @@ def _num_rows(findings: Sequence[Mapping[str, Any]]) -> int:
     return len(rows) + sum(int(finding["count"]) - len(finding["rows"]) for finding in findings)
 
 
-def _reason(finding: Mapping[str, Any], names: Mapping[str, str]) -> Section:
+def _reason(finding: Mapping[str, Any], names: Mapping[str, str], words: Wording) -> Section:
     """A finding with short names for the files in its reason and its place."""
     row = f":{finding['row']}" if finding["row"] else ""
     others = finding.get("others") or []
     text, place = finding["reason"], f"{finding['file']}{row}" + (f" = {others[0]}" if others else "")
     for file, name in names.items():
         text, place = text.replace(file, name), place.replace(file, name)
-    return {**finding, "text": text, "place": place}
+    return {**finding, "text": words.phrase(text), "place": place}
 
 
 def _part(part: Mapping[str, Any], unit: str, words: Wording) -> Section:
