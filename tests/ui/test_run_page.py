@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -41,11 +42,28 @@ def test_a_drawing_has_every_extreme_and_few_points(tmp_path: Path) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write('ss": 7.0}\n')
     metrics.refresh()
-    assert [column[-1] for column in metrics.train["loss"]] == [10_001.0, 7.0]
+    assert (metrics.train.steps[-1], metrics.train.columns["loss"][-1]) == (10_001, 7.0)
     write_steps(path.with_name("other"), 1, 3)
     path.with_name("other").replace(path)
     metrics.refresh()
-    assert list(metrics.train["loss"][0]) == [1.0, 2.0, 3.0]
+    assert list(metrics.train.steps) == [1, 2, 3]
+
+
+def test_sources_that_come_and_go_keep_their_steps_and_a_step_takes_few_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    sources: list[dict[str, Any]] = [{"a": {"loss": 1.0}}, {"b": {"loss": None}}, {}, {"a": {"loss": 4.0}}]
+    lines = [json.dumps({"step": 5 * k, "loss": 0.5, "sources": one}) for k, one in enumerate(sources)]
+    lines.insert(2, json.dumps({"step": 5, "validation_loss": 0.1, "validation_accuracy": 0.5}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    metrics = Metrics(path)
+    metrics.refresh()
+    drawn = metrics.drawn(("loss:a", "loss:b"), 100)["train"]
+    assert {name: (one["x"], one["middle"]) for name, one in drawn.items()} == {
+        "loss:a": ([0.0, 15.0], [1.0, 4.0]), "loss:b": ([], []),
+    }  # fmt: skip
+    assert metrics.drawn((), 100)["validation"]["accuracy"]["middle"] == [0.5]
+    whole = metrics.train
+    assert {whole.steps.itemsize, *(column.itemsize for column in whole.columns.values())} == {4}
 
 
 def test_the_api_tells_what_the_page_shows(client: TestClient) -> None:

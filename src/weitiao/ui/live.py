@@ -6,12 +6,11 @@ import asyncio
 import json
 import math
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic_core import from_json
 
@@ -20,8 +19,34 @@ ALIVE_SECONDS = 15.0
 _AT_ONCE = 2**16
 _NUMBERS = ("loss", "learning_rate", "grad_norm", "memory_gib", "tokens_per_second", "seconds", "reward", "kl")
 
-Columns: TypeAlias = "tuple[array[float], array[float]]"
-"""Steps and values: two numbers of 8 bytes for each step."""
+
+@dataclass(slots=True)
+class Table:
+    """Numbers of many steps: 4 bytes each, and 4 for the step, which all columns share.
+
+    Attributes:
+        steps: In order.
+        columns: By name; NaN where a line lacks the number, and shorter where the last lines do.
+    """
+
+    steps: array[int] = field(default_factory=lambda: array("I"))
+    columns: dict[str, array[float]] = field(default_factory=dict)
+
+    def add(self, steps: Iterable[int], columns: Mapping[str, Sequence[float | None]]) -> None:
+        """Put lines below those that are there."""
+        for name, values in columns.items():
+            column = self.columns.setdefault(name, array("f"))
+            column.extend([math.nan] * (len(self.steps) - len(column)))
+            column.extend(array("f", [math.nan if value is None else value for value in values]))
+        self.steps.extend(array("I", steps))
+
+    def drawn(self, name: str, points: int) -> dict[str, list[float]]:
+        """A column with at most so many points: `x`, `low`, `middle`, `high`."""
+        from weitiao.report.charts.drawings import thinned
+
+        column = self.columns[name]
+        joined = thinned(self.steps[: len(column)], column, points)
+        return {key: [_short(getattr(one, key)) for one in joined] for key in ("x", "low", "middle", "high")}
 
 
 @dataclass(slots=True)
@@ -31,15 +56,15 @@ class Metrics:
     Attributes:
         path: The file.
         offset: Bytes that were read.
-        train: Name of a number to its columns of steps and of values; `loss:SOURCE` for the loss of a source of rows.
-        validation: The same of validations.
+        train: The numbers of steps; `loss:SOURCE` for the loss of a source of rows.
+        validation: Those of validations.
         last: The last line about a step.
     """
 
     path: Path
     offset: int = 0
-    train: dict[str, Columns] = field(default_factory=dict)
-    validation: dict[str, Columns] = field(default_factory=dict)
+    train: Table = field(default_factory=Table)
+    validation: Table = field(default_factory=Table)
     last: dict[str, Any] = field(default_factory=dict)
     identity: tuple[int, int] = (0, 0)
 
@@ -65,20 +90,22 @@ class Metrics:
                     break
 
     def _forget(self) -> None:
-        self.offset, self.train, self.validation, self.last = 0, {}, {}, {}
+        self.offset, self.train, self.validation, self.last = 0, Table(), Table(), {}
 
     def _take(self, lines: list[dict[str, Any]]) -> None:
         """Lines that have the same names."""
-        first = lines[0]
+        first, steps = lines[0], (line["step"] for line in lines)
         if "loss" in first:
             self.last = lines[-1]
-            _add(self.train, {name: name for name in _NUMBERS if name in first}, lines)
-            for line in lines if "sources" in first else ():
-                losses = {f"loss:{name}": one.get("loss") for name, one in line["sources"].items()}
-                _add(self.train, {name: name for name in losses}, [{"step": line["step"], **losses}])
+            columns = {name: [line[name] for line in lines] for name in _NUMBERS if name in first}
+            sources = [line["sources"] for line in lines] if "sources" in first else []
+            for source in dict.fromkeys(name for one in sources for name in one):
+                columns[f"loss:{source}"] = [one.get(source, {}).get("loss") for one in sources]
+            self.train.add(steps, columns)
         elif "validation_loss" in first:
-            names = {name: name.removeprefix("validation_") for name in first if name.startswith("validation_")}
-            _add(self.validation, names, lines)
+            names = [name for name in first if name.startswith("validation_")]
+            columns = {name.removeprefix("validation_"): [line[name] for line in lines] for name in names}
+            self.validation.add(steps, columns)
 
     def drawn(self, names: Sequence[str], points: int) -> dict[str, Any]:
         """Series with at most so many points each: `x`, `low`, `middle`, `high`; no extreme is lost.
@@ -90,32 +117,13 @@ class Metrics:
         return {
             "offset": self.offset,
             "train": {
-                name: _series(columns, points)
-                for name, columns in self.train.items()
+                name: self.train.drawn(name, points)
+                for name in self.train.columns
                 if not names or name in names or f"{name.partition(':')[0]}:" in names
             },
-            "validation": {name: _series(values, points) for name, values in self.validation.items()},
+            "validation": {name: self.validation.drawn(name, points) for name in self.validation.columns},
             "last": self.last,
         }
-
-
-def _add(table: dict[str, Columns], names: dict[str, str], lines: list[dict[str, Any]]) -> None:
-    """Put the numbers of lines below those that a table has; `names` says what they are called there."""
-    if not names:
-        return
-    steps, *columns = zip(*map(itemgetter("step", *names), lines), strict=True)
-    for name, column in zip(names.values(), columns, strict=True):
-        x, y = table.setdefault(name, (array("d"), array("d")))
-        known = [at for at, value in enumerate(column) if value is not None] if None in column else None
-        x.extend(array("d", steps if known is None else [steps[at] for at in known]))
-        y.extend(array("d", column if known is None else [column[at] for at in known]))
-
-
-def _series(columns: Columns, points: int) -> dict[str, list[float]]:
-    from weitiao.report.charts.drawings import thinned
-
-    joined = thinned(*columns, points)
-    return {key: [_short(getattr(one, key)) for one in joined] for key in ("x", "low", "middle", "high")}
 
 
 def _short(value: float) -> float:

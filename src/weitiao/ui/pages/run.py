@@ -119,7 +119,7 @@ def _now(log: Path | None, step: str, metrics: Metrics, run: RunDir, words: Word
         settings = parse_yaml(run.recipe_path.read_text(encoding="utf-8"), str(run.recipe_path)).get("train") or {}
         if total := _total_steps(metrics.last, settings):
             done = metrics.last["step"]
-            recent = metrics.train["seconds"][1][-RECENT:] if "seconds" in metrics.train else ()
+            recent = metrics.train.columns.get("seconds", ())[-RECENT:]
             seconds = (total - done) * sum(recent) / len(recent) if recent else None
             left = left_in_words(seconds, words.language)
             return f"{done:,}/{total:,}  {left}"
