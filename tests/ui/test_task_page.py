@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,25 @@ def test_a_prompt_is_tried_by_hand_and_kept(page: Page, served: Served, project:
     assert every[question].answer in [" and ".join(COLOURS[:k]) for k in (1, 2, 3)]
     assert INSTRUCTION not in "".join(every)
     assert things(loaded) == kept  # no row went to another part
+
+
+def test_a_prompt_is_tried_with_the_template_of_the_recipe(
+    client: TestClient, workspace: Workspace, tiny_llama_dir: Path
+) -> None:
+    limits = {"generation": {"max_new_tokens": 6}}
+    rendering = {"template": "alpaca"}
+    write_recipe(workspace.root / "other", tiny_llama_dir, data={"test": 0.2}, rendering=rendering, evaluate=limits)
+    trial = client.post("/api/projects/other/trials", json={"num": 2}).json()
+    server = f"/api/servers/{trial['server']}"
+    while client.get(server).json()["state"] == "loading":
+        time.sleep(0.1)
+    for row in trial["rows"]:
+        assert row["text"].startswith("Below is an instruction")
+        asked = {"model": trial["model"], **trial["sampling"], **row["request"]}
+        told = client.post(f"{server}/v1/chat/completions", json=asked).json()
+        assert told["usage"]["prompt_tokens"] == row["tokens"]
+        assert told["choices"][0]["message"]["content"].strip() == greedy(tiny_llama_dir, row["text"]).strip()
+    client.post(f"{server}/stop")
 
 
 def test_a_prompt_is_tried_on_the_model_as_the_recipe_rounds_it(

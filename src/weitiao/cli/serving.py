@@ -36,6 +36,9 @@ def serve(
     quantization: Annotated[
         Literal["nf4", "fp4", "int8"] | None, typer.Option(help="What our own engine rounds untuned weights to.")
     ] = None,
+    template: Annotated[
+        str | None, typer.Option(help="Chat template instead of the model's own: alpaca, chatml, or a .jinja file.")
+    ] = None,
     vllm: Annotated[Path, typer.Option(help="The program of vLLM, or the folder of its environment.")] = Path("vllm"),
     slots: Annotated[int, typer.Option(min=1, help="Answers that are written at once.")] = 4,
     context: Annotated[int | None, typer.Option(min=16, help="Tokens of prompt and answer together.")] = None,
@@ -68,7 +71,7 @@ def serve(
 
     engines = EngineSettings(
         engine=engine, slots=slots, context=context, adapters=_adapters(adapter or ()), quantization=quantization,
-        vllm=vllm,
+        template=template, vllm=vllm,
     )  # fmt: skip
     serving = Serving(
         engines=engines, host=host, port=port, keys=_keys(api_key, api_key_file),

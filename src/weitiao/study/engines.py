@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from weitiao.errors import ModelError
+from weitiao.errors import ModelError, WeitiaoError
 from weitiao.machine.catalogue import CATALOGUE, catalogue_file
 from weitiao.methods.open import find_final
 from weitiao.models.directory import read_json_object
 from weitiao.models.names import local_path
+from weitiao.rendering.config import RenderingConfig
 from weitiao.rendering.render import end_of_turn_id
+from weitiao.rendering.templates import apply_template
 from weitiao.serve.engine import Engine, ServeError
 from weitiao.serve.text import ModelText
 from weitiao.verdict.exported import EXPORTS_FILE, read_exports, smallest_good
@@ -41,6 +43,7 @@ class EngineSettings:
         base: The base model of an adapter, where it is not the one that it names.
         quantization: What our own engine rounds the weights of an untuned model to; tuned ones say that themselves.
         vllm: The program of vLLM, or the directory of its environment.
+        template: The chat template that prompts are printed with, as `rendering.template`; None is the model's own.
     """
 
     engine: EngineName = "auto"
@@ -51,6 +54,7 @@ class EngineSettings:
     base: ModelConfig | None = None
     quantization: Quantization | None = None
     vllm: Path = Path("vllm")
+    template: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,24 @@ async def open_engine(target: str, settings: EngineSettings) -> OpenEngine:
     Raises:
         WeitiaoError: There is no such model, or the engine cannot run it.
     """
+    if settings.template is None:
+        return await _opened(target, settings)
+    opened = await _opened(target, settings)
+    try:
+        return replace(opened, text=_with_template(opened.text, settings.template))
+    except WeitiaoError:
+        await opened.engine.close()
+        raise
+
+
+def _with_template(text: ModelText, template: str) -> ModelText:
+    """The same model asked with another template; what ends its own turns ends answers, too."""
+    apply_template(text.tokenizer, RenderingConfig(template=template))
+    end = end_of_turn_id(text.tokenizer)
+    return ModelText(text.tokenizer, text.stop_ids | ({end} if end is not None else set()))
+
+
+async def _opened(target: str, settings: EngineSettings) -> OpenEngine:
     name = settings.engine
     if settings.quantization is not None and name not in ("auto", "own"):
         raise ServeError(f"--quantization: {name} rounds no weights.", "Leave it out, or take --engine own.")

@@ -35,6 +35,7 @@ class Tried:
         task: The rows, their metrics, and how answers are written.
         prompts: The token ids of each row's prompt.
         texts: The same as text, as the model sees it.
+        template: The chat template that they were printed with, where it is not the model's own.
     """
 
     part: str
@@ -42,6 +43,7 @@ class Tried:
     task: Task
     prompts: tuple[tuple[int, ...], ...]
     texts: tuple[str, ...]
+    template: str | None
 
 
 def words_of(source: SourceConfig, record: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -108,7 +110,8 @@ def try_prompt(
     tokenizer = prepare_tokenizer(recipe)
     prompts = prompts_of(tokenizer, task.examples)
     texts = tuple(str(tokenizer.decode(one)) for one in prompts)
-    return Tried(part, gradable, task, tuple(map(tuple, prompts)), texts)
+    own = recipe.rendering.template == recipe.rendering.date == "auto"
+    return Tried(part, gradable, task, tuple(map(tuple, prompts)), texts, None if own else str(tokenizer.chat_template))
 
 
 def asking(source: SourceConfig, words: Mapping[str, str], record: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ What is known of each lies in a file, so a page server that begins finds those o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -103,6 +104,13 @@ class Servers:
         server = Server(name, tuple(targets), tuple(options), str(folder), is_lasting, process.pid, time.time())
         write_json(self._home / f"{name}.json", asdict(server))
         return server
+
+    def template(self, text: str) -> Path:
+        """A chat template as a file that `--template` takes: other texts are other files, and so other servers."""
+        path = self._home / "templates" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jinja"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
 
     def facts(self, server: Server) -> dict[str, Any]:
         """How it stands: `state`, `url` and `models` of one that is ready, `said` of one that ended by itself."""

@@ -65,20 +65,18 @@ def asked_rows(recipe: str, trial: Trial) -> dict[str, Any]:
     how = tried.task.generation
     sampling = {"max_tokens": how.max_new_tokens, "temperature": how.temperature, "top_p": how.top_p, "seed": how.seed}
     sampling |= {} if how.top_k is None else {"top_k": how.top_k}
-    own_template = loaded.rendering.template is not None  # which no server knows
     rows = [
         {
             "row_id": row.row_id, "question": conversation_text(row.prompt[-1:]), "expected": row.answer,
             "prompt": row.prompt, "columns": row.columns, "text": text, "tokens": len(ids),
-            "path": "completions" if own_template else "chat/completions",
-            "request": {"prompt": ids} if own_template
-            else {"messages": row.prompt, **({"tools": row.tools} if row.tools else {})},
+            "request": {"messages": row.prompt, **({"tools": row.tools} if row.tools else {})},
         }
         for row, ids, text in zip(tried.task.examples, tried.prompts, tried.texts, strict=True)
     ]  # fmt: skip
     return {
         "rows": rows, "part": tried.part, "num_rows": tried.num_rows, "sampling": sampling,
-        "target": base_target(loaded.model), "options": _engine_options(loaded), "metric": tried.task.metrics[0].title,
+        "target": base_target(loaded.model), "options": _engine_options(loaded), "template": tried.template,
+        "metric": tried.task.metrics[0].title,
         "is_quick": not any(one.remote or isinstance(one, JudgeMetric) for one in tried.task.metrics),
     }  # fmt: skip
 
@@ -169,11 +167,13 @@ def trials_router(ui: Ui) -> APIRouter:
     async def trial(name: str, wanted: Trial) -> dict[str, Any]:
         """Prepare rows under a prompt, and a server that answers them.
 
-        Each of `rows` has the `path` below `/api/servers/ID/v1/` and the `request` to send there, with `sampling` and
-        the `model` of the answer; what comes back can be graded by `grades`.
+        Each of `rows` has the `request` to send to `/api/servers/ID/v1/chat/completions`, with `sampling` and the
+        `model` of the answer; what comes back can be graded by `grades`.
         """
         told = await ui.soon.call(asked_rows, str(workspace.project(name).recipe), wanted)
         target, options = told.pop("target"), tuple(told.pop("options"))
+        if (template := told.pop("template")) is not None:
+            options = (*options, "--template", str(ui.servers.template(template)))
         server = server_of(ui.servers, target, workspace.root, options)
         return {**told, "server": server.id, "model": target.partition("=")[0]}
 

@@ -5,7 +5,7 @@
 import { Problem, call, clear, say, tell, valuesOf } from "./app.js";
 import { streamed } from "./asking.js";
 
-/** @typedef {{ row_id: string, question: string, expected: string, prompt: unknown[], columns: Record<string, unknown>, text: string, tokens: number, path: string, request: Record<string, unknown> }} Row */
+/** @typedef {{ row_id: string, question: string, expected: string, prompt: unknown[], columns: Record<string, unknown>, text: string, tokens: number, request: Record<string, unknown> }} Row */
 /** @typedef {{ text: string, state: "waiting" | "writing" | "done" | "broken", grade: number | null }} Answer */
 /** @typedef {{ metric: string, value: number, low: number, high: number, n: number }} Score */
 /** @typedef {{ server: string, model: string, part: string, num_rows: number, metric: string, is_quick: boolean, sampling: Record<string, number>, rows: Row[], answers: Answer[], score: Score | null }} Trial */
@@ -94,12 +94,12 @@ async function graded(now, places) {
 /** @param {Trial} now @param {number} at @param {AbortSignal} signal */
 async function write(now, at, signal) {
   const answer = now.answers[at];
-  const { path, request } = now.rows[at];
+  const { request } = now.rows[at];
   answer.state = "writing";
   draw(now, at);
-  for await (const chunk of streamed(now.server, path, { model: now.model, stream: true, ...now.sampling, ...request }, signal)) {
+  for await (const chunk of streamed(now.server, "chat/completions", { model: now.model, stream: true, ...now.sampling, ...request }, signal)) {
     const choice = chunk.choices[0];
-    answer.text += choice?.text ?? choice?.delta?.content ?? "";
+    answer.text += choice?.delta?.content ?? "";
     part("answers").children[at].querySelector(".said").textContent = answer.text;
     if (choice?.finish_reason) answer.state = "done";
   }
