@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,28 @@ def steps(run: Path) -> int:
 
 def test_a_submitted_recipe_is_done_and_its_output_kept(home: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tiny_llama_dir, train={"max_steps": 2})
-    done = weitiao("submit", recipe, "--verb", "train", "--home", home, "--json")
+    done = weitiao("--language", "zh", "submit", recipe, "--verb", "train", "--home", home, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["id"] == 1
     store = JobStore(home)
     until(lambda: store.get(1).state == "done")
     assert (store.get(1).exit_code, store.get(1).attempt) == (0, 1)
-    assert "Trained" in weitiao("job", "log", "1", "--home", home).stdout
+    assert "训练完成" in weitiao("job", "log", "1", "--home", home).stdout  # as whoever asked for it speaks
+    table = weitiao("--language", "zh", "jobs", "--home", home).stdout.splitlines()
+    assert table[0].split() == ["作业", "状态", "用时", "命令", "运行"]
+    assert table[1].split()[:2] == ["1", "完成"]
     (shown,) = json.loads(weitiao("jobs", "--home", home, "--json").stdout)["jobs"]
     assert (shown["state"], shown["run_dir"]) == ("done", str(tmp_path / "run"))
     assert json.loads(weitiao("jobs", "elsewhere", "--home", home, "--json").stdout) == {"jobs": []}
+
+
+def test_a_queue_of_before_jobs_had_a_language_goes_on(home: Path, tmp_path: Path) -> None:
+    store = JobStore(home)
+    store.submit(["train", "a"], tmp_path, None)
+    with closing(sqlite3.connect(store.path)) as before:
+        before.execute("ALTER TABLE jobs DROP COLUMN language")
+    store.submit(["train", "b"], tmp_path, None, "zh")
+    assert [job.language for job in store.jobs()] == [None, "zh"]
 
 
 def test_bad_input_is_told_at_once(home: Path, tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -143,7 +143,9 @@ def test_pairs_and_judges_are_made_by_jobs(client: TestClient, store: FeedbackSt
     job = client.post("/api/feedback", json=new).json()
     words = [str(workspace.root / "other.db"), f"base:{workspace.root}/tickets/runs/1", "smollm2-135m", "--data"]
     assert workspace.jobs.get(job["id"]).command[:6] == ("feedback", "sample", *words)
-    judge = client.post(f"{API}/judge", json={"model": "http://127.0.0.1:9/v1#m"}).json()
+    chinese = {"accept-language": "zh-CN,zh;q=0.9"}
+    judge = client.post(f"{API}/judge", json={"model": "http://127.0.0.1:9/v1#m"}, headers=chinese).json()
+    assert [workspace.jobs.get(one["id"]).language for one in (job, judge)] == ["en", "zh"]
     assert workspace.jobs.get(judge["id"]).command[-1] == "http://127.0.0.1:9/v1#m"
     for one in (job, judge):
         client.post(f"/api/jobs/{one['id']}/stop", json={"kill": True})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from weitiao.cli.console import closing_panel, messages, print_json, print_result, results
-from weitiao.cli.options import Json, Overrides
+from weitiao.cli.options import Json, Overrides, ReportLanguage
 from weitiao.console import quoted
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def submit(
         Literal["run", "train", "methods", "baseline", "eval", "retention"], typer.Option(help="What is done with it.")
     ] = "run",
     home: Home = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Put a recipe into the queue: it is done in the background, one at a time for each device.
@@ -43,18 +44,20 @@ def submit(
     work = load_work(recipe, overrides or ())  # what is wrong is said here, and not in a file tomorrow
     assert work.run_dir is not None, "reading sets it"
     store = _store(home)
-    job = store.submit([verb, str(recipe), *(overrides or ())], Path.cwd(), work.run_dir.absolute())
+    command = [verb, str(recipe), *(overrides or ())]
+    job = store.submit(command, Path.cwd(), work.run_dir.absolute(), language)
     ensure_worker(store.home)
     if json:
         print_json(job)
     facts = [("job", str(job.id)), ("run", job.run_dir), ("output", str(store.log(job.id)))]
     where = "" if home is None else f" --home {quoted(home)}"
-    closing_panel(messages(), "Submitted", facts, [f"weitiao jobs{where}", f"weitiao job log {job.id}{where}"])
+    closing_panel(messages(language), "Submitted", facts, [f"weitiao jobs{where}", f"weitiao job log {job.id}{where}"])
 
 
 def jobs(
     search: Annotated[str, typer.Argument(help="A part of the command or of the run directory.")] = "",
     home: Home = None,
+    language: ReportLanguage = "en",
     json: Json = False,
 ) -> None:
     """Show the queue: what runs, what waits, and what came of the rest.
@@ -66,13 +69,15 @@ def jobs(
         weitiao jobs tickets --json
     """
     from weitiao.jobs.worker import is_working
+    from weitiao.terminal.console import wording_of
     from weitiao.terminal.jobs import print_jobs
 
     store = _store(home)
     found = store.jobs(search)
-    print_result({"jobs": found} if json else found, print_jobs, json=json)
+    print_result({"jobs": found} if json else found, print_jobs, json=json, language=language)
     if any(job.state in ("waiting", "starting", "running") for job in found) and not is_working(store.home):
-        messages().print("Nobody does these jobs: start with `weitiao work`.", markup=False)
+        console = messages(language)
+        console.print(wording_of(console).phrase("Nobody does these jobs: start with `weitiao work`."), markup=False)
 
 
 def work(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from weitiao.errors import RunError
 from weitiao.json_text import json_text
 from weitiao.sqlite_files import opened
+from weitiao.text.wording import Language
 
 State = Literal["waiting", "starting", "running", "done", "failed", "stopped"]
 OPEN: tuple[State, ...] = ("waiting", "starting", "running")
@@ -36,9 +37,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     wish TEXT, exit_code INTEGER
 )
 """
+_ADDED = "ALTER TABLE jobs ADD COLUMN language TEXT"
+"""To queues that were begun before jobs had one."""
 _COLUMNS = (
     "id, command, folder, run_dir, state, place, submitted, started, ended, attempt, deaths, pid, device, wish, "
-    "exit_code"
+    "exit_code, language"
 )
 
 
@@ -64,6 +67,7 @@ class Job:
         device: What it may use: an index of CUDA, or nothing.
         wish: What is asked of it while it runs: `stop` or `kill`.
         exit_code: 0 done, 1 a bug, 2 the user's input, 3 no, 4 undecided, 130 interrupted, -N killed by signal N.
+        language: What it speaks: that of whoever asked for it; None is what the locale says.
     """
 
     id: int
@@ -81,6 +85,7 @@ class Job:
     device: str | None
     wish: str | None
     exit_code: int | None
+    language: Language | None
 
 
 class JobStore:
@@ -97,13 +102,16 @@ class JobStore:
         """The file with a job's output."""
         return self.home / "logs" / f"{job}.log"
 
-    def submit(self, command: Sequence[str], folder: Path, run_dir: Path | None) -> Job:
-        """Put a command at the end of the queue."""
-        values = (json_text(list(command)), str(folder), "" if run_dir is None else str(run_dir.resolve()), _now())
+    def submit(
+        self, command: Sequence[str], folder: Path, run_dir: Path | None, language: Language | None = None
+    ) -> Job:
+        """Put a command at the end of the queue; arguments as in `Job`."""
+        run = "" if run_dir is None else str(run_dir.resolve())
+        values = (json_text(list(command)), str(folder), run, _now(), language)
         with self._changing() as connection:
             done = connection.execute(
-                "INSERT INTO jobs (command, folder, run_dir, state, place, submitted) VALUES (?, ?, ?, 'waiting', "
-                "(SELECT coalesce(max(place), 0) + 1 FROM jobs), ?)",
+                "INSERT INTO jobs (command, folder, run_dir, state, place, submitted, language) "
+                "VALUES (?, ?, ?, 'waiting', (SELECT coalesce(max(place), 0) + 1 FROM jobs), ?, ?)",
                 values,
             )
             number = int(done.lastrowid or 0)
@@ -261,6 +269,8 @@ class JobStore:
         try:
             with opened(self.path) as connection:
                 connection.execute(_TABLE)
+                with suppress(sqlite3.OperationalError):  # it is there already
+                    connection.execute(_ADDED)
                 yield connection
         except sqlite3.Error as error:
             raise JobError(

@@ -67,7 +67,9 @@ def ensure_worker(home: Path) -> None:
 def claimed(home: Path, number: int, attempt: int) -> tuple[str, ...] | None:
     """Make a job this process's: what it is to do, or None where the job is another's."""
     job = JobStore(home).claim(number, attempt, os.getpid())
-    return None if job is None else job.command
+    if job is None:
+        return None
+    return job.command if job.language is None else ("--language", job.language, *job.command)
 
 
 def lives(pid: int, words: Sequence[str]) -> bool:

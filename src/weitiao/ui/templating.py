@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -75,6 +75,10 @@ def language_of(request: Request) -> Language:
     asked += [one.split(";")[0].strip() for one in request.headers.get("accept-language", "").split(",")]
     known = [language for one in asked for language in LANGUAGES if one.lower().startswith(language)]
     return known[0] if known else "en"
+
+
+Spoken = Annotated[Language, Depends(language_of)]
+"""The language of who asks, as an argument of an operation: an agent may name one."""
 
 
 def as_json(value: Any) -> Markup:

@@ -12,10 +12,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from weitiao.errors import WeitiaoError
+from weitiao.text.wording import Wording
 from weitiao.ui import recipes
 from weitiao.ui.context import Ui
 from weitiao.ui.pages import data_work as work
 from weitiao.ui.pages.projects import data_files
+from weitiao.ui.templating import Spoken
 from weitiao.ui.versions import current, versions
 from weitiao.ui.workspace import Project, Workspace
 
@@ -170,9 +172,10 @@ def data_router(ui: Ui) -> APIRouter:
         return await checks.of(workspace.project(name))
 
     @router.post("/api/projects/{name:path}/data/preview")
-    async def preview(name: str, wanted: Mapping) -> dict[str, Any]:
+    async def preview(name: str, wanted: Mapping, language: Spoken = "en") -> dict[str, Any]:
         """A row as it stands in its file, and as the model would see it: `sequences` of `pieces` [text, learned,
         special]."""
-        return await previewed(ui, workspace.project(name), wanted)
+        found, say = await previewed(ui, workspace.project(name), wanted), Wording(language).phrase
+        return found | {key: say(found[key]) for key in ("error", "remedy", "problem") if key in found}
 
     return router

@@ -12,7 +12,7 @@ from weitiao.text.wording import Wording
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.jobs import shown_job, submit
 from weitiao.ui.problems import UiError
-from weitiao.ui.templating import language_of
+from weitiao.ui.templating import Spoken, language_of
 from weitiao.ui.workspace import Workspace
 
 USUAL = ("gguf-q8_0", "gguf-q4_k_m", "gguf-f16", "gguf-lora", "merged", "adapter", "nf4", "ollama")
@@ -86,9 +86,9 @@ def export_router(ui: Ui) -> APIRouter:
         return export_values(workspace, name, Wording("en"))
 
     @router.post("/api/runs/{name:path}/exports", status_code=201)
-    def export(name: str, new: NewExport) -> dict[str, Any]:
+    def export(name: str, new: NewExport, language: Spoken = "en") -> dict[str, Any]:
         """Put an export into the queue."""
         path = workspace.run(name).path
-        return shown_job(submit(workspace, command_of(new, str(path)), workspace.root, path), workspace)
+        return shown_job(submit(workspace, command_of(new, str(path)), workspace.root, path, language), workspace)
 
     return router

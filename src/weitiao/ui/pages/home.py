@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from weitiao.jobs.worker import is_working
 from weitiao.ui.context import Ui
 from weitiao.ui.pages.jobs import shown_job, submit
+from weitiao.ui.templating import Spoken
 from weitiao.ui.workspace import Workspace
 
 _SHOWN = 30
@@ -65,12 +66,11 @@ def home_router(ui: Ui) -> APIRouter:
         return home_values(workspace, search)
 
     @router.post("/api/demo", status_code=201)
-    def demo() -> dict[str, Any]:
+    def demo(language: Spoken = "en") -> dict[str, Any]:
         """Put the demo into the queue; where it was done before, it goes on, or is there at once."""
         output = workspace.inside("demo")
-        return shown_job(
-            submit(workspace, ["demo", "--output", str(output)], workspace.root, output / "run"), workspace
-        )
+        words = ["demo", "--output", str(output)]
+        return shown_job(submit(workspace, words, workspace.root, output / "run", language), workspace)
 
     @router.get("/health", include_in_schema=False)
     def health() -> dict[str, str]:

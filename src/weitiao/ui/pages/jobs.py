@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field
 
 from weitiao.jobs.store import OPEN, Job
 from weitiao.jobs.worker import ensure_worker
+from weitiao.text.wording import Language
 from weitiao.ui.context import Ui
 from weitiao.ui.problems import UiError
+from weitiao.ui.templating import Spoken
 from weitiao.ui.workspace import Project, Workspace
 
 Verb = Literal["run", "train", "methods", "baseline", "eval", "retention"]
@@ -48,7 +50,7 @@ class Move(BaseModel, extra="forbid"):
     before: int | None = None
 
 
-def submit(workspace: Workspace, command: list[str], folder: Path, run_dir: Path | None) -> Job:
+def submit(workspace: Workspace, command: list[str], folder: Path, run_dir: Path | None, language: Language) -> Job:
     """Put a command into the queue, and see to it that somebody does it.
 
     Args:
@@ -56,13 +58,14 @@ def submit(workspace: Workspace, command: list[str], folder: Path, run_dir: Path
         command: The words behind `weitiao`.
         folder: Where it runs.
         run_dir: What it works on.
+        language: What it speaks: that of the page.
     """
-    job = workspace.jobs.submit(command, folder, run_dir)
+    job = workspace.jobs.submit(command, folder, run_dir, language)
     ensure_worker(workspace.jobs.home)
     return job
 
 
-def begin(workspace: Workspace, new: NewJob) -> Job:
+def begin(workspace: Workspace, new: NewJob, language: Language) -> Job:
     """Put a project's recipe, or a run that is to go on, into the queue.
 
     Raises:
@@ -80,7 +83,7 @@ def begin(workspace: Workspace, new: NewJob) -> Job:
         run_dir = next_run(project, again=new.again)
         command, folder = [new.verb, str(project.recipe), f"run_dir={run_dir}"], project.path
     load_work(Path(command[1]), [*command[2:], *new.overrides])
-    return submit(workspace, [*command, *new.overrides], folder, run_dir)
+    return submit(workspace, [*command, *new.overrides], folder, run_dir, language)
 
 
 def next_run(project: Project, *, again: bool) -> Path:
@@ -135,9 +138,9 @@ def jobs_router(ui: Ui) -> APIRouter:
         return [shown_job(job, workspace) for job in workspace.jobs.jobs(search)[:limit]]
 
     @router.post("", status_code=201)
-    def add(new: NewJob) -> dict[str, Any]:
-        """Put a recipe, or a run that is to go on, into the queue."""
-        return shown_job(begin(workspace, new), workspace)
+    def add(new: NewJob, language: Spoken = "en") -> dict[str, Any]:
+        """Put a recipe, or a run that is to go on, into the queue. It speaks the language of who asks."""
+        return shown_job(begin(workspace, new, language), workspace)
 
     @router.post("/{number}/stop")
     def stop(number: int, how: Stop | None = None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from weitiao.ui.pages.jobs import shown_job, submit
 from weitiao.ui.pages.projects import data_files
 from weitiao.ui.preferences import NewProject, make_project
 from weitiao.ui.problems import UiError
+from weitiao.ui.templating import Spoken
 from weitiao.ui.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def label_router(ui: Ui) -> APIRouter:
         return [shown_store(one, workspace) for one in workspace.stores()]
 
     @router.post("/api/feedback", status_code=201)
-    def sample(new: NewPairs) -> dict[str, Any]:
+    def sample(new: NewPairs, language: Spoken = "en") -> dict[str, Any]:
         """Let models answer prompts and keep pairs of their answers, as a job."""
         store, data = workspace.inside(new.store), workspace.inside(new.data)
         if store.suffix != ".db":
@@ -195,7 +196,7 @@ def label_router(ui: Ui) -> APIRouter:
         targets = [target_of(workspace, one) for one in new.targets]
         words = ["feedback", "sample", str(store), *targets, "--data", str(data), "--samples", str(new.samples)]
         words += [] if new.limit is None else ["--limit", str(new.limit)]
-        return shown_job(submit(workspace, words, workspace.root, None), workspace)
+        return shown_job(submit(workspace, words, workspace.root, None, language), workspace)
 
     @router.get("/api/feedback/{name:path}/pairs")
     def pairs(name: str, who: Who = "", num: Annotated[int, Query(ge=1, le=1000)] = _AHEAD) -> dict[str, Any]:
@@ -218,11 +219,11 @@ def label_router(ui: Ui) -> APIRouter:
         return await ui.aside.call(_status_values, str(workspace.store(name).path))
 
     @router.post("/api/feedback/{name:path}/judge", status_code=201)
-    def judge(name: str, new: NewJudge) -> dict[str, Any]:
+    def judge(name: str, new: NewJudge, language: Spoken = "en") -> dict[str, Any]:
         """Let a model judge the pairs, as a job."""
         words = ["feedback", "judge", str(workspace.store(name).path), target_of(workspace, new.model)]
         words += [] if new.limit is None else ["--limit", str(new.limit)]
-        return shown_job(submit(workspace, words, workspace.root, None), workspace)
+        return shown_job(submit(workspace, words, workspace.root, None, language), workspace)
 
     @router.post("/api/feedback/{name:path}/project", status_code=201)
     def project(name: str, new: NewProject) -> dict[str, str]:
