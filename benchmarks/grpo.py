@@ -105,17 +105,16 @@ def _step(model: Path, prompts: list[Any], args: argparse.Namespace, directory: 
 
 
 def _answers(model: Path, prompts: list[Any], args: argparse.Namespace) -> dict[str, Any]:
-    from peft import LoraConfig, get_peft_model
-
     from benchmarks.measure import measured
-    from benchmarks.works import LORA
+    from benchmarks.works import lora_method
     from weitiao.generation.generate import probe_answers
+    from weitiao.methods.lora import LoraConfig
     from weitiao.methods.open import open_model
     from weitiao.rollouts.config import SamplingConfig
     from weitiao.rollouts.writing import write_here
 
     opened = open_model(model)
-    tuned = get_peft_model(opened.model, LoraConfig(task_type="CAUSAL_LM", **LORA))
+    tuned = LoraConfig.model_validate(lora_method()).build().apply(opened.model, seed=0)  # as a training has it
     found = opened.tokenizer.apply_chat_template(prompts, add_generation_prompt=True)["input_ids"]
     tokens = [ids for ids in found for _ in range(SAMPLES)]
     config = SamplingConfig(max_new_tokens=TOKENS, batch_size=args.batch_size)

@@ -13,6 +13,8 @@ from reference import FAMILIES, VOCABULARY, build
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, DeepseekV3Config
 
+from weitiao.generation.batches import lay_out
+from weitiao.generation.cache import Cache
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import Completion, generate, probe_answers
 from weitiao.methods.fused.layer import FusedLayer, fuse_layers
@@ -82,6 +84,18 @@ def test_answers_equal_those_of_transformers(family: str) -> None:
         small_batches = config.model_copy(update={"batch_size": 2, "max_new_tokens": 12})
         assert generate(model, PROMPTS, small_batches, stop_ids=frozenset()) == short, share_prefixes
         assert generate(model, PROMPTS, config, stop_ids=frozenset({stop})) == stopped, share_prefixes
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prompts_that_several_sequences_have_are_kept_once(family: str) -> None:
+    prompts = [*PROMPTS, STEM[:9], *PROMPTS[:3], *PROMPTS[:5]]
+    whole = expected(build(family, "eager"), prompts, num_tokens=30)
+    stop = whole[0].token_ids[15]  # some groups leave the batch before others
+    config = GenerationConfig(max_new_tokens=30)
+    answers = generate(build(family, FOREST), prompts, config, stop_ids=frozenset({stop}))
+    assert answers == [cut(answer.token_ids, stop) for answer in whole]
+    row = lay_out(list(map(tuple, prompts)))
+    assert Cache.of(row, torch.device("cpu")).groups is not None
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral-window"])

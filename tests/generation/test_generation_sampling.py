@@ -9,6 +9,7 @@ import torch
 from reference import VOCABULARY, build
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from weitiao.generation.cache import SHORT
 from weitiao.generation.config import GenerationConfig
 from weitiao.generation.generate import Completion, generate
 from weitiao.generation.sampling import draw
@@ -75,3 +76,20 @@ def test_drawn_answers_depend_on_the_seed_and_not_on_the_batch() -> None:
     assert answers(seed=1, batch_size=2) == together
     assert answers(seed=2) != together
     assert together[2] != together[3], "the same prompt twice gets two draws"
+
+
+@pytest.mark.parametrize("num_common", [0, SHORT + 6], ids=["short", "long"])
+@pytest.mark.parametrize("family", ["llama", "mistral-window"])
+def test_samples_of_a_prompt_are_those_that_it_gets_alone(family: str, num_common: int) -> None:
+    model = build(family, FOREST)
+    common = [9 + place % 50 for place in range(num_common)]
+    rests = ([5, 6, 7, 8], [5, 6, 7, 9, 10, 11, 12], [40, 41])
+    prompts = [[*common, *rest] for rest in rests for _ in range(6)]
+    config = GenerationConfig(max_new_tokens=40, temperature=1.0, seed=3)
+    ends = frozenset(range(8))  # samples of a prompt end at different steps, and prompts too
+    together = generate(model, prompts, config, stop_ids=ends, logprobs=True)
+    alone = generate(model, prompts, config.model_copy(update={"batch_size": 1}), stop_ids=ends, logprobs=True)
+    assert together == alone
+    assert len({len(one.token_ids) for one in together}) > 4
+    noted, exact = ([x for one in some for x in one.logprobs] for some in (together, alone))
+    assert noted == pytest.approx(exact, abs=1e-4)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from weitiao.generation.cache import Cache, LayerCache, Shared
-from weitiao.generation.parts import Part, Prefix, require_first
+from weitiao.generation.cache import Cache, LayerCache
+from weitiao.generation.groups import Groups
+from weitiao.generation.partial import as_mask, merged, partial_attention
+from weitiao.generation.parts import Part, Prefix, Shared, require_first
 from weitiao.models.attention import Attends, ForestAttention
 from weitiao.models.scoring import Scoring
-
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 @dataclass(frozen=True)
@@ -96,29 +96,33 @@ class PieceAttention:
 class StepAttention:
     """Attention of the newest token of every sequence.
 
-    The queries of all sequences that share a part meet it in one product; each meets its own part in a batched one; the
-    results are merged by their log-sum-exp (Hydragen, https://arxiv.org/abs/2402.05099, section 3.1).
+    The queries of all sequences that share a part meet it in one product; each meets its own part in a batched one, and
+    so does each group of sequences with the same prompt; the results are merged by their log-sum-exp (Hydragen,
+    https://arxiv.org/abs/2402.05099, section 3.1).
 
     Args:
         cache: With an open column. A step has an object of its own: masks are the same in all layers and are kept.
     """
 
     cache: Cache
-    _masks: dict[tuple[Part | None, int | None], Tensor | None] = field(default_factory=dict)
+    _masks: dict[tuple[Part | Groups | None, int | None], Tensor | None] = field(default_factory=dict)
 
     def attend(self, module: nn.Module, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
         """See `weitiao.models.attention.Attends`; the T tokens of the row are the newest of B sequences."""
         layer = self.cache.write(module, key, value)
         heads = (key.shape[0], query.shape[0] // key.shape[0])
         out, lse = self._own(layer, query.transpose(0, 1).unflatten(1, heads), scoring)
+        if (groups := self.cache.groups) is not None:
+            mask = self._mask(groups, scoring.window, query.dtype)
+            out, lse = merged(out, lse, *groups.attend(module, query.unflatten(0, heads), mask, scoring))
         for shared in self.cache.shared:
             if self._first_seen(shared, scoring.window) < shared.part.length:
                 part, part_lse = self._shared(module, shared, query.unflatten(0, heads), scoring)
                 if shared.rows is None:
-                    out, lse = _merged(out, lse, part, part_lse)
+                    out, lse = merged(out, lse, part, part_lse)
                 else:
                     before = out[shared.rows], lse[shared.rows]
-                    out[shared.rows], lse[shared.rows] = _merged(*before, part, part_lse)
+                    out[shared.rows], lse[shared.rows] = merged(*before, part, part_lse)
         if scoring.sinks is not None:
             out = scoring.beside_sinks(out.unsqueeze(-2), lse.unsqueeze(-1)).squeeze(-2)
         return out.flatten(1, 2).transpose(0, 1)
@@ -157,10 +161,13 @@ class StepAttention:
         """First token of a part that any query sees."""
         return 0 if window is None else max(0, min(self._positions(shared)) - window - shared.start)
 
-    def _mask(self, shared: Shared | None, window: int | None, dtype: torch.dtype) -> Tensor | None:
-        part = None if shared is None else shared.part
+    def _mask(self, shared: Shared | Groups | None, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        part = shared.part if isinstance(shared, Shared) else shared
         if (part, window) not in self._masks:
-            hidden = self._hidden_own(window) if shared is None else self._hidden_shared(shared, window)
+            if isinstance(shared, Groups):
+                hidden = shared.hidden(window, self.cache.positions)
+            else:
+                hidden = self._hidden_own(window) if shared is None else self._hidden_shared(shared, window)
             self._masks[part, window] = None if hidden is None else as_mask(hidden, dtype)
         return self._masks[part, window]
 
@@ -196,41 +203,3 @@ class Beside:
         queries, keys, values = (states.split(sizes, dim=1) for states in (query, key, value))
         split = zip(self.runs, queries, keys, values, strict=True)
         return torch.cat([attends.attend(module, q, k, v, scoring) for (_, attends), q, k, v in split], dim=1)
-
-
-def _merged(out: Tensor, lse: Tensor, part: Tensor, part_lse: Tensor) -> tuple[Tensor, Tensor]:
-    """Two partial results for the same queries as one."""
-    weight = torch.sigmoid(part_lse - lse).unsqueeze(-1).to(out.dtype)
-    return torch.lerp(out, part, weight), torch.logaddexp(lse, part_lse)
-
-
-def as_mask(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to scores to hide some of them.
-
-    It is finite, so that a query which sees nothing gets a log-sum-exp that weighs 0 in a merge, and no NaN.
-    """
-    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, torch.finfo(dtype).min / 2)
-
-
-def partial_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring
-) -> tuple[Tensor, Tensor]:
-    """Attention over a part of the keys, sinks not among them.
-
-    Args:
-        query: [N, K, Q, D].
-        key, value: [N, K, S, D].
-        mask: Is added to the scores: [N, 1, 1 or Q, S], finite.
-        scoring: How scores are made.
-
-    Returns:
-        Output [N, K, Q, D]; log-sum-exp of the scores [N, K, Q] in float32, by which parts are merged.
-    """
-    if query.device.type == "cpu" and query.shape[-1] == value.shape[-1] and scoring.softcap is None:
-        out, lse = _flash(query, key, value, 0.0, False, attn_mask=mask, scale=scoring.scale)
-        return out, lse
-    scores = scoring.scores(query, key)
-    if mask is not None:
-        scores = scores + mask
-    lse = scores.logsumexp(-1)
-    return (scores - lse.unsqueeze(-1)).exp().to(value.dtype) @ value, lse

@@ -62,6 +62,21 @@ class Part:
         return key[:, : self.length], value[:, : self.length]
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A part of sequences of the batch.
+
+    Attributes:
+        part: The tokens.
+        start: The position of the first.
+        rows: Whose they are, on the device; None where all have it.
+    """
+
+    part: Part
+    start: int
+    rows: Tensor | None
+
+
 def cut(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
     """The first tokens of the parts of a sequence."""
     found = []

@@ -45,15 +45,15 @@ class Sampler:
         return [token for part in parts for token in self._sampled(logits_BV[part], rows[part])]
 
     def _sampled(self, logits_BV: Tensor, rows: Sequence[int]) -> list[int]:
+        scores_BV, lse_B1 = _scores(logits_BV, self._config), None
         if self._config.temperature == 0:
-            chosen_B1 = logits_BV.argmax(dim=1, keepdim=True)
+            chosen_B1 = scores_BV.argmax(dim=1, keepdim=True)
         else:
             uniform_B = torch.tensor([self._streams[row].random() for row in rows], dtype=torch.float64)
-            chosen_B1 = draw(logits_BV, uniform_B.to(logits_BV.device), self._config)
+            chosen_B1, lse_B1 = _drawn(scores_BV, uniform_B.to(scores_BV.device), self._config)
         if self._note is not None:
-            scores_BV = _scores(logits_BV, self._config)
-            logprobs_B1 = scores_BV.gather(1, chosen_B1) - scores_BV.logsumexp(1, keepdim=True)
-            for row, value in zip(rows, logprobs_B1.flatten().tolist(), strict=True):
+            lse_B1 = scores_BV.logsumexp(1, keepdim=True) if lse_B1 is None else lse_B1
+            for row, value in zip(rows, (scores_BV.gather(1, chosen_B1) - lse_B1).flatten().tolist(), strict=True):
                 self._note[row].append(value)
         tokens: list[int] = chosen_B1.flatten().tolist()
         return tokens
@@ -90,41 +90,49 @@ def draw(logits_BV: Tensor, uniform_B: Tensor, config: GenerationConfig) -> Tens
     Returns:
         Token ids [B, 1].
     """
-    scores_BV, tokens = _scores(logits_BV, config), None
+    return _drawn(_scores(logits_BV, config), uniform_B, config)[0]
+
+
+def _drawn(scores_BV: Tensor, uniform_B: Tensor, config: GenerationConfig) -> tuple[Tensor, Tensor | None]:
+    """Token ids [B, 1]; and, where it fell off, the log-sum-exp [B, 1] of all scores."""
+    tokens = None
     if config.top_k is not None and config.top_k < scores_BV.shape[1]:
         scores_BV, tokens = scores_BV.topk(config.top_k, dim=1)
     if config.top_p == 1:
-        places_B1 = _place(_weights(scores_BV), uniform_B)
-        return places_B1 if tokens is None else tokens.gather(1, places_B1)
+        highest_B1 = scores_BV.amax(1, keepdim=True)
+        places_B1, sum_B1 = _place(_weights(scores_BV, highest_B1), uniform_B)
+        if tokens is None:
+            return places_B1, highest_B1 + sum_B1.log()
+        return tokens.gather(1, places_B1), None
     probabilities = scores_BV.double().softmax(dim=1)
     if tokens is None:
         probabilities, tokens = _most_likely(probabilities, config.top_p)
     before = probabilities.cumsum(dim=1) - probabilities
     probabilities = probabilities.masked_fill(before >= config.top_p, 0)
-    return tokens.gather(1, _place(probabilities.unsqueeze(1), uniform_B))
+    return tokens.gather(1, _place(probabilities.unsqueeze(1), uniform_B)[0]), None
 
 
 def _scores(logits_BV: Tensor, config: GenerationConfig) -> Tensor:
     return logits_BV.float() if config.temperature in (0, 1) else logits_BV.float() / config.temperature
 
 
-def _weights(scores_BV: Tensor) -> Tensor:
-    """What is proportional to the probabilities, by blocks [B, V / BLOCK, BLOCK]; there are zeros behind the last."""
+def _weights(scores_BV: Tensor, highest_B1: Tensor) -> Tensor:
+    """exp(score - highest), by blocks [B, V / BLOCK, BLOCK]; there are zeros behind the last."""
     num_rows, vocabulary = scores_BV.shape
     weights = scores_BV.new_empty(num_rows, -(-vocabulary // BLOCK), BLOCK)
     flat = weights.view(num_rows, -1)
-    torch.sub(scores_BV, scores_BV.amax(1, keepdim=True), out=flat[:, :vocabulary]).exp_()
+    torch.sub(scores_BV, highest_B1, out=flat[:, :vocabulary]).exp_()
     flat[:, vocabulary:] = 0
     return weights
 
 
-def _place(weights_BNM: Tensor, uniform_B: Tensor) -> Tensor:
-    """The place [B, 1] in a row of N blocks of M weights up to which there is this share of their sum."""
+def _place(weights_BNM: Tensor, uniform_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The place [B, 1] in a row of N blocks of M weights up to which there is this share of their sum, and the sum."""
     sums_BN = weights_BNM.sum(2).double().cumsum(1)
     block_B1, left_B1 = _find(sums_BN, uniform_B.unsqueeze(1) * sums_BN[:, -1:])
     inner_BM = weights_BNM[torch.arange(len(weights_BNM), device=weights_BNM.device), block_B1.squeeze(1)]
     place_B1, _ = _find(inner_BM.double().cumsum(1), left_B1)
-    return block_B1 * weights_BNM.shape[2] + place_B1
+    return block_B1 * weights_BNM.shape[2] + place_B1, sums_BN[:, -1:]
 
 
 def _find(cumulated_BN: Tensor, wanted_B1: Tensor) -> tuple[Tensor, Tensor]:
