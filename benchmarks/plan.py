@@ -19,7 +19,7 @@ from typing import Any
 
 from weitiao.machine.hardware import configure_process
 
-STEPS = 2
+STEPS = 4
 
 SHAPES: dict[str, dict[str, Any]] = {
     "wide": {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 6, "num_attention_heads": 16,
@@ -61,6 +61,7 @@ CASES: dict[str, dict[str, Any]] = {
     "lora mlp": {"method": {"target_modules": ["gate_proj", "up_proj", "down_proj"], "r": 64}},
     "lora checkpointing": {"train": {"checkpointing": True}},
     "lora nf4": {"model": {"quantization": "nf4"}},
+    "lora int8": {"model": {"quantization": "int8"}},
     "lora short rows": {"rendering": {"max_length": 96}},
     "ia3": {"method": {"type": "peft", "tuner": "ia3"}},
     "full": {"method": {"type": "full"}},
@@ -72,8 +73,8 @@ CASES: dict[str, dict[str, Any]] = {
     "freeze": {"method": {"type": "freeze"}},
     "freeze 8 layers": {"method": {"type": "freeze", "layers": 8, "head": True}},
     "freeze first": {"method": {"type": "freeze", "layers": -2}},
-    "freeze none kept": {"method": {"type": "freeze", "keep_states": 0}, "train": {"max_steps": 6}},
-    "freeze kept": {"method": {"type": "freeze"}, "train": {"max_steps": 6}},
+    "freeze none kept": {"method": {"type": "freeze", "keep_states": 0}, "train": {"max_steps": 10}},
+    "freeze kept": {"method": {"type": "freeze"}, "train": {"max_steps": 10}},
     "bitfit": {"method": {"type": "bitfit"}},
     "adapter": {"method": {"type": "adapter"}},
     "wide lora": {"shape": "wide"},
@@ -104,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", nargs="*", choices=CASES)
-    parser.add_argument("--rows", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=30)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--calibration", type=float, default=20, help="seconds that a forecast may measure")
     parser.add_argument("--train", help="one training of this recipe, as JSON (what the program calls itself with)")

@@ -52,6 +52,17 @@ def test_a_stopwatch_measures_once_and_remembers(tmp_path: Path) -> None:
     assert len(json.loads(path.read_text())) == 2
 
 
+def test_what_was_noted_on_a_busy_machine_is_forgotten_and_what_holds_is_kept(tmp_path: Path) -> None:
+    call, other = product(512, 512, 512), product(256, 512, 512)
+    true = Stopwatch(None, budget_seconds=60).seconds({call: 1})
+    path = tmp_path / "seconds.json"
+    for noted, kept in ((true * 100, False), (true / 100, True)):
+        path.write_text(json.dumps({str(call): noted, str(other): 123.0}), encoding="utf-8")
+        watch = Stopwatch(path, budget_seconds=60)
+        assert (watch.seconds({call: 1}) == pytest.approx(noted, abs=2e-5)) is kept
+        assert (watch.seconds({other: 1}) > 100) is kept
+
+
 def test_what_there_is_no_time_to_measure_is_reckoned_from_its_like(tmp_path: Path) -> None:
     watch = Stopwatch(None, budget_seconds=1e-9)
     both = watch.seconds({product(1024, 512, 512): 1, product(512, 512, 512): 1})

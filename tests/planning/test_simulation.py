@@ -28,6 +28,7 @@ from weitiao.models.parts import decoder
 from weitiao.objectives.config import SftConfig
 from weitiao.planning.simulation import Simulated, simulate
 from weitiao.planning.sketch import Sketch, Way
+from weitiao.planning.trace import Shape
 from weitiao.rendering.items import TokenSequence, as_items
 from weitiao.training.config import TrainConfig
 from weitiao.training.optimizer import OptimizerConfig
@@ -176,3 +177,16 @@ def test_lomo_never_holds_all_gradients() -> None:
     assert plain.gradients == pytest.approx(learned, rel=0.01)
     assert lomo.gradients == 0
     assert lomo.peak < plain.peak - learned / 2
+
+
+def test_rounded_weights_are_written_out_in_either_pass() -> None:
+    """But for queries, keys and values of the first layer in the backward pass: the embeddings below do not learn."""
+    sketch = Sketch(architecture(), replace(way("unfused"), quantization="nf4"))
+    calls = in_all(simulate(sketch, forest(), accumulated=False, whole=True))
+    written = [number for call, number in calls.items() if call.arguments and _is_int8(call.arguments[0])]
+    assert sum(written) == 2 * 7 * LAYERS - 3
+    assert sketch.weight_bytes < 0.5 * Sketch(architecture(), way("unfused")).weight_bytes
+
+
+def _is_int8(argument: Any) -> bool:
+    return isinstance(argument, Shape) and argument.dtype == torch.int8

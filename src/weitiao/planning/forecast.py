@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from weitiao.forest.layout import Forest
 from weitiao.methods.fused.layer import num_fused
 from weitiao.methods.method import PeftMethod
 from weitiao.models.parts import layer_list
@@ -20,12 +19,14 @@ from weitiao.planning.trace import Call
 from weitiao.planning.workload import Workload, portion
 from weitiao.text.wording import Said, Wording, said
 
-HELD_SHARES = {"fused": 0.12, "alone": 0.12, "own": 0.35, "dora": 0.6, "unfused": 0.9, "rounded": 1.8}
+HELD_SHARES = {
+    "fused": 0.12, "alone": 0.12, "own": 0.35, "dora": 0.6, "lomo": 0.6, "unfused": 0.9, "rounded": 1.25,
+}  # fmt: skip
 """What malloc holds beside what lives, as a share of what comes and goes in its heap: little where fused layers use
 their buffers again, where rows run one after another, or where all of a model learns, more where some of its own
-parameters or bottleneck adapters do, much where PEFT's layers make many short-lived tensors between those that stay,
-most where weights are written out again and again. Measured on a CPU with glibc (`python -m benchmarks.plan`). Blocks
-of 32 MiB and more, such as logits, go back as soon as they are freed."""
+parameters, vectors or bottleneck adapters do, or where gradients come and go, much where PEFT's layers make many
+short-lived tensors between those that stay, most where weights are written out again and again. Measured on a CPU with
+glibc (`python -m benchmarks.plan`). Blocks of 32 MiB and more, such as logits, go back as soon as they are freed."""
 
 HELD_SHARE_GPU = 0.05
 """What PyTorch's own allocator holds on a GPU, as a share of all that comes and goes. Assumed."""
@@ -122,7 +123,7 @@ def forecast(
     run = partial(simulate, sketch, accumulated=work.num_forests > 1, num_ranks=work.num_ranks)
     most = run(portion(largest, _FEW_TOKENS) if roughly else largest)
     usual = most if roughly or ordinary is largest else run(ordinary)
-    per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch))
+    per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch), kept_share=_kept_share(sketch, work))
     if way.objective.type == "distill":  # the sketch is its own teacher: a forward pass of four, the backward being two
         share = (3 + way.teacher[0] / sketch.num_parameters) / 4
         per_step, later = per_step * share, later * share
@@ -148,9 +149,9 @@ def forecast(
 def _lines(sketch: Sketch, step: Simulated, work: Workload, program_bytes: float) -> list[Line]:
     memory, tokens = step.memory, len(work.largest.layout)
     times = tokens / len(step.forest.layout)
-    transient = (memory.peak - memory.states - memory.gradients) * times + sketch.written_out_bytes
+    transient = (memory.peak - memory.states - memory.gradients) * times
     on_cpu = sketch.way.device == "cpu"
-    held = _held_share(sketch, step.forest) if on_cpu else HELD_SHARE_GPU
+    held = HELD_SHARES[_holding(sketch, step)] if on_cpu else HELD_SHARE_GPU
     beside = held * times * memory.heap + LIBRARIES_BYTES if on_cpu else held * (transient + memory.gradients)
     activations = min(memory.activations * times, transient)
     number, size = sketch.way.teacher
@@ -181,19 +182,21 @@ def _weights(sketch: Sketch, words: Wording) -> str:
     return text + words("plan.from.mapped") if sketch.way.map_weights else text
 
 
-def _held_share(sketch: Sketch, forest: Forest) -> float:
-    """What malloc holds, as a share of what comes and goes in its heap."""
+def _holding(sketch: Sketch, step: Simulated) -> str:
+    """Which share malloc holds of what comes and goes in its heap."""
     if sketch.num_quantized:
-        return HELD_SHARES["rounded"]
+        return "rounded"
     if getattr(sketch.way.method, "dora", False):  # weights are written out for the norms of the tuned ones
-        return HELD_SHARES["dora"]
+        return "dora"
     if sketch.runs_alone:
-        return HELD_SHARES["alone"]
-    longest = int(forest.layout.position_ids.max()) + 1
+        return "alone"
+    if not step.memory.gradients:
+        return "lomo"
+    longest = int(step.forest.layout.position_ids.max()) + 1
     most_fused = 2 * num_fused(sketch.adapted, wholly=True, longest=longest) > len(layer_list(sketch.adapted))
     if sketch.num_learned > sketch.num_parameters / 2 or most_fused:
-        return HELD_SHARES["fused"]
-    return HELD_SHARES["unfused" if isinstance(sketch.method, PeftMethod) else "own"]
+        return "fused"
+    return "unfused" if isinstance(sketch.method, PeftMethod) and sketch.learns_matrices else "own"
 
 
 def _kept_layers(sketch: Sketch) -> int:
@@ -203,10 +206,19 @@ def _kept_layers(sketch: Sketch) -> int:
     return min(sketch.learning_layers(), default=0)
 
 
-def _seconds(step: Simulated, work: Workload, clock: Clock, *, kept: int) -> tuple[float, float]:
+def _kept_share(sketch: Sketch, work: Workload) -> float:
+    """The share of the tokens of an epoch for which there is room to keep what those layers give."""
+    if sketch.method.keep_states is None or sketch.runs_alone:
+        return 0.0
+    room = sketch.method.keep_states * 2**30 / work.num_ranks
+    needed = work.rank_tokens * work.steps_per_epoch * sketch.state_bytes
+    return min(1.0, room / needed)
+
+
+def _seconds(step: Simulated, work: Workload, clock: Clock, *, kept: int, kept_share: float) -> tuple[float, float]:
     """Seconds of a step in the first epoch, and in later ones."""
     update = clock.seconds(step.update)
-    saved = work.rank_tokens / len(step.forest.layout) * sum(
+    saved = kept_share * work.rank_tokens / len(step.forest.layout) * sum(
         clock.seconds(calls) for indices, calls in step.layers if indices[-1] < kept
     )  # fmt: skip
     whole = _seconds_of(step, clock, work.rank_tokens, work.rank_targets) + update

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +19,14 @@ _PYTHON_SECONDS = 1e-5
 """Of Python and autograd around an operation, on a CPU."""
 
 _REPEAT_BELOW_SECONDS = 0.02
-"""An operation that takes less is measured several times; the shortest time counts."""
+"""An operation that takes less is measured several times, and the shortest time counts."""
+
+_CACHES_BYTES, _COLD_TIMES = 2**26, 3
+"""More than the caches hold, and how often an operation is measured after so many other bytes."""
+
+_AGAIN, _STILL = 4, 0.8
+"""Of what was noted before, so many operations are measured again; all is forgotten when they now take less than this
+share of what was noted: the machine was busy then."""
 
 _TELLING_WORK = 1e6
 """Calls with less of it say nothing of how long larger ones of their name take."""
@@ -48,19 +56,24 @@ class Stopwatch:
     budget_seconds: float
     spent_seconds: float = 0.0
     _known: dict[str, float] = field(default_factory=dict)
+    _trusted: bool = False
 
     def __post_init__(self) -> None:
         if self.path is not None:
             self._known = read_measured(self.path)
+        self._trusted = not self._known
 
     def seconds(self, calls: Mapping[Call, float]) -> float:
         """See `Clock`."""
-        fresh = [call for call in calls if call != VIEW and str(call) not in self._known]
-        for call in sorted(fresh, key=lambda one: -work(one) * calls[one]):
+        dearest = sorted(calls, key=lambda one: -work(one) * calls[one])
+        noted = [call for call in dearest if str(call) in self._known]
+        if noted and not self._trusted and self.budget_seconds:
+            self._check(noted[:_AGAIN])
+            self._trusted = True
+        fresh = [call for call in dearest if call != VIEW and str(call) not in self._known]
+        for call in fresh:
             if self.spent_seconds < self.budget_seconds:
-                begun = time.perf_counter()
-                self._known[str(call)] = _measured(call)
-                self.spent_seconds += time.perf_counter() - begun
+                self._known[str(call)] = self._measure(call)
         if fresh and self.path is not None:
             keep_measured(self.path, self._known)
         rates = _rates(self._known, calls)
@@ -69,11 +82,23 @@ class Stopwatch:
             for call, number in calls.items()
         )
 
+    def _measure(self, call: Call) -> float:
+        begun = time.perf_counter()
+        seconds = _measured(call)
+        self.spent_seconds += time.perf_counter() - begun
+        return seconds
+
+    def _check(self, calls: Sequence[Call]) -> None:
+        """Measure operations again, and forget everything if it was noted when the machine had other work."""
+        before = sum(self._known[str(call)] for call in calls)
+        if sum(map(self._measure, calls)) < _STILL * before:
+            self._known = {}
+
 
 def stopwatch_here(*, budget_seconds: float) -> Stopwatch:
     """One that remembers what was measured on a machine like this with as many threads."""
     name = "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in measured_on())
-    return Stopwatch(user_cache_path("weitiao") / "seconds" / f"{name}.json", budget_seconds)
+    return Stopwatch(user_cache_path("weitiao") / "operations" / f"{name}.json", budget_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +170,29 @@ def _rates(known: Mapping[str, float], calls: Iterable[Call]) -> dict[str, float
 
 
 def _measured(call: Call) -> float:
-    """Seconds of an operation on random numbers."""
+    """Seconds of an operation on random numbers: half of them with what it reads in the caches, half without.
+
+    In a step weights, and what was kept for the backward pass, come from memory; what was just computed does not.
+    """
     arguments, named = _real(call.arguments), {name: _real(value) for name, value in call.named}
     if call.name.endswith("_grouped_mm"):
         arguments, named = _in_even_groups(arguments, named)
-    shortest, spent = float("inf"), 0.0
+
+    def once() -> float:
+        begun = time.perf_counter()
+        call.operation(*arguments, **named)
+        return time.perf_counter() - begun
+
+    warm, spent, cold = [float("inf")], 0.0, list[float]()
+    other = torch.zeros(_CACHES_BYTES, dtype=torch.uint8)
     with torch.no_grad():
         while spent < _REPEAT_BELOW_SECONDS:
-            begun = time.perf_counter()
-            call.operation(*arguments, **named)
-            seconds = time.perf_counter() - begun
-            shortest, spent = min(shortest, seconds), spent + seconds + 1e-4
-    return shortest
+            warm.append(once())
+            spent += warm[-1] + 1e-4
+        while len(cold) < _COLD_TIMES:
+            other.add_(1)
+            cold.append(once())
+    return (min(warm) + statistics.median(cold)) / 2
 
 
 def _in_even_groups(arguments: list[Any], named: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:

@@ -27,6 +27,7 @@ from weitiao.models.quantization import Quantization
 from weitiao.objectives.config import ObjectiveConfig
 from weitiao.objectives.objective import Objective
 from weitiao.planning.exchange import sent_bytes
+from weitiao.planning.rounded import Rounded
 from weitiao.training.config import TrainConfig
 from weitiao.training.optimizer import OptimizerConfig
 
@@ -71,11 +72,13 @@ class Sketch:
     def __init__(self, architecture: PreTrainedConfig, way: Way) -> None:
         self.way = way
         self.method: Method = way.method.build()
+        self._hidden_size: int = architecture.get_text_config().hidden_size
         with torch.device("meta"), quiet_transformers():
             model = _without_weights(architecture, way.dtype)
             self.adapted = self.method.apply(model, seed=way.train.seed)
         if way.device == "cpu" and way.quantization is None and isinstance(self.method, PeftMethod):
             self.method.fuse(self.adapted)
+        self._quantized = _round_layers(self.adapted) if way.quantization else []
         if way.device == "cpu":
             put_fast_linears(self.adapted)
         if keeps_state(model):
@@ -86,7 +89,6 @@ class Sketch:
         checkpoint_layers(model, int(way.train.checkpointing))
         self.objective: Objective = way.objective.build(self.adapted)
         self._parameters = list(self.objective.parameters())
-        self._quantized = _linear_in_layers(self.adapted) if way.quantization else []
 
     @property
     def runs_alone(self) -> bool:
@@ -104,6 +106,16 @@ class Sketch:
         return sum(one.numel() for one in self._parameters if one.requires_grad)
 
     @property
+    def learns_matrices(self) -> bool:
+        """Whether more than vectors learns: factors of matrices, for instance."""
+        return any(one.requires_grad and sum(size > 1 for size in one.shape) > 1 for one in self._parameters)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of what a decoder layer gives for a token."""
+        return self._hidden_size * torch.empty(0, dtype=getattr(torch, self.way.dtype)).element_size()
+
+    @property
     def weight_bytes(self) -> float:
         """Bytes of all parameters, of rounded ones with their scales; of mapped ones those of the largest layer."""
         each = 0.0 if self.way.quantization is None else ROUNDED_BYTES[self.way.quantization]
@@ -112,11 +124,6 @@ class Sketch:
             layers = [sum(one.nbytes for one in layer) for layer in staying(self.adapted)]
             whole -= sum(layers) - max(layers)
         return whole + sum(one.numel() * each - one.nbytes for one in self._quantized)
-
-    @property
-    def written_out_bytes(self) -> int:
-        """Bytes of the largest weight that is written out again whenever it is used."""
-        return max((one.nbytes for one in self._quantized), default=0)
 
     @property
     def sent_bytes(self) -> int:
@@ -188,6 +195,16 @@ def _without_weights(architecture: PreTrainedConfig, dtype: str) -> PreTrainedMo
 _FOUR_BITS = 0.5 + 1 / 64 + 4 / (64 * 256)
 ROUNDED_BYTES: dict[Quantization, float] = {"nf4": _FOUR_BITS, "fp4": _FOUR_BITS, "int8": 1.0}
 """Of a rounded parameter. In four bits, blocks of 64 have a scale of one byte, and 256 scales one of four."""
+
+
+def _round_layers(model: nn.Module) -> list[Tensor]:
+    """Compute the frozen linear layers inside the decoder layers as rounded ones; gives their weights as they were."""
+    for layer in layer_list(model):
+        for parent in list(layer.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.Linear) and not child.weight.requires_grad:
+                    setattr(parent, name, Rounded(child))
+    return _linear_in_layers(model)
 
 
 def _linear_in_layers(model: nn.Module) -> list[Tensor]:
