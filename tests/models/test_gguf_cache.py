@@ -73,7 +73,7 @@ def test_a_killed_conversion_leaves_no_half_model(gguf_file: Path, tmp_path: Pat
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert list(tmp_path.glob("*.partial-*"))
-    assert not list(tmp_path.glob("*-v1"))
+    assert not list(tmp_path.glob("*-v2"))
     directory = converted_gguf(gguf_file, cache_dir=tmp_path)
     assert not list(tmp_path.glob("*.partial-*"))
     load_model(ModelConfig(name=str(directory)))

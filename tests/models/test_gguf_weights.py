@@ -113,7 +113,7 @@ def test_plain_transformers_loads_the_converted_directory(
 def refusal(path: Path, cache_dir: Path) -> str:
     with pytest.raises(ModelError) as caught:
         resolve_model(ModelConfig(name=str(path)), cache_dir=cache_dir)
-    assert list(cache_dir.glob("*-v1")) == list(cache_dir.glob("*partial*")) == []
+    assert list(cache_dir.glob("*-v2")) == list(cache_dir.glob("*partial*")) == []
     return str(caught.value)
 
 
@@ -140,6 +140,13 @@ def test_scaled_rotary_positions_that_are_not_known_are_an_error(
     odd = {"rope_freqs.weight": np.linspace(1, 3, 8, dtype=np.float32)}
     path = write_gguf(tmp_path / "odd.gguf", llama, vocabulary, extra_tensors=odd)
     assert "factors of rotary positions" in refusal(path, tmp_path / "odd")
+
+
+def test_a_setting_that_is_not_known_is_an_error(
+    llama: PreTrainedModel, vocabulary: tuple[list[str], list[str]], tmp_path: Path
+) -> None:
+    path = write_gguf(tmp_path / "tiny.gguf", llama, vocabulary, extra_floats={"llama.attention.scale": 0.5})
+    assert "settings that are not read from GGUF: attention.scale" in refusal(path, tmp_path / "cache")
 
 
 LLAMA3 = {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.errors import ModelError
 from weitiao.files import write_json, written_whole
 from weitiao.models.directory import require_free
+from weitiao.models.load import load_config
 from weitiao.models.names import resolve_model
 
 if TYPE_CHECKING:
@@ -99,7 +100,6 @@ def upcycle(model: ModelConfig, output: Path, *, experts: int, top_k: int, share
         ModelError: It cannot be made into one, or `output` is taken or cannot be written.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig
 
     if top_k > experts:
         raise ModelError(
@@ -108,7 +108,7 @@ def upcycle(model: ModelConfig, output: Path, *, experts: int, top_k: int, share
         )
     require_free(output)
     source = resolve_model(model)
-    dense = AutoConfig.from_pretrained(source)
+    dense = load_config(model)
     form = _form(dense, shared)
     config = _configuration(dense, form, experts=experts, top_k=top_k, shared=shared)
     architecture, num_parameters, num_active = _counted(config, source, experts)

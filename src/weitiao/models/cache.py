@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 # Part of the directory's name: a converter that writes something else must not find what an older one wrote.
-_FORMAT = "v1"
+_FORMAT = "v2"
 
 
 def default_cache_dir() -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.errors import MissingExtraError, ModelError
 from weitiao.models.boundary import loading, quiet_transformers
 from weitiao.models.gguf_rope import REMEDY, ROPE_TENSORS, scale_positions
+from weitiao.models.gguf_settings import NAMES, complete
 from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def convert_gguf(path: Path, directory: Path) -> None:
         reader = GGUFReader(path)
     with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=REMEDY):
         config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
-        del config._model_name_or_path  # the file's free-text title, which is no name that could be loaded
+        vars(config).pop("_model_name_or_path", None)  # the file's free-text title, which is no name to be loaded
+        complete(path, reader, config)
         scale_positions(path, reader, config)
-        tokenizer = read_gguf_tokenizer(path, max_length=config.max_position_embeddings)
+        tokenizer = read_gguf_tokenizer(path, max_length=_context(reader))
         model = _read_model(path, reader, config)
     with quiet_transformers():
         model.save_pretrained(directory)
@@ -64,11 +66,15 @@ def write_tokenizer(path: Path, directory: Path) -> None:
     from gguf import GGUFReader
 
     with loading(f"{path} is not a whole GGUF file", packages=_PACKAGES, remedy=_AGAIN):
-        fields = GGUFReader(path).fields
-        context = int(fields[f"{fields['general.architecture'].contents()}.context_length"].contents())
-        tokenizer = read_gguf_tokenizer(path, max_length=context)
+        tokenizer = read_gguf_tokenizer(path, max_length=_context(GGUFReader(path)))
     with quiet_transformers():
         tokenizer.save_pretrained(directory)
+
+
+def _context(reader: GGUFReader) -> int:
+    """The longest sequence that the model was made for, in tokens."""
+    architecture = reader.fields["general.architecture"].contents()
+    return int(reader.fields[f"{architecture}.context_length"].contents())
 
 
 def _check_header(path: Path) -> None:
@@ -78,7 +84,7 @@ def _check_header(path: Path) -> None:
 
     metadata, _ = read_gguf_metadata(str(path))
     architecture = metadata["general.architecture"]
-    if architecture not in GGUF_SUPPORTED_ARCHITECTURES:
+    if NAMES.get(architecture, architecture) not in GGUF_SUPPORTED_ARCHITECTURES:
         raise ModelError(f"{path} holds a model of the architecture {architecture!r}, which is not supported.", REMEDY)
     if metadata.get("split.count", 1) > 1:
         raise ModelError(f"{path} is one part of {metadata['split.count']}.", "Join the parts (gguf-split --merge).")
@@ -119,6 +125,7 @@ def _read_weights(reader: GGUFReader, skeleton: PreTrainedModel) -> tuple[dict[s
     architecture = str(reader.fields["general.architecture"].contents())
     processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=skeleton.config.to_dict())
     names = get_gguf_hf_weights_map(skeleton, processor)
+    shapes = {name: one.shape for name, one in skeleton.state_dict().items()}
     state: dict[str, Any] = {}
     unread = []
     for tensor in reader.tensors:
@@ -131,7 +138,10 @@ def _read_weights(reader: GGUFReader, skeleton: PreTrainedModel) -> tuple[dict[s
             parsed_parameters={"tensors": state},  # where processors of mixtures of experts put theirs
         )
         if result.name in names:
-            state[names[result.name]] = torch.from_numpy(result.weights.copy())
+            weight = torch.from_numpy(result.weights.copy())
+            shape = shapes[names[result.name]]
+            sizes = ([size for size in one if size > 1] for one in (weight.shape, shape))
+            state[names[result.name]] = weight.view(shape) if next(sizes) == next(sizes) else weight
         elif result.name is not None:
             unread.append(result.name)
     return state, unread

@@ -25,6 +25,13 @@ ROPE_TENSORS = (_FREQUENCIES, _LONG, _SHORT)
 REMEDY = "Use the model's Hugging Face directory or hub id instead."
 
 
+def main_rotation(config: PretrainedConfig) -> dict[str, Any]:
+    """The settings of a configuration that a file's are about: those of the layers that see everything."""
+    parameters: dict[str, Any] = config.rope_parameters
+    whole: dict[str, Any] = parameters.get("full_attention", parameters)
+    return whole
+
+
 def scale_positions(path: Path, reader: GGUFReader, config: PretrainedConfig) -> None:
     """Put what the file says of its rotary positions into a configuration.
 
@@ -44,16 +51,16 @@ def scale_positions(path: Path, reader: GGUFReader, config: PretrainedConfig) ->
     tensors = {one.name: one.data for one in reader.tensors if one.name in ROPE_TENSORS}
     kind = said("type") or ("linear" if said("factor") else "none")
     if _LONG in tensors and _SHORT in tensors:
-        config.rope_parameters |= _longrope(said, tensors)
+        main_rotation(config).update(_longrope(said, tensors))
         config.original_max_position_embeddings = _original(said)  # Phi-3 takes it from here
     elif kind == "linear":
-        config.rope_parameters |= {"rope_type": "linear", "factor": float(said("factor"))}
+        main_rotation(config).update({"rope_type": "linear", "factor": float(said("factor"))})
     elif kind == "yarn" and architecture != "gpt-oss" and said("yarn_ext_factor") in (None, -1.0, 1.0):
-        config.rope_parameters |= _yarn(said)
+        main_rotation(config).update(_yarn(said))
     elif kind != "none":
         raise ModelError(f"{path} scales its rotary positions ({kind}), which is not read from GGUF.", REMEDY)
     if _FREQUENCIES in tensors:
-        config.rope_parameters |= _llama3(path, config, tensors[_FREQUENCIES])
+        main_rotation(config).update(_llama3(path, config, tensors[_FREQUENCIES]))
 
 
 def _yarn(said: Callable[[str], Any]) -> dict[str, Any]:
