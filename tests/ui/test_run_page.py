@@ -75,6 +75,21 @@ def test_the_api_tells_what_the_page_shows(client: TestClient) -> None:
     assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
 
 
+def test_what_commands_of_their_own_left_counts_as_done(client: TestClient, workspace: Workspace) -> None:
+    path = workspace.root / "alone"
+    path.mkdir()
+    (path / "recipe.yaml").write_text("model: m\n", encoding="utf-8")
+    write_steps(path / "metrics.jsonl", 1, 2)
+
+    def states() -> dict[str, str]:
+        return {one["name"]: one["state"] for one in client.get("/api/runs/alone").json()["steps"]}
+
+    assert (states()["train"], states()["eval"]) == ("unfinished", "never")
+    (path / "final").mkdir()
+    (path / "scores.json").write_text("{}", encoding="utf-8")
+    assert (states()["train"], states()["eval"], states()["check"]) == ("done", "done", "never")
+
+
 @pytest.mark.parametrize(("language", "told", "other"), [("en", "one line", "一句话"), ("zh-CN", "一句话", "one line")])
 def test_steps_say_what_came_out_in_the_language_of_the_page(
     client: TestClient, language: str, told: str, other: str

@@ -122,13 +122,15 @@ def print_outcome(result: PipelineResult, console: Console, language: Language) 
     """The verdict, or why the run ended before there was one."""
     from weitiao.terminal.exports import print_exports
     from weitiao.terminal.verdict import verdict_panel
+    from weitiao.text.wording import Wording
 
     if result.exports is not None:
         print_exports(result.exports, console)
     if result.verdict is not None:
         console.print(verdict_panel(result.verdict, language))
     elif result.stop is not None:
-        console.print(result.stop.text, highlight=False, markup=False, soft_wrap=True)
+        told = Wording(language).phrase(result.stop.text)
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def _closing(result: PipelineResult, recipe: Path, language: Language) -> tuple[str, list[tuple[str, str]], list[str]]:
@@ -280,7 +282,7 @@ def why(
     console = results(language)
     before, say = "", wording_of(console).phrase
     for culprit in culprits:
-        label = f"  {culprit.label}" if culprit.label else ""
+        label = f"  {say(culprit.label)}" if culprit.label else ""
         facts = say(Phrase("loss {loss:.4f}  weight {weight:g}", loss=culprit.loss, weight=culprit.weight))
         console.rule(Text(f"{culprit.row_id}{label}  {facts}"), align="left")
         if culprit.prompt != before:

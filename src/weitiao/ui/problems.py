@@ -65,8 +65,9 @@ def response_of(error: Exception, request: Request) -> Response:
     if not wants_page(request.headers.get("accept", ""), request.url.path):
         return JSONResponse({"error": body}, status)
     said = "".join(f"<p>{html.escape(body[key])}</p>" for key in ("message", "remedy") if body[key])
-    link = '<link rel="stylesheet" href="/static/report.css">'
-    page = f"<!DOCTYPE html><meta charset=utf-8><title>weitiao</title>{link}<main><h1>{status}</h1>{said}"
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>weitiao</title>'
+    links = "".join(f'<link rel="stylesheet" href="/static/{name}.css">' for name in ("report", "ui"))
+    page = f'<!DOCTYPE html><html lang="{words("page.lang")}">{head}{links}<main><h1>{status}</h1>{said}'
     return HTMLResponse(f'{page}<p><a href="/">weitiao</a></p></main>', status)
 
 

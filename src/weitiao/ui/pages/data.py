@@ -176,6 +176,8 @@ def data_router(ui: Ui) -> APIRouter:
         """A row as it stands in its file, and as the model would see it: `sequences` of `pieces` [text, learned,
         special]."""
         found, say = await previewed(ui, workspace.project(name), wanted), Wording(language).phrase
+        for one in found.get("sequences", ()):
+            one["label"] = say(one["label"])
         return found | {key: say(found[key]) for key in ("error", "remedy", "problem") if key in found}
 
     return router

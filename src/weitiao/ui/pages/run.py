@@ -24,7 +24,7 @@ from weitiao.ui.live import Metrics, events
 from weitiao.ui.pages.home import outline, read_values
 from weitiao.ui.pages.jobs import log_of, printed, shown_job
 from weitiao.ui.problems import NotFoundError, UiError
-from weitiao.ui.templating import language_of
+from weitiao.ui.templating import Spoken, language_of
 from weitiao.ui.workspace import Workspace
 from weitiao.yaml_text import parse_yaml
 
@@ -32,6 +32,12 @@ STEPS = (
     "check", "baseline", "retention-before", "train", "eval", "retention-after", "compare", "verdict", "export",
     "report",
 )  # fmt: skip
+LEAVES = {
+    "check": "data-check.json", "baseline": "baseline.json", "retention-before": "retention-before.json",
+    "train": "final", "eval": "scores.json", "retention-after": "retention-after.json", "compare": "comparison.json",
+    "verdict": "verdict.json", "export": "exports.json", "report": "report.html",
+}  # fmt: skip
+"""What is there after a step."""
 Result = Literal[
     "verdict", "scores", "baseline", "comparison", "gap", "gap-tuned", "data-check", "retention-before",
     "retention-after", "forecast", "environment",
@@ -71,7 +77,10 @@ def run_values(workspace: Workspace, name: str, metrics: Metrics) -> dict[str, A
     return {
         **found,
         "goes_on": goes_on,
-        "steps": [_step(step, records, partial(_now, log, step, metrics, run) if goes_on else None) for step in shown],
+        "steps": [
+            _step(step, records, _left(step, run), partial(_now, log, step, metrics, run) if goes_on else None)
+            for step in shown
+        ],
         "stop": None if records.stop is None else {"reason": records.stop.reason, "text": records.stop.text},
         "last_step": metrics.last.get("step"),
         "job": None if job is None else shown_job(job, workspace),
@@ -96,17 +105,24 @@ def details(run: RunDir, words: Wording) -> dict[str, Any] | None:
     return section if "facts" in section else None
 
 
-def _step(name: str, records: Records, now: Callable[[Wording], str] | None) -> dict[str, Any]:
+def _left(step: str, run: RunDir) -> Literal["done", "unfinished", "never"]:
+    """How far a step is by what lies there: a command of its own (`weitiao train`) leaves no record of steps."""
+    if (run.path / LEAVES[step]).exists():
+        return "done"
+    return "unfinished" if step == "train" and run.metrics_path.is_file() else "never"
+
+
+def _step(name: str, records: Records, left: str, now: Callable[[Wording], str] | None) -> dict[str, Any]:
     """A step of the work: what came of it, or how far it is; `now` says that, where somebody works."""
     record = records.steps.get(name)
-    if record is None or name in records.skipped:
-        return {"name": name, "state": "skipped" if name in records.skipped else "never", "summary": "", "seconds": 0.0}
-    if record.state == "done":
+    if name in records.skipped or (record is None and left != "unfinished"):
+        return {"name": name, "state": "skipped" if name in records.skipped else left, "summary": "", "seconds": 0.0}
+    if record is not None and record.state == "done":
         summaries = {"summary": record.summary, "summary_zh": record.summary_zh}
         return {"name": name, "state": "done", **summaries, "seconds": record.seconds}
     if now is None:
         return {"name": name, "state": "unfinished", "summary": "", "seconds": 0.0}
-    since = (datetime.now(UTC) - datetime.fromisoformat(record.begun)).total_seconds()
+    since = 0.0 if record is None else (datetime.now(UTC) - datetime.fromisoformat(record.begun)).total_seconds()
     told = said(now)
     return {"name": name, "state": "running", "summary": told["en"], "summary_zh": told["zh"], "seconds": since}
 
@@ -214,10 +230,14 @@ def run_router(ui: Ui) -> APIRouter:
 
     @router.get("/api/runs/{name:path}/why")
     async def why(
-        name: str, step: Annotated[int, Query(ge=1)], num: Annotated[int, Query(ge=1, le=50)] = 5
+        name: str,
+        step: Annotated[int, Query(ge=1)],
+        num: Annotated[int, Query(ge=1, le=50)] = 5,
+        language: Spoken = "en",
     ) -> list[dict[str, Any]]:
         """The rows behind a step, with the highest loss first."""
-        return await ui.soon.call(_why, str(workspace.run(name).path), step, num)
+        found = await ui.soon.call(_why, str(workspace.run(name).path), step, num)
+        return [{**one, "label": Wording(language).phrase(one["label"])} for one in found]
 
     @router.get("/api/runs/{name:path}")
     def run(name: str) -> dict[str, Any]:
