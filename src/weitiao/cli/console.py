@@ -68,6 +68,7 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
         facts: Pairs of a name and a value.
         commands: The next commands, ready to be copied.
     """
+    from rich.box import HORIZONTALS, ROUNDED
     from rich.cells import cell_len, set_cell_size
     from rich.panel import Panel
     from rich.text import Text
@@ -86,7 +87,9 @@ def closing_panel(console: Console, title: str, facts: Sequence[tuple[str, str]]
             text.append(f"  {command}\n", style="cyan")
     text.rstrip()
     title = words.named("closing", title)
-    console.print(Panel(text, title=Text(title), title_align="left", border_style="green", expand=False))
+    # Only a terminal gives a Han character two columns: elsewhere an edge on the right would not be straight.
+    box = ROUNDED if console.is_terminal or words.language == "en" else HORIZONTALS
+    console.print(Panel(text, box, title=Text(title), title_align="left", border_style="green", expand=False))
 
 
 def _is_first_rank() -> bool:
