@@ -8,6 +8,7 @@ import pickle
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from weitiao.cli.console import closing_panel
 from weitiao.terminal.console import TextConsole
@@ -82,7 +83,7 @@ def test_a_terminal_has_the_line_of_a_log_behind_a_bar() -> None:
     assert stream.getvalue().count("[red]") == 3
 
 
-def test_a_console_says_it_in_its_language() -> None:
+def test_a_console_says_it_in_its_language(monkeypatch: pytest.MonkeyPatch) -> None:
     console = TextConsole(stderr=True, language="zh")
     with console.capture() as captured:
         shown = TrainingLine(console)
@@ -97,6 +98,12 @@ def test_a_console_says_it_in_its_language() -> None:
     assert first.startswith("第 1/1 步  损失 0.5000（a 0.2500、b 0.7500）  每秒 100 个词元  ")
     assert rest[:2] == ["2 个参数中学习 1 个", "as it is"]
     panel = rest[2:]
-    assert "训练完成" in panel[0] and "│ 运行            runs/a " in panel[1] and "│ 微调前，零样本  1 " in panel[2]
-    assert len({cell_len(line) for line in panel}) == 1  # its right border is straight
+    assert "训练完成" in panel[0] and "  运行            runs/a " in panel[1] and "  微调前，零样本  1 " in panel[2]
+    assert not [line for line in panel if "│" in line]  # a file does not say how wide a Han character is shown
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with (terminal := TextConsole(stderr=True, language="zh")).capture() as captured:
+        closing_panel(terminal, "Trained", [("untuned, zero-shot", "1")], ["weitiao chat runs/a"])
+    edged = [Text.from_ansi(line).plain for line in captured.get().splitlines()]
+    assert edged[1].startswith("│ 微调前，零样本  1 ")
+    assert len({cell_len(line) for line in edged}) == 1  # its right border is straight
     assert any("下一步" in line for line in panel)
