@@ -140,6 +140,20 @@ def test_every_reason_why_a_row_is_bad_is_said_in_chinese() -> None:
     assert not [reason for reason, text in told.items() if not re.search("[一-鿿]", text)]
 
 
+def test_every_error_of_the_pages_and_of_the_queue_is_said_in_chinese() -> None:
+    folder, texts = Path(package.__file__).parent, set[str]()
+    for tree in (*trees(folder / "ui"), *trees(folder / "jobs")):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("what", "remedy"):
+                texts |= {*templates(node.value)}
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in ("UiError", "NotFoundError", "JobError"):
+                texts |= {text for one in node.args for text in templates(one)}
+    told = {text: Wording("zh").phrase(text.replace("{}", "x7")) for text in texts - {"", "runs=a&runs=b"}}
+    assert len(told) > 60
+    assert not [text for text, said in told.items() if not re.search("[一-鿿]", said)]
+
+
 @pytest.mark.parametrize(
     ("english", "chinese"),
     [

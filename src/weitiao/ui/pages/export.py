@@ -89,6 +89,6 @@ def export_router(ui: Ui) -> APIRouter:
     def export(name: str, new: NewExport, language: Spoken = "en") -> dict[str, Any]:
         """Put an export into the queue."""
         path = workspace.run(name).path
-        return shown_job(submit(workspace, command_of(new, str(path)), workspace.root, path, language), workspace)
+        return submit(workspace, command_of(new, str(path)), workspace.root, path, language)
 
     return router

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from weitiao.errors import WeitiaoError
+from weitiao.errors import Phrase, WeitiaoError
 from weitiao.evaluation.config import METRICS, MetricConfig, metric_of
 from weitiao.evaluation.metrics.base import Item, Metric, Normalization
 from weitiao.recipe.settings import settings_of_form
@@ -102,9 +102,9 @@ def built(workspace: Workspace, project: Project, metric: Any) -> Metric:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(one) for one in first["loc"][1:]) or "metric"
-        raise UiError(
-            f"{place}: {first['msg'].removeprefix('Value error, ')}.", "Correct it.", field="metric"
-        ) from error
+        reason = Phrase(first["msg"].removeprefix("Value error, "))
+        what = Phrase("{place}: {reason}.", place=place, reason=reason)
+        raise UiError(what, "Correct it.", field="metric") from error
     located: Metric = found.located((project.path,))
     key = getattr(located, "api_key_file", None)
     for path in (*located.files, *([key] if key is not None else [])):

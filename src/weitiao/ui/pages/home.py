@@ -70,7 +70,7 @@ def home_router(ui: Ui) -> APIRouter:
         """Put the demo into the queue; where it was done before, it goes on, or is there at once."""
         output = workspace.inside("demo")
         words = ["demo", "--output", str(output)]
-        return shown_job(submit(workspace, words, workspace.root, output / "run", language), workspace)
+        return submit(workspace, words, workspace.root, output / "run", language)
 
     @router.get("/health", include_in_schema=False)
     def health() -> dict[str, str]:

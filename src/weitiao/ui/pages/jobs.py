@@ -50,7 +50,9 @@ class Move(BaseModel, extra="forbid"):
     before: int | None = None
 
 
-def submit(workspace: Workspace, command: list[str], folder: Path, run_dir: Path | None, language: Language) -> Job:
+def submit(
+    workspace: Workspace, command: list[str], folder: Path, run_dir: Path | None, language: Language
+) -> dict[str, Any]:
     """Put a command into the queue, and see to it that somebody does it.
 
     Args:
@@ -62,10 +64,10 @@ def submit(workspace: Workspace, command: list[str], folder: Path, run_dir: Path
     """
     job = workspace.jobs.submit(command, folder, run_dir, language)
     ensure_worker(workspace.jobs.home)
-    return job
+    return shown_job(job, workspace)
 
 
-def begin(workspace: Workspace, new: NewJob, language: Language) -> Job:
+def begin(workspace: Workspace, new: NewJob, language: Language) -> dict[str, Any]:
     """Put a project's recipe, or a run that is to go on, into the queue.
 
     Raises:
@@ -140,7 +142,7 @@ def jobs_router(ui: Ui) -> APIRouter:
     @router.post("", status_code=201)
     def add(new: NewJob, language: Spoken = "en") -> dict[str, Any]:
         """Put a recipe, or a run that is to go on, into the queue. It speaks the language of who asks."""
-        return shown_job(begin(workspace, new, language), workspace)
+        return begin(workspace, new, language)
 
     @router.post("/{number}/stop")
     def stop(number: int, how: Stop | None = None) -> dict[str, Any]:

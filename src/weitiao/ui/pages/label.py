@@ -19,7 +19,7 @@ from weitiao.feedback.sitting import Said, Sitting, choice_of, person
 from weitiao.feedback.store import FeedbackStore, Judgement
 from weitiao.machine.catalogue import CATALOGUE
 from weitiao.ui.context import Ui
-from weitiao.ui.pages.jobs import shown_job, submit
+from weitiao.ui.pages.jobs import submit
 from weitiao.ui.pages.projects import data_files
 from weitiao.ui.preferences import NewProject, make_project
 from weitiao.ui.problems import UiError
@@ -196,7 +196,7 @@ def label_router(ui: Ui) -> APIRouter:
         targets = [target_of(workspace, one) for one in new.targets]
         words = ["feedback", "sample", str(store), *targets, "--data", str(data), "--samples", str(new.samples)]
         words += [] if new.limit is None else ["--limit", str(new.limit)]
-        return shown_job(submit(workspace, words, workspace.root, None, language), workspace)
+        return submit(workspace, words, workspace.root, None, language)
 
     @router.get("/api/feedback/{name:path}/pairs")
     def pairs(name: str, who: Who = "", num: Annotated[int, Query(ge=1, le=1000)] = _AHEAD) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def label_router(ui: Ui) -> APIRouter:
         """Let a model judge the pairs, as a job."""
         words = ["feedback", "judge", str(workspace.store(name).path), target_of(workspace, new.model)]
         words += [] if new.limit is None else ["--limit", str(new.limit)]
-        return shown_job(submit(workspace, words, workspace.root, None, language), workspace)
+        return submit(workspace, words, workspace.root, None, language)
 
     @router.post("/api/feedback/{name:path}/project", status_code=201)
     def project(name: str, new: NewProject) -> dict[str, str]:
