@@ -18,7 +18,7 @@ from weitiao.data.reading.rows import BadRow, shown
 from weitiao.data.writing.rejected import OnRow, RejectedRows, Written, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool
 from weitiao.data.writing.writing import file_format, row_writer
-from weitiao.errors import DataError
+from weitiao.errors import DataError, Phrase
 from weitiao.paths import user_path
 
 
@@ -162,8 +162,8 @@ class _Pool:
             except BadRow as problem:
                 rejected.add(placed.file, placed.row, problem)
         if not self.keys:
-            said = f"none of its rows can be used; {rejected.first[-1]}"
-            raise DataError(f"{self._opened.shown}: {said}.", "Check the file.")
+            said, first = "{path}: none of its rows can be used; {first}.", rejected.first[-1].sentence()
+            raise DataError(Phrase(said, path=self._opened.shown, first=first), "Check the file.")
         return read
 
     def unwritable(self, position: int, problem: BadRow, output: Path) -> DataError:

@@ -19,7 +19,7 @@ from weitiao.data.reading.rows import BadRow
 from weitiao.data.writing.rejected import OnRow, RejectedRows, Written, refuse_inputs, silent
 from weitiao.data.writing.spool import Spool, Write
 from weitiao.data.writing.writing import file_format, row_writer
-from weitiao.errors import DataError
+from weitiao.errors import DataError, Phrase
 from weitiao.paths import user_path
 
 _WITH_TEXT_FORM = ("prompt_completion", "preference", "kto")
@@ -104,8 +104,13 @@ def convert_file(
         rejected.stop()
         if not done.rows_written:
             raise DataError(
-                f"{opened.shown}: none of its {done.rows_read:,} rows can be written as {target}"
-                + (f"; {rejected.first[0]}." if rejected.first else "."),
+                Phrase(
+                    "{path}: none of its {count:,} rows can be written as {format}{first}.",
+                    path=opened.shown,
+                    count=done.rows_read,
+                    format=target,
+                    first=Phrase("; {first}", first=rejected.first[0].sentence()) if rejected.first else "",
+                ),
                 "Check --from and --column, which say what the columns mean.",
             )
     return replace(done, left_out_columns=dict(done.left_out_columns), **rejected.told(opened.findings()))
