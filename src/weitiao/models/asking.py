@@ -19,7 +19,7 @@ ASKING = "weitiao_asking"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a model gives its layers as a mask while it is asked: its own rule of which key a query sees."""
+    """What is on the mask that a model gives its layers while it is asked: its own rule of which key a query sees."""
 
     visible: Callable[[int, int, Tensor, Tensor], Tensor]
 
@@ -96,7 +96,7 @@ def _answer(
 ) -> tuple[Tensor, None]:
     """An attention function that notes what it is called with; every query gets the mean of all values."""
     if asked is not None:
-        rule = attention_mask if isinstance(attention_mask, Rule) else None
+        rule = getattr(attention_mask, "rule", None)
         dtype = short_format(query.device) or query.dtype
         sizes = query.shape[-1], value.shape[-1]
         asked.add(Asked(rule, sliding_window, *sizes, dtype, capped=softcap is not None, sinks=s_aux is not None))
@@ -105,8 +105,11 @@ def _answer(
     return mean.expand(-1, -1, num_tokens, -1).transpose(1, 2).contiguous(), None
 
 
-def _own_rule(*args: Any, mask_function: Callable[..., Tensor], **unused: Any) -> Rule:
-    return Rule(mask_function)
+def _own_rule(*args: Any, mask_function: Callable[..., Tensor], **unused: Any) -> Tensor:
+    """A mask of four axes, which a text decoder inside another model takes as it is, with the rule on it."""
+    mask = torch.empty(1, 1, 1, 1)
+    mask.rule = Rule(mask_function)  # type: ignore[attr-defined]
+    return mask
 
 
 AttentionInterface.register(ASKING, _answer)
