@@ -105,6 +105,20 @@ def test_what_cannot_become_a_mixture_is_refused(
     assert not (tmp_path / "moe").exists()
 
 
+def test_half_a_download_and_an_unknown_class_are_refused(tmp_path: Path) -> None:
+    source = dense(LlamaConfig(**SIZES), tmp_path / "dense")
+    config, weights = tmp_path / "dense/config.json", tmp_path / "dense/model.safetensors"
+    settings = {"experts": 4, "top_k": 2, "shared": 0, "seed": 0}
+    known = config.read_text()
+    config.write_text(known.replace('"llama"', '"foobar"'))
+    with pytest.raises(ModelError, match="foobar"):
+        made.upcycle(source, tmp_path / "moe", **settings)
+    config.write_text(known)
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match=r"model\.safetensors is not a whole safetensors file"):
+        made.upcycle(source, tmp_path / "moe", **settings)
+
+
 def test_all_experts_stay_in_use_with_the_balancing_loss_and_not_without(tiny_llama_dir: Path, tmp_path: Path) -> None:
     done = weitiao("moe", "upcycle", tiny_llama_dir, tmp_path / "moe", "--experts", "8", "--top-k", "2", "--json")
     assert done.returncode == 0, done.stderr

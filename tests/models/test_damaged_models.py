@@ -82,6 +82,10 @@ def test_a_damaged_tokenizer(damage: Damage, what: str, remedy: str, tiny_llama_
         (replaced("config.json", "[]"), r"config.json holds a JSON list"),
         (replaced("config.json", b"\xff\xfe\x00"), r"config.json is not JSON"),
         (replaced("config.json", "[" * 100_000), r"config.json is not JSON"),
+        (
+            replaced("config.json", '{"num_experts_per_tok": 5, "num_experts": 4}'),
+            r"sends each token to 5 of 4 experts",
+        ),
         (replaced("model.safetensors", POINTER), r"model.safetensors is a pointer of Git LFS"),
         (sharded, r"lacks 1 of the weights files that its index names, model-00002-of-00002.safetensors"),
     ],

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_names import serve
-from transformers import AutoModelForCausalLM, MixtralConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig
 from workbench import weitiao
 
 from weitiao.errors import ModelError
@@ -38,6 +38,11 @@ def test_what_a_model_is_is_said(tiny_llama_dir: Path, tmp_path: Path) -> None:
     assert found["weight_bytes"]["bfloat16"] == 2 * plain.num_parameters()
     shown = weitiao("model", "info", model)
     assert "LlamaForCausalLM" in shown.stdout
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["<|one|>", "<|two|>"])
+    tokenizer.save_pretrained(model)
+    rows = plain.get_input_embeddings().weight.shape[0]
+    assert f"{len(tokenizer) - rows} tokens have no embedding" in weitiao("model", "info", model).stdout
     assert "weitiao plan --model" in shown.stderr
 
 

@@ -43,12 +43,16 @@ FAMILIES: dict[str, Callable[[dict[str, Any]], PreTrainedConfig]] = {
         text_config={"model_type": "llama"} | text, vision_config={"model_type": "clip_vision_model"} | SIGHT
     ),
     "PaliGemma": lambda text: t.PaliGemmaConfig(
-        text_config={"model_type": "gemma", "head_dim": 8} | text, vision_config=SIGHT | {"projection_dim": 32},
-        projection_dim=32, image_token_id=399,
+        text_config={"model_type": "gemma", "head_dim": 8} | text,
+        vision_config=SIGHT | {"projection_dim": 32},
+        projection_dim=32,
+        image_token_id=399,
     ),
     "PaliGemma 2": lambda text: t.PaliGemmaConfig(
         text_config={"model_type": "gemma2", "head_dim": 8, "query_pre_attn_scalar": 8} | text,
-        vision_config=SIGHT | {"projection_dim": 32}, projection_dim=32, image_token_id=399,
+        vision_config=SIGHT | {"projection_dim": 32},
+        projection_dim=32,
+        image_token_id=399,
     ),
     "SmolVLM": lambda text: t.SmolVLMConfig(text_config={"model_type": "llama"} | text, vision_config=SIGHT),
     "InternVL": lambda text: t.InternVLConfig(

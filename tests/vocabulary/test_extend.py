@@ -231,6 +231,14 @@ def test_what_cannot_be_extended_is_refused(tiny_llama_dir: Path, corpus: Path, 
     assert extend(str(tmp_path / "unigram"), tmp_path / "new", tokens=["<|judge|>"]).tokens == ("<|judge|>",)
 
 
+def test_a_file_of_tokens_that_is_not_there_is_no_token(tiny_llama_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes("<|é|>".encode("latin-1"))
+    for name, what in (("roles.txt", "there is no such file"), ("latin.txt", "is not UTF-8 text")):
+        done = weitiao("vocab", "extend", tiny_llama_dir, tmp_path / "new", "--tokens", tmp_path / name)
+        assert done.returncode == 2 and what in done.stderr
+        assert not (tmp_path / "new").exists()
+
+
 def test_the_command_prints_what_was_added(tiny_llama_dir: Path, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "roles.txt").write_text("<|judge|>\n<|user|>\n")
     done = weitiao(

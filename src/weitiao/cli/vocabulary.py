@@ -69,5 +69,15 @@ def extend(
 
 
 def _tokens(value: str) -> list[str]:
+    """The tokens of a file, or the one that the value is."""
+    from weitiao.errors import DataError
+
     path = Path(value)
-    return path.read_text(encoding="utf-8").split() if path.is_file() else [value]
+    if path.suffix == ".txt" and not path.exists():
+        raise DataError(
+            f"--tokens {value}: there is no such file.", "Name a file with a token in each line, or a token."
+        )
+    try:
+        return path.read_text(encoding="utf-8").split() if path.is_file() else [value]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}.", "Save it as UTF-8, one token in each line.") from error

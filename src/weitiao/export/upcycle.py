@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.errors import ModelError
 from weitiao.files import write_json, written_whole
+from weitiao.models.boundary import loading
 from weitiao.models.directory import require_free
 from weitiao.models.load import load_config
 from weitiao.models.names import resolve_model
@@ -111,7 +112,8 @@ def upcycle(model: ModelConfig, output: Path, *, experts: int, top_k: int, share
     dense = load_config(model)
     form = _form(dense, shared)
     config = _configuration(dense, form, experts=experts, top_k=top_k, shared=shared)
-    architecture, num_parameters, num_active = _counted(config, source, experts)
+    with loading(f"The weights in {source} cannot be read", source):
+        architecture, num_parameters, num_active = _counted(config, source, experts)
     try:
         with written_whole(output) as directory:
             for file in source.iterdir():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from weitiao.models.boundary import loading
 from weitiao.models.config import ModelConfig
-from weitiao.models.directory import licence, quantization
+from weitiao.models.directory import EXPERT_COUNTS, licence, quantization
 from weitiao.models.load import causal_class, load_config, load_tokenizer
 from weitiao.models.names import resolve_model
 
@@ -80,6 +80,9 @@ def describe_model(config: ModelConfig) -> ModelDescription:
     with loading(f"The model in {path} cannot be described", path):
         model = _sketch(architecture, trust_remote_code=config.trust_remote_code)
     text: Any = architecture.get_text_config()
+    rows, special = model.get_input_embeddings().weight.shape[0], list(_special(architecture, text, path))
+    if len(tokenizer) > rows:
+        special.append(f"{len(tokenizer) - rows:,} tokens have no embedding: is the tokenizer that of another model?")
     total = sum(one.numel() for one in model.parameters())
     return ModelDescription(
         name=config.name,
@@ -91,7 +94,7 @@ def describe_model(config: ModelConfig) -> ModelDescription:
         hidden_size=getattr(text, "hidden_size", None),
         num_heads=getattr(text, "num_attention_heads", None),
         num_key_heads=getattr(text, "num_key_value_heads", None),
-        vocabulary=model.get_input_embeddings().weight.shape[0],
+        vocabulary=rows,
         context=getattr(text, "max_position_embeddings", None),
         tied=model.get_output_embeddings().weight is model.get_input_embeddings().weight,
         stored=_stored(path),
@@ -99,7 +102,7 @@ def describe_model(config: ModelConfig) -> ModelDescription:
         tokens=len(tokenizer),
         template=tokenizer.chat_template is not None,
         licence=licence(path),
-        special=tuple(_special(architecture, text, path)),
+        special=tuple(special),
         weight_bytes={name: size * total for name, size in _FORMAT_BYTES.items()},
     )
 
@@ -140,7 +143,7 @@ def _stored(path: Path) -> tuple[str, ...]:
 def _special(config: PreTrainedConfig, text: Any, path: Path) -> Iterator[str]:
     """What a person who tunes it should know, by its configuration."""
     if chosen := getattr(text, "num_experts_per_tok", None):
-        experts = next((n for key in _EXPERTS if isinstance(n := getattr(text, key, None), int)), None)
+        experts = next((n for key in EXPERT_COUNTS if isinstance(n := getattr(text, key, None), int)), None)
         yield f"mixture of experts: {chosen} of {experts} for each token"
     kinds = Counter(getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or ())
     if len(kinds) > 1:
@@ -159,6 +162,3 @@ def _special(config: PreTrainedConfig, text: Any, path: Path) -> Iterator[str]:
         yield f"quantised ({method})"
     if getattr(config, "auto_map", None):
         yield "brings Python code of its own"
-
-
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")

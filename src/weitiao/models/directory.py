@@ -18,6 +18,9 @@ UNWANTED_FILES = ["*/*", "consolidated*"]
 """What is fetched of a hub: weights, configuration, tokenizer and templates; no pickles, and no second copies in other
 formats or folders."""
 
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+"""What configurations call the number of experts in a layer."""
+
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 _POINTER_BYTES = 1024
 _JSON_OBJECTS = (
@@ -64,11 +67,24 @@ def _check(path: Path, hub_id: str | None) -> None:
                 f"{file} is a pointer of Git LFS, not the file that it stands for.",
                 "Fetch the files with `git lfs pull` in the clone, or download the model in another way.",
             )
-    read_json_object(config)
+    _require_experts(read_json_object(config), config)
     if absent := _absent_shards(path):
         raise ModelError(
             f"{path} lacks {len(absent)} of the weights files that its index names, {absent[0]} among them.",
             "Download or copy the model again, complete.",
+        )
+
+
+def _require_experts(settings: dict[str, Any], path: Path) -> None:
+    """Refuse a configuration by which a token goes to more experts than there are."""
+    text = settings.get("text_config")
+    text = text if isinstance(text, dict) else settings
+    chosen = text.get("num_experts_per_tok")
+    experts = next((number for name in EXPERT_COUNTS if isinstance(number := text.get(name), int)), None)
+    if isinstance(chosen, int) and experts is not None and chosen > max(experts, 1):
+        raise ModelError(
+            f"{path} sends each token to {chosen} of {experts} experts.",
+            f"Set num_experts_per_tok there to what the model was trained with, at most {experts}.",
         )
 
 
@@ -181,7 +197,7 @@ def _without_safetensors(path: Path, hub_id: str | None) -> ModelError:
     elif pickles:
         found = f"only {pickles[0]}, a pickle, which can run code when it is read"
     else:
-        found = "no weights at all"
+        return ModelError(f"{path} holds no weights at all.", "Download or copy the model again, complete.")
     return ModelError(
         f"{path if hub_id is None else hub_id} holds no safetensors weights: {found}.",
         "Set model.allow_pickle: true if you trust its source (tensors alone are read); or take one with safetensors.",
