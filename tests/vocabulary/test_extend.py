@@ -218,6 +218,8 @@ def test_what_cannot_be_extended_is_refused(tiny_llama_dir: Path, corpus: Path, 
     (tmp_path / "taken" / "x").touch()
     with pytest.raises(ModelError, match="exists already"):
         extend(str(tiny_llama_dir), tmp_path / "taken", corpus=[str(corpus)])
+    with pytest.raises(ModelError, match="nowhere cannot be read: there is no such file"):
+        extend(str(tiny_llama_dir), tmp_path / "new", other=Path("nowhere"))
     for given in ({"tokens": ["<|im_start|>"]}, {"other": tiny_llama_dir}):
         with pytest.raises(ModelError, match="has all of these words already"):
             extend(str(tiny_llama_dir), tmp_path / "new", **given)

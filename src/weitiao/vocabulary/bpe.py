@@ -144,6 +144,10 @@ def read_words(path: Path) -> list[str]:
     Raises:
         ModelError: It cannot be read, or is of another kind than BPE and SentencePiece.
     """
+    if not path.exists():
+        raise ModelError(
+            f"{path} cannot be read: there is no such file.", "Name a directory, a tokenizer.json or a .model."
+        )
     if path.suffix == ".model":
         from transformers.convert_slow_tokenizer import import_protobuf
 
