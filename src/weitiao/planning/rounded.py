@@ -12,8 +12,8 @@ from torch.nn import functional as F
 class Rounded(nn.Linear):
     """A frozen linear layer that is computed as a rounded one, forward and backward.
 
-    Four bits are counted as one byte each while they are written out: a conversion and a multiplication by the scales
-    takes as long as bitsandbytes' own loop (3.6 and 3.4 ms in a Llama's layer of 9 million weights on two cores).
+    Four bits are counted as a byte each while they are written out, a conversion and a product with the scales: that
+    takes as long as bitsandbytes' own loop over them (0.11 and 0.13 ms for 1,536 x 576 on two cores of a Zen 5).
 
     Args:
         layer: Whose parameters it has; they still count as what they are before rounding.
