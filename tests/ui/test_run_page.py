@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -134,6 +135,17 @@ def test_a_page_goes_on_by_itself_after_a_sleep_and_after_a_death_of_the_server(
     with serving(path.parent, port=urlsplit(first.url).port or 0):
         page.locator("#run[data-steps='40']").wait_for()
         page.close()
+
+
+def test_a_server_that_is_told_to_end_does_not_wait_for_pages_that_listen(workspace: Workspace) -> None:
+    with serving(workspace.root) as served:
+        address, _, token = served.url.partition("/?token=")
+        asked = Request(f"{address}/api/runs/tickets/runs/1/events", headers={"Authorization": f"Bearer {token}"})
+        with urlopen(asked) as stream:
+            assert stream.readline().startswith(b"retry:")
+            served.process.terminate()
+            assert stream.read() is not None  # its end comes
+        assert served.process.wait(timeout=15) == 0
 
 
 def test_a_run_of_the_command_line_is_in_the_history_with_where_it_was_made(

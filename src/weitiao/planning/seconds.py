@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from platformdirs import user_cache_path
+from torch import Tensor
 
 from weitiao.machine.products import keep_measured, measured_on, read_measured
 from weitiao.planning.trace import VIEW, Call, Shape
@@ -18,7 +19,7 @@ from weitiao.planning.trace import VIEW, Call, Shape
 _PYTHON_SECONDS = 1e-5
 """Of Python and autograd around an operation, on a CPU."""
 
-_REPEAT_BELOW_SECONDS = 0.02
+_REPEAT_BELOW_SECONDS = 0.01
 """An operation that takes less is measured several times, and the shortest time counts."""
 
 _CACHES_BYTES, _COLD_TIMES = 2**26, 3
@@ -57,6 +58,7 @@ class Stopwatch:
     spent_seconds: float = 0.0
     _known: dict[str, float] = field(default_factory=dict)
     _trusted: bool = False
+    _other: Tensor = field(default_factory=lambda: torch.zeros(_CACHES_BYTES // 4))
 
     def __post_init__(self) -> None:
         if self.path is not None:
@@ -84,7 +86,7 @@ class Stopwatch:
 
     def _measure(self, call: Call) -> float:
         begun = time.perf_counter()
-        seconds = _measured(call)
+        seconds = _measured(call, self._other)
         self.spent_seconds += time.perf_counter() - begun
         return seconds
 
@@ -169,8 +171,8 @@ def _rates(known: Mapping[str, float], calls: Iterable[Call]) -> dict[str, float
     }
 
 
-def _measured(call: Call) -> float:
-    """Seconds of an operation on random numbers: half of them with what it reads in the caches, half without.
+def _measured(call: Call, other: Tensor) -> float:
+    """Seconds of an operation on random numbers: half with its arguments in the caches, half with `other` there.
 
     In a step weights, and what was kept for the backward pass, come from memory; what was just computed does not.
     """
@@ -184,13 +186,12 @@ def _measured(call: Call) -> float:
         return time.perf_counter() - begun
 
     warm, spent, cold = [float("inf")], 0.0, list[float]()
-    other = torch.zeros(_CACHES_BYTES, dtype=torch.uint8)
     with torch.no_grad():
         while spent < _REPEAT_BELOW_SECONDS:
             warm.append(once())
             spent += warm[-1] + 1e-4
         while len(cold) < _COLD_TIMES:
-            other.add_(1)
+            other.sum()
             cold.append(once())
     return (min(warm) + statistics.median(cold)) / 2
 

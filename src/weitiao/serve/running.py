@@ -6,6 +6,7 @@ import ipaddress
 import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from weitiao.errors import Phrase
@@ -60,13 +61,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def run(app: FastAPI, at: socket.socket, *, on_ready: Callable[[str], None]) -> None:
+async def run(
+    app: FastAPI, at: socket.socket, *, on_ready: Callable[[str], None], on_end: Callable[[], None] = lambda: None
+) -> None:
     """Serve until a signal to end; answers that are being written are finished, for a minute at most.
 
     Args:
         app: The app.
         at: Where it listens.
         on_ready: Gets the URL as soon as requests are taken.
+        on_end: Told of the signal, before answers are waited for.
     """
     import uvicorn
 
@@ -81,10 +85,16 @@ async def run(app: FastAPI, at: socket.socket, *, on_ready: Callable[[str], None
         h11_max_incomplete_event_size=2**16,
     )
     on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            on_end()
+            super().handle_exit(sig, frame)
+
     # uvicorn ends at a signal, and raises it again when it has ended: it has been heeded by then.
     before = {one: signal.signal(one, _heeded) for one in (signal.SIGINT, signal.SIGTERM)}
     try:
-        await uvicorn.Server(config).serve(sockets=[at])
+        await Server(config).serve(sockets=[at])
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -96,6 +96,7 @@ def create_app(workspace: Workspace, *, token: str, password: str | None = None)
         ui.close()
 
     app = FastAPI(title="weitiao", lifespan=lifespan, redoc_url=None, docs_url=None, openapi_url="/api/openapi.json")
+    app.state.ending = ui.ending
     add_handlers(app)
     for router in ROUTERS:
         app.include_router(router(ui))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 
 from weitiao.ui.access import Token
 from weitiao.ui.aside import Aside
@@ -22,6 +23,7 @@ class Ui:
         soon: The same for what is short and waited for while one types: a check of much data does not hold it up.
         token: Who may use the pages.
         servers: Of models, that the pages started.
+        ending: Set when the page server is told to end: what would be sent for ever ends then.
     """
 
     workspace: Workspace
@@ -30,6 +32,7 @@ class Ui:
     soon: Aside
     token: Token
     servers: Servers
+    ending: Event = field(default_factory=Event)
 
     def close(self) -> None:
         """End the processes beside."""

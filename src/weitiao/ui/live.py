@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pydantic_core import from_json
@@ -131,7 +132,7 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}") if math.isfinite(value) else 0.0
 
 
-async def events(path: Path, offset: int, log: Path | None, log_offset: int) -> AsyncIterator[str]:
+async def events(path: Path, offset: int, log: Path | None, log_offset: int, *, ending: Event) -> AsyncIterator[str]:
     """Server-sent events of a run: `step` and `validation` lines as they stand in the file, and `log` texts.
 
     The id of each event is the byte that the next one begins at, so a browser that lost the line goes on where it was
@@ -142,10 +143,11 @@ async def events(path: Path, offset: int, log: Path | None, log_offset: int) -> 
         offset: The byte to begin at.
         log: What the job of the run prints, if it has one.
         log_offset: The byte of it to begin at.
+        ending: Set when no more shall come.
     """
     quiet = 0.0
     yield f"retry: 1000\nid: {offset}.{log_offset}\n\n"
-    while True:
+    while not ending.is_set():
         sent = False
         size = path.stat().st_size if path.is_file() else 0
         if size < offset:

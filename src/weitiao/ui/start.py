@@ -46,4 +46,5 @@ def start(
         ensure_worker(queue)  # whatever was killed, what was begun goes on
     with listening(host, port, has_key=password is not None) as at:
         app = create_app(Workspace(root, queue), token=token, password=password)
-        asyncio.run(run(app, at, on_ready=lambda url: on_ready(f"{url}/?token={token}")))
+        serving = run(app, at, on_ready=lambda url: on_ready(f"{url}/?token={token}"), on_end=app.state.ending.set)
+        asyncio.run(serving)

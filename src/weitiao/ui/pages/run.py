@@ -213,7 +213,7 @@ def run_router(ui: Ui) -> APIRouter:
             offset, log_offset = map(int, last_event_id.split("."))
         log = None if job is None else workspace.jobs.log(job.id)
         return StreamingResponse(
-            events(path, offset, log, log_offset), media_type="text/event-stream",
+            events(path, offset, log, log_offset, ending=ui.ending), media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )  # fmt: skip
 
