@@ -43,6 +43,7 @@ LOCAL = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0},
 }
 BPE: dict[str, Callable[[], t.PreTrainedConfig]] = {
+    "Mixtral": lambda: t.MixtralConfig(**HEADS, **rotation(), num_local_experts=4, num_experts_per_tok=3),
     "Qwen2-MoE": lambda: t.Qwen2MoeConfig(**BASE, **EXPERTS, **rotation(), shared_expert_intermediate_size=48),
     "StarCoder2": lambda: t.Starcoder2Config(**BASE, **rotation(), norm_epsilon=1e-3),
 }

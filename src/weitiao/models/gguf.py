@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weitiao.errors import MissingExtraError, ModelError
 from weitiao.models.boundary import loading, quiet_transformers
 from weitiao.models.gguf_rope import REMEDY, ROPE_TENSORS, scale_positions
-from weitiao.models.gguf_settings import NAMES, complete
+from weitiao.models.gguf_settings import NAMES, complete, with_experts
 from weitiao.models.gguf_tokenizer import read_gguf_tokenizer
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def convert_gguf(path: Path, directory: Path) -> None:
     with loading(f"{path} cannot be read as a language model", packages=_PACKAGES, remedy=REMEDY):
         config = AutoConfig.from_pretrained(str(path.parent), gguf_file=path.name)
         vars(config).pop("_model_name_or_path", None)  # the file's free-text title, which is no name to be loaded
+        config = with_experts(reader, config)
         complete(path, reader, config)
         scale_positions(path, reader, config)
         tokenizer = read_gguf_tokenizer(path, max_length=_context(reader))
@@ -123,15 +124,18 @@ def _read_weights(reader: GGUFReader, skeleton: PreTrainedModel) -> tuple[dict[s
     from transformers.modeling_gguf_pytorch_utils import TENSOR_PROCESSORS, TensorProcessor, get_gguf_hf_weights_map
 
     architecture = str(reader.fields["general.architecture"].contents())
-    processor = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=skeleton.config.to_dict())
-    names = get_gguf_hf_weights_map(skeleton, processor)
+    kinds = [TENSOR_PROCESSORS.get(architecture, TensorProcessor)]
+    if is_mixtral := skeleton.config.model_type == "mixtral":  # heads as Llama's, experts as Qwen2-MoE's
+        kinds.append(TENSOR_PROCESSORS["qwen2moe"])
+    processors = [kind(config=skeleton.config.to_dict()) for kind in kinds]
+    names = get_gguf_hf_weights_map(skeleton, processors[-1], model_type=architecture if is_mixtral else None)
     shapes = {name: one.shape for name, one in skeleton.state_dict().items()}
     state: dict[str, Any] = {}
     unread = []
     for tensor in reader.tensors:
         if tensor.name in ROPE_TENSORS:
             continue
-        result = processor.process(
+        result = processors["_exps" in tensor.name and is_mixtral].process(
             weights=dequantize(tensor.data, tensor.tensor_type),
             name=tensor.name,
             tensor_key_mapping=names,

@@ -27,6 +27,8 @@ _ATTRIBUTES = {
     "attention.layer_norm_rms_epsilon": ("rms_norm_eps", "norm_eps", "layer_norm_epsilon"),
     "attn_logit_softcapping": ("attn_logit_softcapping",),
     "final_logit_softcapping": ("final_logit_softcapping",),
+    "expert_count": ("num_local_experts", "num_experts"),
+    "expert_used_count": ("num_experts_per_tok",),
     "expert_feed_forward_length": ("moe_intermediate_size",),
     "expert_shared_feed_forward_length": ("shared_expert_intermediate_size",),
 }
@@ -73,6 +75,17 @@ def complete(path: Path, reader: GGUFReader, config: PretrainedConfig) -> None:
         config.sliding_window = None
     if unread := sorted(name for name, value in said.items() if name not in known and value not in (0, None)):
         raise ModelError(f"{path} has settings that are not read from GGUF: {', '.join(unread)}.", REMEDY)
+
+
+def with_experts(reader: GGUFReader, config: PretrainedConfig) -> PretrainedConfig:
+    """A Mixtral's configuration in the place of the Llama's that its files say they hold; others as they are."""
+    from transformers import MixtralConfig
+
+    experts = reader.fields.get("llama.expert_count")
+    if experts is None or not experts.contents():
+        return config
+    common = config.to_dict().keys() & MixtralConfig().to_dict().keys() - {"model_type", "architectures"}
+    return MixtralConfig(**{name: getattr(config, name) for name in common})
 
 
 def _taken(architecture: str) -> set[str]:
