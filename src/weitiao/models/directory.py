@@ -76,12 +76,12 @@ def _check(path: Path, hub_id: str | None) -> None:
 
 
 def _require_experts(settings: dict[str, Any], path: Path) -> None:
-    """Refuse a configuration by which a token goes to more experts than there are."""
+    """Refuse a configuration by which a token goes to more experts than there are; 0 is a model without any."""
     text = settings.get("text_config")
     text = text if isinstance(text, dict) else settings
     chosen = text.get("num_experts_per_tok")
     experts = next((number for name in EXPERT_COUNTS if isinstance(number := text.get(name), int)), None)
-    if isinstance(chosen, int) and experts is not None and chosen > max(experts, 1):
+    if isinstance(chosen, int) and experts and chosen > experts:
         raise ModelError(
             f"{path} sends each token to {chosen} of {experts} experts.",
             f"Set num_experts_per_tok there to what the model was trained with, at most {experts}.",
