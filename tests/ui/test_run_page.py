@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 from ui.conftest import Served, serving
 
+from weitiao.files import COMPLETE
 from weitiao.runs.run_dir import RunDir
 from weitiao.ui.live import Metrics
 from weitiao.ui.workspace import Workspace
@@ -110,6 +111,11 @@ def test_a_run_is_drawn_and_grows_while_it_is_looked_at(page: Page, served: Serv
     write_steps(path / "metrics.jsonl", 21, 30)
     page.locator("#run[data-steps='30']").wait_for()
     expect(page.locator("[data-figure=step]")).to_have_text("30")
+    exporting = page.locator("#actions a[href='/runs/growing/export']")
+    expect(exporting).to_have_count(0)
+    (path / "final").mkdir()
+    (path / "final" / COMPLETE).touch()
+    expect(exporting).to_be_visible(timeout=10_000)  # what one can do now stands there without a reload
     page.reload()
     page.locator("#run[data-steps='30']").wait_for()
 
