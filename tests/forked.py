@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import resource
 import runpy
+import secrets
 import select
 import signal
 import socket
@@ -127,14 +128,20 @@ def server() -> Forks:
     return Forks()
 
 
+def _free_port() -> int:
+    """A port below those that the system gives to others, who might take it before the first rank listens there."""
+    with socket.socket() as free:
+        while True:
+            with suppress(OSError):
+                free.bind(("127.0.0.1", 20_000 + secrets.randbelow(10_000)))
+                return int(free.getsockname()[1])
+
+
 def _ranks(number: int) -> list[dict[str, str]]:
     """What torchrun tells each of so many processes."""
     if number == 1:
         return [{}]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(number)}
+    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(number)}
     together["LOCAL_WORLD_SIZE"] = str(number)
     return [{**together, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(number)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -172,7 +173,14 @@ class Engine:
     def end(self) -> None:
         """Wait for all ranks, end the trackers, and leave the process group."""
         self.accelerator.wait_for_everyone()
+        if self.num_ranks > 1:
+            time.sleep(_LETTING_GO_SECONDS)
         self.accelerator.end_training()
+
+
+_LETTING_GO_SECONDS = 0.2
+"""In which gloo's thread lets go of the tensors of the last exchange, for which it needs the interpreter's lock. Who
+ends the group before that holds the lock, and waits for the thread: for ever."""
 
 
 def _weightless(forest: Forest) -> Forest:
