@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT NOT NULL, folder TEXT NOT NULL, run_dir TEXT NOT NULL,
     state TEXT NOT NULL, place REAL NOT NULL, submitted TEXT NOT NULL, started TEXT, ended TEXT,
     attempt INTEGER NOT NULL DEFAULT 0, deaths INTEGER NOT NULL DEFAULT 0, pid INTEGER, device TEXT,
-    wish TEXT, exit_code INTEGER
+    wish TEXT, exit_code INTEGER, language TEXT
 )
 """
 _ADDED = "ALTER TABLE jobs ADD COLUMN language TEXT"
@@ -269,8 +269,9 @@ class JobStore:
         try:
             with opened(self.path) as connection:
                 connection.execute(_TABLE)
-                with suppress(sqlite3.OperationalError):  # it is there already
-                    connection.execute(_ADDED)
+                if all(name != "language" for _, name, *_ in connection.execute("PRAGMA table_info(jobs)")):
+                    with suppress(sqlite3.OperationalError):  # another process was faster
+                        connection.execute(_ADDED)
                 yield connection
         except sqlite3.Error as error:
             raise JobError(

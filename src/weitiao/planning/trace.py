@@ -121,7 +121,7 @@ class Trace(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.namespace == "prim":  # which device, which layout: nothing is computed
+        if func.namespace in ("prim", "profiler"):  # which device, which layout, how long: nothing is computed
             return func(*args, **kwargs)
         if func in _ASKS_FOR_A_VALUE and isinstance(args[0], FakeTensor):
             return True if func is not _aten._local_scalar_dense.default else _one(args[0].dtype)

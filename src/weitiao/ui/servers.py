@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from weitiao.files import write_json
+from weitiao.files import in_one_step, write_json
 from weitiao.jobs.worker import lives
 from weitiao.ui.problems import NotFoundError
 
@@ -108,8 +108,10 @@ class Servers:
     def template(self, text: str) -> Path:
         """A chat template as a file that `--template` takes: other texts are other files, and so other servers."""
         path = self._home / "templates" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jinja"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with in_one_step(path) as beside:  # a server may be reading it
+                beside.write_text(text, encoding="utf-8")
         return path
 
     def facts(self, server: Server) -> dict[str, Any]:
