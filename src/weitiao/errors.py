@@ -6,6 +6,12 @@ second. The command line prints them without a traceback and exits with code 2; 
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class Phrase(str):
     """A text in English made of a template and values: by the template, catalogues have it in other languages.
@@ -22,6 +28,11 @@ class Phrase(str):
         phrase = super().__new__(cls, template.format(**values) if values else template)
         phrase.template, phrase.values = template, values
         return phrase
+
+
+def joined(phrases: Sequence[Phrase], between: str) -> Phrase:
+    """Phrases, at least one, in a row: `between` says how two of them, `{one}` and `{other}`, stand together."""
+    return reduce(lambda one, other: Phrase(between, one=one, other=other), phrases)
 
 
 class WeitiaoError(Exception):

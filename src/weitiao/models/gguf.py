@@ -129,23 +129,22 @@ def _read_weights(reader: GGUFReader, skeleton: PreTrainedModel) -> tuple[dict[s
         kinds.append(TENSOR_PROCESSORS["qwen2moe"])
     processors = [kind(config=skeleton.config.to_dict()) for kind in kinds]
     names = get_gguf_hf_weights_map(skeleton, processors[-1], model_type=architecture if is_mixtral else None)
-    shapes = {name: one.shape for name, one in skeleton.state_dict().items()}
+    places = skeleton.state_dict()
     state: dict[str, Any] = {}
     unread = []
     for tensor in reader.tensors:
         if tensor.name in ROPE_TENSORS:
             continue
-        result = processors["_exps" in tensor.name and is_mixtral].process(
+        result = processors[-1 if "_exps" in tensor.name else 0].process(
             weights=dequantize(tensor.data, tensor.tensor_type),
             name=tensor.name,
             tensor_key_mapping=names,
             parsed_parameters={"tensors": state},  # where processors of mixtures of experts put theirs
         )
         if result.name in names:
-            weight = torch.from_numpy(result.weights.copy())
-            shape = shapes[names[result.name]]
-            sizes = ([size for size in one if size > 1] for one in (weight.shape, shape))
-            state[names[result.name]] = weight.view(shape) if next(sizes) == next(sizes) else weight
+            name, weight = names[result.name], torch.from_numpy(result.weights.copy())
+            only_laid_out = weight.squeeze().shape == places[name].squeeze().shape
+            state[name] = weight.view(places[name].shape) if only_laid_out else weight
         elif result.name is not None:
             unread.append(result.name)
     return state, unread

@@ -123,7 +123,8 @@ def forecast(
     run = partial(simulate, sketch, accumulated=work.num_forests > 1, num_ranks=work.num_ranks)
     most = run(portion(largest, _FEW_TOKENS) if roughly else largest)
     usual = most if roughly or ordinary is largest else run(ordinary)
-    per_step, later = _seconds(usual, work, clock, kept=_kept_layers(sketch), kept_share=_kept_share(sketch, work))
+    lowest = min(sketch.learning_layers(), default=0)
+    per_step, later = _seconds(usual, work, clock, kept=_kept_share(sketch, work), lowest=lowest)
     if way.objective.type == "distill":  # the sketch is its own teacher: a forward pass of four, the backward being two
         share = (3 + way.teacher[0] / sketch.num_parameters) / 4
         per_step, later = per_step * share, later * share
@@ -199,15 +200,8 @@ def _holding(sketch: Sketch, step: Simulated) -> str:
     return "unfused" if isinstance(sketch.method, PeftMethod) and sketch.learns_matrices else "own"
 
 
-def _kept_layers(sketch: Sketch) -> int:
-    """Layers below the lowest one that learns, where a method keeps what they give for later epochs."""
-    if sketch.method.keep_states is None:
-        return 0
-    return min(sketch.learning_layers(), default=0)
-
-
 def _kept_share(sketch: Sketch, work: Workload) -> float:
-    """The share of the tokens of an epoch for which there is room to keep what those layers give."""
+    """For which share of the tokens of an epoch there is room to keep what frozen layers give."""
     if sketch.method.keep_states is None or sketch.runs_alone:
         return 0.0
     room = sketch.method.keep_states * 2**30 / work.num_ranks
@@ -215,11 +209,11 @@ def _kept_share(sketch: Sketch, work: Workload) -> float:
     return min(1.0, room / needed)
 
 
-def _seconds(step: Simulated, work: Workload, clock: Clock, *, kept: int, kept_share: float) -> tuple[float, float]:
-    """Seconds of a step in the first epoch, and in later ones."""
+def _seconds(step: Simulated, work: Workload, clock: Clock, *, kept: float, lowest: int) -> tuple[float, float]:
+    """Seconds of a step in the first epoch, and in later ones, for which so much of what frozen layers give is kept."""
     update = clock.seconds(step.update)
-    saved = kept_share * work.rank_tokens / len(step.forest.layout) * sum(
-        clock.seconds(calls) for indices, calls in step.layers if indices[-1] < kept
+    saved = kept * work.rank_tokens / len(step.forest.layout) * sum(
+        clock.seconds(calls) for indices, calls in step.layers if indices[-1] < lowest
     )  # fmt: skip
     whole = _seconds_of(step, clock, work.rank_tokens, work.rank_targets) + update
     return whole, whole - saved

@@ -113,7 +113,8 @@ class Sketch:
     @property
     def state_bytes(self) -> int:
         """Bytes of what a decoder layer gives for a token."""
-        return self._hidden_size * torch.empty(0, dtype=getattr(torch, self.way.dtype)).element_size()
+        dtype: torch.dtype = getattr(torch, self.way.dtype)
+        return self._hidden_size * dtype.itemsize
 
     @property
     def weight_bytes(self) -> float:
@@ -199,12 +200,12 @@ ROUNDED_BYTES: dict[Quantization, float] = {"nf4": _FOUR_BITS, "fp4": _FOUR_BITS
 
 def _round_layers(model: nn.Module) -> list[Tensor]:
     """Compute the frozen linear layers inside the decoder layers as rounded ones; gives their weights as they were."""
-    for layer in layer_list(model):
-        for parent in list(layer.modules()):
-            for name, child in parent.named_children():
-                if isinstance(child, nn.Linear) and not child.weight.requires_grad:
-                    setattr(parent, name, Rounded(child))
-    return _linear_in_layers(model)
+    weights = _linear_in_layers(model)
+    for parent in [one for layer in layer_list(model) for one in layer.modules()]:
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear) and not child.weight.requires_grad:
+                setattr(parent, name, Rounded(child))
+    return weights
 
 
 def _linear_in_layers(model: nn.Module) -> list[Tensor]:

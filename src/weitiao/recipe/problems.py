@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-from weitiao.errors import Phrase, RecipeError
+from weitiao.errors import Phrase, RecipeError, joined
 from weitiao.recipe.overrides import name_of
 from weitiao.recipe.recipe import Recipe
 
@@ -48,7 +47,7 @@ def validated(values: Any, path: Path, overrides: Sequence[str]) -> Recipe:
         else:
             messages = dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in alike)
             told = [Phrase(" ".join(one.split())) for one in messages]
-            message = reduce(lambda one, other: Phrase("{one} or: {other}", one=one, other=other), told)
+            message = joined(told, "{one} or: {other}")
             is_short = isinstance(first["input"], str | int | float | bool)
             given = Phrase(", not {value!r}", value=first["input"]) if is_short else ""
             what = Phrase("`{name}`: {message}{given}", name=name, message=message, given=given)

@@ -82,9 +82,9 @@ async def open_engine(target: str, settings: EngineSettings) -> OpenEngine:
     Raises:
         WeitiaoError: There is no such model, or the engine cannot run it.
     """
-    if settings.template is None:
-        return await _opened(target, settings)
     opened = await _opened(target, settings)
+    if settings.template is None:
+        return opened
     try:
         return replace(opened, text=_with_template(opened.text, settings.template))
     except WeitiaoError:

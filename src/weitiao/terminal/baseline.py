@@ -191,8 +191,7 @@ def _print_errors(errors: tuple[ErrorKind, ...], console: Console) -> None:
 def _print_fields(gap: Gap, console: Console) -> None:
     rows = [(one.field, one.right.n, share(one.right)) for one in gap.fields[:_MOST_FIELDS]]
     console.print(table(map(wording_of(console).phrase, ("Field of the JSON answer", "Rows", "Right")), rows))
-    rest = len(gap.fields) - _MOST_FIELDS
-    print_rest(console, rest, Phrase("{rest:,} more fields in gap.json", rest=rest))
+    print_rest(console, len(gap.fields) - _MOST_FIELDS, "{rest:,} more fields in gap.json")
 
 
 def _print_groups(groups: tuple[Group, ...], console: Console) -> None:
@@ -212,5 +211,4 @@ def _print_groups(groups: tuple[Group, ...], console: Console) -> None:
     console.print(table(map(say, ("Weak group", "Rows", "Score", "Rest", "p")), rows))
     note = "p after Holm's correction for {tested:,} tested groups; below 0.05 a group is called weak."
     console.print(Text(say(Phrase(note, tested=len(tested))), "dim"))
-    rest = len(weak) - _MOST_WEAK
-    print_rest(console, rest, Phrase("{rest:,} more in gap.json", rest=rest))
+    print_rest(console, len(weak) - _MOST_WEAK, "{rest:,} more in gap.json")

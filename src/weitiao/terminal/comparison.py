@@ -117,8 +117,7 @@ def _print_classes(classes: Sequence[ClassChange], console: Console) -> None:
     headings = map(wording_of(console).phrase, ("Class", "Rows", "A right", "B right", "Fixed", "Broken"))
     rows = [(one.label, one.support, one.before, one.after, one.fixed, one.broken) for one in classes[:_NUM_CLASSES]]
     console.print(table(headings, rows))
-    rest = len(classes) - _NUM_CLASSES
-    print_rest(console, rest, Phrase("{rest:,} more classes changed, see comparison.json", rest=rest))
+    print_rest(console, len(classes) - _NUM_CLASSES, "{rest:,} more classes changed, see comparison.json")
 
 
 def _print_items(title: str, changes: Sequence[ItemChange], console: Console) -> None:
@@ -131,8 +130,7 @@ def _print_items(title: str, changes: Sequence[ItemChange], console: Console) ->
         answers = ((say("Expected"), one.expected), ("A", one.before), ("B", one.after))
         rows += [*((name, one_line(text, _LONGEST_SHOWN, say)) for name, text in answers), ("", "")]
     console.print(facts(rows, style="dim"))
-    rest = len(changes) - _NUM_ITEMS
-    print_rest(console, rest, Phrase("{rest:,} more in comparison.json", rest=rest))
+    print_rest(console, len(changes) - _NUM_ITEMS, "{rest:,} more in comparison.json")
 
 
 def _summary(one: Preference, words: Wording) -> Iterator[tuple[str, Phrase]]:

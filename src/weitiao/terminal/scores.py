@@ -120,9 +120,8 @@ def _print_classes(classes: ClassScores, console: Console) -> None:
     ]
     say = wording_of(console).phrase
     console.print(table(map(say, ("Class", "Rows", "Correct", "Precision", "Recall", "F1")), rows))
-    rest = len(classes.labels) - len(worst)
-    line = Phrase("The {shown} classes with the lowest F1; {rest:,} more in scores.json", shown=len(worst), rest=rest)
-    print_rest(console, rest, line)
+    lowest = "The {shown} classes with the lowest F1; {rest:,} more in scores.json"
+    print_rest(console, len(classes.labels) - len(worst), lowest, shown=len(worst))
     if classes.confused:
         console.print()
         small = len(classes.matrix()[0]) <= _LARGEST_MATRIX
@@ -155,9 +154,8 @@ def _print_fields(name: str, fields: dict[str, dict[str, Any]], console: Console
     ]
     headings = (Phrase("{metric}: field", metric=words.named("metric", name)), "Expected", "Correct", "Share")
     console.print(table(map(words.phrase, headings), rows))
-    rest = len(fields) - len(worst)
-    line = Phrase("The {shown} worst fields; {rest:,} more in scores.json", shown=len(worst), rest=rest)
-    print_rest(console, rest, line)
+    lowest = "The {shown} worst fields; {rest:,} more in scores.json"
+    print_rest(console, len(fields) - len(worst), lowest, shown=len(worst))
 
 
 def _print_wrong(wrong: Sequence[Prediction], primary: str, console: Console) -> None:
@@ -168,5 +166,4 @@ def _print_wrong(wrong: Sequence[Prediction], primary: str, console: Console) ->
         answers = (one_line(text, _LONGEST_SHOWN, say) for text in (one.expected, one.answer))
         rows.append((one.row_id, *answers, *(f"{one.grades[primary]:.2f}" for _ in grade)))
     console.print(table(map(say, (first, "Expected", "Answered", *grade)), rows, words=(0, 1, 2)))
-    rest = len(wrong) - _NUM_WRONG
-    print_rest(console, rest, Phrase("{rest:,} more in predictions.jsonl", rest=rest))
+    print_rest(console, len(wrong) - _NUM_WRONG, "{rest:,} more in predictions.jsonl")

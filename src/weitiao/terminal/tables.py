@@ -48,16 +48,17 @@ def facts(rows: Iterable[Iterable[object]], *, style: str = "bold") -> Table:
     return shown
 
 
-def print_rest(console: Console, rest: int, line: Phrase) -> None:
+def print_rest(console: Console, rest: int, line: str, **values: object) -> None:
     """How many are not shown, and where they are; nothing when all are shown.
 
     Args:
         console: Where to.
         rest: How many are not shown.
-        line: What to say.
+        line: What to say, with `{rest:,}` for their number.
+        values: What else stands in it.
     """
     if rest > 0:
-        console.print(Text(wording_of(console).phrase(line), "dim"))
+        console.print(Text(wording_of(console).phrase(Phrase(line, rest=rest, **values)), "dim"))
 
 
 def share(score: Estimate, digits: int = 0) -> str:

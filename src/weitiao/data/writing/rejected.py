@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any, TextIO
 
 from weitiao.data.example import Example
 from weitiao.data.reading.rows import BadRow, Row, shown
-from weitiao.errors import DataError, Phrase
+from weitiao.errors import DataError, Phrase, joined
 from weitiao.json_text import json_text
 
 _NUM_NAMED = 3
@@ -125,9 +124,9 @@ class RejectedRows:
         more: str = ""
         if others:
             told = [one.within_file() if one.file == first.file else one.sentence() for one in others]
-            also = reduce(lambda one, other: Phrase("{one}; {other}", one=one, other=other), told)
             rest = self.count - len(self.first)
             left = Phrase("; and {rest:,} more", rest=rest) if rest else ""
+            also = joined(told, "{one}; {other}")
             more = Phrase(" In all {count:,} bad rows, also {also}{left}.", count=self.count, also=also, left=left)
         return DataError(
             Phrase("{first}.{more}", first=first.sentence(), more=more),
