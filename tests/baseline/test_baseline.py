@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from workbench import write_recipe
 
 from weitiao.baseline.advice import Advice, Contender, advise
+from weitiao.baseline.config import BaselineConfig
 from weitiao.baseline.result import Baseline, read_baseline
 from weitiao.errors import DataError, ModelError, RecipeError, RenderingError, RunError
 from weitiao.evaluation.answer_files import read_predictions
@@ -324,6 +325,15 @@ def test_what_cannot_be_done_is_refused_before_anything_is_answered(recipe_path:
     with pytest.raises(RecipeError, match="twice"):
         run(recipe_path, "baseline.shots=[2,2]")
     assert not list((recipe_path.parent / "run").glob("predictions-*"))
+
+
+def test_examples_that_nobody_asked_for_are_left_out_where_they_do_not_fit(recipe_path: Path) -> None:
+    recipe, told = load_recipe(recipe_path, ["evaluate.generation.max_new_tokens=400", "baseline.limit=1"]), []
+    default = BaselineConfig(limit=1)
+    found = run_baseline(recipe.model_copy(update={"baseline": default}), console=QUIET, tell=told.append)
+    assert [cell.prompt for cell in found.baseline.cells] == ["zero-shot"]
+    (line,) = (line for line in told if "8 examples" in line)
+    assert "do not fit into the context" in line
 
 
 def test_a_person_sees_scores_costs_gain_and_advice(recipe_path: Path) -> None:

@@ -96,6 +96,8 @@ KINDS: dict[str, Kind] = {
 
 FIXABLE = tuple(name for name, kind in KINDS.items() if kind.fixable)
 
+LEFT_OUT = ("format", "empty_answer")
+"""Kinds of rows with which no training learns: with `data.on_bad_rows: skip` they are left out."""
 
 EXTRA = "data"
 NEEDS: Mapping[str, str] = {

@@ -119,7 +119,8 @@ def test_steps_are_told_in_chinese() -> None:
 
 def test_data_with_errors_and_advice_against_tuning_stop_unless_the_recipe_goes_on(recipe_path: Path) -> None:
     run = RunDir(recipe_path.parent)
-    finding = {"severity": "error", "count": 3, "file": "rows.jsonl", "row": 7, "reason": "an empty answer"}
+    finding = {"severity": "error", "kind": "empty_answer", "count": 3, "file": "rows.jsonl", "row": 7}
+    finding["reason"] = "an empty answer"
     write_json(run.path / "data-check.json", {"findings": [{**finding, "severity": "warning"}]})
     reason = {"en": "The score is 90 %.", "zh": ""}
     write_json(run.path / "baseline.json", {"advice": {"decision": "tune", "reasons": [reason]}})
@@ -132,5 +133,11 @@ def test_data_with_errors_and_advice_against_tuning_stop_unless_the_recipe_goes_
     assert (first.reason, "rows.jsonl:7: an empty answer" in first.text) == ("findings", True)
     assert second is not None
     assert (second.reason, "The score is 90 %." in second.text) == ("advice", True)
+    skipping = load_recipe(recipe_path, ["data.on_bad_rows=skip"])  # rows that the training leaves out
+    assert stop_after("check", skipping, run) is None
+    write_json(run.path / "data-check.json", {"findings": [finding, {**finding, "kind": "role_order", "row": 9}]})
+    turns = stop_after("check", skipping, run)
+    assert turns is not None
+    assert "rows.jsonl:9" in turns.text
     going_on = load_recipe(recipe_path, ["run.on_findings=continue", "run.on_advice=continue"])
     assert [stop_after(step.name, going_on, run) for step in STEPS] == [None] * len(STEPS)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from weitiao.baseline.fewshot import PromptCost, Shots, choose_shots, prompt_cost, require_room, with_shots
 from weitiao.data.example import Example
+from weitiao.errors import RenderingError
 from weitiao.evaluation.answer_files import AnswersKey
 from weitiao.evaluation.answers import prompts_of
 from weitiao.evaluation.task import Task
 from weitiao.methods.fingerprint import weights_hash
 from weitiao.recipe import Recipe
-from weitiao.study.dataset import model_context, prepare_tokenizer
+from weitiao.study.dataset import Tell, model_context, prepare_tokenizer
 from weitiao.study.task import key_of_answers
 
 
@@ -48,13 +49,14 @@ class PlannedCell:
         return self.recipe.model.name
 
 
-def plan_cells(recipe: Recipe, train: Sequence[Example], task: Task) -> list[PlannedCell]:
+def plan_cells(recipe: Recipe, train: Sequence[Example], task: Task, tell: Tell) -> list[PlannedCell]:
     """Choose examples, render the prompts, and see that they fit.
 
     Args:
         recipe: Its section `baseline` says which cells there are.
         train: Rows that examples are taken from.
         task: The rows that are asked (at least one, all gradable), and what grades the answers.
+        tell: Is told of numbers of examples that nobody asked for and that do not fit: they are left out.
 
     Returns:
         The cells, model by model, with growing numbers of examples.
@@ -67,7 +69,7 @@ def plan_cells(recipe: Recipe, train: Sequence[Example], task: Task) -> list[Pla
     cells: list[PlannedCell] = []
     for model, slug in zip(models, _slugs([model.name for model in models]), strict=True):
         candidate = recipe.model_copy(update={"model": model})
-        cells += _of_model(candidate, slug, task, chosen)
+        cells += _of_model(candidate, slug, task, chosen, tell)
     return cells
 
 
@@ -82,7 +84,9 @@ def _choices(recipe: Recipe, train: Sequence[Example], task: Task) -> dict[str, 
     return chosen
 
 
-def _of_model(recipe: Recipe, slug: str, task: Task, chosen: dict[str, tuple[Shots, ...]]) -> list[PlannedCell]:
+def _of_model(
+    recipe: Recipe, slug: str, task: Task, chosen: dict[str, tuple[Shots, ...]], tell: Tell
+) -> list[PlannedCell]:
     tokenizer, context, weights = prepare_tokenizer(recipe), model_context(recipe), weights_hash(recipe.model, None)
     bare = [len(prompt) for prompt in prompts_of(tokenizer, task.examples)]
     cells = []
@@ -91,15 +95,23 @@ def _of_model(recipe: Recipe, slug: str, task: Task, chosen: dict[str, tuple[Sho
         rows = tuple(with_shots(row, examples) for row, examples in zip(task.examples, shots, strict=True))
         prompts = prompts_of(tokenizer, rows)
         lengths = [len(prompt) for prompt in prompts]
-        require_room(
-            lengths,
-            bare,
-            [row.row_id for row in rows],
-            shots=num,
-            max_new_tokens=task.generation.max_new_tokens,
-            context=context,
-            model=recipe.model.name,
-        )
+        try:
+            require_room(
+                lengths,
+                bare,
+                [row.row_id for row in rows],
+                shots=num,
+                max_new_tokens=task.generation.max_new_tokens,
+                context=context,
+                model=recipe.model.name,
+            )
+        except RenderingError as error:
+            if not num or "shots" in recipe.baseline.model_fields_set:
+                raise
+            tell(
+                f"Not asked with {num} examples, which is the default. {error.what} {error.remedy}"
+            )  # nobody asked for them
+            continue
         asked = replace(task, name=name, examples=rows)
         cells.append(
             PlannedCell(

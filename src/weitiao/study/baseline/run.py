@@ -103,7 +103,7 @@ def _run(recipe: Recipe, directory: Path, tell: Tell, console: Console) -> Basel
     train = data.task_train
     if any(recipe.baseline.shots):  # a refused row must not stand before a good one
         train = _askable(recipe, replace(task, name="train", examples=train), tell).examples
-    planned = plan_cells(recipe, train, task)
+    planned = plan_cells(recipe, train, task, tell)
     set_threads(recipe, detect_hardware())
     with full_disk_is_named(str(directory), "Free some space, or choose another run_dir; what is done is kept."):
         answered = answer_cells(planned, directory, known_in=recipe.run_dir, tell=tell, console=console)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from weitiao.quality.settings import LEFT_OUT
 from weitiao.recipe import Recipe
 from weitiao.runs.record import Stop
 from weitiao.runs.run_dir import RunDir
@@ -102,7 +103,8 @@ def stop_after(step: str, recipe: Recipe, run: RunDir) -> Stop | None:
         return None
     found = json.loads((run.path / ("data-check.json" if step == "check" else "baseline.json")).read_text("utf-8"))
     if step == "check":
-        errors = [one for one in found["findings"] if one["severity"] == "error"]
+        left_out = LEFT_OUT if recipe.data.on_bad_rows == "skip" else ()
+        errors = [one for one in found["findings"] if one["severity"] == "error" and one["kind"] not in left_out]
         if not errors:
             return None
         rows, first = sum(one["count"] for one in errors), errors[0]
