@@ -10,14 +10,18 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from reference import plain_loop, plain_sequences, sequence_loss_sum
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 from workbench import steps_of, weitiao, write_recipe, write_rows
 
-from weitiao.errors import RecipeError
+from weitiao.errors import ModelError, RecipeError
 from weitiao.export.merge import merge
 from weitiao.methods.open import open_model
+from weitiao.models.asking import attention_function
+from weitiao.models.attention import FOREST
 from weitiao.models.config import ModelConfig
+from weitiao.models.in_float32 import in_float32
 from weitiao.models.load import load_model
+from weitiao.models.probe import probe_forest
 from weitiao.recipe import load_recipe
 from weitiao.report.render import write_report
 from weitiao.study.train import train
@@ -95,6 +99,36 @@ def test_eight_bits_learn_nearly_as_on_the_numbers_written_out_and_rows_stay_apa
     tuned = open_model(run, attention="sdpa").model
     logits = tuned(input_ids=ids).logits
     assert (alone(input_ids=ids).logits - logits).norm() < 0.03 * logits.norm()
+
+
+def test_rounded_inputs_do_not_look_like_a_mistake_and_outliers_do(tmp_path: Path) -> None:
+    """Two exact ways of computing a model in eight bits end apart as soon as one input falls on the other side."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 199, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 12}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.05}
+    AutoModelForCausalLM.from_config(LlamaConfig(**sizes, **heads)).save_pretrained(tmp_path)
+    config = ModelConfig(name=str(tmp_path), dtype="float32", quantization="int8")
+    model = load_model(config, attention=FOREST).eval()
+    numbers = torch.Generator().manual_seed(0)
+    rows = [torch.randint(3, 199, (40,), generator=numbers).tolist() for _ in range(3)]
+    probe_forest(model, rows, longest=200)
+
+    ids = torch.tensor(rows[:1])
+    written_out = load_model(config, dequantize=True).eval()
+    with torch.no_grad(), attention_function(model, "eager"):
+        with in_float32(model):
+            exact = model(input_ids=ids).logits
+        rounded = model(input_ids=ids).logits
+        expected = written_out(input_ids=ids).logits
+    torch.testing.assert_close(exact, expected, atol=1e-4, rtol=1e-4)
+    assert 0.001 < (rounded - expected).norm() / expected.norm() < 0.2
+
+    for module in model.modules():
+        if hasattr(module, "state"):
+            module.state.threshold = 2.0
+    with pytest.raises(ModelError, match="outlier") as refused:
+        probe_forest(model, rows, longest=200)
+    assert "llm_int8_threshold" in refused.value.remedy
 
 
 def test_rounded_weights_themselves_cannot_learn(tiny_llama_dir: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from weitiao.errors import ModelError
-from weitiao.machine.parent import end_with_parent
+from weitiao.machine.parent import begin_child
 
 if TYPE_CHECKING:
     from weitiao.export.questions import Heard, Questions
@@ -77,7 +77,7 @@ def alone(what: str, function: Callable[..., T], *arguments: object) -> T:
         ModelError: The process died.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=begin_child) as pool:
         try:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool as error:

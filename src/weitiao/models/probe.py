@@ -28,7 +28,7 @@ from weitiao.models.asking import asked, attention_function
 from weitiao.models.attention import computing_by, runs_alone, set_backend
 from weitiao.models.boundary import loading, quiet_transformers
 from weitiao.models.config import AttentionName
-from weitiao.models.in_float32 import in_float32
+from weitiao.models.in_float32 import has_outliers, in_float32, input_rounding
 from weitiao.models.losses import token_losses
 from weitiao.models.parts import causal_model, decoder, evaluating
 from weitiao.rendering.items import TokenSequence, as_items
@@ -189,7 +189,8 @@ def _with_gradient(model: nn.Module, pieces: Sequence[_Piece]) -> Tensor:
 
 
 def _try(model: nn.Module, rows: Sequence[ArrayLike], what: str, require: Callable[[_Trial], None]) -> None:
-    """Try a model as it is, and before that one in a short format in float32: there rounding hides no mistake.
+    """Try a model as it is, and before that one in a short format in float32: there rounding hides no mistake. One that
+    rounds its inputs is tried without: as it is, any two computations are far apart.
 
     Args:
         what: That it cannot be done, if the model raises.
@@ -199,7 +200,8 @@ def _try(model: nn.Module, rows: Sequence[ArrayLike], what: str, require: Callab
         with in_float32(model) as short:
             if short:  # the kernel of a GPU would be compiled for this alone
                 require(_Trial(model, _pool(rows), "dense" if causal_model(model).device.type == "cuda" else "auto"))
-        require(_Trial(model, _pool(rows)))
+        if not input_rounding(model):
+            require(_Trial(model, _pool(rows)))
 
 
 class _Trial:
@@ -246,6 +248,9 @@ class _Trial:
 def _refusal(trial: _Trial, name: str, error: float, longest: int, share_prefixes: bool) -> tuple[str, str]:
     """What is wrong, found by adding one difficulty after the other; and what to do."""
     alone, beside = trial.error_alone(), trial.error(0, share_prefixes=False)
+    if has_outliers(trial.model):
+        when = "because its layers in eight bits treat all tokens alike wherever one of them is an outlier"
+        return _differs(name, error, when, trial), 'Set "llm_int8_threshold": 0.0 in its config.json.'
     if alone > trial.tolerance:
         when = "already when a row is computed alone: it attends, or makes its logits, in a way of its own"
         return _differs(name, alone, when, trial), ANOTHER

@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from typing import Any, ParamSpec, TypeVar
 
 from weitiao.errors import WeitiaoError
+from weitiao.machine.parent import begin_child
 from weitiao.ui.problems import UiError
 
 P = ParamSpec("P")
@@ -45,7 +46,7 @@ class Aside:
         if self._closing is not None:
             self._closing.cancel()
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=begin_child)
         pool, self._calls = self._pool, self._calls + 1
         try:
             told = await asyncio.get_running_loop().run_in_executor(pool, _outcome, function, args, kwargs)
@@ -69,14 +70,6 @@ class Aside:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
-
-
-def _begin() -> None:
-    from weitiao.machine.hardware import configure_process
-    from weitiao.machine.parent import end_with_parent
-
-    configure_process()
-    end_with_parent()
 
 
 def _outcome(
