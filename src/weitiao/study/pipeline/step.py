@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psutil
 from rich.console import Console
 
-from weitiao.machine.cgroup import peak_bytes
+from weitiao.machine.cgroup import forget_peak, peak_bytes
 from weitiao.recipe import Recipe
 from weitiao.runs.run_dir import RunDir
 from weitiao.study.dataset import Tell
 from weitiao.text.wording import Language, Said
-
-_INTERVAL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +78,7 @@ class Usage:
 
     Attributes:
         seconds: Wall time.
-        peak_memory_bytes: Most resident memory of the process, seen ten times a second; on a GPU, most that PyTorch
-            held there.
+        peak_memory_bytes: Most resident memory of the process; on a GPU, most that PyTorch held there.
     """
 
     seconds: float = 0.0
@@ -95,28 +90,14 @@ def measured() -> Iterator[Usage]:
     """Measure what happens inside; the figures are there at the end, however it ends."""
     import torch
 
-    usage, done = Usage(), threading.Event()
-    process = psutil.Process()
-    on_gpu = torch.cuda.is_available()
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-
-    def watch() -> None:
-        while not done.wait(_INTERVAL_SECONDS):
-            usage.peak_memory_bytes = max(usage.peak_memory_bytes, process.memory_info().rss)
-
-    usage.peak_memory_bytes = process.memory_info().rss
-    watcher = threading.Thread(target=watch, daemon=True)
+    usage, device = Usage(), "cuda" if torch.cuda.is_available() else "cpu"
+    forget_peak(device)
     begun = time.monotonic()
-    watcher.start()
     try:
         yield usage
     finally:
-        done.set()
-        watcher.join()
         usage.seconds = time.monotonic() - begun
-        if on_gpu:
-            usage.peak_memory_bytes = peak_bytes("cuda")
+        usage.peak_memory_bytes = peak_bytes(device)
 
 
 def dependants(step: Step, steps: Sequence[Step]) -> list[Step]:
