@@ -59,7 +59,9 @@ def run_peer(python: Path, work: str, spec: dict[str, Any], num_samples: int) ->
         script = Path(__file__).with_name("peer.py")
         # -P: the files beside the script are no modules of the peer's
         command = [str(python), "-P", str(script), work, str(path)]
-        done = subprocess.run(command, env=_environment(), stdout=subprocess.PIPE, text=True, check=True, cwd=directory)
+        done = subprocess.run(
+            command, env=peer_environment(), stdout=subprocess.PIPE, text=True, check=True, cwd=directory
+        )
     return _with_rates(json.loads(done.stdout.splitlines()[-1]), num_samples)
 
 
@@ -76,5 +78,9 @@ def _with_rates(result: Result, num_samples: int) -> Result:
     return {**result, "samples": num_samples, "samples_per_second": round(num_samples / result["seconds"], 4)}
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
+_OURS = {"PYTHONPATH", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"}
+
+
+def peer_environment() -> dict[str, str]:
+    """The environment in which its users start a peer: without what `configure_process` sets for us."""
+    return {name: value for name, value in os.environ.items() if name not in _OURS} | {"HF_HUB_OFFLINE": "1"}

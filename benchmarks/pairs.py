@@ -25,6 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import peer_environment
 from benchmarks.sft import EPOCHS, RATES
 from benchmarks.works import LORA, load_work
 
@@ -130,8 +131,7 @@ def _theirs(args: argparse.Namespace) -> dict[str, Any]:
 
 def _run(command: list[str], directory: Path) -> tuple[str, int]:
     """What a command prints, and the largest resident set of it and its children in MiB."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment = kept | {"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1", "DISABLE_VERSION_CHECK": "1"}
+    environment = peer_environment() | {"CUDA_VISIBLE_DEVICES": "", "DISABLE_VERSION_CHECK": "1"}
     printed = directory / "printed.txt"
     with printed.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(command, cwd=directory, env=environment, stdout=file, stderr=subprocess.STDOUT)

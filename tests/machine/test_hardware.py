@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -148,10 +149,19 @@ def test_a_process_bound_to_one_cpu_gets_one_thread() -> None:
     assert done.stdout.strip() == "1"
 
 
-def test_the_wait_policy_is_set_unless_the_user_has_set_it() -> None:
-    code = "import os, weitiao.machine.hardware as h; h.configure_process(); print(os.environ['OMP_WAIT_POLICY'])"
-    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
-        done = subprocess.run([sys.executable, "-c", code], env=given, capture_output=True, text=True, check=True)
+def test_threads_spin_for_a_moment_unless_the_user_has_said_how_they_wait() -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    code = f"import os, weitiao.machine.hardware as h; h.configure_process(); print(*map(os.environ.get, {names}))"
+    for given, expected in (
+        ({}, "PASSIVE 1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"), ({"GOMP_SPINCOUNT": "7"}, "PASSIVE 7"),
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONPATH": os.pathsep.join(sys.path)} | given,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert done.stdout.strip() == expected
 
 

@@ -57,10 +57,14 @@ class Hardware:
 def configure_process() -> None:
     """Set what must be set before PyTorch is imported, unless the user has set it.
 
-    OpenMP threads that spin while they wait take the cores from whatever else runs on the machine, and every
-    barrier then waits for the scheduler; threads that sleep cost next to nothing on a quiet one.
+    OpenMP threads that spin while they wait take the cores from whatever else runs on the machine, and every barrier
+    then waits for the scheduler; threads that sleep at once are woken at every operation. So they spin for a moment:
+    on two quiet cores of a Zen 5 a training step took 0.89 of the time of threads that sleep, rollouts 0.84; where both
+    threads have one core between them it costs 14 %, and ten times as long a moment 140 %.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # oneDNN keeps a kernel for every shape of a product, 0.4 MiB each; forests have as many tokens as they have
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     # On processors with bfloat16 units bitsandbytes misses a kernel for four-bit weights as soon as PEFT imports it
