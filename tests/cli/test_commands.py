@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,10 @@ def trained(tiny_llama_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     for noise in ("Warning", "Loading weights", "huggingface", "Traceback"):
         assert noise not in done.stderr
     return directory / "run"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert weitiao("--version").stdout == f"weitiao {metadata.version('weitiao')}\n"
 
 
 def test_help_is_fast_and_every_command_has_examples() -> None:

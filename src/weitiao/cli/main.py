@@ -28,6 +28,7 @@ from weitiao.cli import (
 from weitiao.cli.help import Command, Grouped
 from weitiao.console import allow_any_text
 from weitiao.machine.hardware import configure_process
+from weitiao.machine.versions import version_of
 from weitiao.paths import expanded_word
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
@@ -67,8 +68,12 @@ def program(
         Literal["en", "zh"] | None,
         typer.Option(is_eager=True, help="What the program speaks: English or 中文; what the locale says, if none."),
     ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is, and end.")] = False,
 ) -> None:
     """Fine-tune language models and prove that it helped. 微调语言模型，并证明它有用。"""
+    if version:
+        typer.echo(f"weitiao {version_of('weitiao')}")
+        raise typer.Exit
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
