@@ -200,7 +200,7 @@ def _try(model: nn.Module, rows: Sequence[ArrayLike], what: str, require: Callab
         with in_float32(model) as short:
             if short:  # the kernel of a GPU would be compiled for this alone
                 require(_Trial(model, _pool(rows), "dense" if causal_model(model).device.type == "cuda" else "auto"))
-        if not input_rounding(model):
+        if not (short and input_rounding(model)):
             require(_Trial(model, _pool(rows)))
 
 

@@ -108,9 +108,8 @@ def _of_model(
         except RenderingError as error:
             if not num or "shots" in recipe.baseline.model_fields_set:
                 raise
-            tell(
-                f"Not asked with {num} examples, which is the default. {error.what} {error.remedy}"
-            )  # nobody asked for them
+            # nobody asked for so many
+            tell(f"Not asked with {num} examples, which is the default. {error.what} {error.remedy}")
             continue
         asked = replace(task, name=name, examples=rows)
         cells.append(
