@@ -79,7 +79,8 @@ def test_time_and_memory_are_measured_also_when_it_fails() -> None:
     del block
     with measured() as later:
         time.sleep(0.15)
-    assert usage.peak_memory_bytes - later.peak_memory_bytes > 0.9 * num_bytes
+    assert usage.peak_memory_bytes >= num_bytes
+    assert usage.peak_memory_bytes - later.peak_memory_bytes > 0.9 * num_bytes  # a step's memory is its own
     assert 0.15 <= later.seconds < usage.seconds
 
 
